@@ -2,20 +2,29 @@
 //!
 //! Plain data and small algebra: what a machine looks like ([`Topology`], [`Preset`], [`CpuSet`]),
 //! what a kernel is called ([`KernelLabel`]), how a test ended ([`Outcome`], [`Verdict`]) and what
-//! is written down about it. Nothing here starts a process or a machine.
+//! is written down about it ([`Sidecar`], [`RunDir`]). Nothing here starts a process or a machine.
 
 pub mod cpuset;
 pub mod env;
 pub mod files;
+pub mod host;
 pub mod kernel_label;
 pub mod lock;
+pub mod metric;
 pub mod preset;
+pub mod rundir;
+pub mod sidecar;
+pub mod stats;
 pub mod topology;
 pub mod verdict;
 
 pub use cpuset::{CpuSet, ParseCpuSetError};
+pub use host::HostContext;
 pub use kernel_label::KernelLabel;
 pub use lock::{LockError, LockFile, Reservation};
+pub use metric::{Better, Metric};
 pub use preset::Preset;
+pub use rundir::{RunDir, RunDirError};
+pub use sidecar::{CgroupStats, Sidecar};
 pub use topology::{Constraints, ParseTopologyError, Rejection, Topology, TopologyError};
 pub use verdict::{Detail, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, Outcome, Verdict};

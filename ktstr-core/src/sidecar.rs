@@ -1,0 +1,245 @@
+//! The record that a test variant leaves behind.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{CpuSet, HostContext, KernelLabel, Topology, Verdict};
+
+/// Everything that is kept of one test variant's run: `{test}-{variant hash}.ktstr.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sidecar {
+    /// Version of this layout, [`Sidecar::SCHEMA`].
+    pub schema: u32,
+    /// Name of the test function.
+    pub test: String,
+    /// Full name of the test case, such as `gauntlet/steady/8cpu-2llc-smt`.
+    pub case: String,
+    /// `base`, or the name of the gauntlet preset.
+    pub variant: String,
+    /// Shape of the machine; absent for a test that ran on the host.
+    pub topology: Option<Topology>,
+    /// Scheduler under test; `eevdf` is the kernel's own.
+    pub scheduler: String,
+    /// Version of the kernel under test; absent for a test that ran on the host.
+    pub kernel_version: Option<String>,
+    /// Label of the kernel under test.
+    pub kernel_label: Option<KernelLabel>,
+    /// What carried the machine, such as `qemu`; absent when none ran.
+    pub backend: Option<String>,
+    /// How it ended, with every detail.
+    pub verdict: Verdict,
+    /// What the workers of each cgroup came to.
+    pub cgroups: Vec<CgroupStats>,
+    /// Values by the names of [`crate::Metric::ALL`].
+    pub metrics: BTreeMap<String, f64>,
+    /// Where the time went.
+    pub timings: Timings,
+    /// The machine it ran on.
+    pub host: HostContext,
+    /// Commit of the project under test.
+    pub project_commit: Option<String>,
+    /// Who asked for the run.
+    pub run_source: RunSource,
+    /// When the test process started, RFC 3339 in UTC.
+    pub started: String,
+    /// When this record was made, RFC 3339 in UTC.
+    pub finished: String,
+}
+
+/// Who asked for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunSource {
+    /// A CI system (`KTSTR_CI`).
+    Ci,
+    /// Somebody at their machine.
+    Local,
+}
+
+/// Where the time of a run went, in seconds of host time; absent where a phase was not reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timings {
+    /// Waiting for a place to run.
+    pub wait_s: Option<f64>,
+    /// From starting the machine until the guest was ready.
+    pub boot_s: Option<f64>,
+    /// From ready to the report.
+    pub scenario_s: Option<f64>,
+    /// From the report until the machine was gone.
+    pub teardown_s: Option<f64>,
+}
+
+/// What the workers of one cgroup came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CgroupStats {
+    /// Name of the cgroup.
+    pub name: String,
+    /// Workers that reported.
+    pub workers: usize,
+    /// CPUs the cgroup was allowed to use.
+    pub cpuset: CpuSet,
+    /// CPUs its workers were seen on.
+    pub cpus_used: CpuSet,
+    /// Loop iterations of all workers.
+    pub iterations: u64,
+    /// Work units of all workers.
+    pub work_units: u64,
+    /// CPU time of all workers, in seconds.
+    pub cpu_time_s: f64,
+    /// Time that workers were runnable and waited, in seconds.
+    pub run_delay_s: f64,
+    /// Changes of CPU seen by the workers.
+    pub migrations: u64,
+    /// Longest time between two iterations of one worker, in milliseconds.
+    pub max_gap_ms: f64,
+    /// Largest minus smallest share of off-CPU time among the workers, in percentage points.
+    pub spread_pct: Option<f64>,
+    /// Median wake-up latency in nanoseconds.
+    pub p50_wake_latency_ns: Option<u64>,
+    /// 99th percentile of wake-up latency in nanoseconds.
+    pub p99_wake_latency_ns: Option<u64>,
+}
+
+/// A sidecar that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SidecarError {
+    /// The file could not be read.
+    #[error("sidecar {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not a sidecar.
+    #[error("sidecar {path}: not a ktstr sidecar ({source}); remove it or run the tests again")]
+    Parse {
+        /// The file.
+        path: String,
+        /// Where the text stops making sense.
+        source: serde_json::Error,
+    },
+    /// Another version of ktstr wrote it.
+    #[error(
+        "sidecar {path}: written in layout {found}, this ktstr reads {expected}; run the tests again",
+        expected = Sidecar::SCHEMA
+    )]
+    Schema {
+        /// The file.
+        path: String,
+        /// Its layout.
+        found: u64,
+    },
+}
+
+impl Sidecar {
+    /// The layout this version writes and reads.
+    pub const SCHEMA: u32 = 1;
+
+    /// Ending of every sidecar's file name.
+    pub const SUFFIX: &'static str = ".ktstr.json";
+
+    /// Ending of the file that holds the rest of a failed variant's evidence.
+    pub const FAILURE_DUMP_SUFFIX: &'static str = ".failure-dump.json";
+
+    /// `{test}-{16 hex}`: what the files of this variant start with.
+    ///
+    /// The hash tells apart whatever makes a variant: case, topology, scheduler and kernel.
+    pub fn stem(&self) -> String {
+        let kernel = self.kernel_label.as_ref().map_or("", KernelLabel::as_str);
+        let topology = self.topology.map(|t| t.to_string()).unwrap_or_default();
+        let variant = [self.case.as_str(), &topology, &self.scheduler, kernel].join("\0");
+        format!("{}-{:016x}", self.test, xxh3_64(variant.as_bytes()))
+    }
+
+    /// Reads the sidecar at `path`.
+    pub fn read(path: &Path) -> Result<Self, SidecarError> {
+        let name = || path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| SidecarError::Read {
+            path: name(),
+            source,
+        })?;
+        let parse_error = |source| SidecarError::Parse {
+            path: name(),
+            source,
+        };
+        // The layout first: a later one may not fit the struct at all.
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(parse_error)?;
+        match value.get("schema").and_then(serde_json::Value::as_u64) {
+            Some(found) if found != u64::from(Self::SCHEMA) => Err(SidecarError::Schema {
+                path: name(),
+                found,
+            }),
+            _ => serde_json::from_value(value).map_err(parse_error),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn example(test: &str) -> Sidecar {
+        Sidecar {
+            schema: Sidecar::SCHEMA,
+            test: test.to_owned(),
+            case: format!("ktstr/{test}"),
+            variant: "base".to_owned(),
+            topology: Some(Topology::constant(1, 2, 2, 1)),
+            scheduler: "eevdf".to_owned(),
+            kernel_version: Some("6.12.1".to_owned()),
+            kernel_label: Some(KernelLabel::from_version("6.12.1")),
+            backend: Some("qemu".to_owned()),
+            verdict: Verdict::pass(),
+            cgroups: vec![CgroupStats {
+                name: "a".to_owned(),
+                ..CgroupStats::default()
+            }],
+            metrics: BTreeMap::from([("max_gap_ms".to_owned(), 3.5)]),
+            timings: Timings::default(),
+            host: HostContext::default(),
+            project_commit: None,
+            run_source: RunSource::Local,
+            started: "2026-01-01T00:00:00Z".to_owned(),
+            finished: "2026-01-01T00:00:09Z".to_owned(),
+        }
+    }
+
+    #[test]
+    fn round_trips_and_tells_variants_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let one = example("steady");
+        fs::write(&path, serde_json::to_vec(&one).unwrap()).unwrap();
+        assert_eq!(Sidecar::read(&path).unwrap(), one);
+        let other = Sidecar {
+            topology: Some(Topology::constant(1, 1, 2, 1)),
+            ..one.clone()
+        };
+        assert_ne!(one.stem(), other.stem());
+        assert_eq!(one.stem().len(), "steady-".len() + 16);
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_sidecar() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let error = |text: &str| {
+            fs::write(&path, text).unwrap();
+            Sidecar::read(&path).unwrap_err()
+        };
+        assert!(matches!(error("{"), SidecarError::Parse { .. }));
+        assert!(matches!(error("{}"), SidecarError::Parse { .. }));
+        assert!(matches!(
+            error(r#"{"schema": 99}"#),
+            SidecarError::Schema { found: 99, .. }
+        ));
+        let missing = Sidecar::read(&dir.path().join("none")).unwrap_err();
+        assert!(matches!(missing, SidecarError::Read { .. }));
+    }
+}
