@@ -1,1 +1,38 @@
-//! Placeholder.
+//! Write Linux scheduler tests as Rust functions, run them inside real kernels, judge what happened.
+//!
+//! A test is a function marked [`ktstr_test`]. Its body runs inside a virtual machine of exactly the
+//! declared topology; the test binary itself is the guest's init. The file that holds the tests is a
+//! test target with `harness = false` whose `main` is [`main!`].
+//!
+//! ```no_run
+//! use ktstr_harness::prelude::*;
+//!
+//! #[ktstr_test(llcs = 2, cores = 2, not_stuck)]
+//! fn two_groups_share_the_machine(ctx: &Ctx) -> Result<AssertResult> {
+//!     execute_defs(ctx, &[ctx.cgroup_def("left"), ctx.cgroup_def("right")])
+//! }
+//!
+//! ktstr_harness::main!();
+//! ```
+
+pub mod assert;
+pub mod check;
+pub mod ctx;
+pub mod registry;
+pub mod test;
+
+pub use assert::AssertResult;
+pub use check::Checks;
+pub use ctx::Ctx;
+pub use ktstr_harness_macros::ktstr_test;
+pub use test::TestCase;
+
+/// What a test body returns: `?` takes any error.
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Names for generated code only: not part of the API.
+#[doc(hidden)]
+pub mod private {
+    pub use inventory;
+    pub use ktstr_core::{Constraints, Topology};
+}

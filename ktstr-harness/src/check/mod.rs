@@ -1,0 +1,50 @@
+//! What a run is judged by.
+
+use serde::{Deserialize, Serialize};
+
+/// The checks of a test; what is `None` was not asked for.
+///
+/// Layers are merged with [`Checks::or`]: library defaults, the scheduler's, the test's own; the
+/// last that is set wins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Checks {
+    /// No worker may stop making progress; turns the gap and spread checks on at their defaults.
+    pub not_stuck: Option<bool>,
+    /// Workers stay within the CPUs of their cgroup.
+    pub isolation: Option<bool>,
+    /// Longest time between two iterations of a worker, in milliseconds.
+    pub max_gap_ms: Option<u64>,
+    /// Largest difference of off-CPU share among the workers of a cgroup, in percentage points.
+    pub max_spread_pct: Option<f64>,
+    /// Fewest iterations per second of every worker.
+    pub min_iteration_rate: Option<f64>,
+    /// Largest 99th percentile of wake-up latency of a cgroup, in nanoseconds.
+    pub max_p99_wake_latency_ns: Option<u64>,
+}
+
+impl Checks {
+    /// Nothing is asked for.
+    pub const NONE: Self = Self {
+        not_stuck: None,
+        isolation: None,
+        max_gap_ms: None,
+        max_spread_pct: None,
+        min_iteration_rate: None,
+        max_p99_wake_latency_ns: None,
+    };
+
+    /// These checks, and those of `base` where these say nothing.
+    #[must_use]
+    pub fn or(self, base: Self) -> Self {
+        Self {
+            not_stuck: self.not_stuck.or(base.not_stuck),
+            isolation: self.isolation.or(base.isolation),
+            max_gap_ms: self.max_gap_ms.or(base.max_gap_ms),
+            max_spread_pct: self.max_spread_pct.or(base.max_spread_pct),
+            min_iteration_rate: self.min_iteration_rate.or(base.min_iteration_rate),
+            max_p99_wake_latency_ns: self
+                .max_p99_wake_latency_ns
+                .or(base.max_p99_wake_latency_ns),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A declared test, as data.
+
+use std::fmt;
+use std::time::Duration;
+
+use ktstr_core::{Constraints, Topology};
+
+use crate::{AssertResult, Checks, Ctx, Result};
+
+/// A test function.
+pub type Body = fn(&Ctx) -> Result<AssertResult>;
+
+/// A test as `#[ktstr_test]` declares it.
+#[derive(Clone, Copy)]
+pub struct TestCase {
+    /// Name of the function.
+    pub name: &'static str,
+    /// Where it is declared.
+    pub location: Location,
+    /// The function.
+    pub body: Body,
+    /// Shape of the machine of the base variant.
+    pub topology: Topology,
+    /// Gauntlet presets that the test accepts.
+    pub constraints: Constraints,
+    /// Guest memory in MiB, a lower bound.
+    pub memory_mib: u32,
+    /// How long the scenario runs, in seconds.
+    pub duration_s: u32,
+    /// What the run is judged by.
+    pub checks: Checks,
+    /// The test must fail: a failure passes and a clean pass fails.
+    pub expect_err: bool,
+    /// An inconclusive ending passes.
+    pub allow_inconclusive: bool,
+    /// Whether the guest kernel places itself at random.
+    pub kaslr: bool,
+    /// The body runs on the host, without a machine.
+    pub host_only: bool,
+    /// Runs only when ignored tests are asked for.
+    pub ignore: bool,
+    /// Host files that the guest finds below `/include-files/`.
+    pub extra_include_files: &'static [&'static str],
+}
+
+/// A place in the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// File, as the compiler was given it.
+    pub file: &'static str,
+    /// Line of the attribute.
+    pub line: u32,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl fmt::Debug for TestCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestCase")
+            .field("name", &self.name)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TestCase {
+    /// A test that says nothing but its name: one LLC of two cores, twelve seconds, no checks.
+    ///
+    /// `#[ktstr_test]` starts from this value and sets what the attribute names.
+    #[must_use]
+    pub const fn new(name: &'static str, location: Location, body: Body) -> Self {
+        Self {
+            name,
+            location,
+            body,
+            topology: Topology::constant(1, 1, 2, 1),
+            constraints: Constraints::DEFAULT,
+            memory_mib: 256,
+            duration_s: 12,
+            checks: Checks::NONE,
+            expect_err: false,
+            allow_inconclusive: false,
+            kaslr: true,
+            host_only: false,
+            ignore: false,
+            extra_include_files: &[],
+        }
+    }
+
+    /// How long the scenario runs.
+    pub const fn duration(&self) -> Duration {
+        Duration::from_secs(self.duration_s as u64)
+    }
+
+    /// Whether the test runs only when ignored tests are asked for: declared so, or a `demo_*` test.
+    pub fn is_ignored(&self) -> bool {
+        self.ignore || self.name.starts_with("demo_")
+    }
+}
