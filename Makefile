@@ -1,0 +1,44 @@
+# Everything a new machine needs, one command each. `make help` lists them.
+
+# A source tree, a source tarball, an image or a cache key; the distribution's source when not given.
+KERNEL ?= $(shell scripts/kernel-source)
+# The small configuration builds in minutes.
+export KTSTR_BASE_CONFIG ?= lean
+
+KTSTR = target/debug/cargo-ktstr ktstr
+
+.PHONY: help demo test lint doc bench setup kernel tool clean
+.DEFAULT_GOAL := help
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+demo: setup tool ## Install what is missing, build a kernel, run the demo tests in it
+	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast \
+		-E 'test(/^ktstr\/demo_/) + (test(/^gauntlet\/demo_topology\//) & test(/(4cpu-2llc-nosmt|9cpu-3llc-nosmt|8cpu-2llc-smt|2numa-16cpu-4llc-nosmt)$$/))'
+
+test: setup tool ## Install what is missing, build a kernel, run every test of the project
+	cargo build --workspace --all-targets
+	$(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
+	cargo test --workspace --doc --quiet
+
+lint: ## Formatting and clippy, warnings as errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+bench: setup tool ## Measure: ratios from one run
+	$(KTSTR) kernel build --kernel "$(KERNEL)"
+	cargo bench -p ktstr-benches
+
+setup: ## Install what is missing
+	@scripts/setup
+
+kernel: setup tool ## Build and cache the kernel
+	$(KTSTR) kernel build --kernel "$(KERNEL)"
+
+tool:
+	cargo build --quiet -p cargo-ktstr
+
+clean: ## Remove what cargo built; cached kernels stay (cargo ktstr kernel clean)
+	cargo clean
