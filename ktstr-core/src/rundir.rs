@@ -46,8 +46,10 @@ pub enum RunDirError {
     Lock(#[from] LockError),
 }
 
-/// The directory name of a run: `{kernel}-{commit}[-dirty]`, `unknown` for what is not known.
-pub fn run_name(kernel: Option<&str>, commit: Option<&str>, dirty: bool) -> String {
+/// The directory name of a run: `{kernel}-{commit}`, `unknown` for what is not known.
+///
+/// `commit` ends in `-dirty` where the work tree had changes.
+pub fn run_name(kernel: Option<&str>, commit: Option<&str>) -> String {
     let part = |text: Option<&str>| {
         let safe = |c: char| {
             if c.is_ascii_alphanumeric() || "._-".contains(c) {
@@ -61,8 +63,12 @@ pub fn run_name(kernel: Option<&str>, commit: Option<&str>, dirty: bool) -> Stri
             _ => "unknown".to_owned(),
         }
     };
-    let dirty = if dirty { "-dirty" } else { "" };
-    format!("{}-{}{dirty}", part(kernel), part(commit))
+    format!("{}-{}", part(kernel), part(commit))
+}
+
+/// A name for a run that nobody named: `nanos` since some epoch, and the process that starts it.
+pub fn new_epoch(nanos: u128, pid: u32) -> String {
+    format!("{nanos}-{pid}")
 }
 
 impl RunDir {
@@ -217,11 +223,11 @@ mod tests {
     #[test]
     fn names_are_safe_and_complete() {
         assert_eq!(
-            run_name(Some("6.12.1"), Some("abc1234"), true),
+            run_name(Some("6.12.1"), Some("abc1234-dirty")),
             "6.12.1-abc1234-dirty"
         );
-        assert_eq!(run_name(None, None, false), "unknown-unknown");
-        assert_eq!(run_name(Some("../x"), Some(""), false), ".._x-unknown");
+        assert_eq!(run_name(None, None), "unknown-unknown");
+        assert_eq!(run_name(Some("../x"), Some("")), ".._x-unknown");
     }
 
     #[test]

@@ -25,6 +25,17 @@ pub enum Outcome {
     Fail,
 }
 
+impl Outcome {
+    /// The exit code of a test process that ends so.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Pass | Self::Skip => EXIT_PASS,
+            Self::Fail => EXIT_FAIL,
+            Self::Inconclusive => EXIT_INCONCLUSIVE,
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -185,11 +196,7 @@ impl Verdict {
 
     /// The exit code of a test process that ends with this verdict.
     pub const fn exit_code(&self) -> u8 {
-        match self.outcome {
-            Outcome::Pass | Outcome::Skip => EXIT_PASS,
-            Outcome::Fail => EXIT_FAIL,
-            Outcome::Inconclusive => EXIT_INCONCLUSIVE,
-        }
+        self.outcome.exit_code()
     }
 
     /// The verdict under `--no-skip-mode`: a skip turns into a failure that keeps its reason.
