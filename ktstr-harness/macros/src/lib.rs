@@ -1,9 +1,135 @@
 //! The attribute macros of `ktstr-harness`.
+//!
+//! `keys` is the table of what can be set, `parse`, `value` and `function` read a use of the
+//! attribute, `validate` looks for contradictions in it and `expand` writes the code that registers the test.
 
-use proc_macro::TokenStream;
+mod errors;
+mod expand;
+mod function;
+mod keys;
+mod parse;
+mod validate;
+mod value;
 
-/// Placeholder until the next commit: refuses every use.
+use proc_macro2::TokenStream;
+
+use crate::errors::Errors;
+use crate::function::Function;
+use crate::parse::Settings;
+
+/// Makes a function a test that runs inside a virtual machine.
+///
+/// The function has the form `fn name(ctx: &Ctx) -> Result<AssertResult>` and stays as it is; beside
+/// it, the test is registered under the function's name. The test target that holds it needs
+/// `harness = false` in `Cargo.toml` and `ktstr_harness::main!();` in the file. Where the former is
+/// missing, `cargo test` fails with the lines to add.
+///
+/// ```ignore
+/// use ktstr_harness::prelude::*;
+///
+/// #[ktstr_test(llcs = 2, cores = 4, threads = 2, duration_s = 5, not_stuck, max_gap_ms = 500)]
+/// fn siblings_share_a_core(ctx: &Ctx) -> Result<AssertResult> {
+///     scenarios::steady(ctx)
+/// }
+/// ```
+///
+/// # Values
+///
+/// A key is given at most once. Numbers may be literals or constant expressions; a constant out of
+/// range fails to compile as well. A flag is switched by its bare name, by `true` or by `false`.
+///
+/// # The machine
+///
+/// | key | value | default | |
+/// |---|---|---|---|
+/// | `numa_nodes` | count | 1 | NUMA nodes |
+/// | `llcs` | count | 1 | last-level caches of the whole machine, a multiple of `numa_nodes` |
+/// | `cores` | count | 2 | cores of each last-level cache |
+/// | `threads` | count | 1 | hardware threads of each core |
+/// | `memory_mib` | MiB | 256 | guest memory at least; large machines get more by themselves |
+/// | `kaslr` | flag | true | let the guest kernel choose its address at random |
+/// | `extra_include_files` | array of strings | `[]` | host files that the guest finds below `/include-files/` |
+///
+/// `llcs` x `cores` x `threads` is the number of CPUs, 512 at most.
+///
+/// # Variants
+///
+/// Beside this machine, the base variant, a test has a variant for each gauntlet preset that these
+/// bounds let through. All of them are inclusive.
+///
+/// | key | value | default | |
+/// |---|---|---|---|
+/// | `min_llcs`, `max_llcs` | count | 1, 12 | last-level caches |
+/// | `min_numa_nodes`, `max_numa_nodes` | count | 1, 1 | NUMA nodes |
+/// | `min_cpus`, `max_cpus` | count | 1, 192 | CPUs |
+/// | `requires_smt` | flag | false | only presets with more than one thread per core |
+///
+/// # Time
+///
+/// | key | value | default | |
+/// |---|---|---|---|
+/// | `duration_s` | seconds | 12 | how long scenarios keep their workers busy |
+///
+/// # Checks
+///
+/// A test without checks fails only when its body, the scheduler or the kernel does.
+///
+/// | key | value | default | |
+/// |---|---|---|---|
+/// | `not_stuck` | flag | not checked | every worker keeps making progress; brings the gap and spread checks at their own defaults |
+/// | `isolation` | flag | not checked | workers run on the CPUs of their cgroup's cpuset and nowhere else |
+/// | `max_gap_ms` | milliseconds | not checked | longest pause between two iterations of a worker |
+/// | `max_spread_pct` | percentage points | not checked | how far the off-CPU shares of a cgroup's workers may lie apart |
+/// | `min_iteration_rate` | 1/s | not checked | iterations per second that every worker must reach |
+/// | `max_p99_wake_latency_ns` | nanoseconds | not checked | 99th percentile of wake-up latency in each cgroup |
+///
+/// `false` is more than leaving a flag out: it turns the check off where a default would turn it on.
+///
+/// # The verdict
+///
+/// | key | value | default | |
+/// |---|---|---|---|
+/// | `expect_err` | flag | false | the test must fail; it fails when it passes |
+/// | `allow_inconclusive` | flag | false | an ending without a verdict counts as a pass |
+/// | `host_only` | flag | false | run the body on the host, without a machine |
+/// | `ignore` | flag | false | run only when ignored tests are asked for, as with every `demo_*` test |
+///
+/// `expect_err` and `allow_inconclusive` go together: an inconclusive ending is no failure, so only
+/// the latter says what becomes of it.
+///
+/// # Contradictions
+///
+/// These do not compile, and the error names the keys:
+/// - `llcs` that do not divide evenly over `numa_nodes`, and more than 512 CPUs;
+/// - a lower bound above its upper bound, given or default: no preset would be left;
+/// - a bound, or `requires_smt`, that the test's own machine breaks. Default bounds do not count here:
+///   `numa_nodes = 2` is fine, and then no two-node preset is a variant unless `max_numa_nodes` is
+///   raised;
+/// - `host_only` with any key that describes a machine or its variants.
+///
+/// Keys that later versions will honour (`scheduler`, `performance_mode` and more) are refused as not
+/// supported yet.
 #[proc_macro_attribute]
-pub fn ktstr_test(_attribute: TokenStream, _item: TokenStream) -> TokenStream {
-    quote::quote!(compile_error!("#[ktstr_test] is not built yet");).into()
+pub fn ktstr_test(
+    attribute: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand(attribute.into(), &item.into()).into()
 }
+
+/// The function as it is, and its registration or what is wrong.
+fn expand(attribute: TokenStream, function: &TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let settings = Settings::parse(attribute, &mut errors);
+    let assertions = validate::validate(&settings, &mut errors);
+    let parsed = Function::parse(function.clone(), &mut errors);
+    let registration = match (errors.into_tokens(), parsed) {
+        (Some(errors), _) => errors,
+        (None, Some(parsed)) => expand::registration(parsed.name(), &settings, &assertions),
+        (None, None) => unreachable!("a function that is no test was reported"),
+    };
+    quote::quote!(#function #registration)
+}
+
+#[cfg(test)]
+mod tests;

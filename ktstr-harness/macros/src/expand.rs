@@ -1,0 +1,169 @@
+//! From settings to the code that registers a test.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::{Expr, ExprLit, Lit, LitFloat};
+
+use crate::keys::{Key, Part};
+use crate::parse::{Setting, Settings};
+use crate::validate::Assertion;
+use crate::value::Value;
+
+/// The finished test case as an item, out of the way of the names in users' expressions.
+const CASE: &str = "KTSTR_TEST_CASE";
+
+/// The numbers of a topology, in the order of `Topology::constant`.
+const LEVELS: [&str; 4] = ["numa_nodes", "llcs", "cores", "threads"];
+
+/// Registers the function `name` as a test.
+pub(crate) fn registration(
+    name: &Ident,
+    settings: &Settings,
+    assertions: &[Assertion],
+) -> TokenStream {
+    let case = format_ident!("{CASE}");
+    let literal = name.unraw().to_string();
+    let topology = topology(settings);
+    let constraints = group(
+        settings,
+        Part::Constraints,
+        &quote!(constraints: ::ktstr_harness::private::Constraints),
+        &quote!(::ktstr_harness::private::Constraints::DEFAULT),
+    );
+    let checks = group(
+        settings,
+        Part::Checks,
+        &quote!(checks: ::ktstr_harness::Checks),
+        &quote!(::ktstr_harness::Checks::NONE),
+    );
+    let fields = settings.of(Part::Case).map(initializer);
+    let assertions = assertions.iter().map(|assertion| {
+        let Assertion {
+            blame,
+            condition,
+            message,
+        } = assertion;
+        quote_spanned!(blame.span()=> const _: () = ::core::assert!(#condition, #message);)
+    });
+    let twin = twin(name);
+    quote! {
+        const _: () = {
+            const #case: ::ktstr_harness::TestCase = ::ktstr_harness::TestCase {
+                #topology
+                #constraints
+                #checks
+                #(#fields,)*
+                ..::ktstr_harness::TestCase::new(
+                    #literal,
+                    ::ktstr_harness::test::Location {
+                        file: ::core::file!(),
+                        line: ::core::line!(),
+                    },
+                    #name,
+                )
+            };
+            #(#assertions)*
+            ::ktstr_harness::private::inventory::submit! {
+                ::ktstr_harness::registry::Registered(#case)
+            }
+        };
+        #twin
+    }
+}
+
+/// The field of the finished test case that the key `name` of `part` sets.
+pub(crate) fn field(part: Part, name: &str) -> TokenStream {
+    let (case, name) = (format_ident!("{CASE}"), format_ident!("{name}"));
+    match part {
+        Part::Topology => quote!(#case.topology.#name()),
+        Part::Constraints => quote!(#case.constraints.#name),
+        Part::Checks => quote!(#case.checks.#name),
+        Part::Case => quote!(#case.#name),
+    }
+}
+
+/// `topology: …,` when one of the levels is given.
+fn topology(settings: &Settings) -> Option<TokenStream> {
+    settings.of(Part::Topology).next()?;
+    let levels = LEVELS.map(|level| {
+        settings.get(level).map_or_else(
+            || {
+                let (_, default) = Key::default_of(level);
+                let default = u32::try_from(default).expect("levels are small");
+                quote!(#default)
+            },
+            |setting| value(&setting.value),
+        )
+    });
+    Some(quote!(topology: ::ktstr_harness::private::Topology::constant(#(#levels),*),))
+}
+
+/// `start { …, ..base },` when a key of `part` is given.
+fn group(
+    settings: &Settings,
+    part: Part,
+    start: &TokenStream,
+    base: &TokenStream,
+) -> Option<TokenStream> {
+    settings.of(part).next()?;
+    let fields = settings.of(part).map(initializer);
+    Some(quote!(#start { #(#fields,)* ..#base },))
+}
+
+/// `field: value`
+fn initializer(setting: &Setting) -> TokenStream {
+    let (field, value) = (&setting.ident, value(&setting.value));
+    if setting.part == Part::Checks {
+        // What is not asked for is `None`.
+        quote!(#field: ::core::option::Option::Some(#value))
+    } else {
+        quote!(#field: #value)
+    }
+}
+
+fn value(value: &Value) -> TokenStream {
+    match value {
+        Value::Flag(flag) => quote!(#flag),
+        Value::Integer { expr, .. } => quote!(#expr),
+        Value::Float { expr, .. } => float(expr),
+        Value::Paths(paths) => quote!(&[#(#paths),*]),
+        Value::Refused => unreachable!("what was refused is not expanded"),
+    }
+}
+
+/// `expr`, with `15` turned into `15.0`.
+fn float(expr: &Expr) -> TokenStream {
+    match expr {
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(number),
+            ..
+        }) if number.suffix().is_empty() => {
+            let float = LitFloat::new(&format!("{}.0", number.base10_digits()), number.span());
+            quote!(#float)
+        }
+        expr => quote!(#expr),
+    }
+}
+
+/// A unit test that says what is wrong when there are unit tests at all.
+///
+/// rustc drops `#[test]` functions unless it builds for libtest, which is how cargo builds a target
+/// without `harness = false`. libtest would find nothing to run there and report success.
+fn twin(name: &Ident) -> TokenStream {
+    let twin = format_ident!("{}_needs_harness_false", name.unraw());
+    quote! {
+        #[doc(hidden)]
+        #[::core::prelude::v1::test]
+        fn #twin() {
+            ::core::panic!(
+                "this test target has libtest's main function, which cannot run ktstr tests\n\n\
+                 Add these lines to Cargo.toml, with the name of the file that holds the tests \
+                 (here it seems to be {0}.rs):\n\n\
+                 [[test]]\nname = \"{0}\"\nharness = false\n\n\
+                 and end that file with `ktstr_harness::main!();`\n",
+                ::core::env!("CARGO_CRATE_NAME"),
+            );
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The keys of `#[ktstr_test(...)]`, in one table.
+
+/// A word that the attribute knows.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// As it is written; also the name of the field it sets.
+    pub(crate) name: &'static str,
+    /// What becomes of it.
+    pub(crate) state: State,
+}
+
+/// What becomes of a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum State {
+    /// It takes a value of `kind`, which sets a field of `part`.
+    Honoured { part: Part, kind: Kind },
+    /// Planned: refused by name until it does something.
+    Later,
+}
+
+/// The piece of a `TestCase` that has a key's field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Topology,
+    Constraints,
+    Checks,
+    /// The `TestCase` itself.
+    Case,
+}
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// Nothing, `true` or `false`.
+    Flag,
+    /// A whole number within bounds.
+    Integer(Integer),
+    /// A number that is neither negative nor infinite.
+    Float,
+    /// String literals in brackets.
+    Paths,
+}
+
+/// The whole numbers that a key takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Integer {
+    pub(crate) least: u64,
+    pub(crate) most: u64,
+    /// What holds when the key is not given; contradictions are judged by it.
+    pub(crate) default: Option<u64>,
+}
+
+impl Kind {
+    /// A count of something that is always there.
+    const COUNT: Self = Self::Integer(Integer {
+        least: 1,
+        most: u32::MAX as u64,
+        default: None,
+    });
+
+    /// A limit on something that is measured.
+    const LIMIT: Self = Self::Integer(Integer {
+        least: 0,
+        most: u64::MAX,
+        default: None,
+    });
+
+    const fn count(default: u64) -> Self {
+        Self::Integer(Integer {
+            least: 1,
+            most: u32::MAX as u64,
+            default: Some(default),
+        })
+    }
+
+    const fn bound(default: u64) -> Self {
+        Self::Integer(Integer {
+            least: 0,
+            most: u32::MAX as u64,
+            default: Some(default),
+        })
+    }
+
+    /// Completes "`key` takes …".
+    pub(crate) fn wants(self) -> &'static str {
+        match self {
+            Self::Flag => "`true`, `false` or nothing",
+            Self::Integer(_) => "a whole number",
+            Self::Float => "a number",
+            Self::Paths => "an array of string literals",
+        }
+    }
+}
+
+impl Key {
+    const fn topology(name: &'static str, kind: Kind) -> Self {
+        Self::honoured(name, Part::Topology, kind)
+    }
+
+    const fn constraint(name: &'static str, kind: Kind) -> Self {
+        Self::honoured(name, Part::Constraints, kind)
+    }
+
+    const fn check(name: &'static str, kind: Kind) -> Self {
+        Self::honoured(name, Part::Checks, kind)
+    }
+
+    const fn case(name: &'static str, kind: Kind) -> Self {
+        Self::honoured(name, Part::Case, kind)
+    }
+
+    const fn honoured(name: &'static str, part: Part, kind: Kind) -> Self {
+        Self {
+            name,
+            state: State::Honoured { part, kind },
+        }
+    }
+
+    const fn later(name: &'static str) -> Self {
+        Self {
+            name,
+            state: State::Later,
+        }
+    }
+
+    /// The key called `name`.
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The part and the default of an integer key that has one.
+    pub(crate) fn default_of(name: &str) -> (Part, u64) {
+        match Self::find(name).map(|key| key.state) {
+            Some(State::Honoured {
+                part,
+                kind:
+                    Kind::Integer(Integer {
+                        default: Some(default),
+                        ..
+                    }),
+            }) => (part, default),
+            _ => unreachable!("`{name}` has no default"),
+        }
+    }
+
+    /// The keys that set something, with the part they belong to.
+    pub(crate) fn all_honoured() -> impl Iterator<Item = (&'static Self, Part)> {
+        KEYS.iter().filter_map(|key| match key.state {
+            State::Honoured { part, .. } => Some((key, part)),
+            State::Later => None,
+        })
+    }
+}
+
+/// Every key. The defaults of topology and constraints are those of `TestCase::new`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::topology("numa_nodes", Kind::count(1)),
+    Key::topology("llcs", Kind::count(1)),
+    Key::topology("cores", Kind::count(2)),
+    Key::topology("threads", Kind::count(1)),
+    Key::constraint("min_llcs", Kind::bound(1)),
+    Key::constraint("max_llcs", Kind::bound(12)),
+    Key::constraint("min_numa_nodes", Kind::bound(1)),
+    Key::constraint("max_numa_nodes", Kind::bound(1)),
+    Key::constraint("min_cpus", Kind::bound(1)),
+    Key::constraint("max_cpus", Kind::bound(192)),
+    Key::constraint("requires_smt", Kind::Flag),
+    Key::check("not_stuck", Kind::Flag),
+    Key::check("isolation", Kind::Flag),
+    Key::check("max_gap_ms", Kind::LIMIT),
+    Key::check("max_spread_pct", Kind::Float),
+    Key::check("min_iteration_rate", Kind::Float),
+    Key::check("max_p99_wake_latency_ns", Kind::LIMIT),
+    Key::case("memory_mib", Kind::COUNT),
+    Key::case("duration_s", Kind::COUNT),
+    Key::case("expect_err", Kind::Flag),
+    Key::case("allow_inconclusive", Kind::Flag),
+    Key::case("kaslr", Kind::Flag),
+    Key::case("host_only", Kind::Flag),
+    Key::case("ignore", Kind::Flag),
+    Key::case("extra_include_files", Kind::Paths),
+    Key::later("scheduler"),
+    Key::later("watchdog_timeout_s"),
+    Key::later("max_throughput_cv"),
+    Key::later("min_work_rate"),
+    Key::later("max_migration_ratio"),
+    Key::later("max_wake_latency_cv"),
+    Key::later("min_page_locality"),
+    Key::later("max_cross_node_migration_ratio"),
+    Key::later("max_imbalance_ratio"),
+    Key::later("max_local_dsq_depth"),
+    Key::later("max_fallback_rate"),
+    Key::later("max_keep_last_rate"),
+    Key::later("auto_repro"),
+    Key::later("expect_scx_bpf_error_contains"),
+    Key::later("performance_mode"),
+    Key::later("no_perf_mode"),
+    Key::later("cpu_budget"),
+    Key::later("config"),
+    Key::later("extra_sched_args"),
+    Key::later("payload"),
+    Key::later("workloads"),
+    Key::later("bpf_map_write"),
+    Key::later("post_vm"),
+    Key::later("cleanup_budget_ms"),
+];
+
+/// The key that was probably meant by `word`.
+///
+/// A slip of the fingers first; then a word that is part of a key, as `smt` is of `requires_smt`.
+pub(crate) fn nearest(word: &str) -> Option<&'static str> {
+    let names = || KEYS.iter().map(|key| key.name);
+    names()
+        .map(|name| (edits(word, name), name))
+        .filter(|(edits, name)| *edits <= (word.len().max(name.len()) / 3).max(1))
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, name)| name)
+        .or_else(|| names().find(|name| word.len() >= 3 && name.contains(word)))
+}
+
+/// Letters to insert, remove, replace or swap with their neighbour to get from `a` to `b`.
+fn edits(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    // `table[i][j]`: from the first `i` letters of `a` to the first `j` letters of `b`.
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            table[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replaced = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let edits = replaced.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    edits.min(table[i - 2][j - 2] + 1)
+                } else {
+                    edits
+                }
+            };
+        }
+    }
+    table[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(names.len(), KEYS.len());
+    }
+
+    #[test]
+    fn counts_edits() {
+        assert_eq!(edits("", "llcs"), 4);
+        assert_eq!(edits("llcs", "llcs"), 0);
+        assert_eq!(edits("kitten", "sitting"), 3);
+        assert_eq!(edits("lcls", "llcs"), 1);
+    }
+
+    #[test]
+    fn suggests_what_is_near() {
+        assert_eq!(nearest("llc"), Some("llcs"));
+        assert_eq!(nearest("memory_mb"), Some("memory_mib"));
+        assert_eq!(nearest("smt"), Some("requires_smt"));
+        assert_eq!(nearest("duration"), Some("duration_s"));
+        assert_eq!(nearest("colour"), None);
+        assert_eq!(nearest("x"), None);
+    }
+}
