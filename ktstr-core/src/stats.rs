@@ -12,6 +12,34 @@ pub fn percentile(samples: &mut [u64], percent: f64) -> Option<u64> {
     samples.get(rank.saturating_sub(1)).copied()
 }
 
+/// The smallest sample such that it and the smaller ones have at least `percent` % of the weight.
+///
+/// Samples are `(value, weight)`: a sample that stands for ten weighs ten. `None` when nothing has
+/// weight. Sorts `samples` in place. With equal weights this is [`percentile`].
+///
+/// ```
+/// use ktstr_core::stats::weighted_percentile;
+///
+/// assert_eq!(weighted_percentile(&mut [(5, 1.0), (1, 9.0)], 90.0), Some(1));
+/// assert_eq!(weighted_percentile(&mut [(5, 1.0), (1, 9.0)], 91.0), Some(5));
+/// ```
+pub fn weighted_percentile(samples: &mut [(u64, f64)], percent: f64) -> Option<u64> {
+    samples.sort_unstable_by_key(|(value, _)| *value);
+    let total: f64 = samples.iter().map(|(_, weight)| weight).sum();
+    let wanted = percent.clamp(0.0, 100.0) / 100.0 * total;
+    // Sums of weights round: the last sample must still be found for 100 %.
+    let wanted = wanted - total * 1e-12;
+    let mut weight = 0.0;
+    samples
+        .iter()
+        .filter(|(_, own)| *own > 0.0)
+        .find(|(_, own)| {
+            weight += own;
+            weight >= wanted
+        })
+        .map(|(value, _)| *value)
+}
+
 /// Largest minus smallest; `None` without values.
 pub fn range(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values = values.into_iter();
@@ -32,6 +60,23 @@ mod tests {
         assert_eq!(percentile(&mut hundred, 0.0), Some(1));
         assert_eq!(percentile(&mut [7], 50.0), Some(7));
         assert_eq!(percentile(&mut [], 50.0), None);
+    }
+
+    #[test]
+    fn equal_weights_are_the_nearest_rank() {
+        for percent in [0.0, 1.0, 50.0, 99.0, 99.5, 100.0] {
+            let mut plain: Vec<u64> = (0..257).rev().collect();
+            for weight in [1.0, 0.1, 7.3] {
+                let mut weighted: Vec<_> = plain.iter().map(|v| (*v, weight)).collect();
+                assert_eq!(
+                    weighted_percentile(&mut weighted, percent),
+                    percentile(&mut plain, percent),
+                    "{percent} {weight}"
+                );
+            }
+        }
+        assert_eq!(weighted_percentile(&mut [], 50.0), None);
+        assert_eq!(weighted_percentile(&mut [(1, 0.0)], 50.0), None);
     }
 
     #[test]

@@ -16,15 +16,20 @@
 //! ```
 
 pub mod assert;
+pub mod cgroup;
 pub mod check;
 pub mod ctx;
+pub mod prelude;
 pub mod registry;
+pub mod scenario;
 pub mod test;
+pub mod workload;
 
 pub use assert::AssertResult;
 pub use check::Checks;
 pub use ctx::Ctx;
 pub use ktstr_harness_macros::ktstr_test;
+pub use scenario::{execute_defs, scenarios};
 pub use test::TestCase;
 
 /// What a test body returns: `?` takes any error.

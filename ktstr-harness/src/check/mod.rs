@@ -1,5 +1,11 @@
 //! What a run is judged by.
 
+mod judge;
+mod run;
+
+pub use judge::judge;
+pub use run::{CgroupRun, metrics};
+
 use serde::{Deserialize, Serialize};
 
 /// The checks of a test; what is `None` was not asked for.
@@ -32,6 +38,14 @@ impl Checks {
         min_iteration_rate: None,
         max_p99_wake_latency_ns: None,
     };
+
+    /// Longest gap that `not_stuck` allows where `max_gap_ms` is not set: 2000 ms, in unoptimised
+    /// builds 3000 ms.
+    pub const NOT_STUCK_GAP_MS: u64 = if cfg!(debug_assertions) { 3000 } else { 2000 };
+
+    /// Largest spread that `not_stuck` allows where `max_spread_pct` is not set: 15 percentage
+    /// points, in unoptimised builds 35.
+    pub const NOT_STUCK_SPREAD_PCT: f64 = if cfg!(debug_assertions) { 35.0 } else { 15.0 };
 
     /// These checks, and those of `base` where these say nothing.
     #[must_use]

@@ -1,0 +1,329 @@
+//! A cgroup with its workers, as a test declares it.
+
+use std::collections::BTreeSet;
+
+use ktstr_core::{CpuSet, Topology};
+
+use super::{CpusetError, CpusetSpec};
+use crate::Ctx;
+use crate::workload::{Squad, WorkType, WorkTypeError};
+
+/// A cgroup and what runs in it.
+///
+/// Unless said otherwise: two workers that spin, on all CPUs, at nice 0, with the kernel's default
+/// weight and no memory limit.
+///
+/// ```
+/// use ktstr_harness::cgroup::{CgroupDef, CpusetSpec};
+/// use ktstr_harness::workload::WorkType;
+///
+/// let batch = CgroupDef::named("batch")
+///     .workers(4)
+///     .work(WorkType::Spin)
+///     .cpuset(CpusetSpec::Llc(0))
+///     .weight(50);
+/// assert_eq!(batch.name(), "batch");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct CgroupDef {
+    name: String,
+    workers: usize,
+    work: WorkType,
+    cpuset: Option<CpusetSpec>,
+    nice: Option<i32>,
+    weight: Option<u32>,
+    memory_max: Option<u64>,
+}
+
+impl CgroupDef {
+    /// Workers of a cgroup that does not say how many.
+    pub const DEFAULT_WORKERS: usize = 2;
+
+    /// A cgroup with the defaults. The name becomes a directory below the scenario's root.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            workers: Self::DEFAULT_WORKERS,
+            work: WorkType::default(),
+            cpuset: None,
+            nice: None,
+            weight: None,
+            memory_max: None,
+        }
+    }
+
+    /// Number of worker processes, 1 to 4096.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// What the workers do.
+    pub fn work(mut self, work: WorkType) -> Self {
+        self.work = work;
+        self
+    }
+
+    /// CPUs the cgroup may use (`cpuset.cpus`; with [`CpusetSpec::Numa`] also `cpuset.mems`).
+    pub fn cpuset(mut self, cpus: CpusetSpec) -> Self {
+        self.cpuset = Some(cpus);
+        self
+    }
+
+    /// Nice value of the workers, -20 (most CPU time) to 19.
+    pub fn nice(mut self, nice: i32) -> Self {
+        self.nice = Some(nice);
+        self
+    }
+
+    /// Share of CPU time against other cgroups (`cpu.weight`), 1 to 10000; the kernel's default is
+    /// 100.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = Some(weight);
+        self
+    }
+
+    /// Memory in bytes above which the kernel kills workers (`memory.max`).
+    pub fn memory_max(mut self, bytes: u64) -> Self {
+        self.memory_max = Some(bytes);
+        self
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Ctx {
+    /// The default cgroup of this name: two workers that spin, on all CPUs.
+    pub fn cgroup_def(&self, name: &str) -> CgroupDef {
+        CgroupDef::named(name)
+    }
+}
+
+/// A definition that was checked against a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedDef {
+    /// The name.
+    pub name: String,
+    /// Workers and what they do.
+    pub squad: Squad,
+    /// CPUs the cgroup may use.
+    pub cpus: CpuSet,
+    /// Whether `cpuset.cpus` is to be written: false where nothing was said and all CPUs are meant.
+    pub confined: bool,
+    /// NUMA node for memory; `None` leaves all nodes.
+    pub memory_node: Option<u32>,
+    /// Nice value, if one is to be set.
+    pub nice: Option<i32>,
+    /// `cpu.weight`, if it is to be set.
+    pub weight: Option<u32>,
+    /// `memory.max` in bytes, if it is to be set.
+    pub memory_max: Option<u64>,
+}
+
+/// A definition that cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DefError {
+    /// No cgroup at all.
+    #[error("the scenario has no cgroups; give at least one CgroupDef")]
+    None,
+    /// The name cannot be a directory.
+    #[error("cgroup name {name:?}: {why}; use letters, digits, `_` and `-`")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Two of one name.
+    #[error("two cgroups are called `{0}`; rename one of them")]
+    Twice(String),
+    /// The nice value is out of bounds.
+    #[error("cgroup {cgroup}: nice {nice}; use -20 to 19")]
+    Nice {
+        /// The cgroup.
+        cgroup: String,
+        /// What was asked for.
+        nice: i32,
+    },
+    /// The weight is out of bounds.
+    #[error("cgroup {cgroup}: weight {weight}; use 1 to 10000")]
+    Weight {
+        /// The cgroup.
+        cgroup: String,
+        /// What was asked for.
+        weight: u32,
+    },
+    /// The work cannot be carried out.
+    #[error("cgroup {cgroup}: {source}")]
+    Work {
+        /// The cgroup.
+        cgroup: String,
+        /// Why not.
+        source: WorkTypeError,
+    },
+    /// The CPUs are not there.
+    #[error("cgroup {cgroup}: {source}")]
+    Cpuset {
+        /// The cgroup.
+        cgroup: String,
+        /// Why not.
+        source: CpusetError,
+    },
+}
+
+/// Checks definitions that are to run together on a machine of this shape.
+pub fn resolve(defs: &[CgroupDef], topology: Topology) -> Result<Vec<ResolvedDef>, DefError> {
+    if defs.is_empty() {
+        return Err(DefError::None);
+    }
+    let mut names = BTreeSet::new();
+    for def in defs {
+        if !names.insert(&def.name) {
+            return Err(DefError::Twice(def.name.clone()));
+        }
+    }
+    defs.iter().map(|def| def.resolve(topology)).collect()
+}
+
+impl CgroupDef {
+    fn resolve(&self, topology: Topology) -> Result<ResolvedDef, DefError> {
+        let cgroup = || self.name.clone();
+        if let Some(why) = name_fault(&self.name) {
+            return Err(DefError::Name {
+                name: cgroup(),
+                why,
+            });
+        }
+        if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
+            return Err(DefError::Nice {
+                cgroup: cgroup(),
+                nice,
+            });
+        }
+        if let Some(weight) = self.weight.filter(|weight| !(1..=10_000).contains(weight)) {
+            return Err(DefError::Weight {
+                cgroup: cgroup(),
+                weight,
+            });
+        }
+        self.work
+            .validate_workers(self.workers)
+            .map_err(|source| DefError::Work {
+                cgroup: cgroup(),
+                source,
+            })?;
+        let cpus = match &self.cpuset {
+            Some(spec) => spec.resolve(topology).map_err(|source| DefError::Cpuset {
+                cgroup: cgroup(),
+                source,
+            })?,
+            None => topology.all_cpus(),
+        };
+        Ok(ResolvedDef {
+            name: cgroup(),
+            squad: Squad {
+                work: self.work,
+                workers: self.workers,
+            },
+            cpus,
+            confined: self.cpuset.is_some(),
+            memory_node: self.cpuset.as_ref().and_then(CpusetSpec::memory_node),
+            nice: self.nice,
+            weight: self.weight,
+            memory_max: self.memory_max,
+        })
+    }
+}
+
+/// Dots are left to the kernel: its own files are called `cpu.max`, `cgroup.procs` and so on.
+fn name_fault(name: &str) -> Option<&'static str> {
+    // NAME_MAX of the kernel's include/uapi/linux/limits.h.
+    const LONGEST: usize = 255;
+    if name.is_empty() {
+        Some("is empty")
+    } else if name.len() > LONGEST {
+        Some("is longer than 255 bytes")
+    } else if name.contains('/') {
+        Some("has a `/`, and cgroups are not nested here")
+    } else if name
+        .chars()
+        .any(|c| !c.is_alphanumeric() && c != '_' && c != '-')
+    {
+        Some("has a character that cgroup names here do not have")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MACHINE: Topology = Topology::constant(1, 2, 2, 1);
+
+    fn error(def: CgroupDef) -> String {
+        resolve(&[def], MACHINE).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults() {
+        let resolved = resolve(&[CgroupDef::named("a")], MACHINE).unwrap();
+        assert_eq!(
+            resolved,
+            [ResolvedDef {
+                name: "a".to_owned(),
+                squad: Squad {
+                    work: WorkType::Spin,
+                    workers: 2
+                },
+                cpus: MACHINE.all_cpus(),
+                confined: false,
+                memory_node: None,
+                nice: None,
+                weight: None,
+                memory_max: None,
+            }]
+        );
+    }
+
+    #[test]
+    fn names() {
+        for bad in ["", "a/b", "..", "cpu.max", "a\n", "a b", &"x".repeat(256)] {
+            assert!(
+                error(CgroupDef::named(bad)).starts_with("cgroup name"),
+                "{bad}"
+            );
+        }
+        let twins = [CgroupDef::named("a"), CgroupDef::named("a")];
+        assert_eq!(
+            resolve(&twins, MACHINE).unwrap_err().to_string(),
+            "two cgroups are called `a`; rename one of them"
+        );
+        assert_eq!(resolve(&[], MACHINE), Err(DefError::None));
+    }
+
+    #[test]
+    fn bounds_name_the_cgroup() {
+        let def = || CgroupDef::named("a");
+        assert_eq!(error(def().nice(20)), "cgroup a: nice 20; use -20 to 19");
+        assert_eq!(error(def().weight(0)), "cgroup a: weight 0; use 1 to 10000");
+        assert_eq!(
+            error(def().cpuset(CpusetSpec::Llc(2))),
+            "cgroup a: cpuset: no LLC 2 on 1n2l2c1t; use 0 to 1"
+        );
+        assert!(error(def().workers(0)).starts_with("cgroup a: 0 workers"));
+        assert!(
+            error(def().workers(3).work(WorkType::FutexPingPong)).contains("use an even number")
+        );
+        let edges = [
+            def().nice(-20).weight(10_000),
+            CgroupDef::named("b").nice(19).weight(1),
+        ];
+        assert!(resolve(&edges, MACHINE).is_ok());
+    }
+}

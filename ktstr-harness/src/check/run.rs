@@ -1,0 +1,246 @@
+//! A finished run, and the figures that it comes to.
+
+use std::collections::BTreeMap;
+
+use ktstr_core::stats::{range, weighted_percentile};
+use ktstr_core::{CgroupStats, CpuSet};
+
+use crate::workload::{WorkerReport, WorkerRun};
+
+const NS_PER_S: f64 = 1e9;
+const NS_PER_MS: f64 = 1e6;
+
+/// What became of one cgroup and its workers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CgroupRun {
+    /// Name of the cgroup.
+    pub name: String,
+    /// CPUs its workers were allowed to use.
+    pub cpus: CpuSet,
+    /// Its workers.
+    pub workers: Vec<WorkerRun>,
+    /// Processes of it that the kernel killed for lack of memory.
+    pub oom_kills: u64,
+}
+
+impl CgroupRun {
+    /// The workers that reported.
+    pub fn reports(&self) -> impl Iterator<Item = (&WorkerRun, &WorkerReport)> {
+        self.workers
+            .iter()
+            .filter_map(|worker| Some((worker, worker.report()?)))
+    }
+
+    /// Largest minus smallest share of off-CPU time among the workers, in percentage points.
+    ///
+    /// `None` with fewer than two reports or when no time passed.
+    pub fn spread_pct(&self) -> Option<f64> {
+        let shares: Option<Vec<f64>> = self
+            .reports()
+            .map(|(_, report)| report.off_cpu_pct())
+            .collect();
+        shares.filter(|shares| shares.len() >= 2).and_then(range)
+    }
+
+    /// The wake-up latency in nanoseconds that `percent` % of all wake-ups of the cgroup did not
+    /// exceed; `None` without wake-ups.
+    ///
+    /// A worker that kept only a part of its latencies counts with all its wake-ups.
+    pub fn wake_latency_ns(&self, percent: f64) -> Option<u64> {
+        let mut samples: Vec<(u64, f64)> = self
+            .reports()
+            .flat_map(|(_, report)| {
+                let wake = &report.wake;
+                let weight = wake.count as f64 / wake.samples_ns.len().max(1) as f64;
+                wake.samples_ns.iter().map(move |ns| (*ns, weight))
+            })
+            .collect();
+        weighted_percentile(&mut samples, percent)
+    }
+
+    /// The figures for the sidecar: sums over the workers that reported, the largest of their gaps.
+    ///
+    /// `run_delay_s` is 0 where the kernel keeps no such account.
+    pub fn stats(&self) -> CgroupStats {
+        let mut stats = CgroupStats {
+            name: self.name.clone(),
+            cpuset: self.cpus.clone(),
+            spread_pct: self.spread_pct(),
+            p50_wake_latency_ns: self.wake_latency_ns(50.0),
+            p99_wake_latency_ns: self.wake_latency_ns(99.0),
+            ..CgroupStats::default()
+        };
+        for (_, report) in self.reports() {
+            stats.workers += 1;
+            stats.cpus_used = stats.cpus_used.union(&report.cpus());
+            stats.iterations += report.iterations;
+            stats.work_units += report.work_units;
+            stats.cpu_time_s += report.cpu_ns as f64 / NS_PER_S;
+            stats.run_delay_s += report.run_delay_ns.unwrap_or(0) as f64 / NS_PER_S;
+            stats.migrations += report.migrations;
+            stats.max_gap_ms = stats.max_gap_ms.max(report.max_gap_ns as f64 / NS_PER_MS);
+        }
+        stats
+    }
+}
+
+/// The figures of a whole run, by the names of [`ktstr_core::Metric::ALL`].
+///
+/// Over all workers that reported: the sums of their rates (iterations and work units per second of
+/// each worker's own wall time), of CPU time, run delay and migrations, and the largest gap. Over all
+/// cgroups: the largest spread and the largest median and 99th percentile of wake-up latency. What was not
+/// measured is left out; without any report there are no figures at all.
+pub fn metrics(runs: &[CgroupRun]) -> BTreeMap<String, f64> {
+    let reports: Vec<&WorkerReport> = runs
+        .iter()
+        .flat_map(|run| run.reports().map(|(_, report)| report))
+        .collect();
+    let mut metrics = BTreeMap::new();
+    let mut put = |name: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            metrics.insert(name.to_owned(), value);
+        }
+    };
+    if reports.is_empty() {
+        return metrics;
+    }
+    let sum = |value: &dyn Fn(&WorkerReport) -> Option<f64>| {
+        let values: Vec<f64> = reports.iter().filter_map(|report| value(report)).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>())
+    };
+    put("iterations_per_second", sum(&WorkerReport::iteration_rate));
+    put(
+        "work_units_per_second",
+        sum(&|report| {
+            (report.wall_ns > 0)
+                .then(|| report.work_units as f64 * NS_PER_S / report.wall_ns as f64)
+        }),
+    );
+    put(
+        "cpu_time_s",
+        sum(&|report| Some(report.cpu_ns as f64 / NS_PER_S)),
+    );
+    put(
+        "run_delay_s",
+        sum(&|report| Some(report.run_delay_ns? as f64 / NS_PER_S)),
+    );
+    put("migrations", sum(&|report| Some(report.migrations as f64)));
+    put(
+        "max_gap_ms",
+        largest(
+            reports
+                .iter()
+                .map(|report| report.max_gap_ns as f64 / NS_PER_MS),
+        ),
+    );
+    put(
+        "spread_pct",
+        largest(runs.iter().filter_map(CgroupRun::spread_pct)),
+    );
+    for (name, percent) in [("p50_wake_latency_ns", 50.0), ("p99_wake_latency_ns", 99.0)] {
+        let latencies = runs.iter().filter_map(|run| run.wake_latency_ns(percent));
+        put(name, largest(latencies.map(|ns| ns as f64)));
+    }
+    metrics
+}
+
+fn largest(values: impl Iterator<Item = f64>) -> Option<f64> {
+    values.max_by(f64::total_cmp)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use ktstr_core::Metric;
+
+    use super::*;
+    use crate::workload::{WakeLatency, WorkerEnd};
+
+    /// A second of half a CPU on CPU 0, ten iterations.
+    pub(crate) fn report() -> WorkerReport {
+        WorkerReport {
+            iterations: 10,
+            work_units: 160,
+            wall_ns: 1_000_000_000,
+            cpu_ns: 500_000_000,
+            run_delay_ns: Some(250_000_000),
+            migrations: 1,
+            residence: BTreeMap::from([(0, 10)]),
+            max_gap_ns: 4_000_000,
+            max_gap_cpu: 0,
+            wake: WakeLatency::default(),
+        }
+    }
+
+    pub(crate) fn cgroup(name: &str, reports: impl IntoIterator<Item = WorkerReport>) -> CgroupRun {
+        let workers = reports.into_iter().enumerate();
+        CgroupRun {
+            name: name.to_owned(),
+            cpus: "0-3".parse().unwrap(),
+            workers: workers
+                .map(|(worker, report)| WorkerRun {
+                    worker,
+                    pid: 40 + worker as u32,
+                    iterations: report.iterations,
+                    end: WorkerEnd::Reported(report),
+                })
+                .collect(),
+            oom_kills: 0,
+        }
+    }
+
+    #[test]
+    fn sums_and_maxima() {
+        let busy = WorkerReport {
+            cpu_ns: 900_000_000,
+            max_gap_ns: 7_000_000,
+            run_delay_ns: None,
+            residence: BTreeMap::from([(2, 4), (3, 6)]),
+            ..report()
+        };
+        let run = cgroup("a", [report(), busy]);
+        let stats = run.stats();
+        assert_eq!((stats.workers, stats.iterations), (2, 20));
+        assert_eq!(stats.cpus_used.to_string(), "0,2-3");
+        assert!((stats.spread_pct.unwrap() - 40.0).abs() < 1e-9);
+        assert_eq!(stats.max_gap_ms, 7.0);
+        assert!((stats.cpu_time_s - 1.4).abs() < 1e-9);
+        assert_eq!(stats.p99_wake_latency_ns, None);
+
+        let figures = metrics(&[run, cgroup("b", [report()])]);
+        assert_eq!(figures["iterations_per_second"], 30.0);
+        assert_eq!(figures["work_units_per_second"], 480.0);
+        assert_eq!(figures["run_delay_s"], 0.5);
+        assert_eq!(figures["migrations"], 3.0);
+        assert!(!figures.contains_key("p99_wake_latency_ns"));
+        for name in figures.keys() {
+            assert!(Metric::by_name(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_measured_is_left_out() {
+        assert!(metrics(&[]).is_empty());
+        let timeless = cgroup("a", [WorkerReport::default(), WorkerReport::default()]);
+        assert_eq!(timeless.spread_pct(), None);
+        let figures = metrics(&[timeless]);
+        assert!(!figures.contains_key("iterations_per_second"));
+        assert!(!figures.contains_key("run_delay_s"));
+        assert_eq!(figures["cpu_time_s"], 0.0);
+    }
+
+    #[test]
+    fn thinned_samples_count_with_all_their_wake_ups() {
+        let waking = |count, latency: u64, kept| WorkerReport {
+            wake: WakeLatency {
+                count,
+                max_ns: latency,
+                samples_ns: vec![latency; kept],
+            },
+            ..report()
+        };
+        // Ten kept latencies stand for 990 wake-ups: the ten slow ones are the last percent.
+        let run = cgroup("a", [waking(990, 5, 10), waking(10, 80, 10)]);
+        assert_eq!(run.wake_latency_ns(99.0), Some(5));
+        assert_eq!(run.wake_latency_ns(99.5), Some(80));
+    }
+}

@@ -1,0 +1,201 @@
+//! Scenarios: cgroups with workers, run for the test's duration and judged by its checks.
+
+pub mod scenarios;
+
+use std::time::Duration;
+
+use ktstr_core::Topology;
+
+use crate::cgroup::{Cgroup, CgroupDef, CgroupError, CgroupTree, DefError, ResolvedDef, resolve};
+use crate::check::{CgroupRun, judge, metrics};
+use crate::workload::{Crew, Squad, WorkloadError};
+use crate::{AssertResult, Ctx, Result};
+
+/// A scenario that could not be carried out. Workers that fail are no such case: they are part of
+/// the verdict.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScenarioError {
+    /// A definition does not hold.
+    #[error(transparent)]
+    Def(#[from] DefError),
+    /// The kernel refused an operation on a cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The workers could not be started.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// A worker could not be moved into its cgroup.
+    #[error(
+        "cgroup {cgroup}, worker {worker} (pid {pid}): could not be moved into its cgroup: {source}"
+    )]
+    Attach {
+        /// The cgroup.
+        cgroup: String,
+        /// Number of the worker within it.
+        worker: usize,
+        /// Process id.
+        pid: u32,
+        /// What the kernel said.
+        source: CgroupError,
+    },
+}
+
+/// Runs the cgroups side by side for [`Ctx::duration`] and judges the run by [`Ctx::checks`].
+///
+/// Makes the cgroups below [`Ctx::cgroup_root`], forks all workers, moves each into its cgroup, lets
+/// all go at once, waits for the end, removes the cgroups. On an error, too, no worker and no cgroup is
+/// left behind. The error is a [`ScenarioError`].
+///
+/// ```no_run
+/// use ktstr_harness::prelude::*;
+///
+/// fn noisy_neighbour(ctx: &Ctx) -> Result<AssertResult> {
+///     execute_defs(ctx, &[
+///         ctx.cgroup_def("service").work(WorkType::mixed()),
+///         ctx.cgroup_def("batch").workers(8).weight(10),
+///     ])
+/// }
+/// ```
+pub fn execute_defs(ctx: &Ctx, defs: &[CgroupDef]) -> Result<AssertResult> {
+    let tree = CgroupTree::new(ctx.cgroup_root());
+    let runs = run_defs(&tree, ctx.topology(), ctx.duration(), defs)?;
+    Ok(AssertResult {
+        verdict: judge(&ctx.checks(), &runs),
+        cgroups: runs.iter().map(CgroupRun::stats).collect(),
+        metrics: metrics(&runs),
+    })
+}
+
+/// Runs the cgroups side by side for `duration`, without judging.
+pub fn run_defs(
+    tree: &CgroupTree,
+    topology: Topology,
+    duration: Duration,
+    defs: &[CgroupDef],
+) -> Result<Vec<CgroupRun>, ScenarioError> {
+    let defs = resolve(defs, topology)?;
+    tree.enable_controllers(&needed_controllers(&defs))?;
+    // Declared before the crew: workers are gone before their cgroups are removed.
+    let mut cgroups = Vec::with_capacity(defs.len());
+    for def in &defs {
+        let cgroup = tree.create(&def.name)?;
+        configure(&cgroup, def)?;
+        cgroups.push(cgroup);
+    }
+    let squads: Vec<Squad> = defs.iter().map(|def| def.squad).collect();
+    let mut crew = Crew::fork(&squads)?;
+    for (index, def) in defs.iter().enumerate() {
+        if let Some(nice) = def.nice {
+            crew.set_nice(index, nice)?;
+        }
+    }
+    for id in crew.workers() {
+        cgroups[id.squad]
+            .attach(id.pid)
+            .map_err(|source| ScenarioError::Attach {
+                cgroup: defs[id.squad].name.clone(),
+                worker: id.worker,
+                pid: id.pid,
+                source,
+            })?;
+    }
+    crew.release(duration);
+    let workers = crew.collect(Crew::GRACE);
+
+    let mut runs = Vec::with_capacity(defs.len());
+    for ((def, cgroup), workers) in defs.into_iter().zip(cgroups).zip(workers) {
+        let oom_kills = cgroup.oom_kills();
+        cgroup.remove()?;
+        runs.push(CgroupRun {
+            name: def.name,
+            cpus: def.cpus,
+            workers,
+            oom_kills,
+        });
+    }
+    Ok(runs)
+}
+
+fn needed_controllers(defs: &[ResolvedDef]) -> Vec<&'static str> {
+    let needs = [
+        ("cpuset", defs.iter().any(|def| def.confined)),
+        ("cpu", defs.iter().any(|def| def.weight.is_some())),
+        ("memory", defs.iter().any(|def| def.memory_max.is_some())),
+    ];
+    needs
+        .into_iter()
+        .filter_map(|(name, needed)| needed.then_some(name))
+        .collect()
+}
+
+fn configure(cgroup: &Cgroup, def: &ResolvedDef) -> Result<(), CgroupError> {
+    if def.confined {
+        cgroup.set_cpus(&def.cpus)?;
+    }
+    if let Some(node) = def.memory_node {
+        cgroup.set_memory_node(node)?;
+    }
+    if let Some(weight) = def.weight {
+        cgroup.set_weight(weight)?;
+    }
+    if let Some(bytes) = def.memory_max {
+        cgroup.set_memory_max(bytes)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::cgroup::CpusetSpec;
+    use crate::workload::WorkType;
+
+    const MACHINE: Topology = Topology::constant(1, 1, 2, 1);
+    const BLINK: Duration = Duration::from_millis(1);
+
+    fn run(root: &Path, defs: &[CgroupDef]) -> String {
+        run_defs(&CgroupTree::new(root), MACHINE, BLINK, defs)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn asks_for_the_controllers_it_uses() {
+        let needed = |def| needed_controllers(&resolve(&[def], MACHINE).unwrap());
+        let def = || CgroupDef::named("a");
+        assert!(needed(def()).is_empty());
+        assert_eq!(needed(def().cpuset(CpusetSpec::Llc(0))), ["cpuset"]);
+        assert_eq!(needed(def().weight(5).memory_max(1)), ["cpu", "memory"]);
+    }
+
+    #[test]
+    fn an_error_in_the_middle_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let error = run(root, &[CgroupDef::named("a")]);
+        assert!(error.contains("cgroup.controllers"), "{error}");
+
+        fs::write(root.join("cgroup.controllers"), "cpu").unwrap();
+        fs::write(root.join("cgroup.subtree_control"), "cpu").unwrap();
+        // A plain directory has no cgroup.procs: the first worker cannot be moved.
+        let error = run(root, &[CgroupDef::named("a"), CgroupDef::named("b")]);
+        assert!(error.starts_with("cgroup a, worker 0 (pid "), "{error}");
+        assert!(error.contains("/a/cgroup.procs"), "{error}");
+        let error = run(root, &[CgroupDef::named("a").weight(3)]);
+        assert!(error.contains("/a/cpu.weight"), "{error}");
+        assert!(!root.join("a").exists() && !root.join("b").exists());
+    }
+
+    #[test]
+    fn bad_definitions_touch_nothing() {
+        let none = Path::new("/nonexistent");
+        let odd = CgroupDef::named("a")
+            .workers(1)
+            .work(WorkType::FutexPingPong);
+        assert!(run(none, &[odd]).contains("use an even number"));
+    }
+}

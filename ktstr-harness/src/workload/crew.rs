@@ -1,0 +1,398 @@
+//! Starts worker processes, releases them at once, collects what became of them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, setpriority_process, waitpid,
+};
+use rustix::thread::futex;
+
+use super::os::{self, Shared};
+use super::report::{WorkerEnd, WorkerReport, WorkerRun};
+use super::slot::{Control, Pair, Slot};
+use super::worker::{self, Job};
+use super::{WorkType, WorkTypeError, clock};
+
+/// Workers that do the same thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Squad {
+    /// What they do.
+    pub work: WorkType,
+    /// How many they are.
+    pub workers: usize,
+}
+
+/// Which worker of a crew a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerId {
+    /// Index of its squad.
+    pub squad: usize,
+    /// Number within the squad.
+    pub worker: usize,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// A crew that could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkloadError {
+    /// The work cannot be carried out.
+    #[error(transparent)]
+    Work(#[from] WorkTypeError),
+    /// More workers than a crew may have.
+    #[error("{0} workers in all; use at most {max}", max = Crew::MAX_WORKERS)]
+    TooMany(usize),
+    /// The system gave no memory or pipe.
+    #[error("workers: no {what} ({source}); use fewer workers or a machine with more memory")]
+    Resources {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A process could not be made.
+    #[error(
+        "worker {worker} of {workers}: fork failed ({source}); use fewer workers, or raise pids.max or memory"
+    )]
+    Fork {
+        /// Which worker.
+        worker: usize,
+        /// How many were asked for.
+        workers: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The processes were made and did not get as far as the start.
+    #[error(
+        "workers: {ready} of {workers} were ready after {seconds} s; the machine is too slow for so many, or the \
+         scheduler does not run them"
+    )]
+    NotReady {
+        /// How many waited for the start.
+        ready: usize,
+        /// How many were asked for.
+        workers: usize,
+        /// For how long they were waited for.
+        seconds: u64,
+    },
+    /// The nice value could not be set.
+    #[error("worker pid {pid}: nice {nice} could not be set ({source}); below 0 it needs root")]
+    Nice {
+        /// The process.
+        pid: u32,
+        /// The value.
+        nice: i32,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+#[derive(Debug)]
+struct Member {
+    squad: usize,
+    worker: usize,
+    pid: Pid,
+    fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Running,
+    Ended(WaitStatus),
+    /// Somebody else waited for it.
+    Unknown,
+}
+
+/// Worker processes, from the fork to the reports. Dropping it kills those that are left.
+#[derive(Debug)]
+pub struct Crew {
+    members: Vec<Member>,
+    squads: usize,
+    /// End of file once no worker is left: each holds the other end.
+    gone: OwnedFd,
+    control: Shared<Control>,
+    pairs: Shared<Pair>,
+    slots: Shared<Slot>,
+}
+
+impl Crew {
+    /// Most workers of one crew.
+    pub const MAX_WORKERS: usize = 4096;
+
+    /// How long after the end of a run a worker may take to end: it has to be scheduled once more.
+    pub const GRACE: Duration = Duration::from_secs(10);
+
+    const START_LIMIT: Duration = Duration::from_secs(30);
+    const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+    /// Makes the processes; they wait for [`Crew::release`].
+    pub fn fork(squads: &[Squad]) -> Result<Self, WorkloadError> {
+        for squad in squads {
+            squad.work.validate_workers(squad.workers)?;
+        }
+        let workers = squads.iter().map(|squad| squad.workers).sum();
+        if workers > Self::MAX_WORKERS {
+            return Err(WorkloadError::TooMany(workers));
+        }
+        let memory = |source| WorkloadError::Resources {
+            what: "shared memory",
+            source,
+        };
+        let (gone, held) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|source| WorkloadError::Resources {
+                what: "pipe",
+                source: source.into(),
+            })?;
+        let mut crew = Self {
+            members: Vec::with_capacity(workers),
+            squads: squads.len(),
+            gone,
+            control: Shared::new(1).map_err(memory)?,
+            pairs: Shared::new(workers).map_err(memory)?,
+            slots: Shared::new(workers).map_err(memory)?,
+        };
+        let parent = getpid();
+        for (index, squad) in squads.iter().enumerate() {
+            for worker in 0..squad.workers {
+                let number = crew.members.len();
+                let job = Job {
+                    work: squad.work,
+                    seed: number as u64,
+                    // Both of a pair use the cell of the first.
+                    pair: squad
+                        .work
+                        .in_pairs()
+                        .then(|| (&crew.pairs[number - worker % 2], (worker % 2) as u32)),
+                    slot: &crew.slots[number],
+                    control: &crew.control[0],
+                    parent,
+                };
+                let pid = os::fork(|| worker::run(&job)).map_err(|source| WorkloadError::Fork {
+                    worker: number,
+                    workers,
+                    source,
+                })?;
+                crew.members.push(Member {
+                    squad: index,
+                    worker,
+                    pid,
+                    fate: Fate::Running,
+                });
+            }
+        }
+        drop(held);
+        crew.await_ready()?;
+        Ok(crew)
+    }
+
+    /// The processes, in the order of squads and numbers.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerId> + '_ {
+        self.members.iter().map(|member| WorkerId {
+            squad: member.squad,
+            worker: member.worker,
+            pid: raw(member.pid),
+        })
+    }
+
+    /// Sets the nice value of all workers of a squad, -20 (most CPU time) to 19.
+    pub fn set_nice(&self, squad: usize, nice: i32) -> Result<(), WorkloadError> {
+        for member in self.members.iter().filter(|member| member.squad == squad) {
+            setpriority_process(Some(member.pid), nice).map_err(|source| WorkloadError::Nice {
+                pid: raw(member.pid),
+                nice,
+                source: source.into(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Lets all workers go at once; they end by themselves when `duration` is over.
+    pub fn release(&mut self, duration: Duration) {
+        let control = &self.control[0];
+        let now = clock::monotonic_ns();
+        control.released_ns.store(now, Relaxed);
+        control
+            .deadline_ns
+            .store(now.saturating_add(nanoseconds(duration)), Relaxed);
+        control.go.store(1, Release);
+        wake_all(&control.go);
+    }
+
+    /// Waits for the end of the run and says what became of each worker, by squad.
+    ///
+    /// Returns `grace` and a few seconds after the end at the latest: who is still there is killed,
+    /// and is reported as [`WorkerEnd::Stuck`]. A crew that was not released is ended at once.
+    #[must_use]
+    pub fn collect(mut self, grace: Duration) -> Vec<Vec<WorkerRun>> {
+        let control = &self.control[0];
+        let grace_ns = nanoseconds(grace);
+        if control.go.load(Relaxed) == 0 {
+            self.release(Duration::ZERO);
+        }
+        let deadline = self.control[0].deadline_ns.load(Relaxed);
+        self.await_gone(deadline.saturating_add(grace_ns));
+        self.stop();
+        // All have closed the pipe, or time is up: what has ended has ended.
+        let left = clock::monotonic_ns() < deadline.saturating_add(grace_ns);
+        self.reap_within(if left {
+            Self::KILL_LIMIT
+        } else {
+            Duration::ZERO
+        });
+        let silent_until = clock::monotonic_ns();
+        let stuck: Vec<bool> = self.members.iter().map(Member::is_running).collect();
+        self.kill_within(Self::KILL_LIMIT);
+
+        let mut runs = vec![Vec::new(); self.squads];
+        for ((member, slot), stuck) in self.members.iter().zip(self.slots.iter()).zip(stuck) {
+            let iterations = slot.iterations.load(Relaxed);
+            let end = if stuck {
+                WorkerEnd::Stuck {
+                    grace_ns,
+                    silent_ns: silent_until.saturating_sub(slot.runnable_ns.load(Relaxed)),
+                    last_cpu: (iterations > 0).then(|| slot.last_cpu.load(Relaxed)),
+                }
+            } else {
+                member.end(slot)
+            };
+            runs[member.squad].push(WorkerRun {
+                worker: member.worker,
+                pid: raw(member.pid),
+                iterations,
+                end,
+            });
+        }
+        runs
+    }
+
+    fn await_ready(&mut self) -> Result<(), WorkloadError> {
+        const STEP_NS: u64 = 100_000_000;
+        let limit = clock::monotonic_ns() + nanoseconds(Self::START_LIMIT);
+        let workers = self.members.len();
+        loop {
+            let ready = self.control[0].ready.load(Acquire);
+            if ready as usize >= workers {
+                return Ok(());
+            }
+            let step = clock::timespec(STEP_NS);
+            let ready_cell = &self.control[0].ready;
+            // Woken, changed or timed out: look again in each case.
+            if futex::wait(ready_cell, futex::Flags::empty(), ready, Some(&step))
+                == Err(Errno::TIMEDOUT)
+            {
+                self.reap();
+                let dead = self.members.iter().filter(|m| !m.is_running()).count();
+                // Those that died already are part of the result, not a reason to wait.
+                if self.control[0].ready.load(Acquire) as usize + dead >= workers {
+                    return Ok(());
+                }
+            }
+            if clock::monotonic_ns() > limit {
+                return Err(WorkloadError::NotReady {
+                    ready: ready as usize,
+                    workers,
+                    seconds: Self::START_LIMIT.as_secs(),
+                });
+            }
+        }
+    }
+
+    /// Waits until no worker is left, or until `limit_ns`.
+    fn await_gone(&self, limit_ns: u64) {
+        loop {
+            let left = limit_ns.saturating_sub(clock::monotonic_ns());
+            let mut fds = [PollFd::new(&self.gone, PollFlags::IN)];
+            match poll(&mut fds, Some(&clock::timespec(left))) {
+                Err(Errno::INTR) => {}
+                // Workers never write: an event is the end of file.
+                _ => return,
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.control[0].stop.store(1, Release);
+        self.pairs.iter().for_each(|pair| wake_all(&pair.turn));
+    }
+
+    fn reap(&mut self) {
+        for member in self.members.iter_mut().filter(|m| m.is_running()) {
+            match waitpid(Some(member.pid), WaitOptions::NOHANG) {
+                Ok(Some((_, status))) => member.fate = Fate::Ended(status),
+                Ok(None) | Err(Errno::INTR) => {}
+                Err(_) => member.fate = Fate::Unknown,
+            }
+        }
+    }
+
+    /// Collects exit statuses until all are there or the time is over.
+    fn reap_within(&mut self, limit: Duration) {
+        const PAUSE_NS: u64 = 2_000_000;
+        let limit_ns = clock::monotonic_ns().saturating_add(nanoseconds(limit));
+        loop {
+            self.reap();
+            let now = clock::monotonic_ns();
+            if now >= limit_ns || !self.members.iter().any(Member::is_running) {
+                return;
+            }
+            clock::sleep_until(limit_ns.min(now + PAUSE_NS));
+        }
+    }
+
+    fn kill_within(&mut self, limit: Duration) {
+        for member in self.members.iter().filter(|m| m.is_running()) {
+            // Not waited for yet, so that the number still is this process.
+            let _ = kill_process(member.pid, Signal::KILL);
+        }
+        self.reap_within(limit);
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.kill_within(Self::KILL_LIMIT);
+    }
+}
+
+impl Member {
+    fn is_running(&self) -> bool {
+        matches!(self.fate, Fate::Running)
+    }
+
+    fn end(&self, slot: &Slot) -> WorkerEnd {
+        if let Fate::Ended(status) = self.fate {
+            if let Some(signal) = status.terminating_signal() {
+                return WorkerEnd::Killed { signal };
+            }
+            match status.exit_status() {
+                Some(0) => {}
+                Some(status) => return WorkerEnd::Exited { status },
+                None => return WorkerEnd::Lost("ended in a way that the kernel does not name"),
+            }
+        }
+        match WorkerReport::read(slot) {
+            Ok(report) => WorkerEnd::Reported(report),
+            Err(what) => WorkerEnd::Lost(what),
+        }
+    }
+}
+
+fn wake_all(word: &std::sync::atomic::AtomicU32) {
+    // The kernel reads the number as an `int`: u32::MAX would be -1.
+    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX.cast_unsigned());
+}
+
+fn raw(pid: Pid) -> u32 {
+    pid.as_raw_pid().cast_unsigned()
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,31 @@
+//! Worker processes: what they do, how they are started and stopped, what they report.
+//!
+//! A [`Crew`] is a number of forked processes that wait at a barrier, are released at once, work
+//! until a deadline and leave what they counted in memory that they share with their parent. It knows
+//! nothing of cgroups: whoever starts a crew may move its processes anywhere before the release.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use ktstr_harness::workload::{Crew, Squad, WorkType, WorkerEnd};
+//!
+//! let mut crew = Crew::fork(&[Squad { work: WorkType::Spin, workers: 2 }])?;
+//! crew.release(Duration::from_millis(200));
+//! for worker in crew.collect(Crew::GRACE).remove(0) {
+//!     if let WorkerEnd::Reported(report) = worker.end {
+//!         assert!(report.iterations > 0);
+//!     }
+//! }
+//! # Ok::<(), ktstr_harness::workload::WorkloadError>(())
+//! ```
+
+mod clock;
+mod crew;
+mod os;
+mod report;
+mod slot;
+mod work_type;
+mod worker;
+
+pub use crew::{Crew, Squad, WorkerId, WorkloadError};
+pub use report::{WakeLatency, WorkerEnd, WorkerReport, WorkerRun};
+pub use work_type::{WorkType, WorkTypeError};

@@ -1,0 +1,103 @@
+//! Shared memory and `fork`: what the standard library does not offer.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::process::Pid;
+
+use super::slot::{Control, Pair, Slot};
+
+/// Exit status of a worker whose code panicked, as `main` of a Rust program has it.
+pub(super) const EXIT_PANIC: i32 = 101;
+
+/// A type that may live in memory that several processes map.
+///
+/// # Safety
+/// All bytes zero must be a valid value, every field must be an atomic (so that `&T` may be used
+/// from several processes at once), and the type must not need `Drop`.
+pub(super) unsafe trait Shareable: Sync {}
+
+// SAFETY: made of atomic integers and arrays of them only; see `slot.rs`.
+unsafe impl Shareable for Control {}
+// SAFETY: as above.
+unsafe impl Shareable for Pair {}
+// SAFETY: as above.
+unsafe impl Shareable for Slot {}
+
+/// A slice that stays one and the same memory across `fork`; all zero at first.
+#[derive(Debug)]
+pub(super) struct Shared<T: Shareable> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+impl<T: Shareable> Shared<T> {
+    /// Room for `len` values. Pages are only taken from the system when they are first written.
+    pub(super) fn new(len: usize) -> io::Result<Self> {
+        if len == 0 {
+            return Ok(Self {
+                start: NonNull::dangling(),
+                len,
+            });
+        }
+        let bytes = len
+            .checked_mul(size_of::<T>())
+            .ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory of
+        // ours.
+        let start = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+            )
+        }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len })
+    }
+}
+
+impl<T: Shareable> Deref for Shared<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `new` mapped `len` values, page-aligned and zero, which `Shareable` makes valid;
+        // the mapping lives until `drop`, and all writing goes through atomics.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Shareable> Drop for Shared<T> {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: exactly the mapping that `new` made; no reference into it outlives `self`.
+            let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len * size_of::<T>()) };
+            debug_assert!(unmapped.is_ok());
+        }
+    }
+}
+
+/// Starts a process that runs `worker` and exits with the status it returns.
+///
+/// `worker` must not allocate, lock or rely on destructors of the caller's values: the new process
+/// has only the calling thread, and it never returns from here.
+pub(super) fn fork(worker: impl FnOnce() -> i32) -> io::Result<Pid> {
+    // SAFETY: the child runs only `worker`, whose callers keep to system calls, atomics and its own
+    // stack (see above), and then leaves by `_exit`, so that it is sound even when the parent has
+    // more threads.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // A panic must not unwind into the parent's frames, which are mapped here as well.
+            let status = catch_unwind(AssertUnwindSafe(worker)).unwrap_or(EXIT_PANIC);
+            // SAFETY: ends this process at once, without running anything of the parent's.
+            unsafe { libc::_exit(status) }
+        }
+        pid => Pid::from_raw(pid).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+    }
+}

@@ -1,0 +1,279 @@
+//! What became of a worker.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use ktstr_core::CpuSet;
+
+use super::slot::{ABSENT, SAMPLES, Slot};
+
+/// What a worker counted over its run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Passes of the worker's loop; see [`super::WorkType`] for what one is.
+    pub iterations: u64,
+    /// Work units done, of 1024 rounds of arithmetic each.
+    pub work_units: u64,
+    /// From the release of all workers to this one's end, in nanoseconds.
+    pub wall_ns: u64,
+    /// CPU time in nanoseconds (`CLOCK_PROCESS_CPUTIME_ID`).
+    pub cpu_ns: u64,
+    /// Time runnable and waiting for a CPU, in nanoseconds: second field of `/proc/self/schedstat`.
+    /// Absent when the kernel keeps no such account (`CONFIG_SCHED_INFO`).
+    pub run_delay_ns: Option<u64>,
+    /// How often an iteration ended on another CPU than the one before.
+    pub migrations: u64,
+    /// Iterations by the CPU they ended on.
+    pub residence: BTreeMap<u32, u64>,
+    /// Longest time in nanoseconds from when the worker could run until its next iteration ended.
+    /// Sleep on purpose does not count.
+    pub max_gap_ns: u64,
+    /// CPU on which the longest gap ended.
+    pub max_gap_cpu: u32,
+    /// Wake-up latencies.
+    pub wake: WakeLatency,
+}
+
+/// How long a worker took to run after it was woken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WakeLatency {
+    /// Wake-ups seen.
+    pub count: u64,
+    /// The longest, in nanoseconds.
+    pub max_ns: u64,
+    /// Latencies in nanoseconds: all of them, or a fair sample when there were more than 4096.
+    pub samples_ns: Vec<u64>,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerEnd {
+    /// In time, with a report.
+    Reported(WorkerReport),
+    /// By a signal that somebody else sent.
+    Killed {
+        /// The signal.
+        signal: i32,
+    },
+    /// With an exit status and without a report; 101 is a panic.
+    Exited {
+        /// The exit status.
+        status: i32,
+    },
+    /// It was still there when the time of grace was over, and was killed.
+    Stuck {
+        /// Time of grace after the end of the run, in nanoseconds.
+        grace_ns: u64,
+        /// How long it had not ended an iteration though it could have run, in nanoseconds.
+        silent_ns: u64,
+        /// CPU of its last iteration; absent when it never ended one.
+        last_cpu: Option<u32>,
+    },
+    /// It left a report that contradicts itself, or none and no exit status.
+    Lost(&'static str),
+}
+
+/// One worker of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerRun {
+    /// Number within its squad, from 0.
+    pub worker: usize,
+    /// Process id.
+    pub pid: u32,
+    /// Iterations that it ended, also when it left no report.
+    pub iterations: u64,
+    /// How it ended.
+    pub end: WorkerEnd,
+}
+
+impl WorkerReport {
+    /// CPUs the worker was seen on.
+    pub fn cpus(&self) -> CpuSet {
+        self.residence.keys().copied().collect()
+    }
+
+    /// Iterations per second; `None` when no time passed.
+    pub fn iteration_rate(&self) -> Option<f64> {
+        (self.wall_ns > 0).then(|| self.iterations as f64 * 1e9 / self.wall_ns as f64)
+    }
+
+    /// Share of the wall time in percent during which the worker was on no CPU; `None` when no time
+    /// passed.
+    pub fn off_cpu_pct(&self) -> Option<f64> {
+        let off = self.wall_ns.saturating_sub(self.cpu_ns);
+        (self.wall_ns > 0).then(|| off as f64 * 100.0 / self.wall_ns as f64)
+    }
+
+    /// Reads what a worker left; an error says what is wrong with it.
+    pub(super) fn read(slot: &Slot) -> Result<Self, &'static str> {
+        if slot.done.load(Acquire) == 0 {
+            return Err("ended without a report");
+        }
+        if slot.beyond.load(Relaxed) > 0 {
+            return Err("ran on a CPU beyond number 511, which ktstr does not count");
+        }
+        let iterations = slot.iterations.load(Relaxed);
+        let residence: BTreeMap<u32, u64> = (0..)
+            .zip(&slot.residence)
+            .map(|(cpu, count)| (cpu, count.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        let resided = residence
+            .values()
+            .fold(0_u64, |sum, count| sum.saturating_add(*count));
+        if resided != iterations {
+            return Err("left a report whose residence does not add up to its iterations");
+        }
+        let count = slot.wakes.load(Relaxed);
+        let kept = usize::try_from(count).unwrap_or(SAMPLES).min(SAMPLES);
+        let delay = slot.run_delay_ns.load(Relaxed);
+        Ok(Self {
+            iterations,
+            work_units: slot.work_units.load(Relaxed),
+            wall_ns: slot.wall_ns.load(Relaxed),
+            cpu_ns: slot.cpu_ns.load(Relaxed),
+            run_delay_ns: (delay != ABSENT).then_some(delay),
+            migrations: slot.migrations.load(Relaxed),
+            residence,
+            max_gap_ns: slot.max_gap_ns.load(Relaxed),
+            max_gap_cpu: slot.max_gap_cpu.load(Relaxed),
+            wake: WakeLatency {
+                count,
+                max_ns: slot.max_wake_ns.load(Relaxed),
+                samples_ns: slot.samples[..kept]
+                    .iter()
+                    .map(|sample| sample.load(Relaxed))
+                    .collect(),
+            },
+        })
+    }
+}
+
+impl WorkerRun {
+    /// The report of a worker that ended in time.
+    pub fn report(&self) -> Option<&WorkerReport> {
+        match &self.end {
+            WorkerEnd::Reported(report) => Some(report),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for WorkerEnd {
+    /// What the worker did, to follow its name: `was killed by signal 9 (SIGKILL)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NS_PER_MS: u64 = 1_000_000;
+        match self {
+            Self::Reported(_) => f.write_str("ended in time"),
+            Self::Killed { signal } => match signal_name(*signal) {
+                Some(name) => write!(f, "was killed by signal {signal} ({name})"),
+                None => write!(f, "was killed by signal {signal}"),
+            },
+            Self::Exited { status: 101 } => f.write_str("panicked (exit status 101)"),
+            Self::Exited { status } => {
+                write!(f, "exited with status {status} before the end of the run")
+            }
+            Self::Stuck {
+                grace_ns,
+                silent_ns,
+                last_cpu,
+            } => {
+                let (grace, silent) = (grace_ns / NS_PER_MS, silent_ns / NS_PER_MS);
+                write!(
+                    f,
+                    "did not end within {grace} ms after the run and was killed: no iteration for {silent} ms, "
+                )?;
+                match last_cpu {
+                    Some(cpu) => write!(f, "the last one on CPU {cpu}"),
+                    None => f.write_str("and none before"),
+                }
+            }
+            Self::Lost(what) => f.write_str(what),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGSYS => "SIGSYS",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::os::Shared;
+    use super::*;
+
+    #[test]
+    fn a_report_must_be_finished_and_add_up() {
+        let slots = Shared::<Slot>::new(1).unwrap();
+        let slot = &slots[0];
+        assert_eq!(WorkerReport::read(slot), Err("ended without a report"));
+        slot.done.store(1, Relaxed);
+        slot.iterations.store(3, Relaxed);
+        assert!(WorkerReport::read(slot).unwrap_err().contains("add up"));
+        slot.residence[5].store(3, Relaxed);
+        slot.run_delay_ns.store(ABSENT, Relaxed);
+        slot.wakes.store(u64::MAX, Relaxed);
+        let report = WorkerReport::read(slot).unwrap();
+        assert_eq!(report.cpus().to_string(), "5");
+        assert_eq!(report.run_delay_ns, None);
+        assert_eq!(report.wake.samples_ns.len(), SAMPLES);
+        slot.beyond.store(1, Relaxed);
+        assert!(WorkerReport::read(slot).is_err());
+    }
+
+    #[test]
+    fn shares_need_time() {
+        let mut report = WorkerReport::default();
+        assert_eq!(report.iteration_rate(), None);
+        assert_eq!(report.off_cpu_pct(), None);
+        (report.wall_ns, report.cpu_ns, report.iterations) = (2_000_000_000, 500_000_000, 8);
+        assert_eq!(report.iteration_rate(), Some(4.0));
+        assert_eq!(report.off_cpu_pct(), Some(75.0));
+        // CPU accounting may run ahead of the wall clock by a tick.
+        report.cpu_ns = 3_000_000_000;
+        assert_eq!(report.off_cpu_pct(), Some(0.0));
+    }
+
+    #[test]
+    fn ends_read_as_sentences() {
+        let text = |end: WorkerEnd| end.to_string();
+        assert_eq!(
+            text(WorkerEnd::Killed { signal: 9 }),
+            "was killed by signal 9 (SIGKILL)"
+        );
+        assert_eq!(
+            text(WorkerEnd::Killed { signal: 40 }),
+            "was killed by signal 40"
+        );
+        assert_eq!(
+            text(WorkerEnd::Stuck {
+                grace_ns: 10_000_000_000,
+                silent_ns: 12_500_000_000,
+                last_cpu: Some(3)
+            }),
+            "did not end within 10000 ms after the run and was killed: no iteration for 12500 ms, \
+             the last one on CPU 3"
+        );
+    }
+}
