@@ -49,6 +49,8 @@ pub(crate) fn registration(
     let twin = twin(name);
     quote! {
         const _: () = {
+            // Settings may name every field.
+            #[allow(clippy::needless_update)]
             const #case: ::ktstr_harness::TestCase = ::ktstr_harness::TestCase {
                 #topology
                 #constraints
@@ -157,11 +159,10 @@ fn twin(name: &Ident) -> TokenStream {
         #[::core::prelude::v1::test]
         fn #twin() {
             ::core::panic!(
-                "this test target has libtest's main function, which cannot run ktstr tests\n\n\
-                 Add these lines to Cargo.toml, with the name of the file that holds the tests \
-                 (here it seems to be {0}.rs):\n\n\
-                 [[test]]\nname = \"{0}\"\nharness = false\n\n\
-                 and end that file with `ktstr_harness::main!();`\n",
+                "libtest runs this target, and it cannot run ktstr tests\n\n\
+                 Add to Cargo.toml (if the file's name has hyphens, so has this one):\n\n\
+                 [[test]]\nname = \"{}\"\nharness = false\n\n\
+                 and end the file with `ktstr_harness::main!();`\n",
                 ::core::env!("CARGO_CRATE_NAME"),
             );
         }

@@ -12,6 +12,7 @@ mod validate;
 mod value;
 
 use proc_macro2::TokenStream;
+use quote::quote;
 
 use crate::errors::Errors;
 use crate::function::Function;
@@ -123,12 +124,15 @@ fn expand(attribute: TokenStream, function: &TokenStream) -> TokenStream {
     let settings = Settings::parse(attribute, &mut errors);
     let assertions = validate::validate(&settings, &mut errors);
     let parsed = Function::parse(function.clone(), &mut errors);
-    let registration = match (errors.into_tokens(), parsed) {
-        (Some(errors), _) => errors,
-        (None, Some(parsed)) => expand::registration(parsed.name(), &settings, &assertions),
+    match (errors.into_tokens(), parsed) {
+        (Some(errors), _) => quote!(#function #errors),
+        (None, Some(parsed)) => {
+            let registration = expand::registration(parsed.name(), &settings, &assertions);
+            // The return type is the form's, whether or not this test can fail.
+            quote!(#[allow(clippy::unnecessary_wraps)] #function #registration)
+        }
         (None, None) => unreachable!("a function that is no test was reported"),
-    };
-    quote::quote!(#function #registration)
+    }
 }
 
 #[cfg(test)]

@@ -226,5 +226,5 @@ fn leaves_the_function_alone() {
     let function = "pub fn t(ctx: &Ctx) -> Result<AssertResult> { body(ctx) }";
     let expansion = expand("llcs = 2".parse().unwrap(), &function.parse().unwrap()).to_string();
     let function: TokenStream = function.parse().unwrap();
-    assert!(expansion.starts_with(&function.to_string()));
+    assert!(expansion.contains(&function.to_string()));
 }

@@ -1,0 +1,10 @@
+//! Keys that come later.
+
+use ktstr_harness::{AssertResult, Ctx, Result, ktstr_test};
+
+#[ktstr_test(performance_mode, auto_repro = true, scheduler = MINE)]
+fn later(_ctx: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+fn main() {}

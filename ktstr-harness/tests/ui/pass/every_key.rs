@@ -1,0 +1,120 @@
+//! Every key ends up in its field, from any kind of value it takes.
+
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+use ktstr_harness::test::Location;
+use ktstr_harness::{AssertResult, Checks, Ctx, Result, TestCase, ktstr_test, registry};
+
+const NODES: u32 = 2;
+const GAP_MS: u64 = 700;
+const RATE: f64 = 0.5;
+
+#[ktstr_test]
+fn bare(_ctx: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(
+    numa_nodes = NODES,
+    llcs = 2 * NODES,
+    cores = 3,
+    threads = 2,
+    memory_mib = 1 << 10,
+    duration_s = 7u32,
+    min_llcs = 4,
+    max_llcs = 8,
+    min_numa_nodes = 1,
+    max_numa_nodes = NODES,
+    min_cpus = 0x10,
+    max_cpus = 512,
+    requires_smt,
+    not_stuck,
+    isolation = true,
+    max_gap_ms = GAP_MS,
+    max_spread_pct = 15,
+    min_iteration_rate = RATE * 10.0,
+    max_p99_wake_latency_ns = 1_000_000,
+    expect_err,
+    allow_inconclusive,
+    kaslr = false,
+    ignore,
+    extra_include_files = ["data/a.json", "b"],
+)]
+fn full(ctx: &Ctx) -> Result<AssertResult> {
+    let _ = ctx.duration();
+    Ok(AssertResult::pass())
+}
+
+mod inner {
+    use super::*;
+
+    /// A raw name, a pattern for an argument, a path for a type.
+    #[ktstr_test(host_only, not_stuck = false)]
+    pub fn r#match(_: &ktstr_harness::Ctx) -> ktstr_harness::Result<AssertResult> {
+        Err("never run".into())
+    }
+}
+
+/// Everything but the name, the place and the body.
+fn settings(test: TestCase) -> impl PartialEq + std::fmt::Debug {
+    (
+        (test.topology, test.constraints, test.checks),
+        (test.memory_mib, test.duration_s, test.extra_include_files),
+        (
+            test.expect_err,
+            test.allow_inconclusive,
+            test.kaslr,
+            test.host_only,
+            test.ignore,
+        ),
+    )
+}
+
+fn main() {
+    let [bare, full, host] = registry::tests().unwrap()[..] else {
+        panic!("three tests");
+    };
+
+    assert_eq!(bare.name, "bare");
+    assert!(bare.location.file.ends_with("every_key.rs"));
+    assert_eq!(bare.location.line, 13);
+    let place = Location { file: "", line: 0 };
+    assert_eq!(
+        settings(*bare),
+        settings(TestCase::new("", place, self::bare))
+    );
+
+    assert_eq!(full.name, "full");
+    assert_eq!(full.topology.to_string(), "2n4l3c2t");
+    let bounds = full.constraints;
+    assert_eq!((bounds.min_llcs, bounds.max_llcs), (4, 8));
+    assert_eq!((bounds.min_numa_nodes, bounds.max_numa_nodes), (1, 2));
+    assert_eq!((bounds.min_cpus, bounds.max_cpus), (16, 512));
+    assert!(bounds.requires_smt);
+    assert_eq!(
+        full.checks,
+        Checks {
+            not_stuck: Some(true),
+            isolation: Some(true),
+            max_gap_ms: Some(700),
+            max_spread_pct: Some(15.0),
+            min_iteration_rate: Some(5.0),
+            max_p99_wake_latency_ns: Some(1_000_000),
+        }
+    );
+    assert_eq!((full.memory_mib, full.duration_s), (1024, 7));
+    assert!(full.expect_err && full.allow_inconclusive && full.ignore);
+    assert!(!full.kaslr && !full.host_only);
+    assert_eq!(full.extra_include_files, ["data/a.json", "b"]);
+
+    assert_eq!(host.name, "match");
+    assert!(host.host_only);
+    assert_eq!(
+        host.checks,
+        Checks {
+            not_stuck: Some(false),
+            ..Checks::NONE
+        }
+    );
+}
