@@ -15,6 +15,7 @@ pub mod preset;
 pub mod rundir;
 pub mod sidecar;
 pub mod stats;
+pub mod timestamp;
 pub mod topology;
 pub mod verdict;
 

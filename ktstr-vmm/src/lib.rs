@@ -1,1 +1,29 @@
-//! Placeholder.
+//! A machine as a value: boot a Linux kernel on a declared topology and talk to it.
+//!
+//! A [`MachineSpec`] says what the machine is made of, a [`Machine`] runs it on a [`Backend`], an
+//! [`Observer`] watches its console and speaks with the guest in [`Frame`]s, and a [`MachineExit`]
+//! says how it ended. [`Initramfs`] packs what the guest finds in its root directory;
+//! [`channel::GuestChannel`] is the guest's side of the conversation. [`Probe`] tells which back ends
+//! work on this host.
+
+mod cancel;
+pub mod channel;
+mod child;
+mod console;
+mod error;
+pub mod image;
+pub mod initramfs;
+mod machine;
+mod probe;
+mod qemu;
+mod run;
+mod spec;
+mod stream;
+
+pub use cancel::CancelToken;
+pub use channel::Frame;
+pub use error::MachineError;
+pub use initramfs::{Initramfs, InitramfsBuilder, PackedInitramfs};
+pub use machine::{Backend, ExitReason, Flow, Machine, MachineExit, Observer, Outbox, Timings};
+pub use probe::{KvmAccess, Probe};
+pub use spec::{Emulation, MachineSpec, guest_memory_mib};

@@ -1,0 +1,148 @@
+//! The frame: what travels over the channel, and its form on the wire.
+//!
+//! ```text
+//!  0      2     3     4         8            12             16
+//!  | magic | ver | tag | length  | payload CRC | header CRC   | payload ...
+//! ```
+//!
+//! Numbers are little-endian, CRCs are CRC-32 (IEEE). The header has a CRC of its own, so a damaged
+//! length is found at once and never waited for.
+
+/// One message: a tag that says what it is, and bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The kind of message; its meaning belongs to the protocol above.
+    pub tag: u8,
+    /// The content, at most [`MAX_PAYLOAD`] bytes.
+    pub payload: Vec<u8>,
+}
+
+/// The largest payload a frame may carry, in bytes.
+pub const MAX_PAYLOAD: usize = 16 << 20;
+
+/// Bytes before the payload.
+pub const HEADER_LEN: usize = 16;
+
+const MAGIC: [u8; 2] = *b"kt";
+const VERSION: u8 = 1;
+
+/// A frame that cannot be sent, or bytes that are no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The payload is larger than a frame may carry.
+    #[error("channel: a frame of {0} bytes; at most {MAX_PAYLOAD} fit, split the message")]
+    TooLarge(usize),
+    /// The bytes do not begin with a frame.
+    #[error("channel: no frame where one should begin; both sides must run the same ktstr version")]
+    NotAFrame,
+    /// The other side speaks another version of this format.
+    #[error("channel: frame format {0}, not {VERSION}; rebuild the guest's binary with this ktstr")]
+    Version(u8),
+    /// The header was damaged on its way.
+    #[error("channel: a frame's header is damaged; the guest or its kernel corrupts memory")]
+    Header,
+    /// The payload was damaged on its way.
+    #[error("channel: a frame's payload is damaged; the guest or its kernel corrupts memory")]
+    Payload,
+}
+
+/// Puts frames on the wire.
+#[derive(Debug, Default)]
+pub struct FrameEncoder {
+    buffer: Vec<u8>,
+    /// Bytes of `buffer` that were sent; moving the rest for every partial write would cost more.
+    sent: usize,
+}
+
+impl FrameEncoder {
+    /// An encoder with nothing to send.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends `frame` to the bytes to send.
+    pub fn push(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        let header = Header::of(frame)?;
+        self.buffer.extend_from_slice(&header.encode());
+        self.buffer.extend_from_slice(&frame.payload);
+        Ok(())
+    }
+
+    /// What is to be sent, oldest first.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.sent..]
+    }
+
+    /// Forgets the first `count` bytes: they were sent.
+    pub fn consume(&mut self, count: usize) {
+        self.sent = (self.sent + count).min(self.buffer.len());
+        if self.sent == self.buffer.len() {
+            self.buffer.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// Whether everything was sent.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+}
+
+/// The checked content of a header.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header {
+    pub(super) tag: u8,
+    pub(super) len: usize,
+    pub(super) payload_crc: u32,
+}
+
+impl Header {
+    fn of(frame: &Frame) -> Result<Self, FrameError> {
+        let len = frame.payload.len();
+        if len > MAX_PAYLOAD {
+            return Err(FrameError::TooLarge(len));
+        }
+        Ok(Self {
+            tag: frame.tag,
+            len,
+            payload_crc: crc32fast::hash(&frame.payload),
+        })
+    }
+
+    fn encode(self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[..2].copy_from_slice(&MAGIC);
+        bytes[2] = VERSION;
+        bytes[3] = self.tag;
+        bytes[4..8].copy_from_slice(&(self.len as u32).to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.payload_crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..12]);
+        bytes[12..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, FrameError> {
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        if bytes[..2] != MAGIC {
+            return Err(FrameError::NotAFrame);
+        }
+        if crc32fast::hash(&bytes[..12]) != word(12) {
+            return Err(FrameError::Header);
+        }
+        if bytes[2] != VERSION {
+            return Err(FrameError::Version(bytes[2]));
+        }
+        let len = word(4) as usize;
+        if len > MAX_PAYLOAD {
+            return Err(FrameError::TooLarge(len));
+        }
+        Ok(Self {
+            tag: bytes[3],
+            len,
+            payload_crc: word(8),
+        })
+    }
+}

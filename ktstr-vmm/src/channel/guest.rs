@@ -1,0 +1,158 @@
+//! The guest's end of the channel.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+
+use super::{Frame, FrameDecoder, FrameEncoder, FrameError};
+
+/// The kernel sets ports up in the background; one that is not there after this is not configured.
+const PORT_WAIT: Duration = Duration::from_secs(10);
+
+const PORTS: &str = "/sys/class/virtio-ports";
+
+/// Why the guest cannot speak to the host.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// There is no such port.
+    #[error(
+        "channel: no virtio port named {name} in {PORTS}; \
+         mount /sys and check that the kernel has CONFIG_VIRTIO_CONSOLE and CONFIG_VIRTIO_PCI"
+    )]
+    NoPort {
+        /// The port's name.
+        name: String,
+    },
+    /// The port could not be opened.
+    #[error("channel: {path}: {source}; mount devtmpfs on /dev")]
+    Open {
+        /// The port's device.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The port failed.
+    #[error("channel: {0}; the host is gone or broken")]
+    Io(#[from] io::Error),
+    /// The host closed its end.
+    #[error("channel: the host closed its end; nothing more will come")]
+    Closed,
+    /// Nothing came in time.
+    #[error("channel: no frame within {} s; the host is stuck or gone", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// What came, or was to be sent, is no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// The guest's end: blocking sends, receives with a timeout.
+#[derive(Debug)]
+pub struct GuestChannel {
+    port: File,
+    decoder: FrameDecoder,
+}
+
+impl GuestChannel {
+    /// Opens the port called `name`; [`super::PORT_NAME`] is the one that machines have.
+    ///
+    /// `/sys` must be mounted, and devtmpfs on `/dev`.
+    pub fn open(name: &str) -> Result<Self, ChannelError> {
+        let path = wait_for_port(name)?;
+        let port = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|source| ChannelError::Open { path, source })?;
+        Ok(Self {
+            port,
+            decoder: FrameDecoder::new(),
+        })
+    }
+
+    /// Sends `frame` whole.
+    pub fn send(&mut self, frame: &Frame) -> Result<(), ChannelError> {
+        let mut encoder = FrameEncoder::new();
+        encoder.push(frame)?;
+        self.port.write_all(encoder.bytes())?;
+        Ok(())
+    }
+
+    /// The next frame from the host, waiting up to `timeout`.
+    pub fn recv(&mut self, timeout: Duration) -> Result<Frame, ChannelError> {
+        let start = Instant::now();
+        let mut buffer = [0; 16 << 10];
+        loop {
+            if let Some(frame) = self.decoder.next_frame()? {
+                return Ok(frame);
+            }
+            let left = timeout.saturating_sub(start.elapsed());
+            if !self.wait_readable(left)? {
+                return Err(ChannelError::Timeout(timeout));
+            }
+            match self.port.read(&mut buffer) {
+                Ok(0) => return Err(ChannelError::Closed),
+                Ok(count) => self.decoder.push(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn wait_readable(&self, limit: Duration) -> Result<bool, ChannelError> {
+        let mut fds = [PollFd::new(&self.port, PollFlags::IN)];
+        // Only durations of more than 292 billion years do not fit.
+        let timeout = Timespec::try_from(limit).ok();
+        let ready = retry_on_intr(|| poll(&mut fds, timeout.as_ref())).map_err(io::Error::from)?;
+        Ok(ready > 0)
+    }
+}
+
+fn wait_for_port(name: &str) -> Result<PathBuf, ChannelError> {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(path) = find_port(Path::new(PORTS), name) {
+            return Ok(path);
+        }
+        if start.elapsed() > PORT_WAIT {
+            let name = name.to_owned();
+            return Err(ChannelError::NoPort { name });
+        }
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+fn find_port(class: &Path, name: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(class).ok()?;
+    entries.flatten().find_map(|entry| {
+        let found = fs::read_to_string(entry.path().join("name")).ok()?;
+        (found.trim_end() == name).then(|| Path::new("/dev").join(entry.file_name()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_found_by_their_name() {
+        let class = tempfile::tempdir().unwrap();
+        for (device, name) in [("vport0p1", "other\n"), ("vport0p2", "ktstr\n")] {
+            let dir = class.path().join(device);
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("name"), name).unwrap();
+        }
+        fs::create_dir(class.path().join("vport0p3")).unwrap();
+        let found = find_port(class.path(), "ktstr");
+        assert_eq!(found.as_deref(), Some(Path::new("/dev/vport0p2")));
+        assert_eq!(find_port(class.path(), "nobody"), None);
+        assert_eq!(find_port(Path::new("/no/such/dir"), "ktstr"), None);
+    }
+}

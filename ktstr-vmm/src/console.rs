@@ -1,0 +1,80 @@
+//! What a guest's console said, bounded.
+
+use std::collections::VecDeque;
+
+/// How much of the beginning is kept: the boot.
+const HEAD: usize = 256 << 10;
+
+/// How much of the end is kept: the trouble.
+const TAIL: usize = 4 << 20;
+
+/// Collects console output; of a long one the beginning and the end are kept.
+#[derive(Debug)]
+pub(crate) struct Console {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    left_out: u64,
+    head_limit: usize,
+    tail_limit: usize,
+}
+
+impl Console {
+    pub(crate) fn new() -> Self {
+        Self::with_limits(HEAD, TAIL)
+    }
+
+    fn with_limits(head_limit: usize, tail_limit: usize) -> Self {
+        Self {
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            left_out: 0,
+            head_limit,
+            tail_limit,
+        }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let room = self.head_limit - self.head.len();
+        let (head, rest) = bytes.split_at(room.min(bytes.len()));
+        self.head.extend_from_slice(head);
+        self.tail.extend(rest);
+        let excess = self.tail.len().saturating_sub(self.tail_limit);
+        self.tail.drain(..excess);
+        self.left_out += excess as u64;
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        let mut bytes = self.head;
+        if self.left_out > 0 {
+            let gap = format!("\n[ktstr: {} bytes left out]\n", self.left_out);
+            bytes.extend_from_slice(gap.as_bytes());
+        }
+        let (first, second) = self.tail.as_slices();
+        bytes.extend_from_slice(first);
+        bytes.extend_from_slice(second);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_output_is_kept_whole() {
+        let mut console = Console::with_limits(4, 4);
+        console.push(b"abc");
+        console.push(b"defgh");
+        assert_eq!(console.into_bytes(), b"abcdefgh");
+    }
+
+    #[test]
+    fn long_output_keeps_both_ends() {
+        let mut console = Console::with_limits(2, 3);
+        for byte in b"abcdefghij" {
+            console.push(&[*byte]);
+        }
+        let text = String::from_utf8(console.into_bytes()).unwrap();
+        assert_eq!(text, "ab\n[ktstr: 5 bytes left out]\nhij");
+    }
+}

@@ -1,0 +1,292 @@
+//! Archives that were built before.
+//!
+//! `{cache}/initramfs/{content}.cpio` are archives, named by what is in them.
+//! `{cache}/initramfs/{description}.json` lead from a description to one: they list every file that was
+//! read for it with its identity, so looking one up reads no content.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use ktstr_core::files;
+use ktstr_core::lock::{LockFile, Mode};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use super::{Initramfs, InitramfsError, libs, write};
+
+/// Changes whenever the same description would give other bytes.
+const FORMAT: u32 = 1;
+
+/// Archives that are kept, at most.
+const MAX_ARCHIVES: usize = 16;
+
+/// Bytes of archives that are kept, at most.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Unfinished files older than this have lost their writer.
+const STALE: Duration = Duration::from_secs(3600);
+
+/// Building one takes seconds.
+const LOCK_WAIT: Duration = Duration::from_secs(300);
+
+/// An archive in the cache. While this value lives, nobody removes the file.
+#[derive(Debug)]
+pub struct PackedInitramfs {
+    path: PathBuf,
+    size: u64,
+    hit: bool,
+    // Held for its shared lock.
+    _file: File,
+}
+
+impl PackedInitramfs {
+    /// The archive.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether it was there already.
+    pub fn hit(&self) -> bool {
+        self.hit
+    }
+}
+
+/// What identifies a file's content without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    path: PathBuf,
+    /// Device, inode, size, modification and change time; nothing when there is no such file.
+    stat: Option<[i128; 7]>,
+}
+
+/// From a description to an archive.
+#[derive(Debug, Serialize, Deserialize)]
+struct Index {
+    inputs: Vec<Identity>,
+    archive: String,
+    size: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> Self {
+        let stat = |m: &Metadata| {
+            [
+                i128::from(m.dev()),
+                i128::from(m.ino()),
+                i128::from(m.size()),
+                i128::from(m.mtime()),
+                i128::from(m.mtime_nsec()),
+                i128::from(m.ctime()),
+                i128::from(m.ctime_nsec()),
+            ]
+        };
+        Self {
+            path: path.to_owned(),
+            stat: fs::metadata(path).ok().as_ref().map(stat),
+        }
+    }
+
+    fn holds(&self) -> bool {
+        *self == Self::of(&self.path)
+    }
+}
+
+impl Initramfs {
+    /// The archive of this description from the cache in `cache_dir`, built first where it is not there.
+    pub fn build_cached(&self, cache_dir: &Path) -> Result<PackedInitramfs, InitramfsError> {
+        let dir = cache_dir.join("initramfs");
+        let index_path = dir.join(format!("{}.json", self.key()));
+        if let Some(packed) = lookup(&dir, &index_path) {
+            return Ok(packed);
+        }
+        let lock = dir.join(".lock");
+        let what = "the initramfs cache";
+        let _building = LockFile::acquire(&lock, Mode::Exclusive, LOCK_WAIT, what)?;
+        // Whoever held the lock may have built just this one.
+        if let Some(packed) = lookup(&dir, &index_path) {
+            return Ok(packed);
+        }
+        let packed = self.build_into(&dir, &index_path)?;
+        prune(&dir);
+        Ok(packed)
+    }
+
+    /// Names the description, not the content of the files it names.
+    fn key(&self) -> String {
+        let description = format!("{FORMAT} {:?}", self.entries);
+        format!("{:032x}", xxh3_128(description.as_bytes()))
+    }
+
+    fn build_into(&self, dir: &Path, index_path: &Path) -> Result<PackedInitramfs, InitramfsError> {
+        let files = libs::resolve(&self.entries)?;
+        // Identities are taken after reading: a file that changes meanwhile is read again next time, at
+        // worst once too often, as its change time moved.
+        let inputs = files.inputs.iter().map(|path| Identity::of(path)).collect();
+
+        let temporary = files::temporary_beside(&dir.join("archive"));
+        let written = write_hashed(&temporary, |out| write::archive(&files.entries, out));
+        let (content, size) = written.inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })?;
+        let archive = format!("{content:032x}.cpio");
+        let path = dir.join(&archive);
+        fs::rename(&temporary, &path).map_err(cache_error(&path))?;
+        let index = Index {
+            inputs,
+            archive,
+            size,
+        };
+        // An index that cannot be written costs time, not correctness.
+        if let Ok(json) = serde_json::to_vec(&index) {
+            files::write_atomic(index_path, &json).map_err(cache_error(index_path))?;
+        }
+        let file = open_locked(&path, size).ok_or_else(|| {
+            cache_error(&path)(io::Error::other("it vanished right after it was built"))
+        })?;
+        Ok(PackedInitramfs {
+            path,
+            size,
+            hit: false,
+            _file: file,
+        })
+    }
+}
+
+fn cache_error(path: &Path) -> impl FnOnce(io::Error) -> InitramfsError {
+    let path = path.to_owned();
+    move |source| InitramfsError::Cache { path, source }
+}
+
+/// Writes a file and gives the hash of what was written, and how much that was.
+fn write_hashed(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> Result<(), InitramfsError>,
+) -> Result<(u128, u64), InitramfsError> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut out = Hashed {
+        file: BufWriter::with_capacity(1 << 20, file.map_err(cache_error(path))?),
+        hash: Box::new(Xxh3::new()),
+        size: 0,
+    };
+    content(&mut out)?;
+    let file = out
+        .file
+        .into_inner()
+        .map_err(|error| cache_error(path)(error.into_error()))?;
+    file.sync_all().map_err(cache_error(path))?;
+    Ok((out.hash.digest128(), out.size))
+}
+
+struct Hashed {
+    file: BufWriter<File>,
+    hash: Box<Xxh3>,
+    size: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The archive that the index leads to, if everything it was made of is as it was.
+fn lookup(dir: &Path, index_path: &Path) -> Option<PackedInitramfs> {
+    let index: Index = serde_json::from_slice(&fs::read(index_path).ok()?).ok()?;
+    if !index.inputs.iter().all(Identity::holds) {
+        return None;
+    }
+    let path = dir.join(&index.archive);
+    let file = open_locked(&path, index.size)?;
+    // Marks it as used, for pruning; not being allowed to is no reason not to use it.
+    let _ = file.set_modified(SystemTime::now());
+    Some(PackedInitramfs {
+        path,
+        size: index.size,
+        hit: true,
+        _file: file,
+    })
+}
+
+/// Opens an archive and locks it against pruning; `None` when it is not there, or not whole.
+fn open_locked(path: &Path, size: u64) -> Option<File> {
+    let file = File::open(path).ok()?;
+    file.lock_shared().ok()?;
+    let metadata = file.metadata().ok()?;
+    // Without a link left it was pruned between the two calls.
+    (metadata.nlink() > 0 && metadata.len() == size).then_some(file)
+}
+
+/// Removes what is over the limits, longest unused first, and leftovers of killed writers.
+///
+/// Archives in use are locked and stay. Failures are ignored: somebody else may be at it, and the next
+/// call tries again.
+fn prune(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    let mut archives = Vec::new();
+    let mut others = Vec::new();
+    for entry in entries.flatten() {
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        let path = entry.path();
+        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("cpio") => archives.push((modified, metadata.len(), path)),
+            Some("tmp" | "json") => others.push((modified, path)),
+            _ => {}
+        }
+    }
+    archives.sort_by(|a, b| b.0.cmp(&a.0));
+    let mut bytes = 0;
+    for (index, (_, size, path)) in archives.iter().enumerate() {
+        bytes += size;
+        if index >= MAX_ARCHIVES || bytes > MAX_BYTES {
+            remove_unused(path);
+        }
+    }
+    // Unfinished files that nobody finishes, and indices of archives that are long gone.
+    for (modified, path) in others {
+        let age = SystemTime::now()
+            .duration_since(modified)
+            .unwrap_or_default();
+        let stale = match path.extension().and_then(|e| e.to_str()) {
+            Some("json") => age > STALE && !leads_somewhere(dir, &path),
+            _ => age > STALE,
+        };
+        if stale {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn leads_somewhere(dir: &Path, index: &Path) -> bool {
+    let parse = || -> Option<Index> { serde_json::from_slice(&fs::read(index).ok()?).ok() };
+    parse().is_some_and(|index| dir.join(index.archive).exists())
+}
+
+fn remove_unused(path: &Path) {
+    let Ok(file) = File::open(path) else {
+        return;
+    };
+    // The lock is held over the removal: whoever opened it meanwhile sees that it has no link.
+    if file.try_lock().is_ok() {
+        let _ = fs::remove_file(path);
+    }
+}

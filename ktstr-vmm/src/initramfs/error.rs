@@ -1,0 +1,76 @@
+//! Why an initramfs could not be built.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An initramfs that could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitramfsError {
+    /// A file to pack cannot be read.
+    #[error("initramfs: {path}: {source}; check the path and its permissions")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file to pack is no regular file.
+    #[error(
+        "initramfs: {path} is not a regular file; name a file, or make a directory with directory()"
+    )]
+    NotAFile {
+        /// What it is called.
+        path: PathBuf,
+    },
+    /// A guest path cannot be written into an archive.
+    #[error("initramfs: guest path {path:?}: {why}; choose another")]
+    GuestPath {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The archive format cannot hold it.
+    #[error("initramfs: {path} is {size} bytes; a file in an initramfs holds less than 4 GiB")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// An executable cannot be understood.
+    #[error("initramfs: {path}: {why}; build it again for x86-64 Linux")]
+    BadElf {
+        /// The executable or library.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A library is nowhere.
+    #[error(
+        "initramfs: {needed_by} needs {library}, which is nowhere its loader looks; install it"
+    )]
+    MissingLibrary {
+        /// Name of the library.
+        library: String,
+        /// Who needs it.
+        needed_by: PathBuf,
+    },
+    /// The cache cannot be used.
+    #[error(
+        "initramfs cache {path}: {source}; check that the cache directory can be written and has space"
+    )]
+    Cache {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody else holds the cache.
+    #[error(transparent)]
+    Lock(#[from] ktstr_core::LockError),
+    /// The archive could not be written.
+    #[error("initramfs: writing the archive: {0}; check the space left")]
+    Write(io::Error),
+}

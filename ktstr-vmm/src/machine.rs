@@ -1,0 +1,264 @@
+//! A machine as a value, and what comes of running it.
+
+use std::fmt;
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use crate::cancel::CancelToken;
+use crate::channel::{Frame, FrameEncoder, FrameError};
+use crate::error::MachineError;
+use crate::image::Image;
+use crate::qemu::Qemu;
+use crate::spec::MachineSpec;
+use crate::{run, spec};
+
+/// What carries a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// ktstr's own microVM on the host's KVM.
+    Kvm,
+    /// QEMU, emulating in software.
+    Qemu,
+}
+
+impl Backend {
+    /// Its name, as in results.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Qemu => "qemu",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// The observer has what it wanted: end the machine now.
+    Stop,
+}
+
+/// Watches a machine while it runs, and speaks to its guest.
+pub trait Observer {
+    /// The console said something.
+    fn console(&mut self, bytes: &[u8]) {
+        let _ = bytes;
+    }
+
+    /// The guest sent a frame; answers go into `outbox`.
+    fn frame(&mut self, frame: Frame, outbox: &mut Outbox) -> Flow;
+}
+
+/// Frames on their way to the guest. Sending never blocks: they leave as the guest takes them.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pub(crate) encoder: FrameEncoder,
+    pub(crate) refused: Option<FrameError>,
+}
+
+impl Outbox {
+    /// Sends `frame`; one that is too large ends the run with an error.
+    pub fn send(&mut self, frame: &Frame) {
+        if let Err(error) = self.encoder.push(frame) {
+            self.refused.get_or_insert(error);
+        }
+    }
+}
+
+/// How a machine's run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitReason {
+    /// The observer was satisfied.
+    Stopped,
+    /// The guest turned itself off.
+    PoweredOff,
+    /// The guest reset itself, or a triple fault did.
+    Reset,
+    /// The kernel panicked; its own words.
+    KernelPanic(String),
+    /// No frame came in time.
+    BootDeadline,
+    /// The run took too long.
+    Deadline,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// The guest sent something that is no frame.
+    Garbled(FrameError),
+    /// What carried the machine died; why, in one line.
+    Crashed(String),
+}
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("stopped by its observer"),
+            Self::PoweredOff => f.write_str("the guest powered off"),
+            Self::Reset => f.write_str("the guest reset itself"),
+            Self::KernelPanic(message) => write!(f, "kernel panic: {message}"),
+            Self::BootDeadline => f.write_str("the guest sent nothing before the boot deadline"),
+            Self::Deadline => f.write_str("the deadline passed"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Garbled(error) => error.fmt(f),
+            Self::Crashed(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What is left of a run. The machine is gone, with everything it had on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineExit {
+    /// How it ended.
+    pub reason: ExitReason,
+    /// What the console said; of a very long one the first 256 KiB and the last 4 MiB.
+    pub console: Vec<u8>,
+    /// When things happened.
+    pub timings: Timings,
+    /// What the program that carried the machine had to say, the end of it.
+    pub diagnostics: String,
+}
+
+/// When things happened, from the call of [`Machine::run`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// The machine was started.
+    pub started: Duration,
+    /// The console said its first byte.
+    pub first_console: Option<Duration>,
+    /// The guest's first frame came.
+    pub first_frame: Option<Duration>,
+    /// Why the run ended was known.
+    pub decided: Duration,
+    /// Everything was gone.
+    pub end: Duration,
+}
+
+/// Longest command line an x86-64 kernel takes, without the final NUL.
+pub(crate) const MAX_CMDLINE: usize = 2047;
+
+/// A machine that can be run, as often as one likes.
+#[derive(Debug)]
+pub struct Machine {
+    spec: MachineSpec,
+    backend: Box<dyn Hypervisor>,
+    cancel: CancelToken,
+}
+
+impl Machine {
+    /// Checks `spec` against the files it names and what `backend` can do.
+    pub fn new(spec: MachineSpec, backend: Backend) -> Result<Self, MachineError> {
+        let backend: Box<dyn Hypervisor> = match backend {
+            Backend::Qemu => Box::new(Qemu::new(Image::inspect(&spec.kernel)?)),
+            Backend::Kvm => {
+                return Err(MachineError::Unavailable(
+                    "KVM: ktstr's microVM is not part of this version; use the qemu back end"
+                        .to_owned(),
+                ));
+            }
+        };
+        check(&spec)?;
+        backend.check(&spec)?;
+        let cancel = CancelToken::new().map_err(MachineError::host("eventfd"))?;
+        Ok(Self {
+            spec,
+            backend,
+            cancel,
+        })
+    }
+
+    /// What the machine is made of.
+    pub fn spec(&self) -> &MachineSpec {
+        &self.spec
+    }
+
+    /// Something that ends this machine's run from another thread or a signal handler.
+    pub fn cancel_token(&self) -> CancelToken {
+        self.cancel.clone()
+    }
+
+    /// Boots the machine and runs it until the observer is satisfied, the guest ends or time is up.
+    ///
+    /// However it ends, and also on an error, nothing of it is left on the host afterwards. It does
+    /// not outlive the calling thread either, should that be killed.
+    pub fn run(&self, observer: &mut dyn Observer) -> Result<MachineExit, MachineError> {
+        run::run(&self.spec, self.backend.as_ref(), &self.cancel, observer)
+    }
+}
+
+fn check(spec: &MachineSpec) -> Result<(), MachineError> {
+    let mut initramfs_bytes = 0;
+    if let Some(path) = &spec.initramfs {
+        // Opened, not just looked up: the back end must be able to read it.
+        initramfs_bytes = File::open(path)
+            .and_then(|file| file.metadata())
+            .map_err(|source| MachineError::Initramfs {
+                path: path.clone(),
+                source,
+            })?
+            .len();
+    }
+    let least = spec::guest_memory_mib(spec.topology, 0, initramfs_bytes);
+    if spec.memory_mib < least {
+        return Err(MachineError::TooLittleMemory {
+            mib: spec.memory_mib,
+            topology: spec.topology,
+            least,
+        });
+    }
+    for argument in &spec.cmdline {
+        if argument.contains(['\n', '\r', '\0']) {
+            return Err(MachineError::KernelArgument(argument.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// A way to carry machines.
+pub(crate) trait Hypervisor: fmt::Debug {
+    /// Whether it can carry this one, before anything is started.
+    fn check(&self, spec: &MachineSpec) -> Result<(), MachineError>;
+
+    /// Starts it.
+    fn start(&self, spec: &MachineSpec) -> Result<Box<dyn Vm>, MachineError>;
+}
+
+/// A machine that runs. Dropping it ends it.
+///
+/// Back ends bring descriptors; reading, framing, deadlines and cancelling are the same for all.
+pub(crate) trait Vm {
+    /// A non-blocking stream socket with the console's output.
+    fn console(&self) -> BorrowedFd<'_>;
+
+    /// A non-blocking stream socket with the guest's port at its other end.
+    fn channel(&self) -> BorrowedFd<'_>;
+
+    /// Descriptors that become readable when [`Vm::check`] has something to look at.
+    fn signals(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// Whether the machine ended by itself; console and channel then hold all there will be.
+    fn check(&mut self) -> Result<Option<Ended>, MachineError>;
+
+    /// Ends the machine if it has not ended, waits until nothing of it is left, and gives what the
+    /// program that carried it had to say.
+    fn end(self: Box<Self>) -> String;
+}
+
+/// How a machine ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The guest turned it off.
+    PoweredOff,
+    /// The guest reset it.
+    Reset,
+    /// What carried it died.
+    Crashed(String),
+}

@@ -1,0 +1,143 @@
+//! QEMU's command line for a machine.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::channel::PORT_NAME;
+use crate::spec::{Emulation, MachineSpec};
+
+/// Most CPUs that emulation carries in reasonable time.
+pub(crate) const MAX_CPUS: u32 = 64;
+
+/// Distances between NUMA nodes, as firmware tables count them.
+const LOCAL_DISTANCE: u32 = 10;
+const REMOTE_DISTANCE: u32 = 20;
+
+/// Numbers of the descriptors that QEMU inherits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Descriptors {
+    pub(super) console: i32,
+    pub(super) channel: i32,
+    pub(super) monitor: i32,
+}
+
+/// A processor whose caches Linux takes from CPUID for any number of cores: with `topoext` it shows
+/// threads, and its L3 spans one package.
+const CPU: &str = "EPYC-Rome";
+
+/// Everything after the program's name.
+pub(super) fn arguments(spec: &MachineSpec, kernel: &Path, fds: &Descriptors) -> Vec<OsString> {
+    let mut args = Arguments::default();
+    args.flags(["-nodefaults", "-no-user-config", "-no-reboot"]);
+    args.option("-display", "none");
+    args.option("-machine", MACHINE);
+    args.option(
+        "-accel",
+        match spec.emulation {
+            Emulation::SingleThreaded => "tcg,thread=single",
+            Emulation::MultiThreaded => "tcg,thread=multi",
+        },
+    );
+    args.option("-cpu", CPU);
+    topology(&mut args, spec);
+    args.option("-kernel", kernel);
+    if let Some(initramfs) = &spec.initramfs {
+        args.option("-initrd", initramfs);
+    }
+    args.option("-append", kernel_command_line(spec));
+
+    args.option("-chardev", format!("socket,id=console,fd={}", fds.console));
+    args.option("-serial", "chardev:console");
+    args.option("-chardev", format!("socket,id=channel,fd={}", fds.channel));
+    args.option("-device", "virtio-serial-pci,max_ports=2");
+    args.option(
+        "-device",
+        format!("virtserialport,chardev=channel,name={PORT_NAME}"),
+    );
+    args.option("-chardev", format!("socket,id=monitor,fd={}", fds.monitor));
+    args.option("-mon", "chardev=monitor,mode=control");
+    args.0
+}
+
+/// The kernel's command line: what makes it fast and quiet, then the machine's own arguments.
+pub(super) fn kernel_command_line(spec: &MachineSpec) -> String {
+    let mut words = KERNEL_ARGUMENTS.to_vec();
+    if !spec.verbose_console {
+        words.push("quiet");
+    }
+    words.extend(spec.cmdline.iter().map(String::as_str));
+    words.join(" ")
+}
+
+fn topology(args: &mut Arguments, spec: &MachineSpec) {
+    let shape = spec.topology;
+    args.option(
+        "-smp",
+        format!(
+            "{},sockets={},dies=1,cores={},threads={}",
+            shape.cpus(),
+            shape.llcs(),
+            shape.cores(),
+            shape.threads()
+        ),
+    );
+    args.option("-m", format!("{}M", spec.memory_mib));
+    let nodes = shape.numa_nodes();
+    if nodes == 1 {
+        return;
+    }
+    for node in 0..nodes {
+        // What does not divide goes to the first node.
+        let share = spec.memory_mib / nodes;
+        let size = if node == 0 {
+            spec.memory_mib - share * (nodes - 1)
+        } else {
+            share
+        };
+        args.option(
+            "-object",
+            format!("memory-backend-ram,id=m{node},size={size}M"),
+        );
+        args.option("-numa", format!("node,nodeid={node},memdev=m{node}"));
+        let per_node = shape.llcs_per_node();
+        for llc in node * per_node..(node + 1) * per_node {
+            args.option("-numa", format!("cpu,node-id={node},socket-id={llc}"));
+        }
+    }
+    for from in 0..nodes {
+        for to in 0..nodes {
+            let distance = if from == to {
+                LOCAL_DISTANCE
+            } else {
+                REMOTE_DISTANCE
+            };
+            args.option("-numa", format!("dist,src={from},dst={to},val={distance}"));
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flags<const N: usize>(&mut self, flags: [&str; N]) {
+        self.0.extend(flags.map(OsString::from));
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.push(name.into());
+        self.0.push(value.into());
+    }
+}
+
+/// The PC, without what no guest here looks at.
+const MACHINE: &str = "pc,vmport=off,smm=off,i8042=off,usb=off";
+
+/// What every kernel is told.
+const KERNEL_ARGUMENTS: &[&str] = &[
+    "console=ttyS0",
+    // A panic resets the machine at once, and that ends the run.
+    "panic=-1",
+    // One host thread reads the one host counter for all guest CPUs: it cannot disagree with itself.
+    "tsc=reliable",
+];

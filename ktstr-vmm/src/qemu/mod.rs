@@ -1,0 +1,139 @@
+//! Machines on QEMU, emulated in software.
+
+mod args;
+mod monitor;
+mod process;
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Stdio};
+
+use crate::child::spawn_bound;
+use crate::error::MachineError;
+use crate::image::Image;
+use crate::machine::{Backend, Ended, Hypervisor, MAX_CMDLINE, Vm};
+use crate::spec::MachineSpec;
+use crate::stream;
+use args::Descriptors;
+use monitor::Monitor;
+use process::Process;
+
+pub(crate) use args::MAX_CPUS;
+
+/// The command that brings QEMU where it is missing.
+pub(crate) const INSTALL: &str = "apt-get install qemu-system-x86";
+
+/// Carries machines by starting QEMU.
+#[derive(Debug)]
+pub(crate) struct Qemu {
+    image: Image,
+}
+
+impl Qemu {
+    pub(crate) fn new(image: Image) -> Self {
+        Self { image }
+    }
+}
+
+impl Hypervisor for Qemu {
+    fn check(&self, spec: &MachineSpec) -> Result<(), MachineError> {
+        if spec.topology.cpus() > MAX_CPUS {
+            return Err(MachineError::TooLarge {
+                topology: spec.topology,
+                backend: Backend::Qemu,
+                max: MAX_CPUS,
+            });
+        }
+        let length = args::kernel_command_line(spec).len();
+        if length > MAX_CMDLINE {
+            return Err(MachineError::CmdlineTooLong(length));
+        }
+        Ok(())
+    }
+
+    fn start(&self, spec: &MachineSpec) -> Result<Box<dyn Vm>, MachineError> {
+        let pair = || stream::pair().map_err(MachineError::host("socketpair"));
+        let (console, guest_console) = pair()?;
+        let (channel, guest_channel) = pair()?;
+        let (monitor, guest_monitor) = pair()?;
+        let theirs = [guest_console, guest_channel, guest_monitor];
+        let descriptors = Descriptors {
+            console: theirs[0].as_raw_fd(),
+            channel: theirs[1].as_raw_fd(),
+            monitor: theirs[2].as_raw_fd(),
+        };
+        let mut command = Command::new(&spec.qemu);
+        command
+            .args(args::arguments(spec, &self.image.path, &descriptors))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = spawn_bound(&mut command, &theirs).map_err(|source| {
+            if source.kind() == std::io::ErrorKind::NotFound {
+                MachineError::Unavailable(format!(
+                    "{}: not found; run: {INSTALL}",
+                    spec.qemu.display()
+                ))
+            } else {
+                let program = spec.qemu.clone();
+                MachineError::Spawn { program, source }
+            }
+        })?;
+        let stderr = child.stderr.take().map(OwnedFd::from).map(File::from);
+        let process = Process::new(child, stderr)?;
+        Ok(Box::new(Running {
+            process,
+            console,
+            channel,
+            monitor: Monitor::new(monitor)?,
+        }))
+    }
+}
+
+/// A QEMU that runs, and our ends of what it was given.
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    console: OwnedFd,
+    channel: OwnedFd,
+    monitor: Monitor,
+}
+
+impl Vm for Running {
+    fn console(&self) -> BorrowedFd<'_> {
+        self.console.as_fd()
+    }
+
+    fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    fn signals(&self) -> Vec<BorrowedFd<'_>> {
+        let mut fds = self.process.signals();
+        fds.extend(self.monitor.signal());
+        fds
+    }
+
+    fn check(&mut self) -> Result<Option<Ended>, MachineError> {
+        self.monitor.read()?;
+        self.process.read_diagnostics()?;
+        // What the guest did is only reported once the process is gone: then nothing it said is still on
+        // its way.
+        let Some(status) = self.process.try_wait()? else {
+            return Ok(None);
+        };
+        self.monitor.read()?;
+        self.process.read_diagnostics()?;
+        Ok(Some(self.monitor.shutdown().unwrap_or_else(|| {
+            let said = self.process.last_line();
+            Ended::Crashed(format!("QEMU ended by itself ({status}): {said}"))
+        })))
+    }
+
+    fn end(mut self: Box<Self>) -> String {
+        self.process.kill();
+        // What could not be read is not there to be told.
+        let _ = self.process.read_diagnostics();
+        self.process.diagnostics()
+    }
+}

@@ -1,0 +1,290 @@
+//! The loop that runs a machine, the same for every back end.
+
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+
+use crate::cancel::CancelToken;
+use crate::channel::FrameDecoder;
+use crate::console::Console;
+use crate::error::MachineError;
+use crate::machine::{
+    Ended, ExitReason, Flow, Hypervisor, MachineExit, Observer, Outbox, Timings, Vm,
+};
+use crate::spec::MachineSpec;
+use crate::stream::{self, Got};
+
+/// How much is read at once. Deadlines are looked at between reads, so a guest that floods us gains no time.
+const CHUNK: usize = 64 << 10;
+
+/// How much of the console's end is searched for a panic.
+const PANIC_WINDOW: usize = 64 << 10;
+
+/// The kernel's own words when it gives up (`kernel/panic.c`).
+const PANIC: &[u8] = b"Kernel panic - not syncing: ";
+
+pub(crate) fn run(
+    spec: &MachineSpec,
+    hypervisor: &dyn Hypervisor,
+    cancel: &CancelToken,
+    observer: &mut dyn Observer,
+) -> Result<MachineExit, MachineError> {
+    let start = Instant::now();
+    let mut vm = hypervisor.start(spec)?;
+    let mut run = Run {
+        start,
+        observer,
+        console: Console::new(),
+        console_open: true,
+        channel_open: true,
+        decoder: FrameDecoder::new(),
+        outbox: Outbox::default(),
+        timings: Timings {
+            started: start.elapsed(),
+            ..Timings::default()
+        },
+        buffer: vec![0; CHUNK],
+    };
+    let mut reason = run.until_end(spec, vm.as_mut(), cancel)?;
+    run.timings.decided = start.elapsed();
+    let diagnostics = vm.end();
+    run.timings.end = start.elapsed();
+    let console = run.console.into_bytes();
+    // A panicking kernel resets the machine: that is what `panic=-1` asks it to do.
+    if reason == ExitReason::Reset
+        && let Some(message) = panic_message(&console)
+    {
+        reason = ExitReason::KernelPanic(message);
+    }
+    Ok(MachineExit {
+        reason,
+        console,
+        timings: run.timings,
+        diagnostics,
+    })
+}
+
+struct Run<'o> {
+    start: Instant,
+    observer: &'o mut dyn Observer,
+    console: Console,
+    console_open: bool,
+    channel_open: bool,
+    decoder: FrameDecoder,
+    outbox: Outbox,
+    timings: Timings,
+    buffer: Vec<u8>,
+}
+
+/// What is ready after a wait.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ready {
+    cancel: bool,
+    console: bool,
+    channel: bool,
+    signals: bool,
+}
+
+/// What came of reading the channel.
+enum Heard {
+    /// Something; there may be more.
+    Something,
+    /// Nothing for now, or ever again.
+    Nothing,
+    /// What ends the run.
+    Last(ExitReason),
+}
+
+impl Run<'_> {
+    fn until_end(
+        &mut self,
+        spec: &MachineSpec,
+        vm: &mut dyn Vm,
+        cancel: &CancelToken,
+    ) -> Result<ExitReason, MachineError> {
+        loop {
+            let elapsed = self.start.elapsed();
+            let booting = self.timings.first_frame.is_none();
+            if elapsed >= spec.deadline {
+                return Ok(ExitReason::Deadline);
+            }
+            if booting && elapsed >= spec.boot_deadline {
+                return Ok(ExitReason::BootDeadline);
+            }
+            let limit = match booting {
+                true => spec.boot_deadline.min(spec.deadline),
+                false => spec.deadline,
+            };
+            let ready = self.wait(vm, cancel, limit - elapsed)?;
+            if ready.cancel {
+                return Ok(ExitReason::Cancelled);
+            }
+            if ready.console {
+                self.read_console(vm)?;
+            }
+            if ready.channel {
+                if let Heard::Last(reason) = self.read_channel(vm)? {
+                    return Ok(reason);
+                }
+                self.write_channel(vm)?;
+            }
+            if ready.signals
+                && let Some(ended) = vm.check()?
+            {
+                return self.last_words(vm, ended);
+            }
+        }
+    }
+
+    /// Waits until something is ready or `limit` is over.
+    fn wait(
+        &self,
+        vm: &dyn Vm,
+        cancel: &CancelToken,
+        limit: Duration,
+    ) -> Result<Ready, MachineError> {
+        let sending = !self.outbox.encoder.is_empty();
+        let mut channel_events = PollFlags::IN;
+        channel_events.set(PollFlags::OUT, sending);
+        let mut fds = vec![PollFd::from_borrowed_fd(cancel.as_fd(), PollFlags::IN)];
+        // A stream at its end would be ready all the time: it is left out.
+        let console = self.console_open.then(|| {
+            fds.push(PollFd::from_borrowed_fd(vm.console(), PollFlags::IN));
+            fds.len() - 1
+        });
+        let channel = self.channel_open.then(|| {
+            fds.push(PollFd::from_borrowed_fd(vm.channel(), channel_events));
+            fds.len() - 1
+        });
+        let first_signal = fds.len();
+        for fd in vm.signals() {
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
+        match poll(&mut fds, Timespec::try_from(limit).ok().as_ref()) {
+            // After a signal the deadlines are looked at again, that is all.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(MachineError::host("poll")(errno)),
+        }
+        let ready = |index: usize| !fds[index].revents().is_empty();
+        Ok(Ready {
+            cancel: ready(0),
+            console: console.is_some_and(ready),
+            channel: channel.is_some_and(ready),
+            signals: (first_signal..fds.len()).any(ready),
+        })
+    }
+
+    /// Reads once from the console; false when nothing was there.
+    fn read_console(&mut self, vm: &dyn Vm) -> Result<bool, MachineError> {
+        let got = stream::read(vm.console(), &mut self.buffer)
+            .map_err(MachineError::host("reading the guest's console"))?;
+        match got {
+            Got::Bytes(count) => {
+                self.timings
+                    .first_console
+                    .get_or_insert_with(|| self.start.elapsed());
+                let bytes = &self.buffer[..count];
+                self.console.push(bytes);
+                self.observer.console(bytes);
+            }
+            Got::Nothing => {}
+            Got::End => self.console_open = false,
+        }
+        Ok(matches!(got, Got::Bytes(_)))
+    }
+
+    /// Reads once from the channel and hands whole frames to the observer.
+    fn read_channel(&mut self, vm: &dyn Vm) -> Result<Heard, MachineError> {
+        let got = stream::read(vm.channel(), &mut self.buffer)
+            .map_err(MachineError::host("reading the guest's channel"))?;
+        let count = match got {
+            Got::Bytes(count) => count,
+            Got::Nothing => return Ok(Heard::Nothing),
+            Got::End => {
+                self.channel_open = false;
+                return Ok(Heard::Nothing);
+            }
+        };
+        self.decoder.push(&self.buffer[..count]);
+        loop {
+            let frame = match self.decoder.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(Heard::Something),
+                Err(error) => return Ok(Heard::Last(ExitReason::Garbled(error))),
+            };
+            self.timings
+                .first_frame
+                .get_or_insert_with(|| self.start.elapsed());
+            let flow = self.observer.frame(frame, &mut self.outbox);
+            if let Some(error) = self.outbox.refused.take() {
+                return Err(error.into());
+            }
+            if flow == Flow::Stop {
+                return Ok(Heard::Last(ExitReason::Stopped));
+            }
+        }
+    }
+
+    /// Writes as much to the guest as it takes.
+    fn write_channel(&mut self, vm: &dyn Vm) -> Result<(), MachineError> {
+        let encoder = &mut self.outbox.encoder;
+        if encoder.is_empty() {
+            return Ok(());
+        }
+        let written = stream::write(vm.channel(), encoder.bytes())
+            .map_err(MachineError::host("writing to the guest's channel"))?;
+        match written {
+            Some(count) => encoder.consume(count),
+            // Nobody is left to read it; the end of the machine will be seen for itself.
+            None => encoder.consume(usize::MAX),
+        }
+        Ok(())
+    }
+
+    /// Reads what a machine said before it ended: the observer may have waited for just that.
+    fn last_words(&mut self, vm: &dyn Vm, ended: Ended) -> Result<ExitReason, MachineError> {
+        while self.console_open && self.read_console(vm)? {}
+        while self.channel_open {
+            match self.read_channel(vm)? {
+                Heard::Something => {}
+                Heard::Nothing => break,
+                Heard::Last(reason) => return Ok(reason),
+            }
+        }
+        Ok(match ended {
+            Ended::PoweredOff => ExitReason::PoweredOff,
+            Ended::Reset => ExitReason::Reset,
+            Ended::Crashed(why) => ExitReason::Crashed(why),
+        })
+    }
+}
+
+/// What a panicking kernel said, from the end of its console output.
+fn panic_message(console: &[u8]) -> Option<String> {
+    let end = &console[console.len().saturating_sub(PANIC_WINDOW)..];
+    let line = end.split(|&byte| byte == b'\n').find_map(|line| {
+        let at = line
+            .windows(PANIC.len())
+            .position(|window| window == PANIC)?;
+        Some(&line[at + PANIC.len()..])
+    })?;
+    Some(String::from_utf8_lossy(line).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panics_are_found_in_the_console() {
+        let console = b"[    1.0] ok\r\n[    1.5] Kernel panic - not syncing: Attempted to kill init!\r\nCPU: 0\r\n";
+        assert_eq!(
+            panic_message(console).as_deref(),
+            Some("Attempted to kill init!")
+        );
+        assert_eq!(panic_message(b"all is well\n"), None);
+        assert_eq!(panic_message(b""), None);
+    }
+}

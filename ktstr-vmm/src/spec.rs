@@ -1,0 +1,103 @@
+//! What a machine is made of.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ktstr_core::Topology;
+
+/// A machine to be run: plain data, nothing is opened before [`crate::Machine::new`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineSpec {
+    /// The kernel: a bzImage, or an ELF `vmlinux` with a PVH entry.
+    pub kernel: PathBuf,
+    /// The initramfs, see [`crate::Initramfs`].
+    pub initramfs: Option<PathBuf>,
+    /// CPUs, caches and NUMA nodes as the guest shall see them.
+    pub topology: Topology,
+    /// Guest memory in MiB; [`guest_memory_mib`] gives what a topology needs.
+    pub memory_mib: u32,
+    /// Kernel arguments after the defaults, one per entry.
+    pub cmdline: Vec<String>,
+    /// From the start to the guest's first frame.
+    pub boot_deadline: Duration,
+    /// From the start to the end, whatever happens.
+    pub deadline: Duration,
+    /// Whether the kernel shows everything it has to say, not just trouble.
+    pub verbose_console: bool,
+    /// How emulation uses host threads; other back ends ignore it.
+    pub emulation: Emulation,
+    /// The QEMU to use: a path, or a name to be found in `PATH`; other back ends ignore it.
+    pub qemu: PathBuf,
+}
+
+/// How emulation uses the host's CPUs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Emulation {
+    /// All guest CPUs take turns on one host thread.
+    #[default]
+    SingleThreaded,
+    /// A host thread per guest CPU. It loses races in the kernel's code patching: kernels panic now and then
+    /// for no fault of theirs.
+    MultiThreaded,
+}
+
+/// Least memory of any machine, in MiB.
+const MIN_MEMORY_MIB: u32 = 256;
+
+/// Memory per CPU, in MiB.
+const MEMORY_PER_CPU_MIB: u32 = 64;
+
+/// What a kernel takes before userspace has anything, in MiB.
+const KERNEL_MIB: u64 = 96;
+
+impl MachineSpec {
+    /// A machine with the memory its topology needs, two minutes to boot and ten to live.
+    pub fn new(kernel: impl Into<PathBuf>, topology: Topology) -> Self {
+        Self {
+            kernel: kernel.into(),
+            initramfs: None,
+            topology,
+            memory_mib: guest_memory_mib(topology, 0, 0),
+            cmdline: Vec::new(),
+            boot_deadline: Duration::from_secs(120),
+            deadline: Duration::from_secs(600),
+            verbose_console: false,
+            emulation: Emulation::default(),
+            qemu: PathBuf::from("qemu-system-x86_64"),
+        }
+    }
+}
+
+/// Guest memory in MiB: the largest of 64 per CPU, 256 and `wanted_mib`, raised so that an initramfs of
+/// `initramfs_bytes` fits.
+///
+/// While the kernel unpacks an uncompressed initramfs both copies are in memory, and a root file system
+/// in memory may take half of it.
+pub fn guest_memory_mib(topology: Topology, wanted_mib: u32, initramfs_bytes: u64) -> u32 {
+    let initramfs_mib = initramfs_bytes.div_ceil(1 << 20);
+    let to_unpack = if initramfs_mib == 0 {
+        0
+    } else {
+        initramfs_mib.saturating_mul(3).saturating_add(KERNEL_MIB)
+    };
+    (MEMORY_PER_CPU_MIB * topology.cpus())
+        .max(MIN_MEMORY_MIB)
+        .max(wanted_mib)
+        .max(u32::try_from(to_unpack).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_follows_cpus_wishes_and_the_initramfs() {
+        let small = Topology::constant(1, 1, 2, 1);
+        assert_eq!(guest_memory_mib(small, 0, 0), 256);
+        assert_eq!(guest_memory_mib(small, 1000, 0), 1000);
+        assert_eq!(guest_memory_mib(Topology::constant(1, 4, 4, 2), 0, 0), 2048);
+        assert_eq!(guest_memory_mib(small, 0, 30 << 20), 256);
+        assert_eq!(guest_memory_mib(small, 0, (100 << 20) - 1), 396);
+        assert_eq!(guest_memory_mib(small, 0, u64::MAX), u32::MAX);
+    }
+}
