@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ktstr_core::{CgroupStats, Verdict};
+use ktstr_core::{CgroupStats, Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// The result of a body: a verdict and what was measured on the way.
@@ -50,6 +50,17 @@ impl AssertResult {
         self.verdict.merge(other.verdict);
         self.cgroups.extend(other.cgroups);
         self.metrics.extend(other.metrics);
+    }
+
+    /// This result without metrics that are no numbers: each is a finding of its own instead.
+    #[must_use]
+    pub(crate) fn finite(mut self) -> Self {
+        let (metrics, odd) = self.metrics.into_iter().partition(|(_, value)| value.is_finite());
+        self.metrics = metrics;
+        for name in BTreeMap::<String, f64>::into_keys(odd) {
+            self.verdict.record(Outcome::Inconclusive, &name, "the metric is not a finite number");
+        }
+        self
     }
 }
 

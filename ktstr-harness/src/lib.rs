@@ -19,7 +19,14 @@ pub mod assert;
 pub mod cgroup;
 pub mod check;
 pub mod ctx;
+pub mod dispatch;
+#[cfg(feature = "driver")]
+pub mod driver;
+mod guest;
+pub mod host;
 pub mod prelude;
+mod project;
+mod protocol;
 pub mod registry;
 pub mod scenario;
 pub mod test;
@@ -28,12 +35,23 @@ pub mod workload;
 pub use assert::AssertResult;
 pub use check::Checks;
 pub use ctx::Ctx;
+pub use dispatch::main;
 pub use ktstr_harness_macros::ktstr_test;
 pub use scenario::{execute_defs, scenarios};
 pub use test::TestCase;
 
 /// What a test body returns: `?` takes any error.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Defines the `main` of a test target with `harness = false`.
+#[macro_export]
+macro_rules! main {
+    () => {
+        fn main() -> ::std::process::ExitCode {
+            $crate::main()
+        }
+    };
+}
 
 /// Names for generated code only: not part of the API.
 #[doc(hidden)]

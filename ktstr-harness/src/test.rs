@@ -96,6 +96,11 @@ impl TestCase {
         Duration::from_secs(self.duration_s as u64)
     }
 
+    /// How long the body may take in all, set-up and judging included, before the guest ends it.
+    pub const fn body_limit(&self) -> Duration {
+        Duration::from_secs(2 * self.duration_s as u64 + 15)
+    }
+
     /// Whether the test runs only when ignored tests are asked for: declared so, or a `demo_*` test.
     pub fn is_ignored(&self) -> bool {
         self.ignore || self.name.starts_with("demo_")

@@ -1,0 +1,2 @@
+//! Replaced by the runnable examples.
+fn main() {}

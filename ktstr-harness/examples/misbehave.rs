@@ -1,0 +1,150 @@
+//! Tests that end in every way a test can end; `tests/verdicts.rs` runs them one by one.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use ktstr_harness::prelude::*;
+
+ktstr_harness::main!();
+
+#[ktstr_test(duration_s = 1)]
+fn passes(ctx: &Ctx) -> Result<AssertResult> {
+    println!("the body runs on {} CPUs", ctx.topology().cpus());
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(cores = 1, duration_s = 1, max_gap_ms = 0)]
+fn violates_a_check(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
+#[ktstr_test(duration_s = 1)]
+fn divides_by_zero(_: &Ctx) -> Result<AssertResult> {
+    let mut result = AssertResult::pass();
+    result
+        .verdict
+        .at_most_ratio("migrations per wake-up", 0.0, 0.0, 0.5);
+    Ok(result)
+}
+
+#[ktstr_test(duration_s = 1, max_p99_wake_latency_ns = 1000)]
+fn asks_for_latency_without_wakeups(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
+#[ktstr_test(duration_s = 1, allow_inconclusive)]
+fn divides_by_zero_and_may(ctx: &Ctx) -> Result<AssertResult> {
+    divides_by_zero(ctx)
+}
+
+#[ktstr_test(duration_s = 1)]
+fn skips(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::skip("no such device in this machine"))
+}
+
+#[ktstr_test(duration_s = 1, expect_err)]
+fn fails_as_declared(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::fail("mine", "as declared"))
+}
+
+#[ktstr_test(duration_s = 1, expect_err)]
+fn passes_against_its_declaration(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(duration_s = 1)]
+fn returns_an_error(_: &Ctx) -> Result<AssertResult> {
+    std::fs::read("/no/such/file")?;
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(duration_s = 1)]
+fn panics(_: &Ctx) -> Result<AssertResult> {
+    panic!("the body gave up");
+}
+
+#[ktstr_test(duration_s = 1)]
+fn segfaults(_: &Ctx) -> Result<AssertResult> {
+    #[allow(unsafe_code)]
+    // SAFETY: there is none; the fault is what this test is for.
+    unsafe {
+        std::ptr::without_provenance_mut::<u8>(8).write_volatile(1);
+    }
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(duration_s = 1)]
+fn panics_the_kernel(_: &Ctx) -> Result<AssertResult> {
+    fs::write("/proc/sysrq-trigger", "c")?;
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(duration_s = 1)]
+fn eats_all_memory(_: &Ctx) -> Result<AssertResult> {
+    let mut eaten = Vec::new();
+    loop {
+        eaten.push(vec![1_u8; 16 << 20]);
+    }
+}
+
+#[ktstr_test(duration_s = 3)]
+fn loses_a_worker(ctx: &Ctx) -> Result<AssertResult> {
+    // The thread sleeps through the forks of the workers, so it holds no lock that they inherit.
+    thread::spawn(|| {
+        thread::sleep(Duration::from_secs(2));
+        let worker = a_child_of(std::process::id());
+        let worker = worker
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("there are workers");
+        rustix::process::kill_process(worker, rustix::process::Signal::KILL)
+            .expect("a worker can be killed");
+    });
+    scenarios::steady(ctx)
+}
+
+/// Some process whose parent is `parent`: field 4 of `/proc/PID/stat`, after the name in brackets.
+fn a_child_of(parent: u32) -> Option<i32> {
+    fs::read_dir("/proc").ok()?.find_map(|entry| {
+        let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        (fields.split(' ').nth(1)? == parent.to_string()).then_some(pid)
+    })
+}
+
+#[ktstr_test(duration_s = 1)]
+fn exits(_: &Ctx) -> Result<AssertResult> {
+    std::process::exit(7);
+}
+
+#[ktstr_test(duration_s = 1)]
+fn never_returns(_: &Ctx) -> Result<AssertResult> {
+    loop {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[ktstr_test(duration_s = 1)]
+fn writes_without_end(_: &Ctx) -> Result<AssertResult> {
+    loop {
+        println!("and another line of many that nobody will read to its end");
+    }
+}
+
+#[ktstr_test(host_only)]
+fn runs_on_the_host(_: &Ctx) -> Result<AssertResult> {
+    assert_ne!(std::process::id(), 1);
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(host_only)]
+fn panics_on_the_host(_: &Ctx) -> Result<AssertResult> {
+    panic!("on the host");
+}
+
+/// Under emulation nobody waits for 240 CPUs.
+#[ktstr_test(llcs = 15, cores = 16, duration_s = 1)]
+fn asks_for_too_much(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}

@@ -1,0 +1,172 @@
+//! From declared tests to named cases.
+
+use std::path::PathBuf;
+
+use ktstr_core::{KernelLabel, Preset, Topology};
+
+use crate::TestCase;
+
+/// One thing to run: a test, a machine shape and a kernel.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// The name nextest knows it by.
+    pub name: String,
+    /// The declared test.
+    pub test: &'static TestCase,
+    /// Where it runs.
+    pub variant: Variant,
+    /// The kernel it was asked to run on; `None` leaves the choice to discovery.
+    pub kernel: Option<NamedKernel>,
+}
+
+/// Where a case runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// A machine of the declared shape.
+    Base,
+    /// A machine of a preset's shape.
+    Gauntlet(Preset),
+    /// The host itself.
+    Host,
+}
+
+/// A kernel that a session resolved for its tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedKernel {
+    /// What it is called in test names.
+    pub label: KernelLabel,
+    /// Its image.
+    pub image: PathBuf,
+}
+
+impl Case {
+    /// Whether it runs only when ignored tests are asked for.
+    pub fn is_ignored(&self) -> bool {
+        matches!(self.variant, Variant::Gauntlet(_)) || self.test.is_ignored()
+    }
+
+    /// `base`, `host` or the preset's name.
+    pub fn variant_name(&self) -> &'static str {
+        match self.variant {
+            Variant::Base => "base",
+            Variant::Gauntlet(preset) => preset.name,
+            Variant::Host => "host",
+        }
+    }
+
+    /// Shape of its machine; `None` on the host.
+    pub fn topology(&self) -> Option<Topology> {
+        match self.variant {
+            Variant::Base => Some(self.test.topology),
+            Variant::Gauntlet(preset) => Some(preset.topology),
+            Variant::Host => None,
+        }
+    }
+}
+
+/// Every case of `tests` on `kernels`.
+///
+/// With two or more kernels each name ends in the kernel's label; with one or none it does not.
+/// Tests that run on the host are there once.
+pub fn cases(tests: &[&'static TestCase], kernels: &[NamedKernel]) -> Vec<Case> {
+    let axis: Vec<Option<&NamedKernel>> =
+        if kernels.is_empty() { vec![None] } else { kernels.iter().map(Some).collect() };
+    let mut cases = Vec::new();
+    for &test in tests {
+        if test.host_only {
+            let name = format!("host/{}", test.name);
+            cases.push(Case { name, test, variant: Variant::Host, kernel: None });
+            continue;
+        }
+        let accepted = Preset::ALL.iter().filter(|p| test.constraints.check(p.topology).is_ok());
+        let variants = std::iter::once(Variant::Base).chain(accepted.map(|p| Variant::Gauntlet(*p)));
+        for variant in variants {
+            let plain = match variant {
+                Variant::Gauntlet(preset) => format!("gauntlet/{}/{}", test.name, preset.name),
+                Variant::Base | Variant::Host => format!("ktstr/{}", test.name),
+            };
+            for kernel in &axis {
+                let name = match kernel {
+                    Some(kernel) if axis.len() > 1 => format!("{plain}/{}", kernel.label),
+                    _ => plain.clone(),
+                };
+                cases.push(Case { name, test, variant, kernel: kernel.cloned() });
+            }
+        }
+    }
+    cases
+}
+
+/// Reads the kernels of a session: `label=path` pairs joined by `;`.
+pub fn parse_kernel_list(text: &str) -> Result<Vec<NamedKernel>, String> {
+    text.split(';')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (label, path) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not label=path"))?;
+            let label = KernelLabel::parse(label).ok_or_else(|| format!("`{label}` is not a kernel label"))?;
+            Ok(NamedKernel { label, image: PathBuf::from(path) })
+        })
+        .collect()
+}
+
+/// Writes the kernels of a session the way [`parse_kernel_list`] reads them.
+pub fn format_kernel_list<'k>(kernels: impl IntoIterator<Item = &'k NamedKernel>) -> String {
+    let pair = |kernel: &NamedKernel| format!("{}={}", kernel.label, kernel.image.display());
+    kernels.into_iter().map(pair).collect::<Vec<_>>().join(";")
+}
+
+#[cfg(test)]
+mod tests {
+    use ktstr_core::Constraints;
+
+    use super::*;
+    use crate::AssertResult;
+    use crate::test::Location;
+
+    const BASE: TestCase =
+        TestCase::new("a", Location { file: "t.rs", line: 1 }, |_| Ok(AssertResult::pass()));
+    static NARROW: TestCase = TestCase {
+        constraints: Constraints { max_llcs: 2, max_cpus: 8, ..Constraints::DEFAULT },
+        ..BASE
+    };
+    static ON_HOST: TestCase = TestCase { name: "h", host_only: true, ..BASE };
+
+    fn kernel(version: &str) -> NamedKernel {
+        NamedKernel { label: KernelLabel::from_version(version), image: format!("/k/{version}").into() }
+    }
+
+    fn names(kernels: &[NamedKernel]) -> Vec<String> {
+        cases(&[&NARROW, &ON_HOST], kernels).into_iter().map(|case| case.name).collect()
+    }
+
+    #[test]
+    fn one_kernel_needs_no_suffix() {
+        let expected = [
+            "ktstr/a",
+            "gauntlet/a/4cpu-1llc-nosmt",
+            "gauntlet/a/4cpu-2llc-nosmt",
+            "gauntlet/a/8cpu-2llc-smt",
+            "host/h",
+        ];
+        assert_eq!(names(&[]), expected);
+        assert_eq!(names(&[kernel("6.12")]), expected);
+    }
+
+    #[test]
+    fn kernels_multiply_what_runs_in_machines() {
+        let names = names(&[kernel("6.12"), kernel("6.14.2")]);
+        assert_eq!(names.len(), 2 * 4 + 1);
+        assert_eq!(names[0], "ktstr/a/kernel_6_12");
+        assert_eq!(names[1], "ktstr/a/kernel_6_14_2");
+        assert_eq!(names[8], "host/h");
+    }
+
+    #[test]
+    fn kernel_list_round_trips() {
+        let kernels = [kernel("6.12"), kernel("6.14.2")];
+        assert_eq!(parse_kernel_list(&format_kernel_list(&kernels)).unwrap(), kernels);
+        assert_eq!(parse_kernel_list("").unwrap(), []);
+        assert!(parse_kernel_list("/boot/vmlinuz").is_err());
+        assert!(parse_kernel_list("Bad Label=/x").is_err());
+    }
+}

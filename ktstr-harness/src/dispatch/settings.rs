@@ -1,0 +1,128 @@
+//! What a test process reads from its surroundings, once.
+
+use std::env::{current_dir, current_exe, var_os};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ktstr_core::sidecar::RunSource;
+use ktstr_core::{HostContext, env};
+
+use super::cases::{NamedKernel, parse_kernel_list};
+use crate::project::{Commit, target_dir_of};
+
+/// Variables that mean the same in the guest as on the host.
+const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
+
+/// The commit of the project, from a session that asked git once for all of its tests.
+pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
+
+/// Surroundings of a test process.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Kernels that a session resolved; empty leaves the choice to discovery.
+    pub kernels: Vec<NamedKernel>,
+    /// Skips are failures.
+    pub no_skip_mode: bool,
+    /// Show the guest console as it comes.
+    pub verbose: bool,
+    /// Root of everything cached.
+    pub cache_root: PathBuf,
+    /// Where host capacity is reserved.
+    pub lock_dir: PathBuf,
+    /// Where sidecars go when it is not below `runs_dir`.
+    pub sidecar_dir: Option<PathBuf>,
+    /// `target/ktstr`.
+    pub runs_dir: PathBuf,
+    /// The run that sidecars belong to.
+    pub epoch: String,
+    /// Who asked for the run.
+    pub run_source: RunSource,
+    /// Commit of the project under test, where a session told it.
+    pub told_commit: Option<String>,
+    /// Search path for programs.
+    pub path: OsString,
+    /// This binary: it is also the guest's init.
+    pub binary: PathBuf,
+    /// Directory that relative include files are below.
+    pub dir: PathBuf,
+    /// Variables handed to the guest.
+    pub guest_env: Vec<(String, String)>,
+    /// The machine we are on.
+    pub host: HostContext,
+}
+
+/// Surroundings that make no sense.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The session's list of kernels does not parse.
+    #[error("{name}: {why}; unset it, or let `cargo ktstr test --kernel` set it", name = env::KERNEL_LIST)]
+    KernelList {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No place for caches.
+    #[error("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")]
+    NoCache,
+    /// The process cannot find itself.
+    #[error("{what}: {source}")]
+    Process {
+        /// What was looked for.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Settings {
+    /// Reads the environment.
+    pub fn read() -> Result<Self, SettingsError> {
+        let text = |name: &str| var_os(name).and_then(|value| value.into_string().ok());
+        let process = |what| move |source| SettingsError::Process { what, source };
+        let binary = current_exe().map_err(process("path of this binary"))?;
+        let dir = current_dir().map_err(process("current directory"))?;
+        let target = target_dir_of(&binary).unwrap_or_else(|| dir.join("target"));
+        let kernels = text(env::KERNEL_LIST).unwrap_or_default();
+        let is_on = |name| env::is_on(|name| var_os(name), name);
+        Ok(Self {
+            kernels: parse_kernel_list(&kernels).map_err(|why| SettingsError::KernelList { why })?,
+            no_skip_mode: is_on(env::NO_SKIP_MODE),
+            verbose: is_on(env::VERBOSE),
+            cache_root: env::cache_root(|name| var_os(name)).ok_or(SettingsError::NoCache)?,
+            lock_dir: env::lock_dir(|name| var_os(name)),
+            sidecar_dir: text(env::SIDECAR_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            runs_dir: target.join("ktstr"),
+            epoch: text(env::RUN_EPOCH).or_else(|| text("NEXTEST_RUN_ID")).unwrap_or_else(own_epoch),
+            run_source: if is_on(env::CI) { RunSource::Ci } else { RunSource::Local },
+            told_commit: text(PROJECT_COMMIT),
+            path: var_os("PATH").unwrap_or_default(),
+            binary,
+            dir,
+            guest_env: GUEST_VARIABLES
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), text(name)?)))
+                .collect(),
+            host: HostContext::read(Path::new("/")),
+        })
+    }
+
+    /// Commit of the project under test. Asks git, which takes its time, unless a session did.
+    pub fn commit(&self) -> Option<Commit> {
+        match &self.told_commit {
+            Some(told) => Commit::parse(told),
+            None => Commit::of(&self.dir),
+        }
+    }
+
+    /// CPUs that this process may use.
+    pub fn allowed_cpus(&self) -> usize {
+        self.host.allowed_cpus.as_ref().map_or(1, ktstr_core::CpuSet::len)
+    }
+}
+
+/// An epoch for a process that no session and no nextest started.
+pub(crate) fn own_epoch() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ktstr_core::rundir::new_epoch(since.as_nanos(), std::process::id())
+}

@@ -1,0 +1,18 @@
+//! What runs a session of tests: kernels resolved first, then `cargo nextest run`, then a summary.
+//!
+//! ```no_run
+//! use ktstr_harness::driver::Session;
+//!
+//! # fn kernels() -> Vec<ktstr_kernel::ResolvedKernel> { vec![] }
+//! let report = Session::new(".").kernels(kernels()).nextest_args(["-E", "test(steady)"]).run()?;
+//! println!("exit code {}, results in {:?}", report.exit_code, report.runs);
+//! # Ok::<(), ktstr_harness::driver::SessionError>(())
+//! ```
+
+pub mod doctor;
+mod foreground;
+mod session;
+mod summary;
+
+pub use session::{Session, SessionError, SessionReport};
+pub use summary::{RunSummary, replay_filter};

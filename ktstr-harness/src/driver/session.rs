@@ -1,0 +1,224 @@
+//! Running tests under nextest on kernels that are ready.
+
+use std::env::var_os;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use ktstr_core::env;
+use ktstr_kernel::ResolvedKernel;
+
+use super::foreground;
+use super::summary::RunSummary;
+use crate::dispatch::{NamedKernel, PROJECT_COMMIT, format_kernel_list, own_epoch};
+use crate::project::Commit;
+
+/// One run of a project's tests.
+///
+/// Everything is decided before it starts: kernels are resolved, so no test waits for a build and no
+/// matrix stops halfway for a kernel that is missing.
+#[derive(Debug, Clone)]
+pub struct Session {
+    dir: PathBuf,
+    kernels: Vec<ResolvedKernel>,
+    release: bool,
+    nextest_profile: Option<String>,
+    no_skip_mode: bool,
+    no_perf_mode: bool,
+    nextest_args: Vec<OsString>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionReport {
+    /// Exit code for the caller's own process: nextest's.
+    pub exit_code: u8,
+    /// What was written, by run directory.
+    pub runs: Vec<RunSummary>,
+}
+
+/// A session that could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// Cargo could not be started.
+    #[error("{program}: {source}; install Rust's cargo or set CARGO to it")]
+    Cargo {
+        /// What was run.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no nextest.
+    #[error("cargo nextest is not installed; run: cargo install --locked cargo-nextest")]
+    NoNextest,
+    /// The directory belongs to no cargo project.
+    #[error("{dir}: {why}; run this in a cargo project")]
+    NoProject {
+        /// The directory.
+        dir: PathBuf,
+        /// Cargo's own words, in one line.
+        why: String,
+    },
+    /// Two kernels are called the same.
+    #[error("--kernel: `{label}` names two kernels ({first} and {second}); give one of them")]
+    SameLabel {
+        /// Their label.
+        label: String,
+        /// Image of the one.
+        first: PathBuf,
+        /// Image of the other.
+        second: PathBuf,
+    },
+}
+
+impl Session {
+    /// A session of the cargo project that `dir` is in, with the kernel left to discovery.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            kernels: Vec::new(),
+            release: false,
+            nextest_profile: None,
+            no_skip_mode: false,
+            no_perf_mode: false,
+            nextest_args: Vec::new(),
+        }
+    }
+
+    /// The kernels to test on; with two or more, each is a case of every test.
+    #[must_use]
+    pub fn kernels(mut self, kernels: Vec<ResolvedKernel>) -> Self {
+        self.kernels = kernels;
+        self
+    }
+
+    /// Builds the tests in release mode, with its stricter thresholds.
+    #[must_use]
+    pub fn release(mut self, release: bool) -> Self {
+        self.release = release;
+        self
+    }
+
+    /// The profile of `.config/nextest.toml` to run by.
+    #[must_use]
+    pub fn nextest_profile(mut self, profile: Option<String>) -> Self {
+        self.nextest_profile = profile;
+        self
+    }
+
+    /// Turns skips into failures.
+    #[must_use]
+    pub fn no_skip_mode(mut self, on: bool) -> Self {
+        self.no_skip_mode = on;
+        self
+    }
+
+    /// Turns performance mode off.
+    #[must_use]
+    pub fn no_perf_mode(mut self, on: bool) -> Self {
+        self.no_perf_mode = on;
+        self
+    }
+
+    /// Arguments for `cargo nextest run` itself.
+    #[must_use]
+    pub fn nextest_args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.nextest_args = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Runs the tests; their output goes where this process's goes.
+    pub fn run(&self) -> Result<SessionReport, SessionError> {
+        let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let target = self.target_dir(&cargo)?;
+        let epoch = epoch();
+        let mut command = self.command(&cargo, &epoch)?;
+        let status = foreground::run(&mut command).map_err(|source| cargo_error(&cargo, source))?;
+        let only = var_os(env::SIDECAR_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let runs = RunSummary::of_epoch(&target.join("ktstr"), only.as_deref(), &epoch);
+        Ok(SessionReport { exit_code: exit_code(status), runs })
+    }
+
+    fn command(&self, cargo: &OsStr, epoch: &str) -> Result<Command, SessionError> {
+        let probe = Command::new(cargo).args(["nextest", "--version"]).output();
+        if !probe.map_err(|source| cargo_error(cargo, source))?.status.success() {
+            return Err(SessionError::NoNextest);
+        }
+        let mut command = Command::new(cargo);
+        command.args(["nextest", "run"]).current_dir(&self.dir).stdin(Stdio::null());
+        if self.release {
+            command.arg("--release");
+        }
+        if let Some(profile) = &self.nextest_profile {
+            command.args(["--profile", profile]);
+        }
+        command.args(&self.nextest_args);
+        command.env(env::RUN_EPOCH, epoch);
+        let commit = Commit::of(&self.dir).map(|commit| commit.to_string());
+        command.env(PROJECT_COMMIT, commit.unwrap_or_default());
+        let switches = [(self.no_skip_mode, env::NO_SKIP_MODE), (self.no_perf_mode, env::NO_PERF_MODE)];
+        for (_, name) in switches.iter().filter(|(on, _)| *on) {
+            command.env(name, "1");
+        }
+        let named = self.named_kernels()?;
+        if let [first, ..] = named.as_slice() {
+            command.env(env::KERNEL, &first.image);
+            command.env(env::KERNEL_LIST, format_kernel_list(&named));
+        }
+        Ok(command)
+    }
+
+    fn named_kernels(&self) -> Result<Vec<NamedKernel>, SessionError> {
+        let mut named: Vec<NamedKernel> = Vec::new();
+        for kernel in &self.kernels {
+            let new = NamedKernel { label: kernel.label.clone(), image: kernel.image.clone() };
+            match named.iter().find(|other| other.label == new.label) {
+                // Asked for twice, by whatever names.
+                Some(other) if other.image == new.image => {}
+                Some(other) => {
+                    let (first, second) = (other.image.clone(), new.image);
+                    return Err(SessionError::SameLabel { label: new.label.to_string(), first, second });
+                }
+                None => named.push(new),
+            }
+        }
+        Ok(named)
+    }
+
+    fn target_dir(&self, cargo: &OsStr) -> Result<PathBuf, SessionError> {
+        let output = Command::new(cargo)
+            .args(["metadata", "--no-deps", "--format-version", "1"])
+            .current_dir(&self.dir)
+            .output()
+            .map_err(|source| cargo_error(cargo, source))?;
+        let no_project = |why: String| SessionError::NoProject { dir: self.dir.clone(), why };
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let first = text.lines().next().unwrap_or("cargo metadata failed");
+            return Err(no_project(first.trim_start_matches("error: ").to_owned()));
+        }
+        let metadata: serde_json::Value =
+            serde_json::from_slice(&output.stdout).map_err(|error| no_project(error.to_string()))?;
+        let target = metadata.get("target_directory").and_then(serde_json::Value::as_str);
+        target.map(PathBuf::from).ok_or_else(|| no_project("cargo metadata names no target directory".into()))
+    }
+}
+
+/// The epoch that the session's processes share: an outer one's where there is one.
+fn epoch() -> String {
+    let outer = var_os(env::RUN_EPOCH).and_then(|value| value.into_string().ok());
+    outer.filter(|epoch| !epoch.is_empty()).unwrap_or_else(own_epoch)
+}
+
+fn cargo_error(cargo: &OsStr, source: io::Error) -> SessionError {
+    SessionError::Cargo { program: Path::new(cargo).display().to_string(), source }
+}
+
+/// The exit code of a process, as a shell gives it: 128 and the signal for one that was killed.
+fn exit_code(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}

@@ -1,0 +1,231 @@
+//! Running a test body as a child of init, and telling how it ended.
+
+use std::io::{self, Read, Write};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::pipe::pipe;
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
+
+use super::{klog, sys};
+use crate::protocol::{Ending, FromGuest, OUTPUT_LIMIT};
+use crate::{Ctx, TestCase};
+
+/// Largest result that is taken from a body, in bytes.
+const RESULT_LIMIT: usize = 8 << 20;
+
+/// Exit code of a child that has written its ending: any other means that it has not.
+const WROTE_ENDING: i32 = 0;
+
+/// Runs the body of `test` and watches it for at most `limit`; output goes to `send` as it comes.
+pub fn run<E: From<io::Error>>(
+    test: &TestCase,
+    ctx: &Ctx,
+    limit: Duration,
+    oom_kills_before: u64,
+    send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
+) -> Result<Ending, E> {
+    let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
+    let (output_read, output_write) = pipe().map_err(io::Error::from)?;
+    send(FromGuest::Started)?;
+    let child = match sys::fork() {
+        Ok(sys::Forked::Child) => {
+            drop((ending_read, output_read));
+            be_the_body(test, ctx, File::from(ending_write), &output_write)
+        }
+        Ok(sys::Forked::Parent(child)) => child,
+        Err(error) => return Ok(Ending::NotStarted(format!("fork: {error}"))),
+    };
+    drop((ending_write, output_write));
+    let mut watch = Watch {
+        child,
+        ending: Stream::new(ending_read, RESULT_LIMIT)?,
+        output: Stream::new(output_read, OUTPUT_LIMIT)?,
+    };
+    let status = watch.until_it_ends(limit, send)?;
+    watch.output.forward(send)?;
+    Ok(match status {
+        None => Ending::TimedOut,
+        Some(status) => match status.terminating_signal() {
+            Some(signal) => {
+                Ending::Killed { signal, oom_kills: klog::oom_kills().saturating_sub(oom_kills_before) }
+            }
+            None => match (status.exit_status(), serde_json::from_slice(&watch.ending.bytes)) {
+                (Some(WROTE_ENDING), Ok(ending)) => ending,
+                (code, _) => Ending::Exited(code.unwrap_or(-1)),
+            },
+        },
+    })
+}
+
+/// The child's side: never returns to init's code.
+fn be_the_body(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &OwnedFd) -> ! {
+    // Workers of the body get a process group of their own to be told from init by.
+    let _ = rustix::process::setsid();
+    let redirected = rustix::stdio::dup2_stdout(output).and_then(|()| rustix::stdio::dup2_stderr(output));
+    let ending = match redirected {
+        Ok(()) => run_caught(test, ctx),
+        Err(errno) => Ending::NotStarted(format!("redirecting output: {errno}")),
+    };
+    let _ = io::stdout().flush();
+    let written = serde_json::to_vec(&ending)
+        .map_err(io::Error::from)
+        .and_then(|bytes| to_init.write_all(&bytes));
+    sys::exit_now(if written.is_ok() { WROTE_ENDING } else { 1 })
+}
+
+/// Calls the body; a panic is an ending like others.
+pub fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
+    let last_panic = Arc::new(Mutex::new(None));
+    let note = Arc::clone(&last_panic);
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
+        let text = info.payload_as_str().unwrap_or("(a panic without text)");
+        *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{text}{place}"));
+        print(info);
+    }));
+    match panic::catch_unwind(AssertUnwindSafe(|| (test.body)(ctx))) {
+        Ok(Ok(result)) => Ending::Returned(result.finite()),
+        Ok(Err(error)) => Ending::Error(chain(error.as_ref())),
+        Err(_) => {
+            let text = last_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Ending::Panicked(text.unwrap_or_else(|| "(no message)".to_owned()))
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        // Many errors repeat their source in their own text.
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What init watches while the body runs.
+struct Watch {
+    child: Pid,
+    ending: Stream,
+    output: Stream,
+}
+
+impl Watch {
+    /// Waits for the child's end; `None` when it had to be killed at the limit.
+    fn until_it_ends<E: From<io::Error>>(
+        &mut self,
+        limit: Duration,
+        send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
+    ) -> Result<Option<WaitStatus>, E> {
+        let deadline = Instant::now() + limit;
+        let pidfd = pidfd_open(self.child, PidfdFlags::empty()).map_err(io::Error::from)?;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                sys::kill(self.child);
+                reap(self.child)?;
+                return Ok(None);
+            }
+            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+            let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
+            // A closed pipe would be ready for ever.
+            let open = [&self.ending, &self.output];
+            fds.extend(open.iter().filter_map(|s| s.pipe.as_ref()).map(|p| PollFd::new(p, PollFlags::IN)));
+            poll(&mut fds, Some(&timeout)).map_err(io::Error::from)?;
+            let exited = !fds[0].revents().is_empty();
+            drop(fds);
+            self.ending.fill()?;
+            self.output.fill()?;
+            self.output.forward(send)?;
+            if exited {
+                return Ok(Some(reap(self.child)?));
+            }
+        }
+    }
+}
+
+fn reap(child: Pid) -> io::Result<WaitStatus> {
+    loop {
+        if let Some((_, status)) = waitpid(Some(child), WaitOptions::empty())? {
+            return Ok(status);
+        }
+    }
+}
+
+/// The readable end of a pipe from the body, with a bound on what is kept.
+struct Stream {
+    /// `None` once every writer is gone.
+    pipe: Option<File>,
+    bytes: Vec<u8>,
+    /// Bytes that may still be kept.
+    room: usize,
+    cut: Cut,
+}
+
+/// Whether something was dropped, and whether that was said.
+#[derive(PartialEq)]
+enum Cut {
+    Nothing,
+    Unsaid,
+    Said,
+}
+
+impl Stream {
+    fn new(pipe: OwnedFd, limit: usize) -> io::Result<Self> {
+        fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
+        Ok(Self { pipe: Some(File::from(pipe)), bytes: Vec::new(), room: limit, cut: Cut::Nothing })
+    }
+
+    /// Takes what is there; beyond the bound it is read and dropped, so that no writer blocks.
+    fn fill(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 16 << 10];
+        // Bounded: a body that writes without end must not keep init from its deadline.
+        for _ in 0..16 {
+            let Some(pipe) = &mut self.pipe else { break };
+            match pipe.read(&mut chunk) {
+                Ok(0) => self.pipe = None,
+                Ok(length) => {
+                    let kept = length.min(self.room);
+                    self.bytes.extend_from_slice(&chunk[..kept]);
+                    self.room -= kept;
+                    if kept < length && self.cut == Cut::Nothing {
+                        self.cut = Cut::Unsaid;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what has come as output.
+    fn forward<E: From<io::Error>>(
+        &mut self,
+        send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.bytes.is_empty() {
+            send(FromGuest::Output(String::from_utf8_lossy(&self.bytes).into_owned()))?;
+            self.bytes.clear();
+        }
+        if self.cut == Cut::Unsaid {
+            self.cut = Cut::Said;
+            let note = format!("\nktstr: output beyond {} KiB is dropped\n", OUTPUT_LIMIT >> 10);
+            send(FromGuest::Output(note))?;
+        }
+        Ok(())
+    }
+}

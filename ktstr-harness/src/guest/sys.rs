@@ -1,0 +1,68 @@
+//! The system calls of init that need `unsafe`.
+#![allow(unsafe_code)]
+
+use std::io;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The two sides of a fork.
+#[derive(Debug)]
+pub enum Forked {
+    /// In the parent: the child's id.
+    Parent(Pid),
+    /// In the child.
+    Child,
+}
+
+/// Forks this process, which must have one thread.
+pub fn fork() -> io::Result<Forked> {
+    // SAFETY: init has started no thread, so the child owns a consistent copy of every lock and
+    // allocator state, and may run any code.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => Pid::from_raw(pid).map(Forked::Parent).ok_or_else(|| io::Error::other("fork returned no pid")),
+    }
+}
+
+/// Sets environment variables; this process must have one thread.
+pub fn set_env(variables: &[(String, String)]) {
+    for (name, value) in variables {
+        // A name with `=` or NUL cannot be set and would panic; the host sends none.
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            continue;
+        }
+        // SAFETY: init has started no thread that could read the environment meanwhile.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
+
+/// Ends this process at once: nothing of the parent's is flushed or dropped twice.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no precondition.
+    unsafe { libc::_exit(code) }
+}
+
+/// Kills every process but init.
+pub fn kill_everyone_else() {
+    // SAFETY: plain system call; for PID 1 the target -1 is every process but itself.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+}
+
+/// Kills one process; one that is gone already is fine.
+pub fn kill(pid: Pid) {
+    let _ = kill_process(pid, Signal::KILL);
+}
+
+/// Turns the machine off.
+pub fn power_off() -> ! {
+    // SAFETY: plain system calls without pointers; init of a throw-away machine has nothing to lose.
+    unsafe {
+        libc::sync();
+        libc::reboot(libc::RB_POWER_OFF);
+    }
+    // Only a kernel without a way to power off gets here; the host ends the machine.
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,106 @@
+//! What the host says to a guest, and what it hears.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use ktstr_vmm::{Flow, Frame, Observer, Outbox};
+
+use crate::protocol::{FromGuest, OUTPUT_LIMIT, Report, RunSpec, ToGuest, from_frame, to_frame};
+
+/// One guest's run, from "ready" to the report.
+#[derive(Debug)]
+pub struct Conversation {
+    spec: RunSpec,
+    verbose: bool,
+    start: Instant,
+    output_room: usize,
+    /// When the guest was ready, from the start.
+    pub ready: Option<Duration>,
+    /// When the body was about to run, from the start.
+    pub started: Option<Duration>,
+    /// When the report came, from the start.
+    pub reported: Option<Duration>,
+    /// Release of the guest's kernel.
+    pub kernel_release: Option<String>,
+    /// The report.
+    pub report: Option<Report>,
+    /// How the guest broke the protocol.
+    pub garbled: Option<String>,
+}
+
+impl Conversation {
+    /// A conversation that will have the guest run `spec`; `verbose` shows its console as it comes.
+    pub fn new(spec: RunSpec, verbose: bool) -> Self {
+        Self {
+            spec,
+            verbose,
+            start: Instant::now(),
+            // The guest bounds its output itself; it is not believed.
+            output_room: 2 * OUTPUT_LIMIT,
+            ready: None,
+            started: None,
+            reported: None,
+            kernel_release: None,
+            report: None,
+            garbled: None,
+        }
+    }
+
+    fn hear(&mut self, message: FromGuest, outbox: &mut Outbox) -> Flow {
+        let now = self.start.elapsed();
+        match message {
+            FromGuest::Ready { kernel_release } if self.ready.is_none() => {
+                self.ready = Some(now);
+                self.kernel_release = Some(kernel_release);
+                outbox.send(&to_frame(&ToGuest::Run(self.spec.clone())));
+                Flow::Continue
+            }
+            FromGuest::Started if self.ready.is_some() && self.started.is_none() => {
+                self.started = Some(now);
+                Flow::Continue
+            }
+            FromGuest::Output(text) if self.started.is_some() => {
+                let kept = text.len().min(self.output_room);
+                self.output_room -= kept;
+                // A reader that went away is no concern of the test's.
+                let _ = std::io::stdout().write_all(&text.as_bytes()[..kept]);
+                Flow::Continue
+            }
+            FromGuest::Report(report) if self.ready.is_some() => {
+                self.reported = Some(now);
+                self.report = Some(report);
+                Flow::Stop
+            }
+            early => self.give_up(format!("the guest sent a message out of turn: {}", kind(&early))),
+        }
+    }
+
+    fn give_up(&mut self, why: String) -> Flow {
+        self.garbled = Some(why);
+        Flow::Stop
+    }
+}
+
+fn kind(message: &FromGuest) -> &'static str {
+    match message {
+        FromGuest::Ready { .. } => "Ready",
+        FromGuest::Started => "Started",
+        FromGuest::Output(_) => "Output",
+        FromGuest::Report(_) => "Report",
+    }
+}
+
+impl Observer for Conversation {
+    fn console(&mut self, bytes: &[u8]) {
+        if self.verbose {
+            let _ = std::io::stderr().write_all(bytes);
+        }
+    }
+
+    fn frame(&mut self, frame: Frame, outbox: &mut Outbox) -> Flow {
+        match from_frame(&frame) {
+            Ok(message) => self.hear(message, outbox),
+            Err(error) => self.give_up(error.to_string()),
+        }
+    }
+}

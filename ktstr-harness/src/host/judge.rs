@@ -1,0 +1,200 @@
+//! From what was seen of a machine to a verdict.
+
+use std::time::Duration;
+
+use ktstr_core::Verdict;
+
+use crate::TestCase;
+use crate::protocol::{Ending, Report};
+
+/// How a machine's life ended, as far as the verdict depends on it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MachineEnd {
+    /// The guest reported.
+    Reported(Report),
+    /// The guest went away without a report: powered off, reset, panicked.
+    Gone,
+    /// The guest was not ready in time.
+    BootDeadline(Duration),
+    /// The guest was ready and did not report in time.
+    Deadline(Duration),
+    /// The guest broke the protocol.
+    Garbled(String),
+    /// The program that carried the machine died.
+    Crashed(String),
+}
+
+/// The verdict of a run, before the test's own expectations are applied to it.
+///
+/// `console` is what the guest's console showed; `was_ready` whether it ever said so.
+pub fn verdict(end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
+    match end {
+        MachineEnd::Reported(report) => of_ending(&report.ending, &report.kernel_log),
+        MachineEnd::Gone => of_silence(console, was_ready),
+        MachineEnd::BootDeadline(limit) => match kernel_panic(console) {
+            Some(panic) => panic,
+            None => Verdict::fail(
+                "boot",
+                format!(
+                    "the guest was not ready within {} s; the console below shows how far it came",
+                    limit.as_secs()
+                ),
+            ),
+        },
+        MachineEnd::Deadline(limit) => match kernel_panic(console) {
+            Some(panic) => panic,
+            None => Verdict::fail(
+                "deadline",
+                format!("the guest did not report within {} s and was ended", limit.as_secs()),
+            ),
+        },
+        MachineEnd::Garbled(why) => Verdict::fail("result channel", why),
+        MachineEnd::Crashed(why) => Verdict::fail("machine", why),
+    }
+}
+
+/// Applies what the test was declared to come to.
+#[must_use]
+pub fn expect(test: &TestCase, mut verdict: Verdict) -> Verdict {
+    if test.expect_err {
+        verdict = verdict.expecting_error();
+    }
+    if test.allow_inconclusive {
+        verdict = verdict.allowing_inconclusive();
+    }
+    verdict
+}
+
+/// The verdict of a body that ended somehow.
+pub fn of_ending(ending: &Ending, kernel_log: &str) -> Verdict {
+    match ending {
+        Ending::Returned(result) => result.verdict.clone(),
+        Ending::Error(error) => Verdict::fail("error", error),
+        Ending::Panicked(message) => Verdict::fail("panic", message),
+        Ending::Killed { signal, oom_kills } => {
+            let mut cause = format!("the test body was killed by {}", signal_name(*signal));
+            if *oom_kills > 0 {
+                let victim = last_line(kernel_log, &["Killed process"]).unwrap_or_default();
+                cause = format!("{cause}: out of memory ({oom_kills} killed) {victim}");
+            } else if let Some(fault) = last_line(kernel_log, &["segfault at", "traps:", "general protection"])
+            {
+                cause = format!("{cause}: {fault}");
+            }
+            Verdict::fail("killed", cause.trim_end())
+        }
+        Ending::Exited(code) => {
+            Verdict::fail("exit", format!("the test body exited with code {code} before it returned"))
+        }
+        Ending::TimedOut => Verdict::fail(
+            "timeout",
+            "the test body did not return within its limit (twice duration_s and 15 s) and was killed",
+        ),
+        Ending::NotStarted(why) => Verdict::fail("start", why),
+    }
+}
+
+fn of_silence(console: &str, was_ready: bool) -> Verdict {
+    if let Some(panic) = kernel_panic(console) {
+        return panic;
+    }
+    if let Some(line) = last_line(console, &["ktstr: guest init:"]) {
+        return Verdict::fail("guest init", line);
+    }
+    let when = if was_ready { "during the test" } else { "before the guest was ready" };
+    Verdict::fail("machine", format!("the guest powered off or reset {when}, without a report"))
+}
+
+/// The kernel's own words on why it stopped (`kernel/panic.c`).
+fn kernel_panic(console: &str) -> Option<Verdict> {
+    let line = console.lines().find(|line| line.contains("Kernel panic - not syncing"))?;
+    let message = line.split_once("Kernel panic - not syncing").map_or(line, |(_, rest)| rest);
+    Some(Verdict::fail("kernel panic", message.trim_start_matches(':').trim()))
+}
+
+/// The last line that holds one of `needles`, without its time stamp.
+fn last_line<'t>(text: &'t str, needles: &[&str]) -> Option<&'t str> {
+    let line = text.lines().rev().find(|line| needles.iter().any(|needle| line.contains(needle)))?;
+    let message = match line.split_once("] ") {
+        Some((stamp, message)) if stamp.starts_with('[') => message,
+        _ => line,
+    };
+    Some(message.trim())
+}
+
+/// `signal 9 (SIGKILL)`.
+pub fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGILL => "SIGILL",
+        libc::SIGINT => "SIGINT",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGSYS => "SIGSYS",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGTRAP => "SIGTRAP",
+        _ => return format!("signal {signal}"),
+    };
+    format!("signal {signal} ({name})")
+}
+
+#[cfg(test)]
+mod tests {
+    use ktstr_core::Outcome;
+
+    use super::*;
+    use crate::AssertResult;
+
+    fn only_line(verdict: &Verdict) -> String {
+        assert_eq!(verdict.outcome(), Outcome::Fail);
+        assert_eq!(verdict.details().len(), 1);
+        verdict.details()[0].to_string()
+    }
+
+    fn ended(ending: Ending, kernel_log: &str) -> MachineEnd {
+        MachineEnd::Reported(Report { ending, kernel_log: kernel_log.to_owned() })
+    }
+
+    #[test]
+    fn a_result_is_taken_as_it_is() {
+        let result = AssertResult::skip("no LLC to spare");
+        let end = ended(Ending::Returned(result.clone()), "");
+        assert_eq!(verdict(&end, "", true), result.verdict);
+    }
+
+    #[test]
+    fn causes_come_first() {
+        let segfault = "[    1.2] t[57]: segfault at 0 ip 00005555 sp 0000 error 6\n";
+        let end = ended(Ending::Killed { signal: 11, oom_kills: 0 }, segfault);
+        assert_eq!(
+            only_line(&verdict(&end, "", true)),
+            "killed: the test body was killed by signal 11 (SIGSEGV): \
+             t[57]: segfault at 0 ip 00005555 sp 0000 error 6"
+        );
+        let oom = "[    3.0] Out of memory: Killed process 57 (t) total-vm:1kB\n";
+        let end = ended(Ending::Killed { signal: 9, oom_kills: 1 }, oom);
+        assert!(only_line(&verdict(&end, "", true)).contains("out of memory (1 killed) Out of memory"));
+        let console = "boot\n[    2.0] Kernel panic - not syncing: sysrq triggered crash\n";
+        for end in [MachineEnd::Gone, MachineEnd::Deadline(Duration::from_secs(5))] {
+            assert_eq!(only_line(&verdict(&end, console, true)), "kernel panic: sysrq triggered crash");
+        }
+        assert!(only_line(&verdict(&MachineEnd::Gone, "", false)).contains("before the guest was ready"));
+        let init = "ktstr: guest init: mounting /dev: ENODEV; the kernel needs CONFIG_DEVTMPFS\n";
+        assert!(only_line(&verdict(&MachineEnd::Gone, init, false)).contains("CONFIG_DEVTMPFS"));
+    }
+
+    #[test]
+    fn expectations_apply_last() {
+        let location = crate::test::Location { file: "t.rs", line: 1 };
+        let test = TestCase::new("t", location, |_| Ok(AssertResult::pass()));
+        let failing = TestCase { expect_err: true, ..test };
+        assert_eq!(expect(&failing, Verdict::pass()).exit_code(), 1);
+        assert_eq!(expect(&failing, Verdict::fail("c", "m")).exit_code(), 0);
+        let lenient = TestCase { allow_inconclusive: true, ..test };
+        assert_eq!(expect(&lenient, Verdict::inconclusive("c", "m")).exit_code(), 0);
+        assert_eq!(expect(&test, Verdict::inconclusive("c", "m")).exit_code(), 2);
+    }
+}

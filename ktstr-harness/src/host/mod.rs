@@ -1,0 +1,21 @@
+//! The host's side of a test: from a case to a sidecar.
+
+mod conversation;
+pub mod judge;
+pub mod render;
+mod run;
+mod surroundings;
+
+pub use render::Evidence;
+pub use run::run;
+
+/// A case that ended: its record, and the evidence for it.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The record.
+    pub sidecar: ktstr_core::Sidecar,
+    /// Logs beside it.
+    pub evidence: Evidence,
+    /// Which kernel was found and how, where nobody named one.
+    pub found: Option<String>,
+}

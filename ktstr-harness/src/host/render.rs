@@ -1,0 +1,133 @@
+//! What a person reads when a test did not pass.
+
+use std::fmt::Write as _;
+
+use ktstr_core::{CgroupStats, Outcome, Sidecar, verdict::Short};
+
+/// Lines of a log that are shown; the whole is in the failure dump.
+const LOG_LINES: usize = 120;
+
+/// The evidence beside the sidecar's own.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Evidence {
+    /// The guest's kernel log: its own, or what the console showed of it.
+    pub kernel_log: String,
+    /// The whole console, as far as it was kept.
+    pub console: String,
+}
+
+/// The failure text of a run: a header, a line for each violated check, then sections.
+pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
+    let mut text = header(sidecar);
+    for detail in sidecar.verdict.decisive() {
+        let _ = writeln!(text, "  {detail}");
+    }
+    for detail in sidecar.verdict.details().iter().filter(|d| d.outcome != sidecar.verdict.outcome()) {
+        let _ = writeln!(text, "  ({}) {detail}", detail.outcome);
+    }
+    section(&mut text, "stats", &stats(&sidecar.cgroups));
+    section(&mut text, "kernel log", &last_lines(&evidence.kernel_log, LOG_LINES));
+    text
+}
+
+fn header(sidecar: &Sidecar) -> String {
+    let Sidecar { test, scheduler, .. } = sidecar;
+    let place = match sidecar.topology {
+        Some(topology) => format!("[topo={topology}]"),
+        None => "[host]".to_owned(),
+    };
+    let ending = match sidecar.verdict.outcome() {
+        Outcome::Inconclusive => "was inconclusive",
+        Outcome::Fail | Outcome::Pass | Outcome::Skip => "failed",
+    };
+    format!("ktstr_test '{test}' [sched={scheduler}] {place} {ending}:\n")
+}
+
+fn section(text: &mut String, name: &str, content: &str) {
+    if !content.trim().is_empty() {
+        let _ = writeln!(text, "--- {name} ---\n{}", content.trim_end());
+    }
+}
+
+/// The end of `text`, with a note of what is left out.
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let hidden = lines.len().saturating_sub(count);
+    let shown = lines[hidden..].join("\n");
+    if hidden == 0 { shown } else { format!("({hidden} lines more in the failure dump)\n{shown}") }
+}
+
+/// A table of what the cgroups came to, for 80 columns.
+fn stats(cgroups: &[CgroupStats]) -> String {
+    if cgroups.is_empty() {
+        return String::new();
+    }
+    let width = cgroups.iter().map(|c| c.name.len()).max().unwrap_or(0).clamp(6, 20);
+    let mut text = format!(
+        "{:width$} {:>7} {:>10} {:>8} {:>8} {:>8} {:>8} {:>9}  cpus\n",
+        "cgroup", "workers", "iterations", "cpu s", "delay s", "gap ms", "spread%", "p99 us"
+    );
+    let dash = || "-".to_owned();
+    for c in cgroups {
+        let spread = c.spread_pct.map_or_else(dash, |v| format!("{v:.1}"));
+        let p99 = c.p99_wake_latency_ns.map_or_else(dash, |ns| Short(ns as f64 / 1000.0).to_string());
+        let _ = writeln!(
+            text,
+            "{:width$} {:>7} {:>10} {:>8.2} {:>8.2} {:>8.1} {spread:>8} {p99:>9}  {}",
+            c.name, c.workers, c.iterations, c.cpu_time_s, c.run_delay_s, c.max_gap_ms, c.cpus_used
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ktstr_core::sidecar::{RunSource, Timings};
+    use ktstr_core::{HostContext, Topology, Verdict};
+
+    use super::*;
+
+    fn sidecar(verdict: Verdict) -> Sidecar {
+        Sidecar {
+            schema: Sidecar::SCHEMA,
+            test: "x".to_owned(),
+            case: "ktstr/x".to_owned(),
+            variant: "base".to_owned(),
+            topology: Some(Topology::constant(1, 1, 2, 1)),
+            scheduler: "y".to_owned(),
+            kernel_version: None,
+            kernel_label: None,
+            backend: None,
+            verdict,
+            cgroups: Vec::new(),
+            metrics: BTreeMap::new(),
+            timings: Timings::default(),
+            host: HostContext::default(),
+            project_commit: None,
+            run_source: RunSource::Local,
+            started: String::new(),
+            finished: String::new(),
+        }
+    }
+
+    #[test]
+    fn header_causes_and_only_sections_with_content() {
+        let mut verdict = Verdict::pass();
+        verdict.at_most("max_gap_ms", 2500.0, 2000.0, "cgroup a");
+        let mut failed = sidecar(verdict);
+        let text = failure(&failed, &Evidence::default());
+        assert_eq!(
+            text,
+            "ktstr_test 'x' [sched=y] [topo=1n1l2c1t] failed:\n  max_gap_ms: 2500 > 2000 in cgroup a\n"
+        );
+        failed.cgroups = vec![CgroupStats { name: "a".to_owned(), workers: 2, ..CgroupStats::default() }];
+        let log: String = (0..200).map(|n| format!("line {n}\n")).collect();
+        let text = failure(&failed, &Evidence { kernel_log: log, console: String::new() });
+        assert!(text.contains("--- stats ---\ncgroup workers"), "{text}");
+        assert!(text.contains("--- kernel log ---\n(80 lines more in the failure dump)\nline 80\n"), "{text}");
+        assert!(text.ends_with("line 199\n"));
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+}

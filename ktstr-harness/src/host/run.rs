@@ -1,0 +1,186 @@
+//! Running one case.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use ktstr_core::sidecar::Timings;
+use ktstr_core::timestamp::rfc3339;
+use ktstr_core::{Reservation, Sidecar, Topology, Verdict};
+use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit};
+
+use super::conversation::Conversation;
+use super::judge::{self, MachineEnd};
+use super::surroundings::{self, Kernel, early};
+use super::{Evidence, Finished};
+use crate::dispatch::{Case, Settings};
+use crate::protocol::{Ending, Report};
+use crate::{AssertResult, Ctx, TestCase, guest};
+
+/// How long to wait for a place to run a machine: others' tests take minutes at most.
+const PLACE_WAIT: Duration = Duration::from_secs(900);
+
+/// Runs `case` and tells how it ended; failures of the surroundings are verdicts like others.
+pub fn run(case: &Case, settings: &Settings) -> Finished {
+    let started = SystemTime::now();
+    let mut run = Run {
+        kernel: None,
+        backend: None,
+        result: AssertResult::pass(),
+        timings: Timings::default(),
+        evidence: Evidence::default(),
+    };
+    let verdict = match case.topology() {
+        Some(topology) => run.in_machine(case, topology, settings).unwrap_or_else(|verdict| verdict),
+        None => run.on_host(case.test),
+    };
+    run.finish(case, settings, judge::expect(case.test, verdict), started)
+}
+
+/// What is known of a run so far.
+struct Run {
+    kernel: Option<Kernel>,
+    backend: Option<Backend>,
+    result: AssertResult,
+    timings: Timings,
+    evidence: Evidence,
+}
+
+impl Run {
+    fn on_host(&mut self, test: &TestCase) -> Verdict {
+        let ctx = Ctx {
+            topology: test.topology,
+            duration: test.duration(),
+            checks: test.checks,
+            cgroup_root: PathBuf::from(guest::CGROUP_ROOT),
+            include_dir: PathBuf::from(guest::INCLUDE_DIR),
+        };
+        let begin = Instant::now();
+        let ending = guest::run_caught(test, &ctx);
+        self.timings.scenario_s = Some(begin.elapsed().as_secs_f64());
+        let verdict = judge::of_ending(&ending, "");
+        self.keep(ending);
+        verdict
+    }
+
+    /// An early end, before there is a machine, is a verdict as well: the `Err`.
+    fn in_machine(
+        &mut self,
+        case: &Case,
+        topology: Topology,
+        settings: &Settings,
+    ) -> Result<Verdict, Verdict> {
+        let kernel = self.kernel.insert(surroundings::kernel(case, settings)?);
+        let backend = *self.backend.insert(surroundings::backend(settings)?);
+        let initramfs = surroundings::initramfs(case.test, settings)?;
+        let run = surroundings::run_spec(case.test, topology, settings);
+        let spec = surroundings::machine_spec(case.test, &run, kernel, &initramfs, settings);
+        let (boot_limit, limit) = (spec.boot_deadline, spec.deadline);
+        let machine = Machine::new(spec, backend).map_err(early)?;
+
+        let begin = Instant::now();
+        let place =
+            Reservation::emulator(&settings.lock_dir, settings.allowed_cpus(), PLACE_WAIT)
+                .map_err(|error| Verdict::skip(error.to_string()))?;
+        self.timings.wait_s = Some(begin.elapsed().as_secs_f64());
+
+        let mut conversation = Conversation::new(run, settings.verbose);
+        let begin = Instant::now();
+        let exit = machine.run(&mut conversation).map_err(early)?;
+        drop(place);
+        let limits = Limits { boot: boot_limit, whole: limit };
+        Ok(self.take(conversation, exit, begin.elapsed(), limits))
+    }
+
+    fn take(
+        &mut self,
+        heard: Conversation,
+        exit: MachineExit,
+        whole: Duration,
+        limits: Limits,
+    ) -> Verdict {
+        let seconds = |from: Option<Duration>, to: Option<Duration>| Some((to? - from?).as_secs_f64());
+        self.timings.boot_s = heard.ready.map(|ready| ready.as_secs_f64());
+        self.timings.scenario_s = seconds(heard.ready, heard.reported);
+        self.timings.teardown_s = seconds(heard.reported, Some(whole));
+        if let (Some(kernel), Some(release)) = (&mut self.kernel, heard.kernel_release) {
+            // The guest's own word; what was read from the image may be less exact.
+            kernel.version = release;
+        }
+        self.evidence.console = String::from_utf8_lossy(&exit.console).replace('\r', "");
+        let end = machine_end(exit, heard.report, heard.garbled, limits);
+        let verdict = judge::verdict(&end, &self.evidence.console, heard.ready.is_some());
+        self.evidence.kernel_log = self.evidence.console.clone();
+        if let MachineEnd::Reported(report) = end {
+            if !report.kernel_log.is_empty() {
+                self.evidence.kernel_log = report.kernel_log;
+            }
+            self.keep(report.ending);
+        }
+        verdict
+    }
+
+    /// Keeps what a body measured; its verdict is judged elsewhere.
+    fn keep(&mut self, ending: Ending) {
+        if let Ending::Returned(result) = ending {
+            self.result = result;
+        }
+    }
+
+    fn finish(self, case: &Case, settings: &Settings, verdict: Verdict, started: SystemTime) -> Finished {
+        let (label, version, found) = match self.kernel {
+            Some(Kernel { label, version, found, .. }) => (Some(label), Some(version), found),
+            None => (None, None, None),
+        };
+        let sidecar = Sidecar {
+            schema: Sidecar::SCHEMA,
+            test: case.test.name.to_owned(),
+            case: case.name.clone(),
+            variant: case.variant_name().to_owned(),
+            topology: case.topology(),
+            scheduler: "eevdf".to_owned(),
+            kernel_version: version,
+            kernel_label: label,
+            backend: self.backend.map(|backend| backend.to_string()),
+            verdict,
+            cgroups: self.result.cgroups,
+            metrics: self.result.metrics,
+            timings: self.timings,
+            host: settings.host.clone(),
+            project_commit: settings.commit().map(|commit| commit.to_string()),
+            run_source: settings.run_source,
+            started: rfc3339(started),
+            finished: rfc3339(SystemTime::now()),
+        };
+        Finished { sidecar, evidence: self.evidence, found }
+    }
+}
+
+/// The deadlines a machine was given.
+#[derive(Clone, Copy)]
+struct Limits {
+    boot: Duration,
+    whole: Duration,
+}
+
+fn machine_end(
+    exit: MachineExit,
+    report: Option<Report>,
+    garbled: Option<String>,
+    limits: Limits,
+) -> MachineEnd {
+    if let Some(why) = garbled {
+        return MachineEnd::Garbled(why);
+    }
+    // A report counts however the machine went away after it.
+    if let Some(report) = report {
+        return MachineEnd::Reported(report);
+    }
+    match exit.reason {
+        ExitReason::BootDeadline => MachineEnd::BootDeadline(limits.boot),
+        ExitReason::Deadline => MachineEnd::Deadline(limits.whole),
+        ExitReason::Garbled(error) => MachineEnd::Garbled(error.to_string()),
+        ExitReason::Crashed(why) => MachineEnd::Crashed(why),
+        // Nobody but the observer stops or cancels it, and that takes a report.
+        _ => MachineEnd::Gone,
+    }
+}

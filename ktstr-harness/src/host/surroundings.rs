@@ -1,0 +1,135 @@
+//! What a machine is made from: kernel, back end, initramfs, limits.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ktstr_core::{KernelLabel, Topology, Verdict};
+use ktstr_kernel::discover::{Discovery, discover};
+use ktstr_kernel::{Cache, ImageInfo};
+use ktstr_vmm::initramfs::Pack;
+use ktstr_vmm::{
+    Backend, Initramfs, MachineError, MachineSpec, PackedInitramfs, Probe, guest_memory_mib,
+};
+
+use crate::dispatch::{Case, Settings};
+use crate::protocol::RunSpec;
+use crate::{TestCase, guest};
+
+/// Time to get to userspace; one of 64 emulated CPUs needs 20 s on a machine of its own.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// Time for the report to arrive after the body's own limit: the guest ends it by itself.
+const REPORT_GRACE: Duration = Duration::from_secs(30);
+
+/// The kernel of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Kernel {
+    pub(super) image: PathBuf,
+    pub(super) label: KernelLabel,
+    /// What the image says; the guest says it better.
+    pub(super) version: String,
+    /// How it was found, where nobody named it.
+    pub(super) found: Option<String>,
+}
+
+/// The kernel that `case` names, or one that is already built.
+pub(super) fn kernel(case: &Case, settings: &Settings) -> Result<Kernel, Verdict> {
+    let fail = |message: String| Verdict::fail("kernel", message);
+    if let Some(named) = &case.kernel {
+        let info = ImageInfo::read(&named.image).map_err(|error| fail(error.to_string()))?;
+        return Ok(Kernel {
+            image: named.image.clone(),
+            label: named.label.clone(),
+            version: info.version,
+            found: None,
+        });
+    }
+    let cache = Cache::new(&settings.cache_root);
+    let found = discover(&Discovery {
+        env: &|name| std::env::var_os(name),
+        cache: &cache,
+        dir: &settings.dir,
+        root: Path::new("/"),
+    })
+    .map_err(|error| fail(error.to_string()))?;
+    let note = format!(
+        "kernel {}: {} ({})",
+        found.kernel.version,
+        found.kernel.image.display(),
+        found.origin
+    );
+    Ok(Kernel {
+        image: found.kernel.image,
+        label: found.kernel.label,
+        version: found.kernel.version,
+        found: Some(note),
+    })
+}
+
+/// What carries machines on this host.
+pub(super) fn backend(settings: &Settings) -> Result<Backend, Verdict> {
+    Probe::new(&settings.path, Path::new("/"))
+        .choose()
+        .map_err(early)
+}
+
+/// This binary as init, with the files the test asks for.
+pub(super) fn initramfs(test: &TestCase, settings: &Settings) -> Result<PackedInitramfs, Verdict> {
+    let mut builder = Initramfs::builder().init(&settings.binary);
+    for file in test.extra_include_files {
+        let host = settings.dir.join(file);
+        let name = host.file_name().ok_or_else(|| {
+            Verdict::fail("extra_include_files", format!("`{file}` has no file name"))
+        })?;
+        let guest = Path::new(guest::INCLUDE_DIR).join(name);
+        builder = builder.executable(&host, guest, Pack::Whole);
+    }
+    builder
+        .build()
+        .build_cached(&settings.cache_root)
+        .map_err(|error| Verdict::fail("initramfs", error.to_string()))
+}
+
+/// What the guest is told to run.
+pub(super) fn run_spec(test: &TestCase, topology: Topology, settings: &Settings) -> RunSpec {
+    RunSpec {
+        test: test.name.to_owned(),
+        topology,
+        duration: test.duration(),
+        limit: test.body_limit(),
+        checks: test.checks,
+        env: settings.guest_env.clone(),
+    }
+}
+
+/// The machine that runs it.
+pub(super) fn machine_spec(
+    test: &TestCase,
+    run: &RunSpec,
+    kernel: &Kernel,
+    initramfs: &PackedInitramfs,
+    settings: &Settings,
+) -> MachineSpec {
+    let mut cmdline = vec![format!("{}=1", guest::MARK)];
+    if !test.kaslr {
+        cmdline.push("nokaslr".to_owned());
+    }
+    MachineSpec {
+        initramfs: Some(initramfs.path().to_owned()),
+        memory_mib: guest_memory_mib(run.topology, test.memory_mib, initramfs.size()),
+        cmdline,
+        boot_deadline: BOOT_LIMIT,
+        deadline: BOOT_LIMIT + run.limit + REPORT_GRACE,
+        verbose_console: settings.verbose,
+        ..MachineSpec::new(&kernel.image, run.topology)
+    }
+}
+
+/// The verdict of a machine that could not be made or run.
+pub(super) fn early(error: MachineError) -> Verdict {
+    match error {
+        // No fault of the test's, and nothing that a bigger effort would mend here.
+        MachineError::TooLarge { .. } => Verdict::skip(error.to_string()),
+        _ => Verdict::fail("machine", error.to_string()),
+    }
+}

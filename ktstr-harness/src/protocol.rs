@@ -1,0 +1,140 @@
+//! What host and guest tell each other.
+//!
+//! Each message is one JSON value in one frame of the result channel. Both ends are the same binary,
+//! so there is one version of it; the guest is not trusted all the same.
+
+use std::time::Duration;
+
+use ktstr_core::Topology;
+use ktstr_vmm::Frame;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{AssertResult, Checks};
+
+/// Tag of frames that hold a message.
+const TAG_MESSAGE: u8 = 1;
+
+/// Most of a body's output that travels to the host, in bytes.
+pub const OUTPUT_LIMIT: usize = 1 << 20;
+
+/// Most of the kernel log that travels with a report, in bytes: the end of it.
+pub const KERNEL_LOG_LIMIT: usize = 256 << 10;
+
+/// From the host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToGuest {
+    /// Run this, once.
+    Run(RunSpec),
+}
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Name of the test function.
+    pub test: String,
+    /// Shape of the machine.
+    pub topology: Topology,
+    /// How long scenarios run.
+    pub duration: Duration,
+    /// How long the body may take in all before it is ended.
+    pub limit: Duration,
+    /// What scenarios are judged by.
+    pub checks: Checks,
+    /// Environment variables of the body.
+    pub env: Vec<(String, String)>,
+}
+
+/// From the guest, in this order; output may come anywhere after `Started`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromGuest {
+    /// Init is up and waits for a [`ToGuest::Run`].
+    Ready {
+        /// Release of the running kernel.
+        kernel_release: String,
+    },
+    /// The body is about to run.
+    Started,
+    /// What the body and its children wrote to standard output and error.
+    Output(String),
+    /// The body ended; nothing follows.
+    Report(Report),
+}
+
+/// How a body ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The ending.
+    pub ending: Ending,
+    /// The end of the kernel log, unless the body passed.
+    pub kernel_log: String,
+}
+
+/// The ways a body ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Ending {
+    /// It returned a result.
+    Returned(AssertResult),
+    /// It returned an error.
+    Error(String),
+    /// It panicked.
+    Panicked(String),
+    /// A signal ended it.
+    Killed {
+        /// The signal.
+        signal: i32,
+        /// Processes that the kernel killed for want of memory meanwhile.
+        oom_kills: u64,
+    },
+    /// It called exit, or its result got lost.
+    Exited(i32),
+    /// It was still running at its limit.
+    TimedOut,
+    /// It could not be started.
+    NotStarted(String),
+}
+
+/// A frame that is not a message of this protocol.
+#[derive(Debug, thiserror::Error)]
+pub enum ProtocolError {
+    /// A frame of another kind.
+    #[error("result channel: unknown frame tag {0}")]
+    Tag(u8),
+    /// The content does not parse.
+    #[error("result channel: not a message: {0}")]
+    Content(#[from] serde_json::Error),
+}
+
+/// Packs a message into a frame.
+pub fn to_frame(message: &impl Serialize) -> Frame {
+    // The message types hold no map with keys that are not strings, the one thing JSON refuses.
+    let payload = serde_json::to_vec(message).expect("messages are plain data");
+    Frame { tag: TAG_MESSAGE, payload }
+}
+
+/// Unpacks a message from a frame.
+pub fn from_frame<M: DeserializeOwned>(frame: &Frame) -> Result<M, ProtocolError> {
+    if frame.tag != TAG_MESSAGE {
+        return Err(ProtocolError::Tag(frame.tag));
+    }
+    Ok(serde_json::from_slice(&frame.payload)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_round_trip_and_others_are_refused() {
+        let message = FromGuest::Report(Report {
+            ending: Ending::Killed { signal: 9, oom_kills: 1 },
+            kernel_log: "log".to_owned(),
+        });
+        let frame = to_frame(&message);
+        assert_eq!(from_frame::<FromGuest>(&frame).unwrap(), message);
+        let other = Frame { tag: 9, ..frame.clone() };
+        assert!(matches!(from_frame::<FromGuest>(&other), Err(ProtocolError::Tag(9))));
+        let garbage = Frame { payload: b"{".to_vec(), ..frame };
+        assert!(matches!(from_frame::<FromGuest>(&garbage), Err(ProtocolError::Content(_))));
+    }
+}

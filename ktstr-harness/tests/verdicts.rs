@@ -1,0 +1,271 @@
+//! Every way a test can end, through a real machine, told by its exit code and its first lines.
+//!
+//! The tests that end so are in `examples/misbehave.rs`; each is run as nextest would run it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use ktstr_core::{Outcome, Sidecar};
+
+/// Far beyond what any of these takes: only against hanging.
+const DEADLINE: Duration = Duration::from_secs(240);
+
+/// What a run of one misbehaving test left to look at.
+struct Run {
+    code: i32,
+    stderr: String,
+    stdout: String,
+    sidecars: Vec<Sidecar>,
+    /// File names in the run directory.
+    files: Vec<String>,
+    _dir: tempfile::TempDir,
+}
+
+impl Run {
+    /// The failure text's first `count` lines.
+    fn first_lines(&self, count: usize) -> String {
+        let lines = self
+            .stderr
+            .lines()
+            .skip_while(|line| !line.starts_with("ktstr_test "));
+        lines.take(count).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Asserts a failure with `cause` in its first lines; `log` appears in the kernel log below.
+    fn failed_with(&self, cause: &str, log: Option<&str>) {
+        assert_eq!(self.code, 1, "{}", self.stderr);
+        let top = self.first_lines(3);
+        assert!(
+            top.contains(cause),
+            "no `{cause}` in the first lines of\n{}",
+            self.stderr
+        );
+        if let Some(log) = log {
+            let (_, section) = self
+                .stderr
+                .split_once("--- kernel log ---")
+                .expect("a kernel log section");
+            assert!(
+                section.contains(log),
+                "no `{log}` in the kernel log of\n{}",
+                self.stderr
+            );
+        }
+        assert_eq!(self.sidecars[0].verdict.outcome(), Outcome::Fail);
+        assert!(
+            self.files
+                .iter()
+                .any(|name| name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX)),
+            "{:?}",
+            self.files
+        );
+    }
+}
+
+fn misbehave() -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    let binary = me
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("examples/misbehave");
+    assert!(
+        binary.exists(),
+        "{} is missing: cargo build -p ktstr-harness --examples",
+        binary.display()
+    );
+    binary
+}
+
+fn run_with(case: &str, variables: &[(&str, &str)]) -> Run {
+    let dir = tempfile::tempdir().unwrap();
+    let results = dir.path().join("results");
+    let mut command = Command::new(misbehave());
+    command.args([case, "--exact", "--nocapture", "--include-ignored"]);
+    command
+        .env("KTSTR_SIDECAR_DIR", &results)
+        .env_remove("KTSTR_NO_SKIP_MODE");
+    command.envs(variables.iter().copied());
+    let start = Instant::now();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    assert!(
+        start.elapsed() < DEADLINE,
+        "{case} took {:?}",
+        start.elapsed()
+    );
+    let names = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.unwrap().file_name().into_string().unwrap()
+    };
+    let files: Vec<String> = std::fs::read_dir(&results)
+        .into_iter()
+        .flatten()
+        .map(names)
+        .collect();
+    let is_sidecar = |name: &&String| name.ends_with(Sidecar::SUFFIX);
+    let sidecars = files
+        .iter()
+        .filter(is_sidecar)
+        .map(|n| Sidecar::read(&results.join(n)).unwrap())
+        .collect();
+    Run {
+        code: status.code().expect("an exit code"),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        sidecars,
+        files,
+        _dir: dir,
+    }
+}
+
+fn run(name: &str) -> Run {
+    run_with(&format!("ktstr/{name}"), &[])
+}
+
+#[test]
+fn a_pass_is_0_and_leaves_a_sidecar() {
+    let run = run("passes");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(
+        run.stdout.contains("the body runs on 2 CPUs"),
+        "{}",
+        run.stdout
+    );
+    let [sidecar] = run.sidecars.as_slice() else {
+        panic!("{:?}", run.files)
+    };
+    assert_eq!(sidecar.verdict.outcome(), Outcome::Pass);
+    assert_eq!(sidecar.case, "ktstr/passes");
+    assert_eq!(sidecar.scheduler, "eevdf");
+    assert!(sidecar.kernel_version.is_some() && sidecar.backend.is_some());
+    assert!(sidecar.timings.boot_s.is_some() && sidecar.timings.scenario_s.is_some());
+    assert!(
+        !run.files
+            .iter()
+            .any(|name| name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX))
+    );
+}
+
+#[test]
+fn a_violated_check_is_1_with_value_and_threshold() {
+    let run = run("violates_a_check");
+    run.failed_with("max_gap_ms: ", None);
+    assert!(
+        run.first_lines(2).contains(" > 0 in cgroup "),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains("[sched=eevdf] [topo=1n1l1c1t] failed:"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("--- stats ---"), "{}", run.stderr);
+    assert!(!run.sidecars[0].cgroups.is_empty());
+}
+
+#[test]
+fn a_zero_denominator_is_2() {
+    for name in ["divides_by_zero", "asks_for_latency_without_wakeups"] {
+        let run = run(name);
+        assert_eq!(run.code, 2, "{name}: {}", run.stderr);
+        assert_eq!(run.sidecars[0].verdict.outcome(), Outcome::Inconclusive);
+    }
+    assert_eq!(run("divides_by_zero_and_may").code, 0);
+}
+
+#[test]
+fn a_skip_is_0_or_1_as_asked() {
+    let skipped = run("skips");
+    assert_eq!(skipped.code, 0, "{}", skipped.stderr);
+    assert!(
+        skipped.stderr.contains("ktstr: SKIP: no such device"),
+        "{}",
+        skipped.stderr
+    );
+    assert_eq!(skipped.sidecars[0].verdict.outcome(), Outcome::Skip);
+    let strict = run_with("ktstr/skips", &[("KTSTR_NO_SKIP_MODE", "1")]);
+    strict.failed_with("no such device", None);
+}
+
+#[test]
+fn a_topology_beyond_emulation_is_a_skip_that_says_so() {
+    let run = run("asks_for_too_much");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(
+        run.stderr.contains("ktstr: SKIP: ") && run.stderr.contains("240"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn expect_err_turns_failure_and_pass_around() {
+    assert_eq!(run("fails_as_declared").code, 0);
+    run("passes_against_its_declaration").failed_with("expect_err", None);
+}
+
+#[test]
+fn an_error_is_told() {
+    run("returns_an_error").failed_with("error: No such file or directory", None);
+}
+
+#[test]
+fn a_panic_is_told_with_its_place() {
+    run("panics").failed_with("panic: the body gave up at", None);
+}
+
+#[test]
+fn a_segfault_is_told_with_the_kernels_account() {
+    run("segfaults").failed_with("signal 11 (SIGSEGV)", Some("segfault at 8"));
+}
+
+#[test]
+fn a_kernel_panic_is_told_with_its_reason() {
+    run("panics_the_kernel").failed_with(
+        "kernel panic: sysrq triggered crash",
+        Some("Kernel panic - not syncing"),
+    );
+}
+
+#[test]
+fn running_out_of_memory_is_told() {
+    run("eats_all_memory").failed_with("out of memory", Some("Killed process"));
+}
+
+#[test]
+fn a_lost_worker_is_told() {
+    run("loses_a_worker").failed_with("signal 9 (SIGKILL)", None);
+}
+
+#[test]
+fn an_early_exit_is_told() {
+    run("exits").failed_with("exited with code 7", None);
+}
+
+#[test]
+fn a_body_that_never_returns_is_ended() {
+    run("never_returns").failed_with("did not return within", Some("["));
+}
+
+#[test]
+fn a_flood_of_output_is_bounded() {
+    let run = run("writes_without_end");
+    run.failed_with("did not return within", None);
+    assert!(run.stdout.len() < 3 << 20, "{} bytes", run.stdout.len());
+    assert!(
+        run.stdout.contains("ktstr: output beyond"),
+        "no note of the cut"
+    );
+}
+
+#[test]
+fn host_only_tests_run_here() {
+    assert_eq!(run_with("host/runs_on_the_host", &[]).code, 0);
+    let run = run_with("host/panics_on_the_host", &[]);
+    run.failed_with("panic: on the host at", None);
+}
