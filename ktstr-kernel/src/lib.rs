@@ -1,1 +1,60 @@
-//! Placeholder.
+//! From a kernel identifier to a bootable image.
+//!
+//! A [`KernelSpec`] is what somebody typed: a source tree, a source tarball, an image, a cache key.
+//! With the `build` feature a `Resolver` turns it into a [`ResolvedKernel`], building and
+//! [caching](Cache) what is not there yet. Without it this crate only reads: identifiers, images, the
+//! cache, and [what is already built](discover).
+
+pub mod cache;
+pub mod discover;
+mod fragment;
+mod git;
+mod image;
+mod release;
+mod resolved;
+mod source;
+mod spec;
+mod tree;
+mod x86_64;
+
+#[cfg(feature = "build")]
+mod archive;
+#[cfg(feature = "build")]
+mod build;
+#[cfg(feature = "build")]
+mod error;
+#[cfg(feature = "build")]
+mod hash;
+#[cfg(feature = "build")]
+mod kconfig;
+#[cfg(feature = "build")]
+mod make;
+#[cfg(feature = "build")]
+pub mod progress;
+#[cfg(feature = "build")]
+mod resolver;
+#[cfg(feature = "build")]
+mod scratch;
+#[cfg(feature = "build")]
+pub mod tools;
+
+pub use cache::{Cache, CacheEntry, CacheError, CacheKey, CleanPlan, EntryState, Metadata};
+pub use fragment::{BaseConfig, KTSTR_KCONFIG, LEAN_KCONFIG, ParseBaseConfigError, kconfig_hash};
+pub use git::GitState;
+pub use image::{ImageError, ImageInfo, ImageKind};
+pub use release::Release;
+pub use resolved::ResolvedKernel;
+pub use source::{Compression, LocalSource, SourceError};
+pub use spec::{GitRef, KernelSpec, SpecError};
+pub use tree::{KernelTree, TreeError};
+
+#[cfg(feature = "build")]
+pub use archive::ArchiveError;
+#[cfg(feature = "build")]
+pub use error::{BuildFailure, Error};
+#[cfg(feature = "build")]
+pub use kconfig::DroppedOption;
+#[cfg(feature = "build")]
+pub use progress::{Event, Progress, Stage};
+#[cfg(feature = "build")]
+pub use resolver::{BuildOptions, Resolver};

@@ -1,0 +1,314 @@
+//! Kernels that are built already.
+//!
+//! One directory per kernel, named by its [key](CacheKey): boot image, ELF kernel without debug
+//! sections, configuration and [`Metadata`]. Entries appear whole or not at all: they are put together
+//! under another name in the same directory and renamed.
+
+mod key;
+mod metadata;
+#[cfg(feature = "build")]
+mod store;
+
+use std::cmp::Reverse;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ktstr_core::files::temporary_beside;
+use ktstr_core::lock::{LockFile, Mode};
+
+pub use key::{CacheKey, CacheKeyError, ConfigOrigin};
+pub use metadata::{FileRecord, Metadata, Source};
+#[cfg(feature = "build")]
+pub(crate) use store::NewEntry;
+
+use crate::resolved::ResolvedKernel;
+
+/// A directory of built kernels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// One kernel of the cache, usable or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// Its key.
+    pub key: CacheKey,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Whether it can be used.
+    pub state: EntryState,
+}
+
+/// Whether a cache entry can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryState {
+    /// Everything is there.
+    Valid(Box<Metadata>),
+    /// Something is missing or damaged: what, in one clause.
+    Corrupt(String),
+}
+
+/// Which entries to remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CleanPlan {
+    /// How many of the newest valid entries stay. Corrupt ones take none of these places.
+    pub keep: usize,
+    /// Remove only corrupt entries; `keep` does not matter then.
+    pub corrupt_only: bool,
+}
+
+/// A cache that does not give what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// The key is not there.
+    #[error("no cached kernel `{key}`{}; `cargo ktstr kernel list` shows the keys, a path starts with ./", near_text(near))]
+    Unknown {
+        /// The key asked for.
+        key: CacheKey,
+        /// Keys that look like it.
+        near: Vec<CacheKey>,
+    },
+    /// The entry cannot be used.
+    #[error("cached kernel `{key}` is corrupt ({why}); run: cargo ktstr kernel clean --corrupt-only, then build it again")]
+    Corrupt {
+        /// The key asked for.
+        key: CacheKey,
+        /// What is wrong.
+        why: String,
+    },
+    /// A build of that entry is going on.
+    #[error("cached kernel `{key}` is being built; try again when that is done")]
+    Busy {
+        /// The entry.
+        key: CacheKey,
+    },
+    /// The cache cannot be read.
+    #[error("kernel cache {path}: {source}; check its permissions, or set KTSTR_CACHE_DIR to another directory")]
+    Read {
+        /// What was read.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The cache cannot be written.
+    #[error("kernel cache {path} cannot be written: {source}; make it writable, or set KTSTR_CACHE_DIR to another directory")]
+    Write {
+        /// What was written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn near_text(near: &[CacheKey]) -> String {
+    if near.is_empty() {
+        return String::new();
+    }
+    let keys: Vec<String> = near.iter().map(|key| format!("`{key}`")).collect();
+    format!(" (there is {})", keys.join(", "))
+}
+
+/// More than any metadata needs, less than a hostile file may cost.
+const METADATA_LIMIT: u64 = 1 << 20;
+
+impl Cache {
+    /// The cache below `root`, which need not exist. [`ktstr_core::env::cache_root`] says where it is.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The root of everything cached.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory that holds the entries.
+    pub fn kernels_dir(&self) -> PathBuf {
+        self.root.join("kernels")
+    }
+
+    /// The directory an entry has, or would have.
+    pub fn entry_dir(&self, key: &CacheKey) -> PathBuf {
+        self.kernels_dir().join(key.as_str())
+    }
+
+    /// The lock that whoever writes an entry holds.
+    pub fn lock_path(&self, key: &CacheKey) -> PathBuf {
+        self.locks_dir().join(format!("{key}.lock"))
+    }
+
+    /// Where the locks of the cache are.
+    pub fn locks_dir(&self) -> PathBuf {
+        self.root.join(".locks")
+    }
+
+    /// Every entry: valid ones newest first, then corrupt ones by key.
+    pub fn list(&self) -> Result<Vec<CacheEntry>, CacheError> {
+        let dir = self.kernels_dir();
+        let read_error = |source| CacheError::Read {
+            path: dir.clone(),
+            source,
+        };
+        let items = match fs::read_dir(&dir) {
+            Ok(items) => items,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(read_error(error)),
+        };
+        let mut entries = Vec::new();
+        for item in items {
+            let name = item.map_err(read_error)?.file_name();
+            // Names that are no keys are not ours, or are entries in the making.
+            let key = name.to_str().and_then(|name| CacheKey::parse(name).ok());
+            entries.extend(key.and_then(|key| self.get(&key)));
+        }
+        entries.sort_by_cached_key(|entry| {
+            let built = entry.metadata().and_then(Metadata::built_at);
+            (Reverse(built), entry.key.clone())
+        });
+        Ok(entries)
+    }
+
+    /// The entry of that key, usable or not; `None` when there is none.
+    pub fn get(&self, key: &CacheKey) -> Option<CacheEntry> {
+        let dir = self.entry_dir(key);
+        let state = match read_entry(&dir, key) {
+            Ok(metadata) => EntryState::Valid(Box::new(metadata)),
+            Err(_) if !dir.is_dir() => return None,
+            Err(why) => EntryState::Corrupt(why),
+        };
+        let key = key.clone();
+        Some(CacheEntry { key, dir, state })
+    }
+
+    /// The kernel of that key, ready to boot.
+    pub fn lookup(&self, key: &CacheKey) -> Result<ResolvedKernel, CacheError> {
+        let Some(entry) = self.get(key) else {
+            let keys = self.list()?.into_iter().map(|entry| entry.key);
+            return Err(CacheError::Unknown {
+                key: key.clone(),
+                near: near(key, keys.collect()),
+            });
+        };
+        entry.kernel()
+    }
+
+    /// The newest kernel that can be booted.
+    pub fn newest(&self) -> Result<Option<CacheEntry>, CacheError> {
+        let entries = self.list()?;
+        Ok(entries.into_iter().find(|entry| entry.metadata().is_some()))
+    }
+
+    /// The entries that `plan` would remove; nothing is removed yet.
+    pub fn plan_clean(&self, plan: &CleanPlan) -> Result<Vec<CacheEntry>, CacheError> {
+        let (valid, corrupt): (Vec<_>, Vec<_>) = self
+            .list()?
+            .into_iter()
+            .partition(|entry| entry.metadata().is_some());
+        let old = valid.into_iter().skip(if plan.corrupt_only {
+            usize::MAX
+        } else {
+            plan.keep
+        });
+        Ok(old.chain(corrupt).collect())
+    }
+
+    /// Removes an entry, unless it is being built just now.
+    pub fn remove(&self, key: &CacheKey) -> Result<(), CacheError> {
+        let dir = self.entry_dir(key);
+        let write_error = |source| CacheError::Write {
+            path: dir.clone(),
+            source,
+        };
+        let lock = LockFile::try_acquire(&self.lock_path(key), Mode::Exclusive)
+            .map_err(|error| write_error(io::Error::other(error)))?;
+        let Some(_lock) = lock else {
+            return Err(CacheError::Busy { key: key.clone() });
+        };
+        // First out of sight: half an entry must never be seen under its key.
+        let trash = temporary_beside(&dir);
+        match fs::rename(&dir, &trash) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.and_then(|()| fs::remove_dir_all(&trash)),
+        }
+        .map_err(write_error)
+    }
+}
+
+fn read_entry(dir: &Path, key: &CacheKey) -> Result<Metadata, String> {
+    let mut json = Vec::new();
+    File::open(dir.join(Metadata::FILE))
+        .and_then(|file| file.take(METADATA_LIMIT).read_to_end(&mut json))
+        .map_err(|error| format!("{}: {error}", Metadata::FILE))?;
+    let metadata = Metadata::parse(&json)?;
+    if metadata.key != *key {
+        return Err(format!("its metadata are of `{}`", metadata.key));
+    }
+    for file in metadata.files() {
+        let size = match fs::symlink_metadata(dir.join(&file.name)) {
+            Ok(found) if found.is_file() => found.len(),
+            Ok(_) => return Err(format!("{} is no file", file.name)),
+            Err(error) => return Err(format!("{}: {error}", file.name)),
+        };
+        if size != file.size {
+            let FileRecord { name, size: was, .. } = file;
+            return Err(format!("{name} has {size} bytes, was {was}"));
+        }
+    }
+    Ok(metadata)
+}
+
+/// Up to three keys that share the longest start with `key`, or hold it.
+fn near(key: &CacheKey, mut keys: Vec<CacheKey>) -> Vec<CacheKey> {
+    let shared = |other: &CacheKey| {
+        let pairs = key.as_str().bytes().zip(other.as_str().bytes());
+        pairs.take_while(|(a, b)| a == b).count()
+    };
+    keys.retain(|other| shared(other) >= 3 || other.as_str().contains(key.as_str()));
+    keys.sort_by_cached_key(|other| Reverse(shared(other)));
+    keys.truncate(3);
+    keys
+}
+
+impl CacheEntry {
+    /// What is written down about it; `None` when it is corrupt.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        match &self.state {
+            EntryState::Valid(metadata) => Some(metadata),
+            EntryState::Corrupt(_) => None,
+        }
+    }
+
+    /// Whether ktstr's configuration fragments changed since it was built.
+    pub fn is_stale(&self) -> bool {
+        self.metadata().is_some_and(Metadata::is_stale)
+    }
+
+    /// The kernel in it.
+    pub fn kernel(&self) -> Result<ResolvedKernel, CacheError> {
+        match &self.state {
+            EntryState::Valid(metadata) => Ok(ResolvedKernel {
+                image: self.dir.join(&metadata.image.name),
+                vmlinux: Some(self.dir.join(&metadata.vmlinux.name)),
+                config: Some(self.dir.join(&metadata.config.name)),
+                label: metadata.label(),
+                version: metadata.version.clone(),
+                cache_key: Some(self.key.clone()),
+                dirty: false,
+            }),
+            EntryState::Corrupt(why) => Err(CacheError::Corrupt {
+                key: self.key.clone(),
+                why: why.clone(),
+            }),
+        }
+    }
+}
+
+/// Upper bound for waiting until somebody else's build is done: a big configuration on a small machine.
+pub const BUILD_WAIT: Duration = Duration::from_secs(3 * 3600);
+
+#[cfg(test)]
+mod tests;

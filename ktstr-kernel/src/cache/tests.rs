@@ -1,0 +1,137 @@
+use super::metadata::tests::sample;
+use super::*;
+
+fn cache() -> (tempfile::TempDir, Cache) {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::new(dir.path());
+    (dir, cache)
+}
+
+fn put(cache: &Cache, key: &str, built: &str) -> PathBuf {
+    let metadata = sample(key, built);
+    let dir = cache.entry_dir(&metadata.key);
+    fs::create_dir_all(&dir).unwrap();
+    for file in metadata.files() {
+        fs::write(dir.join(&file.name), b"1234").unwrap();
+    }
+    let json = serde_json::to_vec(&metadata).unwrap();
+    fs::write(dir.join(Metadata::FILE), json).unwrap();
+    dir
+}
+
+fn keys(entries: &[CacheEntry]) -> Vec<&str> {
+    entries.iter().map(|entry| entry.key.as_str()).collect()
+}
+
+fn key(text: &str) -> CacheKey {
+    CacheKey::parse(text).unwrap()
+}
+
+#[test]
+fn an_empty_cache_is_no_error() {
+    let (_dir, cache) = cache();
+    assert_eq!(cache.list().unwrap(), []);
+    assert_eq!(cache.newest().unwrap(), None);
+}
+
+#[test]
+fn newest_first_and_corrupt_last() {
+    let (_dir, cache) = cache();
+    put(&cache, "old", "2026-01-01T00:00:00Z");
+    put(&cache, "new", "2026-03-01T00:00:00Z");
+    put(&cache, "mid", "2026-02-01T00:00:00Z");
+    let broken = put(&cache, "broken", "2026-04-01T00:00:00Z");
+    fs::remove_file(broken.join("bzImage")).unwrap();
+    fs::create_dir(cache.kernels_dir().join(".tmp.1-1.tmp")).unwrap();
+    fs::write(cache.kernels_dir().join("stray"), b"").unwrap();
+    let entries = cache.list().unwrap();
+    assert_eq!(keys(&entries), ["new", "mid", "old", "broken"]);
+    assert_eq!(cache.newest().unwrap().unwrap().key.as_str(), "new");
+    let kernel = cache.lookup(&key("new")).unwrap();
+    assert_eq!(kernel.label.as_str(), "kernel_6_12_9");
+    assert!(kernel.image.ends_with("kernels/new/bzImage"));
+}
+
+#[test]
+fn damage_is_named() {
+    let (_dir, cache) = cache();
+    let time = "2026-01-01T00:00:00Z";
+    fs::remove_file(put(&cache, "no-metadata", time).join(Metadata::FILE)).unwrap();
+    fs::write(put(&cache, "short", time).join("vmlinux"), b"1").unwrap();
+    fs::write(put(&cache, "garbage", time).join(Metadata::FILE), b"{\"schema\":").unwrap();
+    let moved = put(&cache, "moved", time);
+    fs::rename(&moved, moved.with_file_name("renamed")).unwrap();
+    for (name, part) in [
+        ("no-metadata", "metadata.json: No such file"),
+        ("short", "vmlinux has 1 bytes, was 4"),
+        ("garbage", "metadata.json"),
+        ("renamed", "of `moved`"),
+    ] {
+        let message = cache.lookup(&key(name)).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+        assert!(message.contains("clean --corrupt-only"), "{message}");
+        assert!(!message.contains('\n'));
+    }
+}
+
+#[test]
+fn an_unknown_key_shows_what_is_like_it() {
+    let (_dir, cache) = cache();
+    put(&cache, "6.12.9-tarball-x86_64-kc1", "2026-01-01T00:00:00Z");
+    put(&cache, "local-aaaaaaa-x86_64-kc1", "2026-01-01T00:00:00Z");
+    let message = cache.lookup(&key("6.12.9")).unwrap_err().to_string();
+    assert!(message.contains("`6.12.9-tarball-x86_64-kc1`"), "{message}");
+    assert!(!message.contains("local-"), "{message}");
+    let message = cache.lookup(&key("zzz")).unwrap_err().to_string();
+    assert!(message.contains("kernel list"), "{message}");
+}
+
+#[test]
+fn cleaning_keeps_the_newest_valid_ones() {
+    let (_dir, cache) = cache();
+    put(&cache, "a", "2026-01-01T00:00:00Z");
+    put(&cache, "b", "2026-02-01T00:00:00Z");
+    put(&cache, "c", "2026-03-01T00:00:00Z");
+    fs::remove_file(put(&cache, "d", "2026-04-01T00:00:00Z").join("vmlinux")).unwrap();
+    let plan = |keep, corrupt_only| {
+        let plan = CleanPlan { keep, corrupt_only };
+        let entries = cache.plan_clean(&plan).unwrap();
+        keys(&entries).join(" ")
+    };
+    assert_eq!(plan(2, false), "a d");
+    assert_eq!(plan(9, false), "d");
+    assert_eq!(plan(0, false), "c b a d");
+    assert_eq!(plan(0, true), "d");
+    cache.remove(&key("d")).unwrap();
+    cache.remove(&key("d")).unwrap();
+    assert_eq!(plan(0, true), "");
+    assert_eq!(fs::read_dir(cache.kernels_dir()).unwrap().count(), 3);
+}
+
+#[test]
+fn what_is_being_built_is_not_removed() {
+    let (_dir, cache) = cache();
+    put(&cache, "a", "2026-01-01T00:00:00Z");
+    let path = cache.lock_path(&key("a"));
+    let _held = LockFile::try_acquire(&path, Mode::Exclusive).unwrap().unwrap();
+    assert!(matches!(cache.remove(&key("a")), Err(CacheError::Busy { .. })));
+}
+
+#[test]
+fn other_fragments_make_an_entry_stale() {
+    let (_dir, cache) = cache();
+    let dir = put(&cache, "a", "2026-01-01T00:00:00Z");
+    assert!(!cache.get(&key("a")).unwrap().is_stale());
+    let mut metadata = sample("a", "2026-01-01T00:00:00Z");
+    metadata.kconfig_hash = "00000000".into();
+    fs::write(dir.join(Metadata::FILE), serde_json::to_vec(&metadata).unwrap()).unwrap();
+    assert!(cache.get(&key("a")).unwrap().is_stale());
+}
+
+#[test]
+fn a_cache_that_is_a_file_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let cache = Cache::new(file.path());
+    let message = cache.list().unwrap_err().to_string();
+    assert!(message.contains("KTSTR_CACHE_DIR"), "{message}");
+}

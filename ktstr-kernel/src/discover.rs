@@ -1,0 +1,276 @@
+//! Finding a kernel that is built already, when none was asked for. Nothing is built here.
+
+use std::cmp::Reverse;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ktstr_core::env;
+
+use crate::cache::{Cache, CacheError};
+use crate::git::GitState;
+use crate::image::ImageError;
+use crate::resolved::{BuiltTreeError, ResolvedKernel};
+use crate::source::{LocalSource, SourceError};
+use crate::spec::{KernelSpec, SpecError};
+use crate::tree::{KernelTree, TreeError};
+
+/// Where to look, as the caller sees the world.
+#[derive(Clone, Copy)]
+pub struct Discovery<'a> {
+    /// Reads one environment variable: `&|name| std::env::var_os(name)`.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The kernel cache.
+    pub cache: &'a Cache,
+    /// What `./linux` and relative paths are below.
+    pub dir: &'a Path,
+    /// What `/boot` and `/lib/modules` are below: `/`, but in tests.
+    pub root: &'a Path,
+}
+
+impl fmt::Debug for Discovery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery")
+            .field("cache", &self.cache)
+            .field("dir", &self.dir)
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A kernel, and how it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The kernel.
+    pub kernel: ResolvedKernel,
+    /// How it was found.
+    pub origin: Origin,
+}
+
+/// Where a kernel was found. Displays as a few words for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// An environment variable names it.
+    Variable(&'static str),
+    /// It is the newest of the cache.
+    NewestCached,
+    /// It is built in a source tree nearby.
+    Tree(PathBuf),
+    /// It is installed on the host.
+    HostImage(PathBuf),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "{name}"),
+            Self::NewestCached => write!(f, "newest cached kernel"),
+            Self::Tree(path) => write!(f, "built in {}", path.display()),
+            Self::HostImage(path) => write!(f, "the host's {}", path.display()),
+        }
+    }
+}
+
+/// No kernel was found, or the one that was named cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiscoverError {
+    /// The variable is set, but says nothing.
+    #[error("{name} is set but empty; unset it, or set it to an image, a built source tree or a cache key")]
+    Empty {
+        /// The variable.
+        name: &'static str,
+    },
+    /// The variable's value is not Unicode.
+    #[error("{name} is not UTF-8; set it to an image, a built source tree or a cache key")]
+    NotText {
+        /// The variable.
+        name: &'static str,
+    },
+    /// The variable names something that would have to be built first.
+    #[error("{name}: `{spec}` is not built; run: cargo ktstr kernel build --kernel {spec}, or cargo ktstr test --kernel {spec}")]
+    NotBuilt {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        spec: KernelSpec,
+    },
+    /// The variable names something that cannot be used.
+    #[error("{name}: {problem}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong.
+        problem: Unusable,
+    },
+    /// The cache cannot be read.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// There is no kernel anywhere.
+    #[error("no kernel found{}; build one: cargo ktstr kernel build --kernel ../linux (or a source tarball), or run: cargo ktstr test --kernel ../linux", skipped_text(skipped))]
+    Nothing {
+        /// What was found but could not be used, in one clause each.
+        skipped: Vec<String>,
+    },
+}
+
+/// Why what a variable names cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// It is no identifier.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// It is not in the cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// It is nothing on disk.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// It is no usable image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// It is a tree without a usable image.
+    #[error(transparent)]
+    Tree(#[from] BuiltTreeError),
+}
+
+fn skipped_text(skipped: &[String]) -> String {
+    if skipped.is_empty() {
+        return String::new();
+    }
+    format!(" (not usable: {})", skipped.join("; "))
+}
+
+/// Finds a kernel, in this order: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest valid cache entry,
+/// `./linux`, `../linux`, the running kernel's build tree, `/boot/vmlinuz*`.
+///
+/// A variable that is set decides: when what it names cannot be used, that is an error.
+pub fn discover(places: &Discovery<'_>) -> Result<Found, DiscoverError> {
+    for name in [env::TEST_KERNEL, env::KERNEL] {
+        let Some(value) = (places.env)(name) else {
+            continue;
+        };
+        if value.is_empty() {
+            // An empty KTSTR_KERNEL is what `KTSTR_KERNEL= cargo test` leaves: as if it were not set.
+            if name == env::KERNEL {
+                continue;
+            }
+            return Err(DiscoverError::Empty { name });
+        }
+        let kernel = places.named(name, &value)?;
+        let origin = Origin::Variable(name);
+        return Ok(Found { kernel, origin });
+    }
+    if let Some(entry) = places.cache.newest()? {
+        let (kernel, origin) = (entry.kernel()?, Origin::NewestCached);
+        return Ok(Found { kernel, origin });
+    }
+    let mut skipped = Vec::new();
+    for dir in places.trees() {
+        match places.built_tree(&dir) {
+            Ok(kernel) => {
+                let origin = Origin::Tree(dir);
+                return Ok(Found { kernel, origin });
+            }
+            // A tree that is not there, or only headers, is nothing to speak of.
+            Err(BuiltTreeError::Tree(TreeError::Read { .. })) => {}
+            Err(BuiltTreeError::Tree(_)) if !dir.ends_with("linux") => {}
+            Err(error) => skipped.push(clause(&error)),
+        }
+    }
+    for path in places.host_images() {
+        match ResolvedKernel::from_image(&path) {
+            Ok(kernel) => {
+                let origin = Origin::HostImage(path);
+                return Ok(Found { kernel, origin });
+            }
+            Err(error) => skipped.push(clause(&error)),
+        }
+    }
+    Err(DiscoverError::Nothing { skipped })
+}
+
+/// The first half of a message: what is wrong, without the advice.
+fn clause(error: &dyn fmt::Display) -> String {
+    let text = error.to_string();
+    text.split("; ").next().unwrap_or_default().to_owned()
+}
+
+impl Discovery<'_> {
+    fn named(&self, name: &'static str, value: &OsStr) -> Result<ResolvedKernel, DiscoverError> {
+        let text = value.to_str().ok_or(DiscoverError::NotText { name })?;
+        let wrong = |problem| DiscoverError::Variable { name, problem };
+        let spec = KernelSpec::parse(text, self.env).map_err(|error| wrong(error.into()))?;
+        match &spec {
+            KernelSpec::Path(path) => {
+                let path = self.dir.join(path);
+                match LocalSource::identify(&path).map_err(|error| wrong(error.into()))? {
+                    LocalSource::Image { path, .. } => {
+                        ResolvedKernel::from_image(&path).map_err(|error| wrong(error.into()))
+                    }
+                    LocalSource::Tree(tree) => {
+                        self.built(&tree).map_err(|error| wrong(error.into()))
+                    }
+                    LocalSource::Tarball { .. } => Err(DiscoverError::NotBuilt { name, spec }),
+                }
+            }
+            KernelSpec::CacheKey(key) => {
+                let kernel = self.cache.lookup(key);
+                kernel.map_err(|error| wrong(error.into()))
+            }
+            _ => Err(DiscoverError::NotBuilt { name, spec }),
+        }
+    }
+
+    fn built_tree(&self, dir: &Path) -> Result<ResolvedKernel, BuiltTreeError> {
+        self.built(&KernelTree::open(dir)?)
+    }
+
+    fn built(&self, tree: &KernelTree) -> Result<ResolvedKernel, BuiltTreeError> {
+        let path = (self.env)("PATH").unwrap_or_default();
+        // Only what is built is worth asking git about.
+        ResolvedKernel::from_built_tree(tree, false)?;
+        let clean = matches!(GitState::of(tree.path(), &path), GitState::Clean { .. });
+        ResolvedKernel::from_built_tree(tree, !clean)
+    }
+
+    fn trees(&self) -> Vec<PathBuf> {
+        let mut trees = vec![self.dir.join("linux")];
+        trees.extend(self.dir.parent().map(|parent| parent.join("linux")));
+        if let Some(release) = self.release() {
+            let modules = self.root.join("lib/modules").join(release);
+            trees.push(modules.join("build"));
+        }
+        trees
+    }
+
+    /// What `uname -r` says.
+    fn release(&self) -> Option<String> {
+        let text = fs::read_to_string(self.root.join("proc/sys/kernel/osrelease")).ok()?;
+        let release = text.trim();
+        // It becomes part of a path.
+        (!release.is_empty() && !release.contains('/')).then(|| release.to_owned())
+    }
+
+    /// The running kernel's image first, then the others, newest first.
+    fn host_images(&self) -> Vec<PathBuf> {
+        let running = self.release().map(|release| format!("vmlinuz-{release}"));
+        let images = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            let modified = fs::metadata(entry.path()).and_then(|m| m.modified()).ok();
+            let order = (Some(&name) != running.as_ref(), Reverse(modified));
+            let is_image = name.starts_with("vmlinuz");
+            is_image.then(|| (order, entry.path()))
+        };
+        let Ok(entries) = fs::read_dir(self.root.join("boot")) else {
+            return Vec::new();
+        };
+        let mut found: Vec<_> = entries.filter_map(images).collect();
+        found.sort();
+        found.into_iter().map(|(_, path)| path).collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! What a resolution is doing, as events.
+//!
+//! This crate prints nothing: whoever resolves kernels passes a [`Progress`] and shows what it likes.
+//! [`Silent`] shows nothing.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cache::CacheKey;
+
+/// Takes the events of a resolution. Called from the resolving thread, often while compiling: be quick.
+pub trait Progress {
+    /// Something happened.
+    fn event(&self, event: Event<'_>);
+}
+
+/// Shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _: Event<'_>) {}
+}
+
+/// A step from sources to a kernel, in the order they happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Computing the checksum of a tarball; counts bytes.
+    Hash,
+    /// Unpacking a tarball; counts bytes of the archive.
+    Unpack,
+    /// `make mrproper`; counts nothing.
+    Clean,
+    /// Making the configuration; counts nothing.
+    Configure,
+    /// `make`; counts its steps.
+    Compile,
+    /// Copying into the cache; counts nothing.
+    Store,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Hash => "checking",
+            Self::Unpack => "unpacking",
+            Self::Clean => "cleaning",
+            Self::Configure => "configuring",
+            Self::Compile => "compiling",
+            Self::Store => "storing",
+        })
+    }
+}
+
+/// Something that happened on the way to a kernel.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The kernel is in the cache already: nothing is built.
+    CacheHit {
+        /// What was asked for.
+        source: &'a Path,
+        /// The entry.
+        key: &'a CacheKey,
+        /// How long ago it was built.
+        age: Duration,
+    },
+    /// Another process builds the same kernel; we wait for it.
+    Waiting {
+        /// The entry it makes.
+        key: &'a CacheKey,
+    },
+    /// Something the user should know, in one line.
+    Note(&'a str),
+    /// A step begins.
+    Started {
+        /// Which.
+        stage: Stage,
+        /// What it counts to, where that is known or can be estimated.
+        total: Option<u64>,
+    },
+    /// A step got further.
+    Advanced {
+        /// Which.
+        stage: Stage,
+        /// How far, of `total`.
+        done: u64,
+        /// What is being worked on: a file name of a make step.
+        what: Option<&'a str>,
+    },
+    /// A step is done.
+    Finished {
+        /// Which.
+        stage: Stage,
+        /// How long it took.
+        took: Duration,
+    },
+}

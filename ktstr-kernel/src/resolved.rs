@@ -1,0 +1,89 @@
+//! A kernel that can be booted.
+
+use std::path::{Path, PathBuf};
+
+use ktstr_core::KernelLabel;
+
+use crate::cache::CacheKey;
+use crate::image::{ImageError, ImageInfo, ImageKind};
+use crate::tree::{KernelTree, TreeError};
+use crate::x86_64;
+
+/// A kernel whose files are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedKernel {
+    /// What to boot; absolute.
+    pub image: PathBuf,
+    /// The ELF kernel with symbols and BTF, where there is one. It boots too, by PVH.
+    pub vmlinux: Option<PathBuf>,
+    /// The configuration it was built with, where it is known.
+    pub config: Option<PathBuf>,
+    /// Its name as a dimension of tests.
+    pub label: KernelLabel,
+    /// Its version: of the sources where they are known, else what the image says.
+    pub version: String,
+    /// Its cache entry, when it is in the cache.
+    pub cache_key: Option<CacheKey>,
+    /// Built from a tree with uncommitted changes or without git: no two builds need be alike.
+    pub dirty: bool,
+}
+
+impl ResolvedKernel {
+    /// A raw image as it is.
+    ///
+    /// `path` should be absolute: the label is a hash of it.
+    pub fn from_image(path: &Path) -> Result<Self, ImageError> {
+        let info = ImageInfo::read(path)?;
+        Ok(Self {
+            image: path.to_owned(),
+            vmlinux: (info.kind == ImageKind::Elf).then(|| path.to_owned()),
+            config: None,
+            label: KernelLabel::from_path(path, false),
+            version: info.version,
+            cache_key: None,
+            dirty: false,
+        })
+    }
+
+    /// What is built in a source tree, as it is.
+    pub fn from_built_tree(tree: &KernelTree, dirty: bool) -> Result<Self, BuiltTreeError> {
+        let image = tree.path().join(x86_64::IMAGE_IN_TREE);
+        if !image.is_file() {
+            return Err(BuiltTreeError::NotBuilt {
+                tree: tree.path().to_owned(),
+                image: x86_64::IMAGE_IN_TREE,
+            });
+        }
+        ImageInfo::read(&image)?;
+        let existing = |name: &str| Some(tree.path().join(name)).filter(|path| path.is_file());
+        Ok(Self {
+            image,
+            vmlinux: existing("vmlinux"),
+            config: existing(".config"),
+            label: KernelLabel::from_path(tree.path(), dirty),
+            version: tree.version()?,
+            cache_key: None,
+            dirty,
+        })
+    }
+}
+
+/// A source tree that has nothing to boot.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuiltTreeError {
+    /// It was not built.
+    #[error("{tree}: not built ({image} is missing); run: cargo ktstr kernel build --kernel {tree}")]
+    NotBuilt {
+        /// The tree.
+        tree: PathBuf,
+        /// What is missing.
+        image: &'static str,
+    },
+    /// Its image is not usable.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// It is no kernel tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}

@@ -1,0 +1,295 @@
+//! What a user may write to name a kernel.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::cache::CacheKey;
+use crate::release::Release;
+
+/// A parsed kernel identifier, before anything on disk or network was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KernelSpec {
+    /// Something on disk: a source tree, a source tarball or an image, told apart by its content.
+    Path(PathBuf),
+    /// An entry of the kernel cache.
+    CacheKey(CacheKey),
+    /// One release, such as `6.14.2`.
+    Version(Release),
+    /// The newest release of a series, such as `6.14`.
+    Series(Release),
+    /// Every release from one to another, both included.
+    Range {
+        /// The oldest.
+        start: Release,
+        /// The newest.
+        end: Release,
+    },
+    /// A commit of a git repository.
+    Git {
+        /// Where the repository is, without the `git+`.
+        url: String,
+        /// Which commit.
+        reference: GitRef,
+    },
+}
+
+/// Names a commit of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GitRef {
+    /// A tag.
+    Tag(String),
+    /// The tip of a branch.
+    Branch(String),
+    /// A commit hash, 7 to 40 hexadecimal digits.
+    Sha(String),
+}
+
+/// A text that names no kernel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// Nothing was written.
+    #[error("the kernel identifier is empty; give a source tree (../linux), a source tarball, an image or a cache key")]
+    Empty,
+    /// `~` stands for a home directory nobody knows.
+    #[error("`{text}`: `~` cannot be expanded ({why}); write the whole path")]
+    Home {
+        /// The identifier.
+        text: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A range whose ends are no releases, or are the wrong way round.
+    #[error("`{text}`: {why}; write a range of releases as 6.12..6.14")]
+    Range {
+        /// The identifier.
+        text: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A git source that is not complete.
+    #[error("`{text}`: {why}; write git+https://host/repository.git#tag=v6.14 (or #branch=, #sha=)")]
+    Git {
+        /// The identifier.
+        text: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A relative path without a leading `./`, or characters no cache key has.
+    #[error("`{text}` is no kernel identifier: {why}; for a path write ./{text}")]
+    NotAKey {
+        /// The identifier.
+        text: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+impl KernelSpec {
+    /// Reads an identifier. Paths start with `./`, `../`, `/` or `~`; a bare name is a cache key.
+    ///
+    /// `lookup` reads environment variables (`HOME` for `~`): pass `|name| std::env::var_os(name)`.
+    pub fn parse(
+        text: &str,
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, SpecError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(SpecError::Empty);
+        }
+        if let Some(rest) = text.strip_prefix('~') {
+            return Ok(Self::Path(expand_home(text, rest, lookup("HOME"))?));
+        }
+        let is_path = text.starts_with('/')
+            || [".", ".."].contains(&text)
+            || text.starts_with("./")
+            || text.starts_with("../");
+        if is_path {
+            return Ok(Self::Path(PathBuf::from(text)));
+        }
+        if let Some(git) = text.strip_prefix("git+") {
+            return parse_git(text, git);
+        }
+        if let Some((start, end)) = text.split_once("..") {
+            return parse_range(text, start, end);
+        }
+        if let Some(release) = Release::parse(text) {
+            return Ok(if release.is_series() {
+                Self::Series(release)
+            } else {
+                Self::Version(release)
+            });
+        }
+        match CacheKey::parse(text) {
+            Ok(key) => Ok(Self::CacheKey(key)),
+            Err(error) => Err(SpecError::NotAKey {
+                text: text.to_owned(),
+                why: if text.contains('/') {
+                    "a relative path starts with ./ or ../"
+                } else {
+                    error.why
+                },
+            }),
+        }
+    }
+}
+
+fn expand_home(text: &str, rest: &str, home: Option<OsString>) -> Result<PathBuf, SpecError> {
+    let error = |why| SpecError::Home {
+        text: text.to_owned(),
+        why,
+    };
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return Err(error("homes of other users are not looked up"));
+    }
+    let home = home.filter(|home| !home.is_empty());
+    let home = home.ok_or_else(|| error("HOME is not set"))?;
+    Ok(PathBuf::from(home).join(rest.trim_start_matches('/')))
+}
+
+fn parse_range(text: &str, start: &str, end: &str) -> Result<KernelSpec, SpecError> {
+    let error = |why| SpecError::Range {
+        text: text.to_owned(),
+        why,
+    };
+    let start = Release::parse(start).ok_or_else(|| error("the start is no release"))?;
+    let end = Release::parse(end).ok_or_else(|| error("the end is no release"))?;
+    // The end of a series lies behind each of its releases.
+    let series = |release: Release| (release.major, release.minor);
+    let backwards = series(end) < series(start) || (!end.is_series() && end < start);
+    if backwards {
+        return Err(error("it ends before it starts"));
+    }
+    Ok(KernelSpec::Range { start, end })
+}
+
+fn parse_git(text: &str, git: &str) -> Result<KernelSpec, SpecError> {
+    let error = |why| SpecError::Git {
+        text: text.to_owned(),
+        why,
+    };
+    let (url, reference) = git
+        .rsplit_once('#')
+        .ok_or_else(|| error("it names no commit"))?;
+    let schemes = ["https://", "http://", "git://", "ssh://", "file://"];
+    let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+    if rest.is_none_or(str::is_empty) {
+        return Err(error("it has no repository address"));
+    }
+    let (kind, name) = reference
+        .split_once('=')
+        .ok_or_else(|| error("what follows # is not tag=, branch= or sha="))?;
+    // Git itself would take a leading dash for an option.
+    if name.is_empty() || name.starts_with('-') || name.contains(char::is_whitespace) {
+        return Err(error("the commit has no usable name"));
+    }
+    let name = name.to_owned();
+    let hex = (7..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let reference = match kind {
+        "tag" => GitRef::Tag(name),
+        "branch" => GitRef::Branch(name),
+        "sha" if hex => GitRef::Sha(name),
+        "sha" => return Err(error("a commit hash has 7 to 40 hexadecimal digits")),
+        _ => return Err(error("what follows # is not tag=, branch= or sha=")),
+    };
+    Ok(KernelSpec::Git {
+        url: url.to_owned(),
+        reference,
+    })
+}
+
+impl fmt::Display for KernelSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::CacheKey(key) => write!(f, "{key}"),
+            Self::Version(release) | Self::Series(release) => write!(f, "{release}"),
+            Self::Range { start, end } => write!(f, "{start}..{end}"),
+            Self::Git { url, reference } => match reference {
+                GitRef::Tag(name) => write!(f, "git+{url}#tag={name}"),
+                GitRef::Branch(name) => write!(f, "git+{url}#branch={name}"),
+                GitRef::Sha(name) => write!(f, "git+{url}#sha={name}"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn home(name: &str) -> Option<OsString> {
+        (name == "HOME").then(|| "/home/me".into())
+    }
+
+    fn parse(text: &str) -> Result<KernelSpec, SpecError> {
+        KernelSpec::parse(text, home)
+    }
+
+    #[test]
+    fn each_form_has_its_variant() {
+        let path = |text: &str| Ok(KernelSpec::Path(text.into()));
+        assert_eq!(parse("../linux"), path("../linux"));
+        assert_eq!(parse("."), path("."));
+        assert_eq!(parse("/src/linux.tar.xz"), path("/src/linux.tar.xz"));
+        assert_eq!(parse("~/linux"), path("/home/me/linux"));
+        assert_eq!(parse("~"), path("/home/me/"));
+        assert!(matches!(parse("6.14.2"), Ok(KernelSpec::Version(_))));
+        assert!(matches!(parse("6.15-rc1"), Ok(KernelSpec::Version(_))));
+        assert!(matches!(parse("6.14"), Ok(KernelSpec::Series(_))));
+        assert!(matches!(parse("6.12..6.14"), Ok(KernelSpec::Range { .. })));
+        assert!(matches!(parse("6.12.9..6.12"), Ok(KernelSpec::Range { .. })));
+        let key = "6.14.2-tarball-x86_64-kcabd40422";
+        assert!(matches!(parse(key), Ok(KernelSpec::CacheKey(k)) if k.as_str() == key));
+        assert!(matches!(parse("linux"), Ok(KernelSpec::CacheKey(_))));
+        assert_eq!(
+            parse("git+https://example.com/r.git#tag=v6.14"),
+            Ok(KernelSpec::Git {
+                url: "https://example.com/r.git".into(),
+                reference: GitRef::Tag("v6.14".into())
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        for (text, part) in [
+            ("", "empty"),
+            ("~root/linux", "other users"),
+            ("6.14..6.12", "ends before"),
+            ("6.14..", "the end is no release"),
+            ("a..b", "the start is no release"),
+            ("git+https://x/y.git", "no commit"),
+            ("git+https://x/y.git#v6", "tag="),
+            ("git+https://x/y.git#sha=xyz", "hexadecimal"),
+            ("git+https://x/y.git#branch=-o", "usable name"),
+            ("git+/tmp/x#tag=a", "repository address"),
+            ("arch/x86/boot/bzImage", "./arch/x86/boot/bzImage"),
+            ("a b", "write ./a b"),
+            (".hidden", "./.hidden"),
+        ] {
+            let message = parse(text).unwrap_err().to_string();
+            assert!(message.contains(part), "{text}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+        let homeless = KernelSpec::parse("~/linux", |_| None).unwrap_err();
+        assert!(homeless.to_string().contains("HOME is not set"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in ".{0,60}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn what_is_spelled_is_read_back(text in "(git\\+(https|ssh)://[a-z/.]{1,9}#(tag|branch)=[a-z0-9.]{1,9})|[0-9]{1,2}\\.[0-9]{1,3}(\\.[0-9]{1,3}|-rc[0-9])?|(\\./|/|\\.\\./)[a-z./]{0,20}|[a-z0-9][a-z0-9._+-]{0,20}") {
+            if let Ok(spec) = parse(&text) {
+                prop_assert_eq!(parse(&spec.to_string()), Ok(spec));
+            }
+        }
+    }
+}

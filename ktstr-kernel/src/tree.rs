@@ -1,0 +1,127 @@
+//! Kernel source trees.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// A directory that holds kernel sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelTree {
+    path: PathBuf,
+}
+
+/// A directory that is no kernel tree.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TreeError {
+    /// Something every kernel tree has is not there.
+    #[error("{path}: not a kernel source tree ({why}); give the directory that holds the kernel's top Makefile")]
+    NotATree {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        why: String,
+    },
+    /// It could not be read.
+    #[error("{path}: {source}; check the path and its permissions")]
+    Read {
+        /// What was read.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl KernelTree {
+    /// Looks whether `dir` is a kernel tree. The path is made absolute, symbolic links resolved.
+    pub fn open(dir: &Path) -> Result<Self, TreeError> {
+        let path = fs::canonicalize(dir).map_err(|source| TreeError::Read {
+            path: dir.to_owned(),
+            source,
+        })?;
+        let tree = Self { path };
+        for name in ["Makefile", "Kconfig", "arch"] {
+            if !tree.path.join(name).exists() {
+                return Err(tree.not_a_tree(format!("no {name} in it")));
+            }
+        }
+        tree.version()?;
+        Ok(tree)
+    }
+
+    /// Where it is; absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The version its top Makefile declares, as `make kernelversion` prints it.
+    pub fn version(&self) -> Result<String, TreeError> {
+        let path = self.path.join("Makefile");
+        let mut head = Vec::new();
+        File::open(&path)
+            // The variables stand in the first lines.
+            .and_then(|file| file.take(16 << 10).read_to_end(&mut head))
+            .map_err(|source| TreeError::Read { path, source })?;
+        makefile_version(&String::from_utf8_lossy(&head))
+            .ok_or_else(|| self.not_a_tree("its Makefile declares no kernel version".to_owned()))
+    }
+
+    fn not_a_tree(&self, why: String) -> TreeError {
+        TreeError::NotATree {
+            path: self.path.clone(),
+            why,
+        }
+    }
+}
+
+fn makefile_version(makefile: &str) -> Option<String> {
+    let value = |name: &str| {
+        makefile.lines().find_map(|line| {
+            let (left, right) = line.split_once('=')?;
+            (left.trim() == name).then(|| right.trim())
+        })
+    };
+    let number = |name: &str| {
+        let digits = |text: &&str| {
+            (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+        };
+        value(name).filter(digits)
+    };
+    let extra = value("EXTRAVERSION").unwrap_or("");
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._+".contains(&b);
+    // It becomes part of a directory name.
+    if extra.len() > 32 || !extra.bytes().all(plain) {
+        return None;
+    }
+    let (version, patchlevel) = (number("VERSION")?, number("PATCHLEVEL")?);
+    let sublevel = number("SUBLEVEL")?;
+    Some(format!("{version}.{patchlevel}.{sublevel}{extra}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_version_of_the_top_makefile() {
+        let makefile = "# SPDX\nVERSION = 7\nPATCHLEVEL = 1\nSUBLEVEL = 0\nEXTRAVERSION = -rc3\nNAME = X\n";
+        assert_eq!(makefile_version(makefile).as_deref(), Some("7.1.0-rc3"));
+        assert_eq!(makefile_version("VERSION = 6\nall:\n\ttrue\n"), None);
+        let evil = "VERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 0\nEXTRAVERSION = /../../x\n";
+        assert_eq!(makefile_version(evil), None);
+    }
+
+    #[test]
+    fn what_a_directory_lacks_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = KernelTree::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("no Makefile in it"), "{error}");
+        fs::write(dir.path().join("Makefile"), "all:\n").unwrap();
+        fs::write(dir.path().join("Kconfig"), "").unwrap();
+        fs::create_dir(dir.path().join("arch")).unwrap();
+        let error = KernelTree::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("declares no kernel version"), "{error}");
+        let error = KernelTree::open(Path::new("/no/such")).unwrap_err();
+        assert!(error.to_string().contains("/no/such"), "{error}");
+    }
+}
