@@ -29,7 +29,7 @@ fn demo_cpusets_hold(ctx: &Ctx) -> Result<AssertResult> {
 #[ktstr_test(llcs = 1, cores = 2, duration_s = 3, min_iteration_rate = 1.0, max_p99_wake_latency_ns = 500_000_000)]
 fn demo_sleepers_wake_in_time(ctx: &Ctx) -> Result<AssertResult> {
     let groups = [
-        CgroupDef::named("sleepers").workers(2).work(WorkType::futex_ping_pong()),
+        CgroupDef::named("sleepers").workers(2).work(WorkType::FutexPingPong),
         CgroupDef::named("hogs").workers(2).work(WorkType::Spin),
     ];
     execute_defs(ctx, &groups)

@@ -48,7 +48,7 @@ impl std::fmt::Display for Commit {
 }
 
 /// The cargo target directory that holds `binary`: cargo marks it with a `CACHEDIR.TAG`.
-pub fn target_dir_of(binary: &Path) -> Option<PathBuf> {
+pub(crate) fn target_dir_of(binary: &Path) -> Option<PathBuf> {
     binary.ancestors().skip(1).find(|dir| dir.join("CACHEDIR.TAG").is_file()).map(Path::to_owned)
 }
 

@@ -16,21 +16,32 @@ use crate::{AssertResult, Checks};
 const TAG_MESSAGE: u8 = 1;
 
 /// Most of a body's output that travels to the host, in bytes.
-pub const OUTPUT_LIMIT: usize = 1 << 20;
+pub(crate) const OUTPUT_LIMIT: usize = 1 << 20;
 
 /// Most of the kernel log that travels with a report, in bytes: the end of it.
-pub const KERNEL_LOG_LIMIT: usize = 256 << 10;
+pub(crate) const KERNEL_LOG_LIMIT: usize = 256 << 10;
+
+/// What the guest writes into its kernel log when the body starts: what follows belongs to the test.
+pub(crate) const BODY_MARK: &str = "ktstr: the test body starts";
+
+/// The part of a kernel log from the start of the body on; all of it when the body never started.
+pub(crate) fn since_body_start(log: &str) -> &str {
+    match log.find(BODY_MARK) {
+        Some(at) => &log[log[..at].rfind('\n').map_or(0, |end| end + 1)..],
+        None => log,
+    }
+}
 
 /// From the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum ToGuest {
+pub(crate) enum ToGuest {
     /// Run this, once.
     Run(RunSpec),
 }
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunSpec {
+pub(crate) struct RunSpec {
     /// Name of the test function.
     pub test: String,
     /// Shape of the machine.
@@ -47,7 +58,7 @@ pub struct RunSpec {
 
 /// From the guest, in this order; output may come anywhere after `Started`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum FromGuest {
+pub(crate) enum FromGuest {
     /// Init is up and waits for a [`ToGuest::Run`].
     Ready {
         /// Release of the running kernel.
@@ -83,8 +94,6 @@ pub enum Ending {
     Killed {
         /// The signal.
         signal: i32,
-        /// Processes that the kernel killed for want of memory meanwhile.
-        oom_kills: u64,
     },
     /// It called exit, or its result got lost.
     Exited(i32),
@@ -96,7 +105,7 @@ pub enum Ending {
 
 /// A frame that is not a message of this protocol.
 #[derive(Debug, thiserror::Error)]
-pub enum ProtocolError {
+pub(crate) enum ProtocolError {
     /// A frame of another kind.
     #[error("result channel: unknown frame tag {0}")]
     Tag(u8),
@@ -106,14 +115,14 @@ pub enum ProtocolError {
 }
 
 /// Packs a message into a frame.
-pub fn to_frame(message: &impl Serialize) -> Frame {
+pub(crate) fn to_frame(message: &impl Serialize) -> Frame {
     // The message types hold no map with keys that are not strings, the one thing JSON refuses.
     let payload = serde_json::to_vec(message).expect("messages are plain data");
     Frame { tag: TAG_MESSAGE, payload }
 }
 
 /// Unpacks a message from a frame.
-pub fn from_frame<M: DeserializeOwned>(frame: &Frame) -> Result<M, ProtocolError> {
+pub(crate) fn from_frame<M: DeserializeOwned>(frame: &Frame) -> Result<M, ProtocolError> {
     if frame.tag != TAG_MESSAGE {
         return Err(ProtocolError::Tag(frame.tag));
     }
@@ -127,7 +136,7 @@ mod tests {
     #[test]
     fn messages_round_trip_and_others_are_refused() {
         let message = FromGuest::Report(Report {
-            ending: Ending::Killed { signal: 9, oom_kills: 1 },
+            ending: Ending::Killed { signal: 9 },
             kernel_log: "log".to_owned(),
         });
         let frame = to_frame(&message);

@@ -249,7 +249,7 @@ fn an_early_exit_is_told() {
 
 #[test]
 fn a_body_that_never_returns_is_ended() {
-    run("never_returns").failed_with("did not return within", Some("["));
+    run("never_returns").failed_with("did not return within", Some("the test body starts"));
 }
 
 #[test]

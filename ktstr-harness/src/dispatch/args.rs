@@ -35,7 +35,7 @@ pub enum Which {
 }
 
 /// Shown for `--help`.
-pub const USAGE: &str = "\
+pub(super) const USAGE: &str = "\
 Usage: TEST-BINARY [OPTIONS] [FILTER]...
 
 Runs the ktstr tests whose names contain a FILTER, each in a fresh virtual machine.

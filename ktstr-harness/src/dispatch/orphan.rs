@@ -11,7 +11,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// nextest.
 ///
 /// `PR_SET_PDEATHSIG` would not do: it follows the *thread* that forked, and nextest's may end early.
-pub fn end_with_nextest() {
+pub(super) fn end_with_nextest() {
     if std::env::var_os("NEXTEST").is_none() {
         return;
     }

@@ -12,7 +12,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::pipe;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 
-use super::{klog, sys};
+use super::sys;
 use crate::protocol::{Ending, FromGuest, OUTPUT_LIMIT};
 use crate::{Ctx, TestCase};
 
@@ -23,11 +23,10 @@ const RESULT_LIMIT: usize = 8 << 20;
 const WROTE_ENDING: i32 = 0;
 
 /// Runs the body of `test` and watches it for at most `limit`; output goes to `send` as it comes.
-pub fn run<E: From<io::Error>>(
+pub(super) fn run<E: From<io::Error>>(
     test: &TestCase,
     ctx: &Ctx,
     limit: Duration,
-    oom_kills_before: u64,
     send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
 ) -> Result<Ending, E> {
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
@@ -52,9 +51,7 @@ pub fn run<E: From<io::Error>>(
     Ok(match status {
         None => Ending::TimedOut,
         Some(status) => match status.terminating_signal() {
-            Some(signal) => {
-                Ending::Killed { signal, oom_kills: klog::oom_kills().saturating_sub(oom_kills_before) }
-            }
+            Some(signal) => Ending::Killed { signal },
             None => match (status.exit_status(), serde_json::from_slice(&watch.ending.bytes)) {
                 (Some(WROTE_ENDING), Ok(ending)) => ending,
                 (code, _) => Ending::Exited(code.unwrap_or(-1)),
@@ -67,6 +64,7 @@ pub fn run<E: From<io::Error>>(
 fn be_the_body(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &OwnedFd) -> ! {
     // Workers of the body get a process group of their own to be told from init by.
     let _ = rustix::process::setsid();
+    name_thread(test.name);
     let redirected = rustix::stdio::dup2_stdout(output).and_then(|()| rustix::stdio::dup2_stderr(output));
     let ending = match redirected {
         Ok(()) => run_caught(test, ctx),
@@ -79,8 +77,17 @@ fn be_the_body(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &OwnedFd) 
     sys::exit_now(if written.is_ok() { WROTE_ENDING } else { 1 })
 }
 
+/// Shows the test's name where the kernel names tasks: at most 15 bytes of it.
+fn name_thread(name: &str) {
+    let short: Vec<u8> = name.bytes().take(15).collect();
+    if let Ok(short) = std::ffi::CString::new(short) {
+        // A nameless task is no reason not to run.
+        let _ = rustix::thread::set_name(&short);
+    }
+}
+
 /// Calls the body; a panic is an ending like others.
-pub fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
+pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
     let last_panic = Arc::new(Mutex::new(None));
     let note = Arc::clone(&last_panic);
     let print = panic::take_hook();

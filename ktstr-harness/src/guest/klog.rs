@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 /// The end of the kernel log, at most `limit` bytes, in the form `[seconds] message`.
 ///
 /// Record format: `Documentation/ABI/testing/dev-kmsg` of the kernel.
-pub fn tail(limit: usize) -> String {
+pub(super) fn tail(limit: usize) -> String {
     let mut log = String::new();
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let Ok(mut kmsg) = OpenOptions::new().read(true).custom_flags(nonblocking).open("/dev/kmsg") else {
@@ -34,15 +34,23 @@ pub fn tail(limit: usize) -> String {
 fn line(record: &str) -> Option<String> {
     let (head, message) = record.split_once(';')?;
     let micros: u64 = head.split(',').nth(2)?.parse().ok()?;
-    let message = message.lines().next().unwrap_or_default();
-    Some(format!("[{:5}.{:06}] {message}\n", micros / 1_000_000, micros % 1_000_000))
+    let message = unescape(message.lines().next().unwrap_or_default());
+    Some(format!(
+        "[{:5}.{:06}] {message}\n",
+        micros / 1_000_000,
+        micros % 1_000_000
+    ))
 }
 
-/// Processes that the kernel killed for want of memory since boot (`/proc/vmstat`).
-pub fn oom_kills() -> u64 {
-    let vmstat = fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let count = vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
-    count.unwrap_or(0)
+/// Line breaks and tabs come as `\x0a` and `\x09`; whatever else is escaped stays so.
+fn unescape(message: &str) -> String {
+    message.replace("\\x0a", "\n").replace("\\x09", "\t")
+}
+
+/// Writes a line into the kernel log, severe enough for a quiet console to show it.
+pub(super) fn write(text: &str) {
+    // Where there is no /dev/kmsg the log just lacks the line.
+    let _ = fs::write("/dev/kmsg", format!("<3>{text}\n"));
 }
 
 #[cfg(test)]
@@ -53,6 +61,11 @@ mod tests {
     fn formats_records_like_the_console() {
         let record = "6,339,5140900,-;NET: Registered\n SUBSYSTEM=acpi\n";
         assert_eq!(line(record).unwrap(), "[    5.140900] NET: Registered\n");
+        let escaped = "4,1,1000000,-;one\\x0atwo\\x09three\\x5b\n";
+        assert_eq!(
+            line(escaped).unwrap(),
+            "[    1.000000] one\ntwo\tthree\\x5b\n"
+        );
         assert_eq!(line("garbage"), None);
     }
 }

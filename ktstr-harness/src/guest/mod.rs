@@ -15,28 +15,28 @@ use std::time::Duration;
 
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 
-use crate::protocol::{Ending, FromGuest, KERNEL_LOG_LIMIT, Report, ToGuest, from_frame, to_frame};
+use crate::protocol::{BODY_MARK, Ending, FromGuest, KERNEL_LOG_LIMIT, Report, ToGuest, from_frame, to_frame};
 use crate::{Ctx, TestCase, registry};
 
 /// Set by the kernel command line of our machines: PID 1 of a container is not a guest.
-pub const MARK: &str = "KTSTR_GUEST";
+pub(crate) const MARK: &str = "KTSTR_GUEST";
 
 /// Where `extra_include_files` are.
-pub const INCLUDE_DIR: &str = "/include-files";
+pub(crate) const INCLUDE_DIR: &str = "/include-files";
 
 /// Where cgroup2 is mounted.
-pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+pub(crate) const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// The host speaks right after "ready"; a silent one is gone.
 const HOST_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Whether this process is the init of one of our machines.
-pub fn is_guest(mark: Option<&std::ffi::OsStr>) -> bool {
+pub(crate) fn is_guest(mark: Option<&std::ffi::OsStr>) -> bool {
     std::process::id() == 1 && mark.is_some()
 }
 
 /// Runs the guest's side of one test, then powers the machine off.
-pub fn init() -> ! {
+pub(crate) fn init() -> ! {
     if let Err(error) = serve() {
         // Nobody but the console is left to tell.
         eprintln!("ktstr: guest init: {error}");
@@ -54,7 +54,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let ToGuest::Run(spec) = from_frame(&frame)?;
 
     sys::set_env(&spec.env);
-    let oom_kills_before = klog::oom_kills();
+    klog::write(BODY_MARK);
     let ctx = Ctx {
         topology: spec.topology,
         duration: spec.duration,
@@ -63,7 +63,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         include_dir: PathBuf::from(INCLUDE_DIR),
     };
     let ending = match find(&spec.test) {
-        Some(test) => body::run(test, &ctx, spec.limit, oom_kills_before, &mut |message| {
+        Some(test) => body::run(test, &ctx, spec.limit, &mut |message| {
             channel.send(&to_frame(&message))
         })?,
         None => Ending::NotStarted(format!("this binary has no test called `{}`", spec.test)),

@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, mount};
 /// A mount that the guest cannot do without failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} {path}: {source}; the kernel needs {config}")]
-pub struct MountError {
+pub(super) struct MountError {
     what: &'static str,
     path: String,
     source: io::Error,
@@ -34,7 +34,7 @@ const MOUNTS: &[(&str, &str, &str, &str, &str, bool)] = &[
 ];
 
 /// Mounts everything; what is not essential may be missing from the kernel.
-pub fn all() -> Result<(), MountError> {
+pub(super) fn all() -> Result<(), MountError> {
     for &(source, path, kind, data, config, essential) in MOUNTS {
         // Below /sys the directory is the kernel's to make.
         if !path.starts_with("/sys/") {
@@ -55,7 +55,7 @@ pub fn all() -> Result<(), MountError> {
 }
 
 /// Hands every controller of the root cgroup to its children.
-pub fn enable_controllers(root: &Path) -> Result<(), MountError> {
+pub(super) fn enable_controllers(root: &Path) -> Result<(), MountError> {
     let error = |what, path: &Path, source| MountError {
         what,
         path: path.display().to_string(),

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// The two sides of a fork.
 #[derive(Debug)]
-pub enum Forked {
+pub(super) enum Forked {
     /// In the parent: the child's id.
     Parent(Pid),
     /// In the child.
@@ -15,7 +15,7 @@ pub enum Forked {
 }
 
 /// Forks this process, which must have one thread.
-pub fn fork() -> io::Result<Forked> {
+pub(super) fn fork() -> io::Result<Forked> {
     // SAFETY: init has started no thread, so the child owns a consistent copy of every lock and
     // allocator state, and may run any code.
     match unsafe { libc::fork() } {
@@ -26,7 +26,7 @@ pub fn fork() -> io::Result<Forked> {
 }
 
 /// Sets environment variables; this process must have one thread.
-pub fn set_env(variables: &[(String, String)]) {
+pub(super) fn set_env(variables: &[(String, String)]) {
     for (name, value) in variables {
         // A name with `=` or NUL cannot be set and would panic; the host sends none.
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
@@ -38,24 +38,24 @@ pub fn set_env(variables: &[(String, String)]) {
 }
 
 /// Ends this process at once: nothing of the parent's is flushed or dropped twice.
-pub fn exit_now(code: i32) -> ! {
+pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no precondition.
     unsafe { libc::_exit(code) }
 }
 
 /// Kills every process but init.
-pub fn kill_everyone_else() {
+pub(super) fn kill_everyone_else() {
     // SAFETY: plain system call; for PID 1 the target -1 is every process but itself.
     unsafe { libc::kill(-1, libc::SIGKILL) };
 }
 
 /// Kills one process; one that is gone already is fine.
-pub fn kill(pid: Pid) {
+pub(super) fn kill(pid: Pid) {
     let _ = kill_process(pid, Signal::KILL);
 }
 
 /// Turns the machine off.
-pub fn power_off() -> ! {
+pub(super) fn power_off() -> ! {
     // SAFETY: plain system calls without pointers; init of a throw-away machine has nothing to lose.
     unsafe {
         libc::sync();

@@ -9,7 +9,7 @@ use crate::protocol::{FromGuest, OUTPUT_LIMIT, Report, RunSpec, ToGuest, from_fr
 
 /// One guest's run, from "ready" to the report.
 #[derive(Debug)]
-pub struct Conversation {
+pub(super) struct Conversation {
     spec: RunSpec,
     verbose: bool,
     start: Instant,
@@ -30,7 +30,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// A conversation that will have the guest run `spec`; `verbose` shows its console as it comes.
-    pub fn new(spec: RunSpec, verbose: bool) -> Self {
+    pub(super) fn new(spec: RunSpec, verbose: bool) -> Self {
         Self {
             spec,
             verbose,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ktstr_core::Verdict;
 
 use crate::TestCase;
-use crate::protocol::{Ending, Report};
+use crate::protocol::{Ending, Report, since_body_start};
 
 /// How a machine's life ended, as far as the verdict depends on it.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,16 +71,17 @@ pub fn of_ending(ending: &Ending, kernel_log: &str) -> Verdict {
         Ending::Returned(result) => result.verdict.clone(),
         Ending::Error(error) => Verdict::fail("error", error),
         Ending::Panicked(message) => Verdict::fail("panic", message),
-        Ending::Killed { signal, oom_kills } => {
+        Ending::Killed { signal } => {
             let mut cause = format!("the test body was killed by {}", signal_name(*signal));
-            if *oom_kills > 0 {
-                let victim = last_line(kernel_log, &["Killed process"]).unwrap_or_default();
-                cause = format!("{cause}: out of memory ({oom_kills} killed) {victim}");
-            } else if let Some(fault) = last_line(kernel_log, &["segfault at", "traps:", "general protection"])
+            let log = since_body_start(kernel_log);
+            if let Some(victim) = last_line(log, &["Killed process"]) {
+                cause = format!("{cause}: out of memory: {victim}");
+            } else if let Some(fault) =
+                last_line(log, &["segfault at", "traps:", "general protection"])
             {
                 cause = format!("{cause}: {fault}");
             }
-            Verdict::fail("killed", cause.trim_end())
+            Verdict::fail("killed", cause)
         }
         Ending::Exited(code) => {
             Verdict::fail("exit", format!("the test body exited with code {code} before it returned"))
@@ -168,15 +169,15 @@ mod tests {
     #[test]
     fn causes_come_first() {
         let segfault = "[    1.2] t[57]: segfault at 0 ip 00005555 sp 0000 error 6\n";
-        let end = ended(Ending::Killed { signal: 11, oom_kills: 0 }, segfault);
+        let end = ended(Ending::Killed { signal: 11 }, segfault);
         assert_eq!(
             only_line(&verdict(&end, "", true)),
             "killed: the test body was killed by signal 11 (SIGSEGV): \
              t[57]: segfault at 0 ip 00005555 sp 0000 error 6"
         );
         let oom = "[    3.0] Out of memory: Killed process 57 (t) total-vm:1kB\n";
-        let end = ended(Ending::Killed { signal: 9, oom_kills: 1 }, oom);
-        assert!(only_line(&verdict(&end, "", true)).contains("out of memory (1 killed) Out of memory"));
+        let end = ended(Ending::Killed { signal: 9 }, oom);
+        assert!(only_line(&verdict(&end, "", true)).contains("out of memory: Out of memory"));
         let console = "boot\n[    2.0] Kernel panic - not syncing: sysrq triggered crash\n";
         for end in [MachineEnd::Gone, MachineEnd::Deadline(Duration::from_secs(5))] {
             assert_eq!(only_line(&verdict(&end, console, true)), "kernel panic: sysrq triggered crash");

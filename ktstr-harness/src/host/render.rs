@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use ktstr_core::{CgroupStats, Outcome, Sidecar, verdict::Short};
 
+use crate::protocol::since_body_start;
+
 /// Lines of a log that are shown; the whole is in the failure dump.
 const LOG_LINES: usize = 120;
 
@@ -26,7 +28,7 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
         let _ = writeln!(text, "  ({}) {detail}", detail.outcome);
     }
     section(&mut text, "stats", &stats(&sidecar.cgroups));
-    section(&mut text, "kernel log", &last_lines(&evidence.kernel_log, LOG_LINES));
+    section(&mut text, "kernel log", &last_lines(since_body_start(&evidence.kernel_log), LOG_LINES));
     text
 }
 

@@ -54,6 +54,7 @@ impl FrameDecoder {
         self.parse().inspect_err(|&error| {
             self.broken = Some(error);
             self.buffer = Vec::new();
+            self.taken = 0;
         })
     }
 

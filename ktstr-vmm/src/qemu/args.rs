@@ -21,9 +21,13 @@ pub(super) struct Descriptors {
     pub(super) monitor: i32,
 }
 
-/// A processor whose caches Linux takes from CPUID for any number of cores: with `topoext` it shows
-/// threads, and its L3 spans one package.
-const CPU: &str = "EPYC-Rome";
+/// A processor whose caches Linux takes from CPUID leaf 0x8000001D for any number of cores, odd ones
+/// too: L1 and L2 are a core's, L3 spans a package.
+///
+/// On AMD's own models Linux reads that leaf only with `topoext`, which emulation does not have; on
+/// this one it always does (`cpuid4_cache_lookup_regs` in the kernel's `arch/x86/kernel/cpu/cacheinfo.c`).
+/// Intel's leaf 4 would come without L1 and L2 shared between threads.
+const CPU: &str = "Dhyana";
 
 /// Everything after the program's name.
 pub(super) fn arguments(spec: &MachineSpec, kernel: &Path, fds: &Descriptors) -> Vec<OsString> {

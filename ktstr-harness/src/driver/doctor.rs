@@ -1,0 +1,195 @@
+//! What this host has for running tests, what it lacks, and what brings it.
+
+mod checks;
+mod programs;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ktstr_kernel::{Cache, tools};
+use serde::Serialize;
+
+/// Where to look, as the caller sees the world.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Reads one environment variable: `&|name| std::env::var_os(name)`.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The kernel cache.
+    pub cache: &'a Cache,
+    /// Directory that tests would be run from.
+    pub dir: &'a Path,
+    /// What `/proc`, `/usr` and the like are below: `/`, but in tests.
+    pub root: &'a Path,
+    /// Whether packages can be installed without sudo.
+    pub is_root: bool,
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether tests can run here: nothing they cannot do without is missing.
+    pub ready: bool,
+    /// One after another, what matters most first.
+    pub checks: Vec<Check>,
+    /// Installs every package that is missing: a command on Debian and Ubuntu, names elsewhere.
+    pub install: Option<Fix>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What it is, in a word or two.
+    pub name: &'static str,
+    /// How it stands.
+    pub state: State,
+    /// What was found, one line.
+    pub detail: String,
+    /// What to do about it, where something can be done.
+    pub fix: Option<Fix>,
+    #[serde(skip)]
+    needs: Vec<Need>,
+}
+
+/// What to do about something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fix {
+    /// A command for the shell.
+    Command(String),
+    /// Words.
+    Advice(String),
+}
+
+/// How a [`Check`] stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It is there.
+    Ok,
+    /// It is not, and tests cannot run without.
+    Missing,
+    /// Tests run, but something else will not.
+    Limited,
+    /// Good to know.
+    Info,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Missing => "missing",
+            Self::Limited => "limited",
+            Self::Info => "info",
+        })
+    }
+}
+
+/// Something to install.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Need {
+    name: &'static str,
+    debian: &'static str,
+}
+
+/// Looks at the host. Writes nothing but an empty file, to see that the cache takes one; it is removed.
+pub fn examine(host: &Surroundings<'_>) -> Report {
+    let build_tools = checks::build_tools(host);
+    let kernel = checks::kernel(host, build_tools.state == State::Ok);
+    // One of the two suffices: a kernel, or what it takes to build one.
+    let build_tools = match kernel.state {
+        State::Ok if build_tools.state == State::Missing => Check {
+            state: State::Limited,
+            ..build_tools
+        },
+        _ => build_tools,
+    };
+    let checks = vec![
+        checks::qemu(host),
+        checks::nextest(host),
+        checks::cache(host),
+        build_tools,
+        kernel,
+        checks::cached_kernels(host),
+        checks::kvm(host),
+        checks::hugepages(host),
+        checks::cgroup2(host),
+        checks::clang(host),
+    ];
+    let needed = checks.iter().filter(|check| check.state != State::Info);
+    let mut needs: Vec<Need> = Vec::new();
+    for need in needed.flat_map(|check| &check.needs) {
+        if !needs.iter().any(|other| other.debian == need.debian) {
+            needs.push(*need);
+        }
+    }
+    Report {
+        ready: checks.iter().all(|check| check.state != State::Missing),
+        install: (!needs.is_empty()).then(|| host.install(&needs)),
+        checks,
+    }
+}
+
+/// The version of cargo-nextest that cargo finds, or one clause saying why there is none.
+pub fn nextest_version(host: &Surroundings<'_>) -> Result<String, String> {
+    let cargo = (host.env)("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["nextest", "--version"])
+        .env("PATH", host.path());
+    programs::first_line(&mut command, programs::PATIENCE)
+}
+
+/// The newest kernel source tarball that the distribution installed (Debian: `linux-source-*`).
+pub fn distribution_source(root: &Path) -> Option<PathBuf> {
+    let dir = fs::read_dir(root.join("usr/src")).ok()?;
+    let tarball = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let version = name.strip_prefix("linux-source-")?;
+        let read = [".tar.xz", ".tar.gz", ".tar.zst"];
+        let version = read.iter().find_map(|end| version.strip_suffix(end))?;
+        // 6.12 is newer than 6.9.
+        let numbers: Vec<u32> = version.split('.').filter_map(|n| n.parse().ok()).collect();
+        Some((numbers, entry.path()))
+    };
+    dir.filter_map(|entry| tarball(entry.ok()?))
+        .max()
+        .map(|(_, path)| path)
+}
+
+impl Surroundings<'_> {
+    fn path(&self) -> OsString {
+        (self.env)("PATH").unwrap_or_default()
+    }
+
+    /// What installs `needs`.
+    fn install(&self, needs: &[Need]) -> Fix {
+        if programs::find("apt-get", &self.path()).is_none() {
+            let names: Vec<&str> = needs.iter().map(|need| need.name).collect();
+            let names = names.join(", ");
+            return Fix::Advice(format!("install by this system's package manager: {names}"));
+        }
+        let command = tools::install_command(needs.iter().map(|need| need.debian));
+        Fix::Command(if self.is_root {
+            command
+        } else {
+            format!("sudo {command}")
+        })
+    }
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("cache", &self.cache)
+            .field("dir", &self.dir)
+            .field("root", &self.root)
+            .field("is_root", &self.is_root)
+            .finish_non_exhaustive()
+    }
+}

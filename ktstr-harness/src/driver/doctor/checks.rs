@@ -1,0 +1,266 @@
+//! The single checks.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use ktstr_core::HostContext;
+use ktstr_core::files::temporary_beside;
+use ktstr_kernel::discover::{DiscoverError, Discovery, discover};
+use ktstr_kernel::{CacheEntry, tools};
+use ktstr_vmm::{KvmAccess, Probe};
+
+use super::programs::{PATIENCE, find, first_line};
+use super::{Check, Fix, Need, State, Surroundings, distribution_source, nextest_version};
+
+/// What building a kernel takes on disk, in bytes: sources, objects and an image with debug information.
+const BUILD_BYTES: u64 = 4 << 30;
+
+/// The oldest clang that builds schedulers (tools/sched_ext/README.md of the kernel).
+const OLDEST_CLANG: u32 = 16;
+
+impl Check {
+    fn new(name: &'static str, state: State, detail: impl Into<String>) -> Self {
+        Self {
+            name,
+            state,
+            detail: detail.into(),
+            fix: None,
+            needs: Vec::new(),
+        }
+    }
+
+    fn command(mut self, command: impl Into<String>) -> Self {
+        self.fix = Some(Fix::Command(command.into()));
+        self
+    }
+
+    fn advice(mut self, advice: &str) -> Self {
+        self.fix = Some(Fix::Advice(advice.to_owned()));
+        self
+    }
+
+    fn needs(mut self, needs: Vec<Need>, host: &Surroundings<'_>) -> Self {
+        self.fix = Some(host.install(&needs));
+        self.needs = needs;
+        self
+    }
+}
+
+/// The emulator that carries machines.
+pub(super) fn qemu(host: &Surroundings<'_>) -> Check {
+    let check = |state, detail: String| Check::new("QEMU", state, detail);
+    let need = Need {
+        name: "QEMU (qemu-system-x86_64)",
+        debian: "qemu-system-x86",
+    };
+    let Some(path) = Probe::new(&host.path(), host.root).qemu else {
+        let detail = "no qemu-system-x86_64 in PATH; it runs the machines".to_owned();
+        return check(State::Missing, detail).needs(vec![need], host);
+    };
+    match first_line(Command::new(&path).arg("--version"), PATIENCE) {
+        Ok(version) => check(State::Ok, format!("{}: {version}", path.display())),
+        Err(why) => check(State::Missing, format!("{} is broken: {why}", path.display()))
+            .needs(vec![need], host),
+    }
+}
+
+/// What runs the tests.
+pub(super) fn nextest(host: &Surroundings<'_>) -> Check {
+    match nextest_version(host) {
+        Ok(version) => Check::new("cargo-nextest", State::Ok, version),
+        Err(why) => Check::new(
+            "cargo-nextest",
+            State::Missing,
+            format!("`cargo nextest --version`: {why}"),
+        )
+        .command("cargo install --locked cargo-nextest"),
+    }
+}
+
+/// Where kernels and initramfs go.
+pub(super) fn cache(host: &Surroundings<'_>) -> Check {
+    let check = |state, detail| Check::new("cache", state, detail);
+    let root = host.cache.root();
+    let existing = root.ancestors().find(|dir| dir.exists());
+    let existing = existing.unwrap_or(Path::new("."));
+    if let Err(error) = try_to_write(existing) {
+        let detail = format!("{} cannot be written: {error}", root.display());
+        let advice = "make it writable, or set KTSTR_CACHE_DIR to another directory";
+        return check(State::Missing, detail).advice(advice);
+    }
+    let free = match rustix::fs::statvfs(existing) {
+        Ok(space) => space.f_bavail.saturating_mul(space.f_frsize),
+        Err(error) => {
+            let detail = format!("{}: its free space is not known: {error}", root.display());
+            return check(State::Limited, detail);
+        }
+    };
+    let detail = format!("{}, {} free", root.display(), gib(free));
+    if free < BUILD_BYTES {
+        let detail = format!("{detail}; building a kernel takes about {}", gib(BUILD_BYTES));
+        let advice = "free some, or set KTSTR_CACHE_DIR to a directory with more room";
+        return check(State::Limited, detail).advice(advice);
+    }
+    check(State::Ok, detail)
+}
+
+/// Permissions do not tell all: file systems may be read-only or full.
+fn try_to_write(dir: &Path) -> io::Result<()> {
+    let path = temporary_beside(&dir.join("ktstr-doctor"));
+    OpenOptions::new().write(true).create_new(true).open(&path)?;
+    fs::remove_file(path)
+}
+
+/// What building kernels takes.
+pub(super) fn build_tools(host: &Surroundings<'_>) -> Check {
+    let check = |state, detail| Check::new("build tools", state, detail);
+    let missing = tools::missing(&host.path(), host.root);
+    if missing.is_empty() {
+        let names: Vec<&str> = tools::BUILD_TOOLS.iter().map(|tool| tool.name).collect();
+        return check(State::Ok, names.join(", "));
+    }
+    let names: Vec<&str> = missing.iter().map(|tool| tool.name).collect();
+    let needs = missing.iter().map(|tool| Need {
+        name: tool.name,
+        debian: tool.debian,
+    });
+    check(
+        State::Missing,
+        format!("no {}; kernels cannot be built", names.join(", ")),
+    )
+    .needs(needs.collect(), host)
+}
+
+/// The kernel that tests take when none is named; whether one `can_be_built` decides what its lack means.
+pub(super) fn kernel(host: &Surroundings<'_>, can_be_built: bool) -> Check {
+    let check = |state, detail| Check::new("kernel", state, detail);
+    let found = discover(&Discovery {
+        env: host.env,
+        cache: host.cache,
+        dir: host.dir,
+        root: host.root,
+    });
+    let skipped = match found {
+        Ok(found) => {
+            let (kernel, origin) = (found.kernel, found.origin);
+            let detail = format!("{}: {} ({origin})", kernel.version, kernel.image.display());
+            return check(State::Ok, detail);
+        }
+        Err(DiscoverError::Nothing { skipped }) => skipped,
+        // A variable or a cache that leads nowhere: its own words say what to do.
+        Err(error) => return check(State::Missing, error.to_string()),
+    };
+    let mut detail = "none is built yet".to_owned();
+    if !skipped.is_empty() {
+        detail = format!("{detail}; not usable: {}", skipped.join("; "));
+    }
+    let source = distribution_source(host.root);
+    let source = source.map_or("../linux".to_owned(), |path| path.display().to_string());
+    let state = if can_be_built {
+        State::Limited
+    } else {
+        State::Missing
+    };
+    check(state, detail).command(format!(
+        "cargo ktstr kernel build --base-config lean --kernel {source}"
+    ))
+}
+
+/// What is in the cache.
+pub(super) fn cached_kernels(host: &Surroundings<'_>) -> Check {
+    let check = |state, detail| Check::new("cached kernels", state, detail);
+    let entries = match host.cache.list() {
+        Ok(entries) => entries,
+        Err(error) => return check(State::Limited, error.to_string()),
+    };
+    let (valid, corrupt): (Vec<&CacheEntry>, Vec<_>) =
+        entries.iter().partition(|entry| entry.metadata().is_some());
+    let mut detail = match valid.as_slice() {
+        [] => "none".to_owned(),
+        [newest, ..] => format!("{}; newest: {}", valid.len(), newest.key),
+    };
+    if corrupt.is_empty() {
+        return check(State::Info, detail);
+    }
+    detail = format!("{detail}; {} corrupt", corrupt.len());
+    check(State::Limited, detail).command("cargo ktstr kernel clean --corrupt-only")
+}
+
+/// Hardware virtualization: not used yet, whatever is there.
+pub(super) fn kvm(host: &Surroundings<'_>) -> Check {
+    let found = match Probe::new(&host.path(), host.root).kvm {
+        KvmAccess::Opens => "/dev/kvm opens".to_owned(),
+        KvmAccess::Absent => "no /dev/kvm".to_owned(),
+        KvmAccess::Refused(why) => format!("/dev/kvm does not open ({why})"),
+    };
+    let detail = format!("{found}; this version does not use it: QEMU emulates every machine");
+    Check::new("KVM", State::Info, detail)
+}
+
+/// Memory for performance mode, which is not built yet.
+pub(super) fn hugepages(host: &Surroundings<'_>) -> Check {
+    let found = match HostContext::read(host.root).free_hugepages {
+        Some(count) => format!("{count} of 2 MiB free"),
+        None => "this kernel offers none of 2 MiB".to_owned(),
+    };
+    let detail = format!("{found}; for performance mode, which is not built yet");
+    Check::new("hugepages", State::Info, detail)
+}
+
+/// The host's control groups; tests use the guest's.
+pub(super) fn cgroup2(host: &Surroundings<'_>) -> Check {
+    let mounts = fs::read_to_string(host.root.join("proc/self/mounts")).unwrap_or_default();
+    let place = mounts.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let place = fields.next()?;
+        (fields.next() == Some("cgroup2")).then_some(place)
+    });
+    let found = match place {
+        Some(place) => format!("mounted at {place}"),
+        None => "not mounted".to_owned(),
+    };
+    let detail = format!("{found}; tests use the guest's own");
+    Check::new("cgroup2", State::Info, detail)
+}
+
+/// What builds schedulers; ktstr itself does not need it.
+pub(super) fn clang(host: &Surroundings<'_>) -> Check {
+    let check = |detail| Check::new("clang", State::Info, detail);
+    let path = host.path();
+    let numbered = (OLDEST_CLANG..40).rev().map(|n| format!("clang-{n}"));
+    let mut found = None;
+    for program in std::iter::once("clang".to_owned())
+        .chain(numbered)
+        .filter_map(|name| find(&name, &path))
+    {
+        let Ok(line) = first_line(Command::new(&program).arg("--version"), PATIENCE) else {
+            continue;
+        };
+        let detail = format!("{}: {line}", program.display());
+        if clang_version(&line) >= Some(OLDEST_CLANG) {
+            return check(detail);
+        }
+        found.get_or_insert(detail);
+    }
+    let found = found.map_or("not found".to_owned(), |found| format!("too old: {found}"));
+    let detail = format!("{found}; schedulers are built with clang {OLDEST_CLANG} or later");
+    let need = Need {
+        name: "clang",
+        debian: "clang-19",
+    };
+    check(detail).needs(vec![need], host)
+}
+
+/// The major version in `… clang version 19.1.7 …`.
+fn clang_version(line: &str) -> Option<u32> {
+    let (_, rest) = line.split_once("version ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// One digit behind the point, rounded down: never more than there is.
+fn gib(bytes: u64) -> String {
+    let tenths = u128::from(bytes) * 10 / (1 << 30);
+    format!("{}.{} GiB", tenths / 10, tenths % 10)
+}

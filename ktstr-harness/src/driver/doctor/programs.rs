@@ -1,0 +1,188 @@
+//! Looking for programs, and asking them for their versions.
+#![allow(unsafe_code)]
+
+use std::env::split_paths;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{
+    Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal,
+};
+
+/// More than any program takes to say its version, on a machine that is busy with a build.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long to sleep between two looks at a process that is about to end.
+const POLL: Duration = Duration::from_millis(5);
+
+/// More than any version line has, less than a program gone wild may cost.
+const OUTPUT_LIMIT: u64 = 4096;
+
+/// The first program called `name` in the search path `path`.
+pub(super) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    split_paths(path)
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .map(|dir| dir.join(name))
+        .find(is_program)
+}
+
+/// The first line that `command` prints, when it succeeds within `patience`; else one clause saying why not.
+///
+/// Neither it nor what it started is left when this returns.
+pub(super) fn first_line(command: &mut Command, patience: Duration) -> Result<String, String> {
+    let deadline = Instant::now() + patience;
+    let mut child = spawn(command).map_err(|error| format!("it does not start: {error}"))?;
+    let ended = output(&mut child, deadline);
+    // What the program itself left running goes too.
+    let group = Pid::from_child(&child);
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
+    let (text, status) = ended
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("it did not answer within {patience:?}"))?;
+    if !status.success() {
+        return Err(format!("it fails: {status}"));
+    }
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    line.map(plain)
+        .ok_or_else(|| "it says nothing".to_owned())
+}
+
+/// Standard output and exit status; `None` when there is none of either until `deadline`.
+fn output(child: &mut Child, deadline: Instant) -> io::Result<Option<(Vec<u8>, ExitStatus)>> {
+    let Some(stdout) = child.stdout.take() else {
+        return Ok(None);
+    };
+    let (sender, receiver) = mpsc::channel();
+    // It ends when the last writer does, which is when the process group was killed.
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let read = stdout.take(OUTPUT_LIMIT).read_to_end(&mut text);
+        let _ = sender.send(read.map(|_| text));
+    });
+    let left = deadline.saturating_duration_since(Instant::now());
+    let Ok(text) = receiver.recv_timeout(left) else {
+        return Ok(None);
+    };
+    let text = text?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some((text, status)));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Starts `command` in a process group of its own, to be killed should we be.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0);
+    let parent = getpid();
+    // SAFETY: between fork and exec the closure makes system calls and nothing else.
+    unsafe {
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // We may have died before the signal was asked for.
+            if getppid() != Some(parent) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            Ok(())
+        });
+    }
+    command.spawn()
+}
+
+/// `line` without what would move a terminal's cursor, and not longer than a line should be.
+fn plain(line: &str) -> String {
+    line.chars()
+        .filter(|c| !c.is_control())
+        .take(100)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn the_first_line_of_a_program_that_succeeds() {
+        let line = |script: &str| first_line(&mut sh(script), PATIENCE);
+        assert_eq!(line("echo; echo ' v 1.2'; echo more"), Ok("v 1.2".into()));
+        assert_eq!(line("printf 'a\\033[31mb'"), Ok("a[31mb".into()));
+        assert!(line("echo v; exit 3").unwrap_err().contains("exit status: 3"));
+        assert!(line("true").unwrap_err().contains("says nothing"));
+        let none = first_line(&mut Command::new("/no/such"), PATIENCE).unwrap_err();
+        assert!(none.contains("does not start"), "{none}");
+        // Endless output ends at the limit.
+        assert!(line("yes").is_err());
+    }
+
+    #[test]
+    fn one_that_hangs_is_killed_with_what_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let pids = dir.path().join("pids");
+        let script = format!(
+            "sleep 1000 & echo $! > {0}; echo $$ >> {0}; wait",
+            pids.display()
+        );
+        // Long enough for the shell to write both lines; it never answers, however long.
+        let error = loop {
+            let error = first_line(&mut sh(&script), Duration::from_millis(300)).unwrap_err();
+            let written = fs::read_to_string(&pids).unwrap_or_default();
+            if written.lines().count() == 2 {
+                break error;
+            }
+        };
+        assert!(error.contains("did not answer"), "{error}");
+        for pid in fs::read_to_string(&pids).unwrap().lines() {
+            let gone = || {
+                let stat = fs::read_to_string(Path::new("/proc").join(pid).join("stat"));
+                // A zombie waits for init, which adopted it.
+                stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
+            };
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while !gone() {
+                assert!(Instant::now() < deadline, "process {pid} is left");
+                thread::sleep(POLL);
+            }
+        }
+    }
+
+    #[test]
+    fn programs_are_files_that_can_be_executed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tool");
+        fs::write(&path, "").unwrap();
+        assert_eq!(find("tool", dir.path().as_os_str()), None);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(find("tool", dir.path().as_os_str()), Some(path));
+        assert_eq!(find("tool", OsStr::new("")), None);
+    }
+}

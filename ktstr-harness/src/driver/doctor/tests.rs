@@ -1,0 +1,209 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+/// A host made of files: programs in `bin`, everything else where it belongs.
+struct Host {
+    root: tempfile::TempDir,
+    cache: Cache,
+    is_root: bool,
+    variables: Vec<(&'static str, OsString)>,
+}
+
+impl Host {
+    fn bare() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for dir in ["bin", "proj"] {
+            fs::create_dir(root.path().join(dir)).unwrap();
+        }
+        let variables = vec![
+            ("PATH", root.path().join("bin").into()),
+            ("CARGO", root.path().join("bin/cargo").into()),
+        ];
+        let cache = Cache::new(root.path().join("cache"));
+        Self {
+            root,
+            cache,
+            is_root: false,
+            variables,
+        }
+    }
+
+    /// One with everything but a kernel.
+    fn full() -> Self {
+        let host = Self::bare();
+        host.program("qemu-system-x86_64", "echo QEMU emulator version 9.9");
+        host.program("cargo", "echo cargo-nextest 0.9.99");
+        host.program("apt-get", "exit 1");
+        for tool in tools::BUILD_TOOLS {
+            match tool.sign {
+                tools::Sign::Program(name) => host.program(name, "exit 1"),
+                tools::Sign::Header(name) => host.file(&format!("usr/include/{name}"), ""),
+            }
+        }
+        host
+    }
+
+    fn file(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        self.file(&format!("bin/{name}"), format!("#!/bin/sh\n{script}\n"));
+        let path = self.root.path().join("bin").join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn remove(&self, path: &str) {
+        fs::remove_file(self.root.path().join(path)).unwrap();
+    }
+
+    fn examine(&self) -> Report {
+        let env = |name: &str| {
+            let pair = self.variables.iter().find(|(key, _)| *key == name);
+            pair.map(|(_, value)| value.clone())
+        };
+        examine(&Surroundings {
+            env: &env,
+            cache: &self.cache,
+            dir: &self.root.path().join("proj"),
+            root: self.root.path(),
+            is_root: self.is_root,
+        })
+    }
+}
+
+impl Fix {
+    fn text(&self) -> &str {
+        match self {
+            Self::Command(text) | Self::Advice(text) => text,
+        }
+    }
+}
+
+impl Report {
+    fn check(&self, name: &str) -> &Check {
+        self.checks.iter().find(|check| check.name == name).unwrap()
+    }
+
+    fn state(&self, name: &str) -> State {
+        self.check(name).state
+    }
+}
+
+#[test]
+fn a_bare_host_lacks_everything_and_is_told_how_to_get_it() {
+    let host = Host::bare();
+    let report = host.examine();
+    assert!(!report.ready);
+    for name in ["QEMU", "cargo-nextest", "build tools", "kernel"] {
+        assert_eq!(report.state(name), State::Missing, "{name}");
+        assert!(report.check(name).fix.is_some(), "{name}");
+    }
+    let Some(Fix::Advice(names)) = report.install else {
+        panic!("no command without apt-get")
+    };
+    assert!(names.contains("package manager: QEMU") && names.contains("openssl"), "{names}");
+
+    host.program("apt-get", "exit 1");
+    let mut host = host;
+    let install = host.examine().install.unwrap();
+    let command = install.text();
+    assert!(command.starts_with("sudo apt-get install qemu-system-x86 make "), "{command}");
+    assert!(command.ends_with("libssl-dev"), "what is optional is not in it: {command}");
+    host.is_root = true;
+    let install = host.examine().install.unwrap();
+    let command = install.text();
+    assert!(command.starts_with("apt-get install "), "{command}");
+}
+
+#[test]
+fn a_full_host_is_ready_and_builds_its_first_kernel() {
+    let host = Host::full();
+    host.file("usr/src/linux-source-6.9.tar.xz", "");
+    host.file("usr/src/linux-source-6.12.tar.xz", "");
+    let report = host.examine();
+    assert!(report.ready, "{report:?}");
+    assert_eq!(report.install, None);
+    assert!(report.check("QEMU").detail.ends_with("version 9.9"));
+    assert_eq!(report.check("cargo-nextest").detail, "cargo-nextest 0.9.99");
+    assert_eq!(report.state("kernel"), State::Limited);
+    let fix = report.check("kernel").fix.as_ref().unwrap().text();
+    assert!(fix.ends_with("/usr/src/linux-source-6.12.tar.xz"), "{fix}");
+    assert!(!host.cache.root().exists(), "doctor makes nothing");
+    let left = fs::read_dir(host.root.path()).unwrap();
+    let left = left.filter(|entry| entry.as_ref().unwrap().path().is_file());
+    assert_eq!(left.count(), 0, "doctor leaves nothing");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["checks"][0]["state"], "ok");
+    assert_eq!(json["ready"], true);
+}
+
+#[test]
+fn what_a_built_kernel_makes_of_missing_build_tools() {
+    let host = Host::full();
+    host.remove("bin/bison");
+    let report = host.examine();
+    assert!(!report.ready, "neither a kernel nor what builds one");
+    assert_eq!(report.state("build tools"), State::Missing);
+
+    host.file("boot/vmlinuz-6.9", bz_image("6.9.0"));
+    let report = host.examine();
+    assert!(report.ready, "{report:?}");
+    assert_eq!(report.state("kernel"), State::Ok);
+    assert_eq!(report.state("build tools"), State::Limited);
+    assert_eq!(report.install.unwrap().text(), "sudo apt-get install bison");
+}
+
+#[test]
+fn what_is_there_but_broken_is_missing() {
+    let mut host = Host::full();
+    host.program("qemu-system-x86_64", "exit 127");
+    host.program("cargo", "exit 101");
+    host.variables.push(("KTSTR_TEST_KERNEL", "".into()));
+    host.file("cache/kernels/broken-entry/bzImage", "");
+    let report = host.examine();
+    assert!(!report.ready);
+    assert_eq!(report.state("QEMU"), State::Missing);
+    assert_eq!(report.state("cargo-nextest"), State::Missing);
+    assert_eq!(report.state("kernel"), State::Missing);
+    assert!(report.check("kernel").detail.contains("KTSTR_TEST_KERNEL is set but empty"));
+    assert_eq!(report.state("cached kernels"), State::Limited);
+}
+
+#[test]
+fn a_cache_that_takes_no_file_is_told() {
+    let mut host = Host::full();
+    host.file("file", "");
+    for dir in [host.root.path().join("file/cache"), "/proc/ktstr".into()] {
+        host.cache = Cache::new(&dir);
+        let report = host.examine();
+        assert_eq!(report.state("cache"), State::Missing, "{}", dir.display());
+        let detail = &report.check("cache").detail;
+        assert!(detail.contains("cannot be written"), "{detail}");
+    }
+}
+
+#[test]
+fn old_compilers_are_passed_over() {
+    let host = Host::full();
+    host.program("clang", "echo Debian clang version 14.0.6");
+    let detail = |host: &Host| host.examine().check("clang").detail.clone();
+    assert!(detail(&host).starts_with("too old: "), "{}", detail(&host));
+    host.program("clang-19", "echo Debian clang version 19.1.7");
+    assert!(detail(&host).ends_with("clang version 19.1.7"), "{}", detail(&host));
+}
+
+/// A file that says of itself that it is a 64-bit bzImage.
+fn bz_image(version: &str) -> Vec<u8> {
+    let mut bytes = vec![0; 0x400];
+    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    bytes[0x202..0x206].copy_from_slice(b"HdrS");
+    bytes[0x206..0x208].copy_from_slice(&[0x0c, 0x02]);
+    bytes[0x20e..0x210].copy_from_slice(&[0x00, 0x01]);
+    bytes[0x236] = 1;
+    bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
+    bytes
+}

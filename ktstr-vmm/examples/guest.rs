@@ -1,0 +1,88 @@
+//! Init of the machines in `tests/machine.rs`: does what the host's frames say.
+//!
+//! It shows the guest's side of the channel in full: mount `/sys` and `/dev`, open the port, answer.
+
+use std::error::Error;
+use std::fs;
+use std::io::Write;
+use std::time::Duration;
+
+use ktstr_vmm::Frame;
+use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
+use rustix::mount::{MountFlags, mount};
+use rustix::system::{RebootCommand, reboot};
+
+fn main() {
+    if let Err(error) = serve() {
+        println!("guest: {error}");
+    }
+    let _ = reboot(RebootCommand::PowerOff);
+}
+
+fn serve() -> Result<(), Box<dyn Error>> {
+    for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
+        mount(
+            kind,
+            place,
+            kind,
+            MountFlags::empty(),
+            None::<&std::ffi::CStr>,
+        )?;
+    }
+    let mut channel = GuestChannel::open(PORT_NAME)?;
+    channel.send(&Frame {
+        tag: b'r',
+        payload: Vec::new(),
+    })?;
+    loop {
+        let frame = channel.recv(Duration::from_secs(300))?;
+        match frame.tag {
+            // The same back.
+            b'e' => channel.send(&frame)?,
+            // A file's content.
+            b'f' => {
+                let payload = fs::read(String::from_utf8(frame.payload)?)?;
+                channel.send(&Frame { tag: b'f', payload })?;
+            }
+            // So many KiB on the console.
+            b'c' => {
+                let kib: usize = String::from_utf8(frame.payload)?.parse()?;
+                let line = format!("{}\n", "x".repeat(1023));
+                for _ in 0..kib {
+                    std::io::stdout().write_all(line.as_bytes())?;
+                }
+                channel.send(&Frame {
+                    tag: b'c',
+                    payload: Vec::new(),
+                })?;
+            }
+            b'o' => reboot(RebootCommand::PowerOff)?,
+            b'b' => reboot(RebootCommand::Restart)?,
+            b'p' => fs::write("/proc/sysrq-trigger", "c")?,
+            // Init must not end: the kernel panics.
+            b'x' => std::process::exit(3),
+            // Bytes that are no frame, behind the channel's back.
+            b'g' => {
+                let port = port_device().ok_or("no port")?;
+                drop(channel);
+                fs::OpenOptions::new()
+                    .write(true)
+                    .open(port)?
+                    .write_all(&[0xee; 64])?;
+                std::thread::sleep(Duration::from_secs(300));
+                return Ok(());
+            }
+            // Silence.
+            b's' => std::thread::sleep(Duration::from_secs(300)),
+            other => return Err(format!("no command `{}`", char::from(other)).into()),
+        }
+    }
+}
+
+fn port_device() -> Option<std::path::PathBuf> {
+    let ports = fs::read_dir("/sys/class/virtio-ports").ok()?;
+    let port = ports.flatten().find(|port| {
+        fs::read_to_string(port.path().join("name")).is_ok_and(|name| name.trim() == PORT_NAME)
+    })?;
+    Some(std::path::Path::new("/dev").join(port.file_name()))
+}

@@ -1,0 +1,431 @@
+//! What every back end must do, with real kernels: boot, topology, channel, console, deadlines, ends.
+//!
+//! The guest's init is `examples/guest.rs`. The kernel is the one that `cargo ktstr test` sets in
+//! `KTSTR_KERNEL` (or `KTSTR_TEST_KERNEL`, a path).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ktstr_core::{Preset, Topology};
+use ktstr_vmm::{
+    Backend, ExitReason, Flow, Frame, Initramfs, Machine, MachineExit, MachineSpec, Observer,
+    Outbox, PackedInitramfs,
+};
+
+/// Back ends to test. The microVM joins when it is there.
+const BACKEND: Backend = Backend::Qemu;
+
+const SMALL: Topology = Topology::constant(1, 1, 2, 1);
+
+/// Against hanging only.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn kernel() -> PathBuf {
+    let set = ["KTSTR_TEST_KERNEL", "KTSTR_KERNEL"].map(std::env::var_os);
+    set.into_iter().flatten().map(PathBuf::from).next().expect(
+        "no kernel: run these tests by `cargo ktstr test --kernel ID`, or set KTSTR_KERNEL to an image",
+    )
+}
+
+fn guest() -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    let guest = me
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("examples/guest");
+    assert!(
+        guest.exists(),
+        "{} is missing: cargo build -p ktstr-vmm --examples",
+        guest.display()
+    );
+    guest
+}
+
+struct Rig {
+    initramfs: PackedInitramfs,
+    _dir: tempfile::TempDir,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let initramfs = Initramfs::builder()
+            .init(guest())
+            .build()
+            .build_cached(dir.path())
+            .unwrap();
+        Self {
+            initramfs,
+            _dir: dir,
+        }
+    }
+
+    fn spec(&self, topology: Topology) -> MachineSpec {
+        MachineSpec {
+            initramfs: Some(self.initramfs.path().to_owned()),
+            boot_deadline: LIMIT,
+            deadline: LIMIT,
+            ..MachineSpec::new(kernel(), topology)
+        }
+    }
+
+    fn machine(&self) -> Machine {
+        Machine::new(self.spec(SMALL), BACKEND).unwrap()
+    }
+}
+
+/// Says one thing after another, each once the answer to the one before has come.
+#[derive(Default)]
+struct Script {
+    lines: Vec<Frame>,
+    answers: Vec<Frame>,
+    console: usize,
+}
+
+impl Script {
+    fn new(lines: impl IntoIterator<Item = (u8, Vec<u8>)>) -> Self {
+        let frame = |(tag, payload)| Frame { tag, payload };
+        let mut lines: Vec<Frame> = lines.into_iter().map(frame).collect();
+        lines.reverse();
+        Self {
+            lines,
+            ..Self::default()
+        }
+    }
+
+    fn one(tag: u8) -> Self {
+        Self::new([(tag, Vec::new())])
+    }
+}
+
+impl Observer for Script {
+    fn console(&mut self, bytes: &[u8]) {
+        self.console += bytes.len();
+    }
+
+    fn frame(&mut self, frame: Frame, outbox: &mut Outbox) -> Flow {
+        self.answers.push(frame);
+        match self.lines.pop() {
+            Some(line) => {
+                outbox.send(&line);
+                Flow::Continue
+            }
+            None => Flow::Stop,
+        }
+    }
+}
+
+/// Runs `script` in a small machine; nothing of it may be left afterwards.
+fn run(mut script: Script) -> (MachineExit, Script) {
+    let rig = Rig::new();
+    let exit = rig.machine().run(&mut script).unwrap();
+    assert_eq!(children(std::process::id()), BTreeSet::new());
+    (exit, script)
+}
+
+/// Processes whose parent is `parent`: field 4 of `/proc/PID/stat`, after the name in brackets.
+fn children(parent: u32) -> BTreeSet<u32> {
+    let of = |entry: fs::DirEntry| -> Option<u32> {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        (fields.split(' ').nth(1)? == parent.to_string()).then_some(pid)
+    };
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(of)
+        .collect()
+}
+
+fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn boots_answers_and_stops() {
+    let (exit, script) = run(Script::new([(b'e', b"hello".to_vec())]));
+    assert_eq!(exit.reason, ExitReason::Stopped);
+    let tags: Vec<u8> = script.answers.iter().map(|frame| frame.tag).collect();
+    assert_eq!(tags, [b'r', b'e']);
+    assert_eq!(script.answers[1].payload, b"hello");
+    let timings = exit.timings;
+    assert!(timings.started <= timings.first_frame.unwrap());
+    assert!(timings.first_frame.unwrap() <= timings.decided && timings.decided <= timings.end);
+}
+
+#[test]
+fn the_channel_carries_64_mib_both_ways_intact() {
+    const CHUNK: usize = 4 << 20;
+    // Each chunk differs from the others and within itself.
+    let chunk = |seed: usize| -> Vec<u8> {
+        (0..CHUNK)
+            .map(|at| ((at * 31) ^ (at >> 9) ^ (seed * 77)) as u8)
+            .collect()
+    };
+    let (exit, script) = run(Script::new((0..16).map(|seed| (b'e', chunk(seed)))));
+    assert_eq!(exit.reason, ExitReason::Stopped);
+    assert_eq!(script.answers.len(), 17);
+    for (seed, answer) in script.answers[1..].iter().enumerate() {
+        assert!(
+            answer.payload == chunk(seed),
+            "chunk {seed} came back changed"
+        );
+    }
+}
+
+#[test]
+fn cpus_and_nodes_are_as_declared() {
+    let rig = Rig::new();
+    for name in ["9cpu-3llc-nosmt", "8cpu-2llc-smt", "2numa-16cpu-4llc-nosmt"] {
+        let topology = Preset::by_name(name).unwrap().topology;
+        let file = |path: &str| (b'f', path.as_bytes().to_vec());
+        let mut script = Script::new([
+            file("/sys/devices/system/cpu/online"),
+            file("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"),
+            file("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list"),
+            file("/sys/devices/system/node/node0/cpulist"),
+        ]);
+        let machine = Machine::new(rig.spec(topology), BACKEND).unwrap();
+        machine.run(&mut script).unwrap();
+        let seen: Vec<String> = script.answers[1..]
+            .iter()
+            .map(|frame| String::from_utf8_lossy(&frame.payload).trim().to_owned())
+            .collect();
+        let declared = [
+            topology.all_cpus(),
+            topology.cpus_of_core(0),
+            topology.cpus_of_llc(0),
+            topology.cpus_of_node(0),
+        ];
+        assert_eq!(seen, declared.map(|cpus| cpus.to_string()), "{name}");
+    }
+}
+
+#[test]
+fn a_long_console_is_bounded_and_keeps_both_ends() {
+    let (exit, script) = run(Script::new([(b'c', b"6000".to_vec())]));
+    assert_eq!(exit.reason, ExitReason::Stopped);
+    assert!(script.console > 6000 << 10, "{}", script.console);
+    assert!(exit.console.len() < (5 << 20), "{}", exit.console.len());
+    let text = String::from_utf8_lossy(&exit.console);
+    assert!(text.contains("bytes left out"), "no note of the cut");
+}
+
+#[test]
+fn each_end_of_a_guest_is_told() {
+    let panicked = |exit: &MachineExit, words: &str| match &exit.reason {
+        ExitReason::KernelPanic(message) => assert!(message.contains(words), "{message}"),
+        other => panic!("{other}"),
+    };
+    assert_eq!(run(Script::one(b'o')).0.reason, ExitReason::PoweredOff);
+    assert_eq!(run(Script::one(b'b')).0.reason, ExitReason::Reset);
+    let (exit, _) = run(Script::one(b'p'));
+    panicked(&exit, "sysrq triggered crash");
+    assert!(String::from_utf8_lossy(&exit.console).contains("Call Trace"));
+    panicked(&run(Script::one(b'x')).0, "Attempted to kill init");
+    assert!(matches!(
+        run(Script::one(b'g')).0.reason,
+        ExitReason::Garbled(_)
+    ));
+}
+
+#[test]
+fn a_triple_fault_is_a_reset() {
+    let rig = Rig::new();
+    let spec = MachineSpec {
+        cmdline: vec!["reboot=t".to_owned()],
+        ..rig.spec(SMALL)
+    };
+    let machine = Machine::new(spec, BACKEND).unwrap();
+    assert_eq!(
+        machine.run(&mut Script::one(b'b')).unwrap().reason,
+        ExitReason::Reset
+    );
+}
+
+#[test]
+fn deadlines_end_a_silent_guest() {
+    let rig = Rig::new();
+    let soon = Duration::from_secs(8);
+    let silent = MachineSpec {
+        deadline: soon,
+        ..rig.spec(SMALL)
+    };
+    let exit = Machine::new(silent, BACKEND)
+        .unwrap()
+        .run(&mut Script::one(b's'))
+        .unwrap();
+    assert_eq!(exit.reason, ExitReason::Deadline);
+    assert!(exit.timings.end >= soon);
+    // Nothing to run: the kernel panics long after that, or never.
+    let stuck = MachineSpec {
+        boot_deadline: Duration::from_millis(200),
+        ..rig.spec(SMALL)
+    };
+    let exit = Machine::new(stuck, BACKEND)
+        .unwrap()
+        .run(&mut Script::default())
+        .unwrap();
+    assert_eq!(exit.reason, ExitReason::BootDeadline);
+    assert_eq!(children(std::process::id()), BTreeSet::new());
+}
+
+#[test]
+fn a_machine_without_init_says_why() {
+    let rig = Rig::new();
+    let spec = MachineSpec {
+        initramfs: None,
+        ..rig.spec(SMALL)
+    };
+    let exit = Machine::new(spec, BACKEND)
+        .unwrap()
+        .run(&mut Script::default())
+        .unwrap();
+    match exit.reason {
+        // Which of the two depends on whether the kernel knows block devices.
+        ExitReason::KernelPanic(message) => {
+            assert!(
+                message.contains("init") || message.contains("root fs"),
+                "{message}"
+            );
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn cancelling_ends_it_promptly() {
+    let rig = Rig::new();
+    let machine = rig.machine();
+    let token = machine.cancel_token();
+    let canceller = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(700));
+        token.cancel();
+    });
+    let exit = machine.run(&mut Script::one(b's')).unwrap();
+    canceller.join().unwrap();
+    assert_eq!(exit.reason, ExitReason::Cancelled);
+    assert!(exit.timings.end - exit.timings.decided < Duration::from_secs(5));
+}
+
+#[test]
+fn the_carriers_death_is_told() {
+    let rig = Rig::new();
+    let machine = rig.machine();
+    let me = std::process::id();
+    let killer = thread::spawn(move || {
+        let begin = Instant::now();
+        loop {
+            if let Some(&child) = children(me).first() {
+                thread::sleep(Duration::from_millis(300));
+                let pid = rustix::process::Pid::from_raw(child.cast_signed()).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+                return;
+            }
+            assert!(begin.elapsed() < LIMIT, "no child appeared");
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let exit = machine.run(&mut Script::one(b's')).unwrap();
+    killer.join().unwrap();
+    match exit.reason {
+        ExitReason::Crashed(why) => assert!(why.contains("signal: 9"), "{why}"),
+        other => panic!("{other}"),
+    }
+}
+
+/// The process that runs machines is killed: the machine must go with it.
+#[test]
+fn a_killed_process_takes_its_machine_along() {
+    // This test binary again, to be killed: it runs `the_victim` below.
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["the_victim", "--exact", "--ignored", "--test-threads=1"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    let machine = loop {
+        assert!(begin.elapsed() < LIMIT, "the victim started no machine");
+        let running = children(victim.id());
+        if let Some(&pid) = running.iter().find(|pid| is_qemu(**pid)) {
+            break pid;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    while is_qemu(machine) {
+        assert!(begin.elapsed() < LIMIT, "the machine outlives its process");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn is_qemu(pid: u32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.starts_with("qemu")
+}
+
+#[test]
+#[ignore = "runs as the victim of a_killed_process_takes_its_machine_along"]
+fn the_victim() {
+    let rig = Rig::new();
+    rig.machine().run(&mut Script::one(b's')).unwrap();
+}
+
+#[test]
+fn ten_runs_of_one_machine_leave_no_descriptor() {
+    let rig = Rig::new();
+    let machine = rig.machine();
+    machine.run(&mut Script::one(b'e')).unwrap();
+    let before = open_descriptors();
+    for _ in 0..9 {
+        let exit = machine.run(&mut Script::one(b'e')).unwrap();
+        assert_eq!(exit.reason, ExitReason::Stopped);
+    }
+    assert_eq!(open_descriptors(), before);
+    assert_eq!(children(std::process::id()), BTreeSet::new());
+}
+
+/// `KTSTR_BOOTS=200 cargo test … -- --ignored boots_in_a_row` for another count.
+#[test]
+#[ignore = "takes minutes: 200 boots with 4 CPUs and 50 with 32"]
+fn boots_in_a_row() {
+    let rig = Rig::new();
+    let boots: u32 = std::env::var("KTSTR_BOOTS").map_or(200, |count| count.parse().unwrap());
+    for (topology, count) in [
+        (Preset::by_name("4cpu-2llc-nosmt").unwrap().topology, boots),
+        (
+            Preset::by_name("32cpu-4llc-smt").unwrap().topology,
+            boots / 4,
+        ),
+    ] {
+        let machine = Machine::new(rig.spec(topology), BACKEND).unwrap();
+        let mut times: Vec<Duration> = Vec::new();
+        for boot in 0..count {
+            let mut script = Script::one(b'e');
+            let exit = machine.run(&mut script).unwrap();
+            let console = String::from_utf8_lossy(&exit.console);
+            assert_eq!(
+                exit.reason,
+                ExitReason::Stopped,
+                "boot {boot} of {topology}:\n{console}"
+            );
+            assert_eq!(script.answers.len(), 2);
+            times.push(exit.timings.end);
+        }
+        times.sort();
+        println!(
+            "{topology}: {count} boots, median {:?}, longest {:?}",
+            times[times.len() / 2],
+            times.last()
+        );
+        assert_eq!(children(std::process::id()), BTreeSet::new());
+    }
+}
