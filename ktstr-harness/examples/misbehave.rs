@@ -143,6 +143,24 @@ fn panics_on_the_host(_: &Ctx) -> Result<AssertResult> {
     panic!("on the host");
 }
 
+#[ktstr_test(llcs = 2, cores = 2, duration_s = 2, isolation, max_gap_ms = 2000)]
+fn shares_the_machine(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
+#[ktstr_test(duration_s = 1, memory_mib = 512, kaslr = false, extra_include_files = ["Cargo.toml", "/bin/sh"])]
+fn finds_what_it_asked_for(ctx: &Ctx) -> Result<AssertResult> {
+    let manifest = fs::read_to_string(ctx.include_dir().join("Cargo.toml"))?;
+    assert!(manifest.contains("ktstr-harness"), "{manifest}");
+    let said = std::process::Command::new(ctx.include_dir().join("sh")).args(["-c", "echo $((6 * 7))"]).output()?;
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "42\n");
+    assert!(fs::read_to_string("/proc/cmdline")?.contains("nokaslr"));
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let total = memory.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+    assert!(total > Some(400 << 10), "{total:?} KiB");
+    Ok(AssertResult::pass())
+}
+
 /// Under emulation nobody waits for 240 CPUs.
 #[ktstr_test(llcs = 15, cores = 16, duration_s = 1)]
 fn asks_for_too_much(_: &Ctx) -> Result<AssertResult> {

@@ -151,6 +151,12 @@ fn a_pass_is_0_and_leaves_a_sidecar() {
 }
 
 #[test]
+fn the_guest_has_the_files_memory_and_arguments_asked_for() {
+    let run = run("finds_what_it_asked_for");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+}
+
+#[test]
 fn a_violated_check_is_1_with_value_and_threshold() {
     let run = run("violates_a_check");
     run.failed_with("max_gap_ms: ", None);

@@ -16,6 +16,10 @@ use ktstr_vmm::{
     Outbox, PackedInitramfs,
 };
 
+#[path = "support/processes.rs"]
+mod processes;
+use processes::{children, is_qemu};
+
 /// Back ends to test. The microVM joins when it is there.
 const BACKEND: Backend = Backend::Qemu;
 
@@ -126,21 +130,6 @@ fn run(mut script: Script) -> (MachineExit, Script) {
     let exit = rig.machine().run(&mut script).unwrap();
     assert_eq!(children(std::process::id()), BTreeSet::new());
     (exit, script)
-}
-
-/// Processes whose parent is `parent`: field 4 of `/proc/PID/stat`, after the name in brackets.
-fn children(parent: u32) -> BTreeSet<u32> {
-    let of = |entry: fs::DirEntry| -> Option<u32> {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        let (_, fields) = stat.rsplit_once(") ")?;
-        (fields.split(' ').nth(1)? == parent.to_string()).then_some(pid)
-    };
-    fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(of)
-        .collect()
 }
 
 fn open_descriptors() -> usize {
@@ -365,11 +354,6 @@ fn a_killed_process_takes_its_machine_along() {
         assert!(begin.elapsed() < LIMIT, "the machine outlives its process");
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn is_qemu(pid: u32) -> bool {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.starts_with("qemu")
 }
 
 #[test]

@@ -40,6 +40,16 @@ pub struct NamedKernel {
 }
 
 impl Case {
+    /// The base variant of `test`: on a machine of the declared shape, or on the host where it says so.
+    pub fn base(test: &'static TestCase, kernel: Option<NamedKernel>) -> Self {
+        if test.host_only {
+            let name = format!("host/{}", test.name);
+            return Self { name, test, variant: Variant::Host, kernel: None };
+        }
+        let name = format!("ktstr/{}", test.name);
+        Self { name, test, variant: Variant::Base, kernel }
+    }
+
     /// Whether it runs only when ignored tests are asked for.
     pub fn is_ignored(&self) -> bool {
         matches!(self.variant, Variant::Gauntlet(_)) || self.test.is_ignored()
@@ -74,8 +84,7 @@ pub fn cases(tests: &[&'static TestCase], kernels: &[NamedKernel]) -> Vec<Case> 
     let mut cases = Vec::new();
     for &test in tests {
         if test.host_only {
-            let name = format!("host/{}", test.name);
-            cases.push(Case { name, test, variant: Variant::Host, kernel: None });
+            cases.push(Case::base(test, None));
             continue;
         }
         let accepted = Preset::ALL.iter().filter(|p| test.constraints.check(p.topology).is_ok());

@@ -24,15 +24,23 @@ use crate::{guest, registry};
 ///
 /// The exit code of one test is its verdict's; of several, the most severe.
 pub fn main() -> ExitCode {
-    if guest::is_guest(var_os(guest::MARK).as_deref()) {
-        guest::init();
-    }
+    enter_guest();
     match run(args_os().skip(1)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("ktstr: {error}");
             ExitCode::from(ktstr_core::EXIT_FAIL)
         }
+    }
+}
+
+/// Where this process is PID 1 of one of our machines, becomes its init and never returns; elsewhere does
+/// nothing.
+///
+/// A program that runs tests without [`main`] calls this before anything else: it is its own guest.
+pub fn enter_guest() {
+    if guest::is_guest(var_os(guest::MARK).as_deref()) {
+        guest::init();
     }
 }
 

@@ -200,7 +200,11 @@ mod tests {
             "--run-ignored all -E test(=ktstr/demo_a/kernel_6_12)"
         );
         assert_eq!(
-            replay("a", "ktstr/a", "--run-ignored=only -E test(x) --features=f -p x -Fg --no-capture"),
+            replay(
+                "a",
+                "ktstr/a",
+                "--run-ignored=only -E test(x) --features=f -p x -Fg --no-capture"
+            ),
             "--features=f -p x -Fg --run-ignored all -E test(=ktstr/a)"
         );
         assert_eq!(
@@ -231,7 +235,10 @@ mod tests {
         assert_eq!(run.sidecars.len(), 3);
         assert_eq!(run.unreadable.len(), 1);
         assert!(run.unreadable[0].contains("broken"), "{:?}", run.unreadable);
-        let replay: Vec<_> = run.to_replay().map(|sidecar| sidecar.test.as_str()).collect();
+        let replay: Vec<_> = run
+            .to_replay()
+            .map(|sidecar| sidecar.test.as_str())
+            .collect();
         assert_eq!(replay, ["bad", "odd"]);
         let only = dir.path().join("a");
         assert_eq!(RunSummary::of_epoch(dir.path(), Some(&only), "1").len(), 1);

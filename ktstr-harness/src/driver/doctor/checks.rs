@@ -17,7 +17,7 @@ use super::{Check, Fix, Need, State, Surroundings, distribution_source, nextest_
 /// What building a kernel takes on disk, in bytes: sources, objects and an image with debug information.
 const BUILD_BYTES: u64 = 4 << 30;
 
-/// The oldest clang that builds schedulers (tools/sched_ext/README.md of the kernel).
+/// The oldest clang that builds schedulers (README.md of the kernel's `tools/sched_ext`).
 const OLDEST_CLANG: u32 = 16;
 
 impl Check {
@@ -61,8 +61,11 @@ pub(super) fn qemu(host: &Surroundings<'_>) -> Check {
     };
     match first_line(Command::new(&path).arg("--version"), PATIENCE) {
         Ok(version) => check(State::Ok, format!("{}: {version}", path.display())),
-        Err(why) => check(State::Missing, format!("{} is broken: {why}", path.display()))
-            .needs(vec![need], host),
+        Err(why) => check(
+            State::Missing,
+            format!("{} is broken: {why}", path.display()),
+        )
+        .needs(vec![need], host),
     }
 }
 
@@ -99,7 +102,10 @@ pub(super) fn cache(host: &Surroundings<'_>) -> Check {
     };
     let detail = format!("{}, {} free", root.display(), gib(free));
     if free < BUILD_BYTES {
-        let detail = format!("{detail}; building a kernel takes about {}", gib(BUILD_BYTES));
+        let detail = format!(
+            "{detail}; building a kernel takes about {}",
+            gib(BUILD_BYTES)
+        );
         let advice = "free some, or set KTSTR_CACHE_DIR to a directory with more room";
         return check(State::Limited, detail).advice(advice);
     }
@@ -109,7 +115,10 @@ pub(super) fn cache(host: &Surroundings<'_>) -> Check {
 /// Permissions do not tell all: file systems may be read-only or full.
 fn try_to_write(dir: &Path) -> io::Result<()> {
     let path = temporary_beside(&dir.join("ktstr-doctor"));
-    OpenOptions::new().write(true).create_new(true).open(&path)?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
     fs::remove_file(path)
 }
 
@@ -256,7 +265,10 @@ pub(super) fn clang(host: &Surroundings<'_>) -> Check {
 /// The major version in `… clang version 19.1.7 …`.
 fn clang_version(line: &str) -> Option<u32> {
     let (_, rest) = line.split_once("version ")?;
-    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    rest.split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// One digit behind the point, rounded down: never more than there is.

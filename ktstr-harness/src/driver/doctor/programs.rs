@@ -56,8 +56,7 @@ pub(super) fn first_line(command: &mut Command, patience: Duration) -> Result<St
     }
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    line.map(plain)
-        .ok_or_else(|| "it says nothing".to_owned())
+    line.map(plain).ok_or_else(|| "it says nothing".to_owned())
 }
 
 /// Standard output and exit status; `None` when there is none of either until `deadline`.
@@ -112,10 +111,7 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
 
 /// `line` without what would move a terminal's cursor, and not longer than a line should be.
 fn plain(line: &str) -> String {
-    line.chars()
-        .filter(|c| !c.is_control())
-        .take(100)
-        .collect()
+    line.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 #[cfg(test)]
@@ -136,7 +132,11 @@ mod tests {
         let line = |script: &str| first_line(&mut sh(script), PATIENCE);
         assert_eq!(line("echo; echo ' v 1.2'; echo more"), Ok("v 1.2".into()));
         assert_eq!(line("printf 'a\\033[31mb'"), Ok("a[31mb".into()));
-        assert!(line("echo v; exit 3").unwrap_err().contains("exit status: 3"));
+        assert!(
+            line("echo v; exit 3")
+                .unwrap_err()
+                .contains("exit status: 3")
+        );
         assert!(line("true").unwrap_err().contains("says nothing"));
         let none = first_line(&mut Command::new("/no/such"), PATIENCE).unwrap_err();
         assert!(none.contains("does not start"), "{none}");

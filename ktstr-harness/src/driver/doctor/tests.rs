@@ -1,5 +1,3 @@
-use std::os::unix::fs::PermissionsExt;
-
 use super::*;
 
 /// A host made of files: programs in `bin`, everything else where it belongs.
@@ -51,9 +49,15 @@ impl Host {
     }
 
     fn program(&self, name: &str, script: &str) {
-        self.file(&format!("bin/{name}"), format!("#!/bin/sh\n{script}\n"));
-        let path = self.root.path().join("bin").join(name);
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = format!("script/{name}");
+        self.file(&text, format!("#!/bin/sh\n{script}\n"));
+        // A program that was open for writing here while another thread forks cannot be executed.
+        let mut install = Command::new("install");
+        install.args(["-m", "755"]).arg(self.root.path().join(text));
+        let installed = install
+            .arg(self.root.path().join("bin").join(name))
+            .status();
+        assert!(installed.unwrap().success());
     }
 
     fn remove(&self, path: &str) {
@@ -105,14 +109,23 @@ fn a_bare_host_lacks_everything_and_is_told_how_to_get_it() {
     let Some(Fix::Advice(names)) = report.install else {
         panic!("no command without apt-get")
     };
-    assert!(names.contains("package manager: QEMU") && names.contains("openssl"), "{names}");
+    assert!(
+        names.contains("package manager: QEMU") && names.contains("openssl"),
+        "{names}"
+    );
 
     host.program("apt-get", "exit 1");
     let mut host = host;
     let install = host.examine().install.unwrap();
     let command = install.text();
-    assert!(command.starts_with("sudo apt-get install qemu-system-x86 make "), "{command}");
-    assert!(command.ends_with("libssl-dev"), "what is optional is not in it: {command}");
+    assert!(
+        command.starts_with("sudo apt-get install qemu-system-x86 make "),
+        "{command}"
+    );
+    assert!(
+        command.ends_with("libssl-dev"),
+        "what is optional is not in it: {command}"
+    );
     host.is_root = true;
     let install = host.examine().install.unwrap();
     let command = install.text();
@@ -169,7 +182,12 @@ fn what_is_there_but_broken_is_missing() {
     assert_eq!(report.state("QEMU"), State::Missing);
     assert_eq!(report.state("cargo-nextest"), State::Missing);
     assert_eq!(report.state("kernel"), State::Missing);
-    assert!(report.check("kernel").detail.contains("KTSTR_TEST_KERNEL is set but empty"));
+    assert!(
+        report
+            .check("kernel")
+            .detail
+            .contains("KTSTR_TEST_KERNEL is set but empty")
+    );
     assert_eq!(report.state("cached kernels"), State::Limited);
 }
 
@@ -193,7 +211,11 @@ fn old_compilers_are_passed_over() {
     let detail = |host: &Host| host.examine().check("clang").detail.clone();
     assert!(detail(&host).starts_with("too old: "), "{}", detail(&host));
     host.program("clang-19", "echo Debian clang version 19.1.7");
-    assert!(detail(&host).ends_with("clang version 19.1.7"), "{}", detail(&host));
+    assert!(
+        detail(&host).ends_with("clang version 19.1.7"),
+        "{}",
+        detail(&host)
+    );
 }
 
 /// A file that says of itself that it is a 64-bit bzImage.

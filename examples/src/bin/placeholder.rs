@@ -1,2 +1,0 @@
-//! Replaced by the runnable examples.
-fn main() {}
