@@ -8,13 +8,25 @@ fn main() {
     let hundred = env!("CARGO_BIN_EXE_hundred");
     let list = |extra: &[&str]| {
         let mut command = Command::new(hundred);
-        command.args(["--list", "--format", "terse"]).args(extra).stdin(Stdio::null());
+        command
+            .args(["--list", "--format", "terse"])
+            .args(extra)
+            .stdin(Stdio::null());
         command.output().expect("the binary runs")
     };
     let ignored = list(&["--ignored"]);
     let lines = String::from_utf8_lossy(&ignored.stdout).lines().count();
-    assert_eq!(lines, 100 * 25, "{}", String::from_utf8_lossy(&ignored.stderr));
+    assert_eq!(
+        lines,
+        100 * 25,
+        "{}",
+        String::from_utf8_lossy(&ignored.stderr)
+    );
     // Nextest lists twice: all tests, then the ignored ones.
     let both = median(21, || timed(|| drop((list(&[]), list(&["--ignored"])))));
-    figure("list 100 tests x 25 presets (both listings)", &ms(both), "50 ms");
+    figure(
+        "list 100 tests x 25 presets (both listings)",
+        &ms(both),
+        "50 ms",
+    );
 }

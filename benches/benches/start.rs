@@ -23,12 +23,19 @@ fn main() {
     let initramfs = bare_initramfs(dir.path());
     let ktstr = || {
         let mut command = Command::new(&tool);
-        command.args(["ktstr", "test", "--kernel"]).arg(&kernel).args(["--", "--no-capture"]);
-        command.current_dir(dir.path()).env("CARGO_TARGET_DIR", dir.path().join("target"));
+        command
+            .args(["ktstr", "test", "--kernel"])
+            .arg(&kernel)
+            .args(["--", "--no-capture"]);
+        command
+            .current_dir(dir.path())
+            .env("CARGO_TARGET_DIR", dir.path().join("target"));
         until(command, "BODY")
     };
     // Builds the project and fills the caches.
-    let built = cargo_in(dir.path()).args(["nextest", "run", "--no-run"]).status();
+    let built = cargo_in(dir.path())
+        .args(["nextest", "run", "--no-run"])
+        .status();
     assert!(built.expect("cargo runs").success());
     ktstr();
 
@@ -43,7 +50,11 @@ fn main() {
     };
     let (ours, bare) = (middle(&mut ours), middle(&mut bare));
     figure("bare QEMU boot to a static init", &ms(bare), "-");
-    figure("cargo ktstr test to the first instruction of the body", &ms(ours), "-");
+    figure(
+        "cargo ktstr test to the first instruction of the body",
+        &ms(ours),
+        "-",
+    );
     let ratio = format!("{:.2} x", ours.as_secs_f64() / bare.as_secs_f64());
     figure("ratio", &ratio, "1.15 x");
 }
@@ -78,12 +89,27 @@ fn until(mut command: Command, word: &str) -> Duration {
 /// What a person would type, for the machine that the test declares by default.
 fn qemu(kernel: &Path, initramfs: &Path) -> Command {
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-nodefaults", "-no-reboot", "-display", "none", "-accel", "tcg,thread=single"])
-        .args(["-smp", "2,sockets=1,cores=2,threads=1", "-m", "256M", "-serial", "stdio", "-kernel"])
-        .arg(kernel)
-        .arg("-initrd")
-        .arg(initramfs)
-        .args(["-append", "console=ttyS0 quiet panic=-1"]);
+    qemu.args([
+        "-nodefaults",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-accel",
+        "tcg,thread=single",
+    ])
+    .args([
+        "-smp",
+        "2,sockets=1,cores=2,threads=1",
+        "-m",
+        "256M",
+        "-serial",
+        "stdio",
+        "-kernel",
+    ])
+    .arg(kernel)
+    .arg("-initrd")
+    .arg(initramfs)
+    .args(["-append", "console=ttyS0 quiet panic=-1"]);
     qemu
 }
 
@@ -97,7 +123,11 @@ fn bare_initramfs(dir: &Path) -> PathBuf {
     assert!(gcc.expect("gcc runs").success());
     let archive = dir.join("bare.cpio");
     let mut file = std::fs::File::create(&archive).expect("a file");
-    Initramfs::builder().init(init).build().write(&mut file).expect("an archive");
+    Initramfs::builder()
+        .init(init)
+        .build()
+        .write(&mut file)
+        .expect("an archive");
     archive
 }
 

@@ -45,13 +45,17 @@ pub fn kernel() -> PathBuf {
     }
     let root = env::cache_root(|name| std::env::var_os(name)).expect("a cache directory");
     let newest = Cache::new(root).newest().expect("a cache that can be read");
-    let entry = newest.expect("a cached kernel: run `make kernel` first, or set KTSTR_KERNEL to an image");
+    let entry =
+        newest.expect("a cached kernel: run `make kernel` first, or set KTSTR_KERNEL to an image");
     entry.kernel().expect("a whole cache entry").image
 }
 
 /// The root of this workspace.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("benches lies in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("benches lies in the workspace")
+        .to_owned()
 }
 
 /// Makes a project in `dir` as a user would: one test file, `ktstr-harness` as the only dependency.
@@ -86,6 +90,8 @@ pub fn make_user_project(dir: &Path) -> std::io::Result<()> {
 /// Cargo, run in `dir` with a target directory of its own below it.
 pub fn cargo_in(dir: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(dir).env("CARGO_TARGET_DIR", dir.join("target"));
+    cargo
+        .current_dir(dir)
+        .env("CARGO_TARGET_DIR", dir.join("target"));
     cargo
 }

@@ -1,177 +1,287 @@
 //! The words of the command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use ktstr_kernel::BaseConfig;
+
+/// Commands of `cargo ktstr` that later versions bring.
+pub(crate) const PLANNED: &[&str] = &[
+    "affected",
+    "coverage",
+    "export",
+    "llvm-cov",
+    "locks",
+    "perf-delta",
+    "replay",
+    "shell",
+    "show-host",
+    "show-thresholds",
+    "stats",
+    "verifier",
+];
+
+/// Commands of `ktstr` that later versions bring.
+pub(crate) const PLANNED_STANDALONE: &[&str] = &["locks", "shell"];
+
+/// Options that later versions bring.
+pub(crate) const PLANNED_OPTIONS: &[&str] = &[
+    "--base",
+    "--base-ref",
+    "--cpu-cap",
+    "--default-branch",
+    "--extra-kconfig",
+    "--include-eol",
+    "--relevant",
+    "--skip-sha256",
+];
+
+const CARGO_AFTER: &str = "\
+Examples:
+  cargo ktstr doctor                      what is missing, what installs it
+  cargo ktstr test --kernel ../linux      every test, on a source tree
+  cargo ktstr test -- -E 'test(my_test)'  one test, on a kernel built before
+
+Planned, not built yet: affected, coverage, export, llvm-cov, locks, perf-delta,
+replay, shell, show-host, show-thresholds, stats, verifier.";
+
+const KTSTR_AFTER: &str = "\
+`cargo ktstr test` runs tests. Planned, not built yet: locks, shell.";
+
+const TEST_AFTER: &str = "\
+Examples:
+  cargo ktstr test --kernel ../linux
+  cargo ktstr test --kernel /usr/src/linux-source-6.12.tar.xz --base-config lean
+  cargo ktstr test --kernel ./arch/x86/boot/bzImage -- -E 'test(my_test)'
+  cargo ktstr test --kernel 6.12.9-tarball-x86_64-kc1a2b3c4d -- --retries 2
+  cargo ktstr test --kernel ../linux --kernel ../linux-next
+  cargo ktstr test -- --features integration --run-ignored all
+
+A bare name is a cache key (`cargo ktstr kernel list` shows them); write ./NAME
+for a file or directory beside you.
+
+Exit code: nextest's; 0 when every test passed or was skipped.";
+
+const KERNEL_AFTER: &str = "\
+Kernels are kept in $KTSTR_CACHE_DIR/kernels, else ~/.cache/ktstr/kernels.";
+
+const BUILD_AFTER: &str = "\
+Examples:
+  cargo ktstr kernel build --kernel ../linux
+  cargo ktstr kernel build --kernel ./linux-6.14.2.tar.xz --base-config lean
+  cargo ktstr kernel build --force --kernel ../linux
+
+A source tree is built in place. It is cached when git knows it and nothing in
+it has changed since its commit; a tarball is always cached.";
+
+const CLEAN_AFTER: &str = "\
+Examples:
+  cargo ktstr kernel clean --keep 3               all but the three newest
+  cargo ktstr kernel clean --corrupt-only --force broken entries, unasked";
+
+const COMPLETIONS_AFTER: &str = "\
+Examples:
+  D=~/.local/share/bash-completion/completions
+  cargo ktstr completions bash >> $D/cargo
+  cargo ktstr completions bash --binary ktstr > $D/ktstr
+  cargo ktstr completions zsh > ~/.zfunc/_cargo-ktstr";
 
 /// How cargo calls us: `cargo-ktstr ktstr …`.
 #[derive(Debug, Parser)]
-#[command(name = "cargo", bin_name = "cargo")]
-pub enum Cargo {
+#[command(name = "cargo", bin_name = "cargo", max_term_width = 80)]
+pub(crate) enum Cargo {
     /// Test Linux schedulers like code: run Rust tests inside real kernels.
-    #[command(version, subcommand_required = true, arg_required_else_help = true)]
+    #[command(
+        version,
+        subcommand_required = true,
+        arg_required_else_help = true,
+        after_help = CARGO_AFTER
+    )]
     Ktstr(Arguments),
 }
 
 /// What follows `cargo ktstr`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Build the kernel if need be and run tests in it, by cargo nextest.
-    #[command(alias = "nextest")]
+pub(crate) enum Command {
+    /// Run tests by cargo nextest, each in a fresh virtual machine; builds the
+    /// kernel first where need be.
+    #[command(visible_alias = "nextest", after_help = TEST_AFTER)]
     Test(Test),
     /// Manage cached kernels: list, build, clean.
+    #[command(after_help = KERNEL_AFTER)]
     Kernel(Kernel),
-    /// Say what this machine has, what is missing, and what installs it.
+    /// Say what this machine has, what is missing and what installs it.
     Doctor(Doctor),
     /// Print a completion script for a shell.
+    #[command(after_help = COMPLETIONS_AFTER)]
     Completions(Completions),
-    #[command(external_subcommand)]
-    Planned(Vec<String>),
 }
 
-/// Kernels and the host's state, without cargo.
+/// Manage kernels for scheduler tests and look at the host, without cargo.
 #[derive(Debug, Parser)]
-#[command(name = "ktstr", version, arg_required_else_help = true)]
-pub struct Ktstr {
+#[command(
+    name = "ktstr",
+    version,
+    max_term_width = 80,
+    arg_required_else_help = true,
+    after_help = KTSTR_AFTER
+)]
+pub(crate) struct Ktstr {
     #[command(subcommand)]
-    pub command: StandaloneCommand,
+    pub(crate) command: StandaloneCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum StandaloneCommand {
+pub(crate) enum StandaloneCommand {
     /// Manage cached kernels: list, build, clean.
+    #[command(after_help = KERNEL_AFTER)]
     Kernel(Kernel),
-    /// Say what this machine has, what is missing, and what installs it.
+    /// Say what this machine has, what is missing and what installs it.
     Doctor(Doctor),
-    #[command(external_subcommand)]
-    Planned(Vec<String>),
 }
 
-/// How kernels that are not cached get built.
+/// What a source is configured from that has no configuration of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Base {
-    /// The architecture's `make defconfig`: what a distribution-like kernel has.
+pub(crate) enum Base {
+    /// The architecture's own default.
     Defconfig,
-    /// A small configuration that builds and boots several times faster.
+    /// A small kernel that builds and boots several times faster.
     Lean,
 }
 
+impl From<Base> for BaseConfig {
+    fn from(base: Base) -> Self {
+        match base {
+            Base::Defconfig => Self::Defconfig,
+            Base::Lean => Self::Lean,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
-pub struct Test {
-    /// Kernel to test on: a source tree (`../linux`), a source tarball, an image
-    /// or a cache key. Repeat it to test on several. Without it, a kernel that is
-    /// already built is looked for.
+pub(crate) struct Test {
+    /// Kernel to test on: a source tree, a source tarball, an image or a cache
+    /// key. Give it several times to test on several kernels. Without it a kernel
+    /// that is already built is looked for: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the
+    /// newest cached one, ./linux, ../linux, the host's own.
     #[arg(long, value_name = "ID")]
-    pub kernel: Vec<String>,
+    pub(crate) kernel: Vec<String>,
 
-    /// Configuration of a source without one of its own.
-    #[arg(long, value_name = "BASE", env = "KTSTR_BASE_CONFIG", value_enum, default_value = "defconfig")]
-    pub base_config: Base,
+    /// What to configure a source from that has no .config of its own [default:
+    /// `KTSTR_BASE_CONFIG`, else defconfig].
+    #[arg(long, value_name = "BASE", value_enum)]
+    pub(crate) base_config: Option<Base>,
 
-    /// Build the tests in release mode; default thresholds are stricter there.
+    /// Build the tests in release mode; the default thresholds are stricter there.
     #[arg(long)]
-    pub release: bool,
+    pub(crate) release: bool,
 
-    /// Cargo profile to build schedulers with.
+    /// Cargo profile to build schedulers with (schedulers are not built yet).
     #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
 
-    /// Nextest profile of .config/nextest.toml.
+    /// Profile of .config/nextest.toml to run by.
     #[arg(long, value_name = "NAME")]
-    pub nextest_profile: Option<String>,
+    pub(crate) nextest_profile: Option<String>,
 
-    /// Make a skip a failure: exit 1 instead of 0.
+    /// Count a skipped test as failed.
     #[arg(long)]
-    pub no_skip_mode: bool,
+    pub(crate) no_skip_mode: bool,
 
     /// Turn performance mode off.
     #[arg(long)]
-    pub no_perf_mode: bool,
+    pub(crate) no_perf_mode: bool,
 
-    /// Arguments for `cargo nextest run`, such as -E 'test(my_test)'.
+    /// Arguments for `cargo nextest run`: filters, cargo features, retries.
     #[arg(last = true, value_name = "NEXTEST-ARGS")]
-    pub nextest_args: Vec<OsString>,
+    pub(crate) nextest_args: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     #[command(subcommand)]
-    pub command: KernelCommand,
+    pub(crate) command: KernelCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum KernelCommand {
+pub(crate) enum KernelCommand {
     /// List cached kernels, newest first.
-    List {
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-        /// Preview what a range stands for.
-        #[arg(long, value_name = "START..END")]
-        kernel: Option<String>,
-    },
+    List(KernelList),
     /// Build kernels and cache them.
+    #[command(after_help = BUILD_AFTER)]
     Build(KernelBuild),
     /// Remove cached kernels.
-    Clean {
-        /// Keep the N newest valid ones.
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        keep: usize,
-        /// Remove only entries that are broken.
-        #[arg(long, conflicts_with = "keep")]
-        corrupt_only: bool,
-        /// Do not ask.
-        #[arg(long)]
-        force: bool,
-    },
+    #[command(after_help = CLEAN_AFTER)]
+    Clean(KernelClean),
 }
 
 #[derive(Debug, Args)]
-pub struct KernelBuild {
-    /// A source tree (`../linux`) or a source tarball. Repeatable.
-    #[arg(long, value_name = "ID")]
-    pub kernel: Vec<String>,
-
-    /// Configuration of a source without one of its own.
-    #[arg(long, value_name = "BASE", env = "KTSTR_BASE_CONFIG", value_enum, default_value = "defconfig")]
-    pub base_config: Base,
-
-    /// Build even when cached.
-    #[arg(long)]
-    pub force: bool,
-
-    /// `make mrproper` first (source trees only).
-    #[arg(long)]
-    pub clean: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Doctor {
+pub(crate) struct KernelList {
     /// Print JSON.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
+
+    /// Preview which releases a range stands for (not built yet).
+    #[arg(long, value_name = "START..END")]
+    pub(crate) kernel: Option<String>,
 }
 
 #[derive(Debug, Args)]
-pub struct Completions {
-    /// The shell.
-    pub shell: Shell,
+pub(crate) struct KernelBuild {
+    /// A kernel source tree or source tarball. Give it several times to build
+    /// several.
+    #[arg(long, value_name = "ID")]
+    pub(crate) kernel: Vec<String>,
 
-    /// Program to complete.
-    #[arg(long, default_value = "cargo")]
-    pub binary: String,
+    /// What to configure a source from that has no .config of its own [default:
+    /// `KTSTR_BASE_CONFIG`, else defconfig].
+    #[arg(long, value_name = "BASE", value_enum)]
+    pub(crate) base_config: Option<Base>,
+
+    /// Build again what is cached.
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Run make mrproper first (source trees only).
+    #[arg(long)]
+    pub(crate) clean: bool,
 }
 
-/// Where `kernel build` and friends look for the cache when a flag names none.
-pub fn cache_root() -> Result<PathBuf, String> {
-    ktstr_core::env::cache_root(|name| std::env::var_os(name))
-        .ok_or_else(|| "no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME".to_owned())
+#[derive(Debug, Args)]
+pub(crate) struct KernelClean {
+    /// Keep the N newest entries that work.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep: usize,
+
+    /// Remove nothing but broken entries.
+    #[arg(long, conflicts_with = "keep")]
+    pub(crate) corrupt_only: bool,
+
+    /// Do not ask first; needed where there is no terminal to ask at.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell to complete in.
+    pub(crate) shell: Shell,
+
+    /// The program to complete: cargo, ktstr, or an alias of `cargo ktstr`.
+    #[arg(long, value_name = "NAME", default_value = "cargo")]
+    pub(crate) binary: String,
 }

@@ -5,76 +5,111 @@
 
 mod cli;
 mod doctor;
+mod failure;
 mod kernel;
 mod progress;
+mod resolve;
+mod terminal;
 mod test;
 
+use std::env::args_os;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 use cli::{Cargo, Command, Completions, Ktstr, StandaloneCommand};
-
-/// What a command comes to: an exit code, or an error to print.
-type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;
+use failure::{CommandResult, Failure};
 
 /// The entry of the `cargo-ktstr` binary.
 pub fn cargo_main() -> ExitCode {
-    let Cargo::Ktstr(arguments) = Cargo::parse();
+    const PROGRAM: &str = "cargo ktstr";
+    let mut args: Vec<OsString> = args_os().collect();
+    // Cargo passes its subcommand on; somebody who types `cargo-ktstr test` does not.
+    if args.get(1).is_none_or(|word| word != "ktstr") {
+        args.insert(1.min(args.len()), "ktstr".into());
+    }
+    let arguments = match parse(args, PROGRAM, cli::PLANNED) {
+        Ok(Cargo::Ktstr(arguments)) => arguments,
+        Err(code) => return code,
+    };
     report(match arguments.command {
-        Command::Test(arguments) => test::run(arguments),
-        Command::Kernel(arguments) => kernel::run(arguments),
+        Command::Test(arguments) => test::run(&arguments, PROGRAM),
+        Command::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
         Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Completions(arguments) => Ok(completions(&arguments)),
-        Command::Planned(words) => planned("cargo ktstr", &words),
+        Command::Completions(arguments) => completions(&arguments),
     })
 }
 
 /// The entry of the `ktstr` binary.
 pub fn ktstr_main() -> ExitCode {
-    report(match Ktstr::parse().command {
-        StandaloneCommand::Kernel(arguments) => kernel::run(arguments),
+    const PROGRAM: &str = "ktstr";
+    let arguments: Ktstr = match parse(args_os(), PROGRAM, cli::PLANNED_STANDALONE) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    report(match arguments.command {
+        StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
         StandaloneCommand::Doctor(arguments) => doctor::run(&arguments),
-        StandaloneCommand::Planned(words) => planned("ktstr", &words),
     })
 }
 
+fn parse<P: Parser>(
+    args: impl IntoIterator<Item = OsString>,
+    program: &str,
+    planned: &[&str],
+) -> Result<P, ExitCode> {
+    P::try_parse_from(args).map_err(|error| {
+        if let Some(word) = planned_word(&error, planned) {
+            let text = format!(
+                "`{word}` is planned and not built yet; `{program} --help` lists what there is"
+            );
+            return report(Err(Failure::new(text)));
+        }
+        // Help that nobody reads to its end is no error.
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+/// The command or option that `error` is about, when a later version brings it.
+fn planned_word(error: &clap::Error, commands: &[&str]) -> Option<String> {
+    let (kind, planned) = match error.kind() {
+        ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, commands),
+        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, cli::PLANNED_OPTIONS),
+        _ => return None,
+    };
+    match error.get(kind) {
+        Some(ContextValue::String(word)) if planned.contains(&word.as_str()) => Some(word.clone()),
+        _ => None,
+    }
+}
+
 fn report(result: CommandResult) -> ExitCode {
-    result.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+    result.unwrap_or_else(|failure| {
+        failure.print();
         ExitCode::FAILURE
     })
 }
 
-fn completions(arguments: &Completions) -> ExitCode {
-    let mut command = Cargo::command();
-    clap_complete::generate(arguments.shell, &mut command, &arguments.binary, &mut std::io::stdout());
-    ExitCode::SUCCESS
-}
-
-/// Commands of the specification that later versions bring.
-const PLANNED: &[&str] = &[
-    "affected",
-    "coverage",
-    "export",
-    "llvm-cov",
-    "locks",
-    "perf-delta",
-    "replay",
-    "shell",
-    "show-host",
-    "show-thresholds",
-    "stats",
-    "verifier",
-];
-
-fn planned(program: &str, words: &[String]) -> CommandResult {
-    let word = words.first().map_or("", String::as_str);
-    let help = format!("`{program} --help` lists the commands");
-    if PLANNED.contains(&word) {
-        Err(format!("`{program} {word}` is planned and not built yet; {help}").into())
-    } else {
-        eprintln!("error: no command `{word}`; {help}");
-        Ok(ExitCode::from(2))
-    }
+fn completions(arguments: &Completions) -> CommandResult {
+    let mut command = match arguments.binary.as_str() {
+        "cargo" => Cargo::command(),
+        "ktstr" => Ktstr::command(),
+        // `cargo-ktstr`, or an alias.
+        _ => {
+            let cargo = Cargo::command();
+            let ktstr = cargo.find_subcommand("ktstr").cloned();
+            ktstr.unwrap_or(cargo)
+        }
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(
+        arguments.shell,
+        &mut command,
+        &arguments.binary,
+        &mut script,
+    );
+    terminal::print(&script)
 }

@@ -10,7 +10,14 @@ use ktstr_harness::prelude::*;
 ktstr_harness::main!();
 
 /// Two equal groups of spinning workers: each gets its share, nobody waits long.
-#[ktstr_test(llcs = 2, cores = 2, duration_s = 3, isolation, max_gap_ms = 2000, max_spread_pct = 50.0)]
+#[ktstr_test(
+    llcs = 2,
+    cores = 2,
+    duration_s = 3,
+    isolation,
+    max_gap_ms = 2000,
+    max_spread_pct = 50.0
+)]
 fn demo_two_groups_share_the_machine(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::steady(ctx)
 }
@@ -19,17 +26,31 @@ fn demo_two_groups_share_the_machine(ctx: &Ctx) -> Result<AssertResult> {
 #[ktstr_test(llcs = 2, cores = 2, threads = 2, duration_s = 3, isolation)]
 fn demo_cpusets_hold(ctx: &Ctx) -> Result<AssertResult> {
     let groups = [
-        CgroupDef::named("left").workers(3).work(WorkType::Spin).cpuset(CpusetSpec::Llc(0)),
-        CgroupDef::named("right").workers(3).work(WorkType::Yield).cpuset(CpusetSpec::Llc(1)),
+        CgroupDef::named("left")
+            .workers(3)
+            .work(WorkType::Spin)
+            .cpuset(CpusetSpec::Llc(0)),
+        CgroupDef::named("right")
+            .workers(3)
+            .work(WorkType::Yield)
+            .cpuset(CpusetSpec::Llc(1)),
     ];
     execute_defs(ctx, &groups)
 }
 
 /// Sleepers wake up in time beside workers that never sleep.
-#[ktstr_test(llcs = 1, cores = 2, duration_s = 3, min_iteration_rate = 1.0, max_p99_wake_latency_ns = 500_000_000)]
+#[ktstr_test(
+    llcs = 1,
+    cores = 2,
+    duration_s = 3,
+    min_iteration_rate = 1.0,
+    max_p99_wake_latency_ns = 500_000_000
+)]
 fn demo_sleepers_wake_in_time(ctx: &Ctx) -> Result<AssertResult> {
     let groups = [
-        CgroupDef::named("sleepers").workers(2).work(WorkType::FutexPingPong),
+        CgroupDef::named("sleepers")
+            .workers(2)
+            .work(WorkType::FutexPingPong),
         CgroupDef::named("hogs").workers(2).work(WorkType::Spin),
     ];
     execute_defs(ctx, &groups)
@@ -58,7 +79,10 @@ fn demo_topology(ctx: &Ctx) -> Result<AssertResult> {
             seen.cpus(&dir.join("topology").join(list), &llc);
         }
         let package = topology.llc_of(cpu);
-        seen.text(&dir.join("topology/physical_package_id"), &package.to_string());
+        seen.text(
+            &dir.join("topology/physical_package_id"),
+            &package.to_string(),
+        );
         seen.caches(&dir.join("cache"), &core, &llc);
         let node = dir.join(format!("node{}", topology.node_of(cpu)));
         seen.exists(&node);
@@ -75,7 +99,9 @@ fn demo_topology(ctx: &Ctx) -> Result<AssertResult> {
         let row: Vec<_> = all_nodes.iter().map(distance).collect();
         seen.text(&dir.join("distance"), &row.join(" "));
     }
-    seen.result.metrics.insert("sysfs_facts".to_owned(), f64::from(seen.facts));
+    seen.result
+        .metrics
+        .insert("sysfs_facts".to_owned(), f64::from(seen.facts));
     Ok(seen.result)
 }
 
@@ -91,7 +117,11 @@ impl Seen {
         self.facts += 1;
         let mismatch = match fs::read_to_string(path) {
             Ok(found) if found.trim() == expected => return,
-            Ok(found) => format!("{} is `{}`, declared `{expected}`", path.display(), found.trim()),
+            Ok(found) => format!(
+                "{} is `{}`, declared `{expected}`",
+                path.display(),
+                found.trim()
+            ),
             Err(error) => format!("{}: {error}", path.display()),
         };
         self.result.merge(AssertResult::fail("topology", mismatch));
@@ -104,7 +134,10 @@ impl Seen {
     fn exists(&mut self, path: &Path) {
         self.facts += 1;
         if !path.exists() {
-            self.result.merge(AssertResult::fail("topology", format!("{} is missing", path.display())));
+            self.result.merge(AssertResult::fail(
+                "topology",
+                format!("{} is missing", path.display()),
+            ));
         }
     }
 
@@ -113,7 +146,9 @@ impl Seen {
         let mut levels = Vec::new();
         for index in 0.. {
             let index = dir.join(format!("index{index}"));
-            let Ok(level) = fs::read_to_string(index.join("level")) else { break };
+            let Ok(level) = fs::read_to_string(index.join("level")) else {
+                break;
+            };
             levels.push(level.trim().to_owned());
             let shared = if level.trim() == "3" { llc } else { core };
             self.cpus(&index.join("shared_cpu_list"), shared);

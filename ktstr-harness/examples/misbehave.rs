@@ -152,11 +152,16 @@ fn shares_the_machine(ctx: &Ctx) -> Result<AssertResult> {
 fn finds_what_it_asked_for(ctx: &Ctx) -> Result<AssertResult> {
     let manifest = fs::read_to_string(ctx.include_dir().join("Cargo.toml"))?;
     assert!(manifest.contains("ktstr-harness"), "{manifest}");
-    let said = std::process::Command::new(ctx.include_dir().join("sh")).args(["-c", "echo $((6 * 7))"]).output()?;
+    let said = std::process::Command::new(ctx.include_dir().join("sh"))
+        .args(["-c", "echo $((6 * 7))"])
+        .output()?;
     assert_eq!(String::from_utf8_lossy(&said.stdout), "42\n");
     assert!(fs::read_to_string("/proc/cmdline")?.contains("nokaslr"));
     let memory = fs::read_to_string("/proc/meminfo")?;
-    let total = memory.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+    let total = memory
+        .split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<u64>().ok());
     assert!(total > Some(400 << 10), "{total:?} KiB");
     Ok(AssertResult::pass())
 }

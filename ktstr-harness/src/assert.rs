@@ -55,10 +55,17 @@ impl AssertResult {
     /// This result without metrics that are no numbers: each is a finding of its own instead.
     #[must_use]
     pub(crate) fn finite(mut self) -> Self {
-        let (metrics, odd) = self.metrics.into_iter().partition(|(_, value)| value.is_finite());
+        let (metrics, odd) = self
+            .metrics
+            .into_iter()
+            .partition(|(_, value)| value.is_finite());
         self.metrics = metrics;
         for name in BTreeMap::<String, f64>::into_keys(odd) {
-            self.verdict.record(Outcome::Inconclusive, &name, "the metric is not a finite number");
+            self.verdict.record(
+                Outcome::Inconclusive,
+                &name,
+                "the metric is not a finite number",
+            );
         }
         self
     }

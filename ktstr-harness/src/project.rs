@@ -23,7 +23,10 @@ impl Commit {
                 .stderr(Stdio::null())
                 .output()
                 .ok()?;
-            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            output
+                .status
+                .success()
+                .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
         let short = git(&["rev-parse", "--short=7", "HEAD"])?;
         // Untracked files do not count: results and scratch files are not part of the project.
@@ -37,19 +40,31 @@ impl Commit {
             Some(short) => (short, true),
             None => (text, false),
         };
-        (!short.is_empty()).then(|| Self { short: short.to_owned(), dirty })
+        (!short.is_empty()).then(|| Self {
+            short: short.to_owned(),
+            dirty,
+        })
     }
 }
 
 impl std::fmt::Display for Commit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", self.short, if self.dirty { "-dirty" } else { "" })
+        write!(
+            f,
+            "{}{}",
+            self.short,
+            if self.dirty { "-dirty" } else { "" }
+        )
     }
 }
 
 /// The cargo target directory that holds `binary`: cargo marks it with a `CACHEDIR.TAG`.
 pub(crate) fn target_dir_of(binary: &Path) -> Option<PathBuf> {
-    binary.ancestors().skip(1).find(|dir| dir.join("CACHEDIR.TAG").is_file()).map(Path::to_owned)
+    binary
+        .ancestors()
+        .skip(1)
+        .find(|dir| dir.join("CACHEDIR.TAG").is_file())
+        .map(Path::to_owned)
 }
 
 #[cfg(test)]
@@ -74,6 +89,9 @@ mod tests {
         fs::create_dir_all(&deps).unwrap();
         assert_eq!(target_dir_of(&deps.join("t")), None);
         fs::write(dir.path().join("target/CACHEDIR.TAG"), "").unwrap();
-        assert_eq!(target_dir_of(&deps.join("t")), Some(dir.path().join("target")));
+        assert_eq!(
+            target_dir_of(&deps.join("t")),
+            Some(dir.path().join("target"))
+        );
     }
 }

@@ -118,7 +118,10 @@ pub(crate) enum ProtocolError {
 pub(crate) fn to_frame(message: &impl Serialize) -> Frame {
     // The message types hold no map with keys that are not strings, the one thing JSON refuses.
     let payload = serde_json::to_vec(message).expect("messages are plain data");
-    Frame { tag: TAG_MESSAGE, payload }
+    Frame {
+        tag: TAG_MESSAGE,
+        payload,
+    }
 }
 
 /// Unpacks a message from a frame.
@@ -141,9 +144,21 @@ mod tests {
         });
         let frame = to_frame(&message);
         assert_eq!(from_frame::<FromGuest>(&frame).unwrap(), message);
-        let other = Frame { tag: 9, ..frame.clone() };
-        assert!(matches!(from_frame::<FromGuest>(&other), Err(ProtocolError::Tag(9))));
-        let garbage = Frame { payload: b"{".to_vec(), ..frame };
-        assert!(matches!(from_frame::<FromGuest>(&garbage), Err(ProtocolError::Content(_))));
+        let other = Frame {
+            tag: 9,
+            ..frame.clone()
+        };
+        assert!(matches!(
+            from_frame::<FromGuest>(&other),
+            Err(ProtocolError::Tag(9))
+        ));
+        let garbage = Frame {
+            payload: b"{".to_vec(),
+            ..frame
+        };
+        assert!(matches!(
+            from_frame::<FromGuest>(&garbage),
+            Err(ProtocolError::Content(_))
+        ));
     }
 }

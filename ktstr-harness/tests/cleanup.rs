@@ -18,7 +18,11 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 fn misbehave(case: &str, results: &Path) -> Command {
     let me = std::env::current_exe().unwrap();
-    let binary = me.parent().and_then(Path::parent).unwrap().join("examples/misbehave");
+    let binary = me
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("examples/misbehave");
     let mut command = Command::new(binary);
     command
         .args([case, "--exact", "--nocapture"])
@@ -43,16 +47,22 @@ fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 }
 
 fn qemu_of(parent: u32) -> u32 {
-    until("no machine was started", || children(parent).into_iter().find(|pid| is_qemu(*pid)))
+    until("no machine was started", || {
+        children(parent).into_iter().find(|pid| is_qemu(*pid))
+    })
 }
 
 fn end_by(signal: Signal) {
     let dir = tempfile::tempdir().unwrap();
-    let mut test: Child = misbehave("ktstr/never_returns", dir.path()).spawn().unwrap();
+    let mut test: Child = misbehave("ktstr/never_returns", dir.path())
+        .spawn()
+        .unwrap();
     let machine = qemu_of(test.id());
     kill_process(Pid::from_child(&test), signal).unwrap();
     assert!(!test.wait().unwrap().success());
-    until("the machine outlives its test", || (!is_qemu(machine)).then_some(()));
+    until("the machine outlives its test", || {
+        (!is_qemu(machine)).then_some(())
+    });
 }
 
 /// What a terminal's Ctrl-C sends, and what nextest sends a test at its time limit.
@@ -89,7 +99,9 @@ fn a_killed_runner_takes_test_and_machine_along() {
     runner.wait().unwrap();
     let gone = |pid: u32| !PathBuf::from(format!("/proc/{pid}")).exists();
     until("the test outlives its runner", || gone(test).then_some(()));
-    until("the machine outlives its test", || (!is_qemu(machine)).then_some(()));
+    until("the machine outlives its test", || {
+        (!is_qemu(machine)).then_some(())
+    });
 }
 
 #[test]
@@ -106,7 +118,11 @@ fn eight_at_once_end_as_one_after_another() {
     ];
     let expected: Vec<i32> = CASES.iter().map(|(_, code)| *code).collect();
     let dirs: Vec<_> = CASES.iter().map(|_| tempfile::tempdir().unwrap()).collect();
-    let start = |index: usize| misbehave(CASES[index].0, dirs[index].path()).spawn().unwrap();
+    let start = |index: usize| {
+        misbehave(CASES[index].0, dirs[index].path())
+            .spawn()
+            .unwrap()
+    };
     let code = |mut child: Child| child.wait().unwrap().code().unwrap_or(-1);
 
     let alone: Vec<i32> = (0..CASES.len()).map(|index| code(start(index))).collect();

@@ -85,7 +85,9 @@ fn run_with(case: &str, variables: &[(&str, &str)]) -> Run {
     command.args([case, "--exact", "--nocapture", "--include-ignored"]);
     command
         .env("KTSTR_SIDECAR_DIR", &results)
-        .env_remove("KTSTR_NO_SKIP_MODE");
+        // Whatever the session around this test was started with.
+        .env_remove("KTSTR_NO_SKIP_MODE")
+        .env_remove("KTSTR_KERNEL_LIST");
     command.envs(variables.iter().copied());
     let start = Instant::now();
     let Output {

@@ -89,7 +89,7 @@ pub fn kconfig_hash(base: BaseConfig) -> String {
 }
 
 /// The eight digits behind `cfg` in cache keys: a tree's own `.config`.
-#[cfg_attr(not(feature = "build"), allow(dead_code))]
+#[cfg(feature = "build")]
 pub(crate) fn config_hash(config: &[u8]) -> String {
     short_hex(xxhash_rust::xxh3::xxh3_64(config))
 }

@@ -28,7 +28,11 @@ mod hash;
 #[cfg(feature = "build")]
 mod kconfig;
 #[cfg(feature = "build")]
+mod lock;
+#[cfg(feature = "build")]
 mod make;
+#[cfg(feature = "build")]
+mod process;
 #[cfg(feature = "build")]
 pub mod progress;
 #[cfg(feature = "build")]
@@ -51,7 +55,7 @@ pub use tree::{KernelTree, TreeError};
 #[cfg(feature = "build")]
 pub use archive::ArchiveError;
 #[cfg(feature = "build")]
-pub use error::{BuildFailure, Error};
+pub use error::{BuildFailure, Ending, Error};
 #[cfg(feature = "build")]
 pub use kconfig::DroppedOption;
 #[cfg(feature = "build")]

@@ -1,12 +1,18 @@
 //! From an identifier to a kernel that can be booted.
 
+use std::cmp::Reverse;
 use std::ffi::OsString;
+use std::path::Path;
 
-use crate::cache::Cache;
+use crate::archive::Tarball;
+use crate::build::{Job, resolve_tarball, resolve_tree};
+use crate::cache::{Cache, CacheEntry, ConfigOrigin, Metadata, Source};
 use crate::error::Error;
 use crate::fragment::BaseConfig;
 use crate::progress::Progress;
+use crate::release::Release;
 use crate::resolved::ResolvedKernel;
+use crate::source::LocalSource;
 use crate::spec::KernelSpec;
 
 /// How kernels are built.
@@ -40,12 +46,98 @@ impl Resolver {
     /// The kernel that `spec` names.
     ///
     /// Images, cache keys and cached sources are ready at once; other sources are configured, built,
-    /// checked and, where their content has a name, stored.
+    /// checked and, where their content has a name, stored. A release is only looked for in the cache,
+    /// among what was built from tarballs in the same base configuration.
     pub fn resolve(
         &self,
         spec: &KernelSpec,
         progress: &dyn Progress,
     ) -> Result<ResolvedKernel, Error> {
-        todo!()
+        let spelled = spec.to_string();
+        let mut job = Job {
+            cache: &self.cache,
+            options: &self.options,
+            progress,
+            asked: Path::new(&spelled),
+        };
+        let nothing_to_clean = || Error::NothingToClean { spec: spec.clone() };
+        let nothing_to_build = || Error::NothingToBuild { spec: spec.clone() };
+        match spec {
+            KernelSpec::Path(path) => {
+                job.asked = path;
+                match LocalSource::identify(path)? {
+                    LocalSource::Tree(tree) => resolve_tree(&job, &tree),
+                    _ if self.options.clean => Err(nothing_to_clean()),
+                    LocalSource::Tarball { path, compression } => {
+                        let path = path.as_path();
+                        resolve_tarball(&job, Tarball { path, compression })
+                    }
+                    LocalSource::Image { .. } if self.options.force => Err(nothing_to_build()),
+                    LocalSource::Image { path, .. } => Ok(ResolvedKernel::from_image(&path)?),
+                }
+            }
+            _ if self.options.clean => Err(nothing_to_clean()),
+            KernelSpec::CacheKey(_) if self.options.force => Err(nothing_to_build()),
+            KernelSpec::CacheKey(key) => Ok(self.cache.lookup(key)?),
+            KernelSpec::Version(release) => self.cached(&job, spec, |known| known == *release),
+            KernelSpec::Series(series) => self.cached(&job, spec, |known| {
+                (known.major, known.minor) == (series.major, series.minor)
+            }),
+            KernelSpec::Range { .. } | KernelSpec::Git { .. } => Err(Error::NotFetched {
+                spec: spec.clone(),
+                unused: None,
+            }),
+        }
     }
+
+    /// The newest cached release that `is_asked` takes.
+    fn cached(
+        &self,
+        job: &Job<'_>,
+        spec: &KernelSpec,
+        is_asked: impl Fn(Release) -> bool,
+    ) -> Result<ResolvedKernel, Error> {
+        let entries = self.cache.list()?;
+        let mut found: Vec<(Release, &CacheEntry, &Metadata)> = entries
+            .iter()
+            .filter_map(|entry| {
+                let metadata = entry.metadata()?;
+                let release = released(metadata).filter(|release| is_asked(*release))?;
+                Some((release, entry, metadata))
+            })
+            .collect();
+        found.sort_by_key(|(release, ..)| Reverse(*release));
+        let base = ConfigOrigin::Base(self.options.base_config);
+        let why_not = |metadata: &Metadata| {
+            if self.options.force {
+                Some("--force builds again, and there is no source")
+            } else if metadata.config_origin != base {
+                Some("it has the other base configuration")
+            } else if metadata.is_stale() {
+                Some("ktstr's configuration changed since")
+            } else {
+                None
+            }
+        };
+        let usable = found.iter().find(|(_, _, metadata)| why_not(metadata).is_none());
+        if let Some((_, entry, _)) = usable {
+            return job.hit(entry);
+        }
+        let unused = found.first().and_then(|(_, entry, metadata)| {
+            let why = why_not(metadata)?;
+            Some((entry.key.clone(), why))
+        });
+        Err(Error::NotFetched {
+            spec: spec.clone(),
+            unused,
+        })
+    }
+}
+
+/// The release that an entry is of, as kernel.org spells it; its Makefile says `7.1.0-rc3` for `7.1-rc3`.
+fn released(metadata: &Metadata) -> Option<Release> {
+    if !matches!(metadata.source, Source::Tarball { .. }) {
+        return None;
+    }
+    Release::parse(&metadata.version.replace(".0-rc", "-rc"))
 }

@@ -76,6 +76,27 @@ pub fn missing(path: &OsStr, root: &Path) -> Vec<&'static Tool> {
         .collect()
 }
 
+/// What packs the boot image, by the option that chooses it. Only the chosen one is needed.
+const COMPRESSORS: &[(&str, Tool)] = &[
+    ("CONFIG_KERNEL_GZIP=y", program("gzip", "gzip")),
+    ("CONFIG_KERNEL_BZIP2=y", program("bzip2", "bzip2")),
+    ("CONFIG_KERNEL_LZMA=y", program("lzma", "xz-utils")),
+    ("CONFIG_KERNEL_XZ=y", program("xz", "xz-utils")),
+    ("CONFIG_KERNEL_LZO=y", program("lzop", "lzop")),
+    ("CONFIG_KERNEL_LZ4=y", program("lz4", "lz4")),
+    ("CONFIG_KERNEL_ZSTD=y", program("zstd", "zstd")),
+];
+
+/// What packing the boot image takes in the configuration `config`, if that is not in `path`.
+pub fn missing_compressor(config: &str, path: &OsStr) -> Option<&'static Tool> {
+    let chosen = COMPRESSORS
+        .iter()
+        .find(|(option, _)| config.lines().any(|line| line == *option));
+    chosen
+        .map(|(_, tool)| tool)
+        .filter(|tool| !tool.is_there(path, Path::new("/")))
+}
+
 /// The command that installs these packages on Debian and Ubuntu.
 pub fn install_command<'p>(packages: impl IntoIterator<Item = &'p str>) -> String {
     let mut command = "apt-get install".to_owned();
@@ -116,6 +137,9 @@ mod tests {
         assert!(!names.contains(&"make") && !names.contains(&"libelf"));
         assert!(names.contains(&"gcc"), "not executable: {names:?}");
         assert!(names.contains(&"openssl"), "{names:?}");
+        let lz4 = missing_compressor("CONFIG_X=y\nCONFIG_KERNEL_LZ4=y\n", bin.as_os_str());
+        assert_eq!(lz4.map(|tool| tool.debian), Some("lz4"));
+        assert_eq!(missing_compressor("# CONFIG_KERNEL_LZ4 is not set\n", bin.as_os_str()), None);
         assert_eq!(install_command(["bc", "flex"]), "apt-get install bc flex");
     }
 }

@@ -74,7 +74,8 @@ impl KernelTree {
     }
 }
 
-fn makefile_version(makefile: &str) -> Option<String> {
+/// The version that a top Makefile declares.
+pub(crate) fn makefile_version(makefile: &str) -> Option<String> {
     let value = |name: &str| {
         makefile.lines().find_map(|line| {
             let (left, right) = line.split_once('=')?;

@@ -24,7 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return guest();
     }
     let mut args = std::env::args().skip(1);
-    let kernel = args.next().ok_or("usage: boot_machine KERNEL-IMAGE [TOPOLOGY, such as 1n2l2c2t]")?;
+    let kernel = args
+        .next()
+        .ok_or("usage: boot_machine KERNEL-IMAGE [TOPOLOGY, such as 1n2l2c2t]")?;
     let topology: Topology = args.next().unwrap_or("1n2l2c2t".to_owned()).parse()?;
 
     let cache = tempfile::tempdir()?;
@@ -32,7 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .init(std::env::current_exe()?)
         .build()
         .build_cached(cache.path())?;
-    let backend = Probe::new(&std::env::var_os("PATH").unwrap_or_default(), "/".as_ref()).choose()?;
+    let backend =
+        Probe::new(&std::env::var_os("PATH").unwrap_or_default(), "/".as_ref()).choose()?;
     let machine = Machine::new(
         MachineSpec {
             initramfs: Some(initramfs.path().to_owned()),
@@ -51,7 +54,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let exit = machine.run(&mut interview)?;
     let ready = exit.timings.first_frame.unwrap_or_default();
-    println!("{} on {backend}; ready after {ready:.1?}, gone after {:.1?}", exit.reason, exit.timings.end);
+    println!(
+        "{} on {backend}; ready after {ready:.1?}, gone after {:.1?}",
+        exit.reason, exit.timings.end
+    );
     Ok(())
 }
 
@@ -70,7 +76,10 @@ impl Observer for Interview {
             return Flow::Stop;
         };
         println!("{question}");
-        outbox.send(&Frame { tag: FILE, payload: question.into() });
+        outbox.send(&Frame {
+            tag: FILE,
+            payload: question.into(),
+        });
         Flow::Continue
     }
 }
@@ -81,7 +90,10 @@ fn guest() -> Result<(), Box<dyn Error>> {
         mount(kind, place, kind, MountFlags::empty(), None::<&CStr>)?;
     }
     let mut channel = GuestChannel::open(PORT_NAME)?;
-    channel.send(&Frame { tag: READY, payload: Vec::new() })?;
+    channel.send(&Frame {
+        tag: READY,
+        payload: Vec::new(),
+    })?;
     loop {
         let question = channel.recv(Duration::from_secs(60))?;
         let path = String::from_utf8(question.payload)?;

@@ -17,7 +17,9 @@ fn sleepers_beside_spinners(ctx: &Ctx) -> Result<AssertResult> {
     execute_defs(
         ctx,
         &[
-            CgroupDef::named("sleepers").workers(4).work(WorkType::mixed()),
+            CgroupDef::named("sleepers")
+                .workers(4)
+                .work(WorkType::mixed()),
             CgroupDef::named("spinners").workers(4).work(WorkType::Spin),
         ],
     )
@@ -39,7 +41,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let finished = host::run(&case, &Settings::read()?);
 
     let sidecar = &finished.sidecar;
-    println!("{} on {}: {}", case.name, sidecar.kernel_version.as_deref().unwrap_or("?"), sidecar.verdict.outcome());
+    println!(
+        "{} on {}: {}",
+        case.name,
+        sidecar.kernel_version.as_deref().unwrap_or("?"),
+        sidecar.verdict.outcome()
+    );
     for cgroup in &sidecar.cgroups {
         println!(
             "  {:9} {} workers, {} iterations, longest gap {:.1} ms",

@@ -72,18 +72,23 @@ impl Args {
                 Arg::Long("format") => {
                     let format = parser.value()?.string()?;
                     if !["terse", "pretty"].contains(&format.as_str()) {
-                        return Err(format!("--format {format}: only `terse` and `pretty` are known").into());
+                        return Err(format!(
+                            "--format {format}: only `terse` and `pretty` are known"
+                        )
+                        .into());
                     }
                 }
                 Arg::Long("ignored") => parsed.which = Which::Ignored,
                 Arg::Long("include-ignored") => parsed.which = Which::All,
                 Arg::Long("exact") => parsed.exact = true,
                 Arg::Long("skip") => parsed.skip.push(parser.value()?.string()?),
-                Arg::Long("nocapture" | "no-capture" | "show-output" | "quiet") | Arg::Short('q') => {}
+                Arg::Long("nocapture" | "no-capture" | "show-output" | "quiet")
+                | Arg::Short('q') => {}
                 Arg::Long("test-threads") => {
                     let threads: u32 = parser.value()?.parse()?;
                     if threads != 1 {
-                        let hint = "tests of one process run one after another; use cargo nextest run";
+                        let hint =
+                            "tests of one process run one after another; use cargo nextest run";
                         return Err(format!("--test-threads {threads}: {hint}").into());
                     }
                 }
@@ -102,7 +107,13 @@ impl Args {
             Which::Ignored => ignored,
             Which::All => true,
         };
-        let matches = |filter: &String| if self.exact { name == filter } else { name.contains(filter) };
+        let matches = |filter: &String| {
+            if self.exact {
+                name == filter
+            } else {
+                name.contains(filter)
+            }
+        };
         let by_name = self.filters.is_empty() || self.filters.iter().any(matches);
         by_mark && by_name && !self.skip.iter().any(matches)
     }
@@ -138,7 +149,13 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for bad in ["--bench", "--format json", "--test-threads 4", "--skip", "-x"] {
+        for bad in [
+            "--bench",
+            "--format json",
+            "--test-threads 4",
+            "--skip",
+            "-x",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

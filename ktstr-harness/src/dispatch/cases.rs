@@ -44,10 +44,20 @@ impl Case {
     pub fn base(test: &'static TestCase, kernel: Option<NamedKernel>) -> Self {
         if test.host_only {
             let name = format!("host/{}", test.name);
-            return Self { name, test, variant: Variant::Host, kernel: None };
+            return Self {
+                name,
+                test,
+                variant: Variant::Host,
+                kernel: None,
+            };
         }
         let name = format!("ktstr/{}", test.name);
-        Self { name, test, variant: Variant::Base, kernel }
+        Self {
+            name,
+            test,
+            variant: Variant::Base,
+            kernel,
+        }
     }
 
     /// Whether it runs only when ignored tests are asked for.
@@ -79,16 +89,22 @@ impl Case {
 /// With two or more kernels each name ends in the kernel's label; with one or none it does not.
 /// Tests that run on the host are there once.
 pub fn cases(tests: &[&'static TestCase], kernels: &[NamedKernel]) -> Vec<Case> {
-    let axis: Vec<Option<&NamedKernel>> =
-        if kernels.is_empty() { vec![None] } else { kernels.iter().map(Some).collect() };
+    let axis: Vec<Option<&NamedKernel>> = if kernels.is_empty() {
+        vec![None]
+    } else {
+        kernels.iter().map(Some).collect()
+    };
     let mut cases = Vec::new();
     for &test in tests {
         if test.host_only {
             cases.push(Case::base(test, None));
             continue;
         }
-        let accepted = Preset::ALL.iter().filter(|p| test.constraints.check(p.topology).is_ok());
-        let variants = std::iter::once(Variant::Base).chain(accepted.map(|p| Variant::Gauntlet(*p)));
+        let accepted = Preset::ALL
+            .iter()
+            .filter(|p| test.constraints.check(p.topology).is_ok());
+        let variants =
+            std::iter::once(Variant::Base).chain(accepted.map(|p| Variant::Gauntlet(*p)));
         for variant in variants {
             let plain = match variant {
                 Variant::Gauntlet(preset) => format!("gauntlet/{}/{}", test.name, preset.name),
@@ -99,7 +115,12 @@ pub fn cases(tests: &[&'static TestCase], kernels: &[NamedKernel]) -> Vec<Case> 
                     Some(kernel) if axis.len() > 1 => format!("{plain}/{}", kernel.label),
                     _ => plain.clone(),
                 };
-                cases.push(Case { name, test, variant, kernel: kernel.cloned() });
+                cases.push(Case {
+                    name,
+                    test,
+                    variant,
+                    kernel: kernel.cloned(),
+                });
             }
         }
     }
@@ -111,9 +132,15 @@ pub fn parse_kernel_list(text: &str) -> Result<Vec<NamedKernel>, String> {
     text.split(';')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
-            let (label, path) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not label=path"))?;
-            let label = KernelLabel::parse(label).ok_or_else(|| format!("`{label}` is not a kernel label"))?;
-            Ok(NamedKernel { label, image: PathBuf::from(path) })
+            let (label, path) = pair
+                .split_once('=')
+                .ok_or_else(|| format!("`{pair}` is not label=path"))?;
+            let label = KernelLabel::parse(label)
+                .ok_or_else(|| format!("`{label}` is not a kernel label"))?;
+            Ok(NamedKernel {
+                label,
+                image: PathBuf::from(path),
+            })
         })
         .collect()
 }
@@ -132,20 +159,40 @@ mod tests {
     use crate::AssertResult;
     use crate::test::Location;
 
-    const BASE: TestCase =
-        TestCase::new("a", Location { file: "t.rs", line: 1 }, |_| Ok(AssertResult::pass()));
+    const BASE: TestCase = TestCase::new(
+        "a",
+        Location {
+            file: "t.rs",
+            line: 1,
+        },
+        |_| Ok(AssertResult::pass()),
+    );
     static NARROW: TestCase = TestCase {
-        constraints: Constraints { max_llcs: 2, max_cpus: 8, ..Constraints::DEFAULT },
+        constraints: Constraints {
+            max_llcs: 2,
+            max_cpus: 8,
+            ..Constraints::DEFAULT
+        },
         ..BASE
     };
-    static ON_HOST: TestCase = TestCase { name: "h", host_only: true, ..BASE };
+    static ON_HOST: TestCase = TestCase {
+        name: "h",
+        host_only: true,
+        ..BASE
+    };
 
     fn kernel(version: &str) -> NamedKernel {
-        NamedKernel { label: KernelLabel::from_version(version), image: format!("/k/{version}").into() }
+        NamedKernel {
+            label: KernelLabel::from_version(version),
+            image: format!("/k/{version}").into(),
+        }
     }
 
     fn names(kernels: &[NamedKernel]) -> Vec<String> {
-        cases(&[&NARROW, &ON_HOST], kernels).into_iter().map(|case| case.name).collect()
+        cases(&[&NARROW, &ON_HOST], kernels)
+            .into_iter()
+            .map(|case| case.name)
+            .collect()
     }
 
     #[test]
@@ -173,7 +220,10 @@ mod tests {
     #[test]
     fn kernel_list_round_trips() {
         let kernels = [kernel("6.12"), kernel("6.14.2")];
-        assert_eq!(parse_kernel_list(&format_kernel_list(&kernels)).unwrap(), kernels);
+        assert_eq!(
+            parse_kernel_list(&format_kernel_list(&kernels)).unwrap(),
+            kernels
+        );
         assert_eq!(parse_kernel_list("").unwrap(), []);
         assert!(parse_kernel_list("/boot/vmlinuz").is_err());
         assert!(parse_kernel_list("Bad Label=/x").is_err());

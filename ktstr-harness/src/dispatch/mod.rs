@@ -13,9 +13,9 @@ use ktstr_core::{Outcome, RunDir, Verdict, rundir};
 
 pub use args::Args;
 pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};
-pub use settings::{PROJECT_COMMIT, Settings, SettingsError};
 #[cfg(feature = "driver")]
 pub(crate) use settings::own_epoch;
+pub use settings::{PROJECT_COMMIT, Settings, SettingsError};
 
 use crate::host::{self, Finished};
 use crate::{guest, registry};
@@ -44,7 +44,9 @@ pub fn enter_guest() {
     }
 }
 
-fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn run(
+    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let args = Args::parse(arguments)?;
     if args.help {
         print!("{}", args::USAGE);
@@ -53,14 +55,19 @@ fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<ExitCo
     let tests = registry::tests()?;
     let settings = Settings::read()?;
     let all = cases(&tests, &settings.kernels);
-    let selected: Vec<&Case> = all.iter().filter(|case| args.selects(&case.name, case.is_ignored())).collect();
+    let selected: Vec<&Case> = all
+        .iter()
+        .filter(|case| args.selects(&case.name, case.is_ignored()))
+        .collect();
     if args.list {
         list(&selected)?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.exact && selected.is_empty() {
         let names = args.filters.join(", ");
-        return Err(format!("no test is called {names}; `--list --include-ignored` lists them").into());
+        return Err(
+            format!("no test is called {names}; `--list --include-ignored` lists them").into(),
+        );
     }
     orphan::end_with_nextest();
     let mut worst = Outcome::Skip;
@@ -71,7 +78,10 @@ fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<ExitCo
         worst = worst.max(run_one(case, &settings));
     }
     if !args.exact {
-        println!("ktstr: {} tests run, worst outcome: {worst}", selected.len());
+        println!(
+            "ktstr: {} tests run, worst outcome: {worst}",
+            selected.len()
+        );
     }
     Ok(ExitCode::from(worst.exit_code()))
 }
@@ -86,7 +96,11 @@ fn list(cases: &[&Case]) -> io::Result<()> {
 
 /// Runs one case, writes its sidecar and tells a person what they need to know.
 fn run_one(case: &Case, settings: &Settings) -> Outcome {
-    let Finished { mut sidecar, evidence, found } = host::run(case, settings);
+    let Finished {
+        mut sidecar,
+        evidence,
+        found,
+    } = host::run(case, settings);
     if let Some(found) = found {
         eprintln!("ktstr: {found}");
     }
@@ -94,15 +108,24 @@ fn run_one(case: &Case, settings: &Settings) -> Outcome {
         sidecar.verdict = std::mem::take(&mut sidecar.verdict).without_skips();
     }
     let run_dir = run_dir(&sidecar, settings);
-    let failed = matches!(sidecar.verdict.outcome(), Outcome::Fail | Outcome::Inconclusive);
+    let failed = matches!(
+        sidecar.verdict.outcome(),
+        Outcome::Fail | Outcome::Inconclusive
+    );
     if let Err(error) = run_dir.write(&sidecar, failed.then_some(&evidence)) {
         // A verdict that nobody can look up later must not pass for one.
-        sidecar.verdict.merge(Verdict::fail("sidecar", error.to_string()));
+        sidecar
+            .verdict
+            .merge(Verdict::fail("sidecar", error.to_string()));
     }
     match sidecar.verdict.outcome() {
         Outcome::Pass => {}
         Outcome::Skip => {
-            let why: Vec<_> = sidecar.verdict.decisive().map(|detail| detail.message.as_str()).collect();
+            let why: Vec<_> = sidecar
+                .verdict
+                .decisive()
+                .map(|detail| detail.message.as_str())
+                .collect();
             eprintln!("ktstr: SKIP: {}", why.join("; "));
         }
         Outcome::Inconclusive | Outcome::Fail => {
@@ -115,10 +138,15 @@ fn run_one(case: &Case, settings: &Settings) -> Outcome {
 fn run_dir(sidecar: &ktstr_core::Sidecar, settings: &Settings) -> RunDir {
     let path = settings.sidecar_dir.clone().unwrap_or_else(|| {
         // A tree of one's own is told by its label; releases by their version.
-        let label = sidecar.kernel_label.as_ref().map(ktstr_core::KernelLabel::as_str);
+        let label = sidecar
+            .kernel_label
+            .as_ref()
+            .map(ktstr_core::KernelLabel::as_str);
         let of_path = label.filter(|label| label.starts_with("kernel_path_"));
         let kernel = of_path.or(sidecar.kernel_version.as_deref());
-        settings.runs_dir.join(rundir::run_name(kernel, sidecar.project_commit.as_deref()))
+        settings
+            .runs_dir
+            .join(rundir::run_name(kernel, sidecar.project_commit.as_deref()))
     });
     RunDir::new(path, settings.epoch.clone())
 }

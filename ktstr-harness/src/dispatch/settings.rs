@@ -86,15 +86,24 @@ impl Settings {
         let kernels = text(env::KERNEL_LIST).unwrap_or_default();
         let is_on = |name| env::is_on(|name| var_os(name), name);
         Ok(Self {
-            kernels: parse_kernel_list(&kernels).map_err(|why| SettingsError::KernelList { why })?,
+            kernels: parse_kernel_list(&kernels)
+                .map_err(|why| SettingsError::KernelList { why })?,
             no_skip_mode: is_on(env::NO_SKIP_MODE),
             verbose: is_on(env::VERBOSE),
             cache_root: env::cache_root(|name| var_os(name)).ok_or(SettingsError::NoCache)?,
             lock_dir: env::lock_dir(|name| var_os(name)),
-            sidecar_dir: text(env::SIDECAR_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            sidecar_dir: text(env::SIDECAR_DIR)
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from),
             runs_dir: target.join("ktstr"),
-            epoch: text(env::RUN_EPOCH).or_else(|| text("NEXTEST_RUN_ID")).unwrap_or_else(own_epoch),
-            run_source: if is_on(env::CI) { RunSource::Ci } else { RunSource::Local },
+            epoch: text(env::RUN_EPOCH)
+                .or_else(|| text("NEXTEST_RUN_ID"))
+                .unwrap_or_else(own_epoch),
+            run_source: if is_on(env::CI) {
+                RunSource::Ci
+            } else {
+                RunSource::Local
+            },
             told_commit: text(PROJECT_COMMIT),
             path: var_os("PATH").unwrap_or_default(),
             binary,
@@ -117,12 +126,17 @@ impl Settings {
 
     /// CPUs that this process may use.
     pub fn allowed_cpus(&self) -> usize {
-        self.host.allowed_cpus.as_ref().map_or(1, ktstr_core::CpuSet::len)
+        self.host
+            .allowed_cpus
+            .as_ref()
+            .map_or(1, ktstr_core::CpuSet::len)
     }
 }
 
 /// An epoch for a process that no session and no nextest started.
 pub(crate) fn own_epoch() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     ktstr_core::rundir::new_epoch(since.as_nanos(), std::process::id())
 }

@@ -136,18 +136,30 @@ impl Session {
         let epoch = epoch();
         let mut command = self.command(&cargo, &epoch)?;
         let status = foreground::run(&mut command).map_err(|source| cargo_error(&cargo, source))?;
-        let only = var_os(env::SIDECAR_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let only = var_os(env::SIDECAR_DIR)
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from);
         let runs = RunSummary::of_epoch(&target.join("ktstr"), only.as_deref(), &epoch);
-        Ok(SessionReport { exit_code: exit_code(status), runs })
+        Ok(SessionReport {
+            exit_code: exit_code(status),
+            runs,
+        })
     }
 
     fn command(&self, cargo: &OsStr, epoch: &str) -> Result<Command, SessionError> {
         let probe = Command::new(cargo).args(["nextest", "--version"]).output();
-        if !probe.map_err(|source| cargo_error(cargo, source))?.status.success() {
+        if !probe
+            .map_err(|source| cargo_error(cargo, source))?
+            .status
+            .success()
+        {
             return Err(SessionError::NoNextest);
         }
         let mut command = Command::new(cargo);
-        command.args(["nextest", "run"]).current_dir(&self.dir).stdin(Stdio::null());
+        command
+            .args(["nextest", "run"])
+            .current_dir(&self.dir)
+            .stdin(Stdio::null());
         if self.release {
             command.arg("--release");
         }
@@ -158,7 +170,10 @@ impl Session {
         command.env(env::RUN_EPOCH, epoch);
         let commit = Commit::of(&self.dir).map(|commit| commit.to_string());
         command.env(PROJECT_COMMIT, commit.unwrap_or_default());
-        let switches = [(self.no_skip_mode, env::NO_SKIP_MODE), (self.no_perf_mode, env::NO_PERF_MODE)];
+        let switches = [
+            (self.no_skip_mode, env::NO_SKIP_MODE),
+            (self.no_perf_mode, env::NO_PERF_MODE),
+        ];
         for (_, name) in switches.iter().filter(|(on, _)| *on) {
             command.env(name, "1");
         }
@@ -173,13 +188,20 @@ impl Session {
     fn named_kernels(&self) -> Result<Vec<NamedKernel>, SessionError> {
         let mut named: Vec<NamedKernel> = Vec::new();
         for kernel in &self.kernels {
-            let new = NamedKernel { label: kernel.label.clone(), image: kernel.image.clone() };
+            let new = NamedKernel {
+                label: kernel.label.clone(),
+                image: kernel.image.clone(),
+            };
             match named.iter().find(|other| other.label == new.label) {
                 // Asked for twice, by whatever names.
                 Some(other) if other.image == new.image => {}
                 Some(other) => {
                     let (first, second) = (other.image.clone(), new.image);
-                    return Err(SessionError::SameLabel { label: new.label.to_string(), first, second });
+                    return Err(SessionError::SameLabel {
+                        label: new.label.to_string(),
+                        first,
+                        second,
+                    });
                 }
                 None => named.push(new),
             }
@@ -193,32 +215,47 @@ impl Session {
             .current_dir(&self.dir)
             .output()
             .map_err(|source| cargo_error(cargo, source))?;
-        let no_project = |why: String| SessionError::NoProject { dir: self.dir.clone(), why };
+        let no_project = |why: String| SessionError::NoProject {
+            dir: self.dir.clone(),
+            why,
+        };
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
             let first = text.lines().next().unwrap_or("cargo metadata failed");
             return Err(no_project(first.trim_start_matches("error: ").to_owned()));
         }
-        let metadata: serde_json::Value =
-            serde_json::from_slice(&output.stdout).map_err(|error| no_project(error.to_string()))?;
-        let target = metadata.get("target_directory").and_then(serde_json::Value::as_str);
-        target.map(PathBuf::from).ok_or_else(|| no_project("cargo metadata names no target directory".into()))
+        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .map_err(|error| no_project(error.to_string()))?;
+        let target = metadata
+            .get("target_directory")
+            .and_then(serde_json::Value::as_str);
+        target
+            .map(PathBuf::from)
+            .ok_or_else(|| no_project("cargo metadata names no target directory".into()))
     }
 }
 
 /// The epoch that the session's processes share: an outer one's where there is one.
 fn epoch() -> String {
     let outer = var_os(env::RUN_EPOCH).and_then(|value| value.into_string().ok());
-    outer.filter(|epoch| !epoch.is_empty()).unwrap_or_else(own_epoch)
+    outer
+        .filter(|epoch| !epoch.is_empty())
+        .unwrap_or_else(own_epoch)
 }
 
 fn cargo_error(cargo: &OsStr, source: io::Error) -> SessionError {
-    SessionError::Cargo { program: Path::new(cargo).display().to_string(), source }
+    SessionError::Cargo {
+        program: Path::new(cargo).display().to_string(),
+        source,
+    }
 }
 
 /// The exit code of a process, as a shell gives it: 128 and the signal for one that was killed.
 fn exit_code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
 }

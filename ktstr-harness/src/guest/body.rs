@@ -1,7 +1,7 @@
 //! Running a test body as a child of init, and telling how it ended.
 
-use std::io::{self, Read, Write};
 use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,7 +52,10 @@ pub(super) fn run<E: From<io::Error>>(
         None => Ending::TimedOut,
         Some(status) => match status.terminating_signal() {
             Some(signal) => Ending::Killed { signal },
-            None => match (status.exit_status(), serde_json::from_slice(&watch.ending.bytes)) {
+            None => match (
+                status.exit_status(),
+                serde_json::from_slice(&watch.ending.bytes),
+            ) {
                 (Some(WROTE_ENDING), Ok(ending)) => ending,
                 (code, _) => Ending::Exited(code.unwrap_or(-1)),
             },
@@ -65,7 +68,8 @@ fn be_the_body(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &OwnedFd) 
     // Workers of the body get a process group of their own to be told from init by.
     let _ = rustix::process::setsid();
     name_thread(test.name);
-    let redirected = rustix::stdio::dup2_stdout(output).and_then(|()| rustix::stdio::dup2_stderr(output));
+    let redirected =
+        rustix::stdio::dup2_stdout(output).and_then(|()| rustix::stdio::dup2_stderr(output));
     let ending = match redirected {
         Ok(()) => run_caught(test, ctx),
         Err(errno) => Ending::NotStarted(format!("redirecting output: {errno}")),
@@ -92,7 +96,10 @@ pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
     let note = Arc::clone(&last_panic);
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
+        let place = info
+            .location()
+            .map(|at| format!(" at {at}"))
+            .unwrap_or_default();
         let text = info.payload_as_str().unwrap_or("(a panic without text)");
         *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{text}{place}"));
         print(info);
@@ -101,7 +108,10 @@ pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
         Ok(Ok(result)) => Ending::Returned(result.finite()),
         Ok(Err(error)) => Ending::Error(chain(error.as_ref())),
         Err(_) => {
-            let text = last_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let text = last_panic
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
             Ending::Panicked(text.unwrap_or_else(|| "(no message)".to_owned()))
         }
     }
@@ -149,7 +159,11 @@ impl Watch {
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             // A closed pipe would be ready for ever.
             let open = [&self.ending, &self.output];
-            fds.extend(open.iter().filter_map(|s| s.pipe.as_ref()).map(|p| PollFd::new(p, PollFlags::IN)));
+            fds.extend(
+                open.iter()
+                    .filter_map(|s| s.pipe.as_ref())
+                    .map(|p| PollFd::new(p, PollFlags::IN)),
+            );
             poll(&mut fds, Some(&timeout)).map_err(io::Error::from)?;
             let exited = !fds[0].revents().is_empty();
             drop(fds);
@@ -192,7 +206,12 @@ enum Cut {
 impl Stream {
     fn new(pipe: OwnedFd, limit: usize) -> io::Result<Self> {
         fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
-        Ok(Self { pipe: Some(File::from(pipe)), bytes: Vec::new(), room: limit, cut: Cut::Nothing })
+        Ok(Self {
+            pipe: Some(File::from(pipe)),
+            bytes: Vec::new(),
+            room: limit,
+            cut: Cut::Nothing,
+        })
     }
 
     /// Takes what is there; beyond the bound it is read and dropped, so that no writer blocks.
@@ -225,12 +244,17 @@ impl Stream {
         send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
     ) -> Result<(), E> {
         if !self.bytes.is_empty() {
-            send(FromGuest::Output(String::from_utf8_lossy(&self.bytes).into_owned()))?;
+            send(FromGuest::Output(
+                String::from_utf8_lossy(&self.bytes).into_owned(),
+            ))?;
             self.bytes.clear();
         }
         if self.cut == Cut::Unsaid {
             self.cut = Cut::Said;
-            let note = format!("\nktstr: output beyond {} KiB is dropped\n", OUTPUT_LIMIT >> 10);
+            let note = format!(
+                "\nktstr: output beyond {} KiB is dropped\n",
+                OUTPUT_LIMIT >> 10
+            );
             send(FromGuest::Output(note))?;
         }
         Ok(())

@@ -10,7 +10,11 @@ use std::os::unix::fs::OpenOptionsExt;
 pub(super) fn tail(limit: usize) -> String {
     let mut log = String::new();
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let Ok(mut kmsg) = OpenOptions::new().read(true).custom_flags(nonblocking).open("/dev/kmsg") else {
+    let Ok(mut kmsg) = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open("/dev/kmsg")
+    else {
         return log;
     };
     let mut record = vec![0; 8192];

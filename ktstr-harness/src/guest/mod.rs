@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 
-use crate::protocol::{BODY_MARK, Ending, FromGuest, KERNEL_LOG_LIMIT, Report, ToGuest, from_frame, to_frame};
+use crate::protocol::{
+    BODY_MARK, Ending, FromGuest, KERNEL_LOG_LIMIT, Report, ToGuest, from_frame, to_frame,
+};
 use crate::{Ctx, TestCase, registry};
 
 /// Set by the kernel command line of our machines: PID 1 of a container is not a guest.
@@ -48,7 +50,9 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     mounts::all()?;
     mounts::enable_controllers(Path::new(CGROUP_ROOT))?;
     let mut channel = GuestChannel::open(PORT_NAME)?;
-    let kernel_release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
+    let kernel_release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?
+        .trim()
+        .to_owned();
     channel.send(&to_frame(&FromGuest::Ready { kernel_release }))?;
     let frame = channel.recv(HOST_PATIENCE)?;
     let ToGuest::Run(spec) = from_frame(&frame)?;
@@ -71,11 +75,18 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     sys::kill_everyone_else();
     let passed = matches!(&ending, Ending::Returned(result)
         if result.verdict.outcome() <= ktstr_core::Outcome::Pass);
-    let kernel_log = if passed { String::new() } else { klog::tail(KERNEL_LOG_LIMIT) };
+    let kernel_log = if passed {
+        String::new()
+    } else {
+        klog::tail(KERNEL_LOG_LIMIT)
+    };
     channel.send(&to_frame(&FromGuest::Report(Report { ending, kernel_log })))?;
     Ok(())
 }
 
 fn find(name: &str) -> Option<&'static TestCase> {
-    registry::tests().ok()?.into_iter().find(|test| test.name == name)
+    registry::tests()
+        .ok()?
+        .into_iter()
+        .find(|test| test.name == name)
 }

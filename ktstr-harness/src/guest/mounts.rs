@@ -25,11 +25,46 @@ const MOUNTS: &[(&str, &str, &str, &str, &str, bool)] = &[
     ("devtmpfs", "/dev", "devtmpfs", "", "CONFIG_DEVTMPFS", true),
     ("tmpfs", "/tmp", "tmpfs", "mode=1777", "CONFIG_TMPFS", true),
     ("tmpfs", "/run", "tmpfs", "mode=755", "CONFIG_TMPFS", true),
-    ("cgroup2", super::CGROUP_ROOT, "cgroup2", "", "CONFIG_CGROUPS", true),
-    ("devpts", "/dev/pts", "devpts", "", "CONFIG_UNIX98_PTYS", false),
-    ("tmpfs", "/dev/shm", "tmpfs", "mode=1777", "CONFIG_TMPFS", false),
-    ("debugfs", "/sys/kernel/debug", "debugfs", "", "CONFIG_DEBUG_FS", false),
-    ("tracefs", "/sys/kernel/tracing", "tracefs", "", "CONFIG_FTRACE", false),
+    (
+        "cgroup2",
+        super::CGROUP_ROOT,
+        "cgroup2",
+        "",
+        "CONFIG_CGROUPS",
+        true,
+    ),
+    (
+        "devpts",
+        "/dev/pts",
+        "devpts",
+        "",
+        "CONFIG_UNIX98_PTYS",
+        false,
+    ),
+    (
+        "tmpfs",
+        "/dev/shm",
+        "tmpfs",
+        "mode=1777",
+        "CONFIG_TMPFS",
+        false,
+    ),
+    (
+        "debugfs",
+        "/sys/kernel/debug",
+        "debugfs",
+        "",
+        "CONFIG_DEBUG_FS",
+        false,
+    ),
+    (
+        "tracefs",
+        "/sys/kernel/tracing",
+        "tracefs",
+        "",
+        "CONFIG_FTRACE",
+        false,
+    ),
     ("bpf", "/sys/fs/bpf", "bpf", "", "CONFIG_BPF_SYSCALL", false),
 ];
 
@@ -46,7 +81,12 @@ pub(super) fn all() -> Result<(), MountError> {
             Ok(()) | Err(Errno::BUSY) => {}
             Err(errno) if essential => {
                 let (what, path) = ("mounting", path.to_owned());
-                return Err(MountError { what, path, source: errno.into(), config });
+                return Err(MountError {
+                    what,
+                    path,
+                    source: errno.into(),
+                    config,
+                });
             }
             Err(_) => {}
         }
@@ -65,7 +105,10 @@ pub(super) fn enable_controllers(root: &Path) -> Result<(), MountError> {
     let available = root.join("cgroup.controllers");
     let controllers =
         fs::read_to_string(&available).map_err(|source| error("reading", &available, source))?;
-    let enable: Vec<String> = controllers.split_whitespace().map(|name| format!("+{name}")).collect();
+    let enable: Vec<String> = controllers
+        .split_whitespace()
+        .map(|name| format!("+{name}"))
+        .collect();
     let control = root.join("cgroup.subtree_control");
     fs::write(&control, enable.join(" ")).map_err(|source| error("writing", &control, source))
 }

@@ -71,7 +71,10 @@ impl Conversation {
                 self.report = Some(report);
                 Flow::Stop
             }
-            early => self.give_up(format!("the guest sent a message out of turn: {}", kind(&early))),
+            early => self.give_up(format!(
+                "the guest sent a message out of turn: {}",
+                kind(&early)
+            )),
         }
     }
 

@@ -45,7 +45,10 @@ pub fn verdict(end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
             Some(panic) => panic,
             None => Verdict::fail(
                 "deadline",
-                format!("the guest did not report within {} s and was ended", limit.as_secs()),
+                format!(
+                    "the guest did not report within {} s and was ended",
+                    limit.as_secs()
+                ),
             ),
         },
         MachineEnd::Garbled(why) => Verdict::fail("result channel", why),
@@ -83,9 +86,10 @@ pub fn of_ending(ending: &Ending, kernel_log: &str) -> Verdict {
             }
             Verdict::fail("killed", cause)
         }
-        Ending::Exited(code) => {
-            Verdict::fail("exit", format!("the test body exited with code {code} before it returned"))
-        }
+        Ending::Exited(code) => Verdict::fail(
+            "exit",
+            format!("the test body exited with code {code} before it returned"),
+        ),
         Ending::TimedOut => Verdict::fail(
             "timeout",
             "the test body did not return within its limit (twice duration_s and 15 s) and was killed",
@@ -101,20 +105,37 @@ fn of_silence(console: &str, was_ready: bool) -> Verdict {
     if let Some(line) = last_line(console, &["ktstr: guest init:"]) {
         return Verdict::fail("guest init", line);
     }
-    let when = if was_ready { "during the test" } else { "before the guest was ready" };
-    Verdict::fail("machine", format!("the guest powered off or reset {when}, without a report"))
+    let when = if was_ready {
+        "during the test"
+    } else {
+        "before the guest was ready"
+    };
+    Verdict::fail(
+        "machine",
+        format!("the guest powered off or reset {when}, without a report"),
+    )
 }
 
 /// The kernel's own words on why it stopped (`kernel/panic.c`).
 fn kernel_panic(console: &str) -> Option<Verdict> {
-    let line = console.lines().find(|line| line.contains("Kernel panic - not syncing"))?;
-    let message = line.split_once("Kernel panic - not syncing").map_or(line, |(_, rest)| rest);
-    Some(Verdict::fail("kernel panic", message.trim_start_matches(':').trim()))
+    let line = console
+        .lines()
+        .find(|line| line.contains("Kernel panic - not syncing"))?;
+    let message = line
+        .split_once("Kernel panic - not syncing")
+        .map_or(line, |(_, rest)| rest);
+    Some(Verdict::fail(
+        "kernel panic",
+        message.trim_start_matches(':').trim(),
+    ))
 }
 
 /// The last line that holds one of `needles`, without its time stamp.
 fn last_line<'t>(text: &'t str, needles: &[&str]) -> Option<&'t str> {
-    let line = text.lines().rev().find(|line| needles.iter().any(|needle| line.contains(needle)))?;
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| needles.iter().any(|needle| line.contains(needle)))?;
     let message = match line.split_once("] ") {
         Some((stamp, message)) if stamp.starts_with('[') => message,
         _ => line,
@@ -156,7 +177,10 @@ mod tests {
     }
 
     fn ended(ending: Ending, kernel_log: &str) -> MachineEnd {
-        MachineEnd::Reported(Report { ending, kernel_log: kernel_log.to_owned() })
+        MachineEnd::Reported(Report {
+            ending,
+            kernel_log: kernel_log.to_owned(),
+        })
     }
 
     #[test]
@@ -179,23 +203,47 @@ mod tests {
         let end = ended(Ending::Killed { signal: 9 }, oom);
         assert!(only_line(&verdict(&end, "", true)).contains("out of memory: Out of memory"));
         let console = "boot\n[    2.0] Kernel panic - not syncing: sysrq triggered crash\n";
-        for end in [MachineEnd::Gone, MachineEnd::Deadline(Duration::from_secs(5))] {
-            assert_eq!(only_line(&verdict(&end, console, true)), "kernel panic: sysrq triggered crash");
+        for end in [
+            MachineEnd::Gone,
+            MachineEnd::Deadline(Duration::from_secs(5)),
+        ] {
+            assert_eq!(
+                only_line(&verdict(&end, console, true)),
+                "kernel panic: sysrq triggered crash"
+            );
         }
-        assert!(only_line(&verdict(&MachineEnd::Gone, "", false)).contains("before the guest was ready"));
+        assert!(
+            only_line(&verdict(&MachineEnd::Gone, "", false))
+                .contains("before the guest was ready")
+        );
         let init = "ktstr: guest init: mounting /dev: ENODEV; the kernel needs CONFIG_DEVTMPFS\n";
         assert!(only_line(&verdict(&MachineEnd::Gone, init, false)).contains("CONFIG_DEVTMPFS"));
     }
 
     #[test]
     fn expectations_apply_last() {
-        let location = crate::test::Location { file: "t.rs", line: 1 };
+        let location = crate::test::Location {
+            file: "t.rs",
+            line: 1,
+        };
         let test = TestCase::new("t", location, |_| Ok(AssertResult::pass()));
-        let failing = TestCase { expect_err: true, ..test };
+        let failing = TestCase {
+            expect_err: true,
+            ..test
+        };
         assert_eq!(expect(&failing, Verdict::pass()).exit_code(), 1);
         assert_eq!(expect(&failing, Verdict::fail("c", "m")).exit_code(), 0);
-        let lenient = TestCase { allow_inconclusive: true, ..test };
-        assert_eq!(expect(&lenient, Verdict::inconclusive("c", "m")).exit_code(), 0);
-        assert_eq!(expect(&test, Verdict::inconclusive("c", "m")).exit_code(), 2);
+        let lenient = TestCase {
+            allow_inconclusive: true,
+            ..test
+        };
+        assert_eq!(
+            expect(&lenient, Verdict::inconclusive("c", "m")).exit_code(),
+            0
+        );
+        assert_eq!(
+            expect(&test, Verdict::inconclusive("c", "m")).exit_code(),
+            2
+        );
     }
 }

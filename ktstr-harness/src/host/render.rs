@@ -24,16 +24,27 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
     for detail in sidecar.verdict.decisive() {
         let _ = writeln!(text, "  {detail}");
     }
-    for detail in sidecar.verdict.details().iter().filter(|d| d.outcome != sidecar.verdict.outcome()) {
+    for detail in sidecar
+        .verdict
+        .details()
+        .iter()
+        .filter(|d| d.outcome != sidecar.verdict.outcome())
+    {
         let _ = writeln!(text, "  ({}) {detail}", detail.outcome);
     }
     section(&mut text, "stats", &stats(&sidecar.cgroups));
-    section(&mut text, "kernel log", &last_lines(since_body_start(&evidence.kernel_log), LOG_LINES));
+    section(
+        &mut text,
+        "kernel log",
+        &last_lines(since_body_start(&evidence.kernel_log), LOG_LINES),
+    );
     text
 }
 
 fn header(sidecar: &Sidecar) -> String {
-    let Sidecar { test, scheduler, .. } = sidecar;
+    let Sidecar {
+        test, scheduler, ..
+    } = sidecar;
     let place = match sidecar.topology {
         Some(topology) => format!("[topo={topology}]"),
         None => "[host]".to_owned(),
@@ -56,7 +67,11 @@ fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let hidden = lines.len().saturating_sub(count);
     let shown = lines[hidden..].join("\n");
-    if hidden == 0 { shown } else { format!("({hidden} lines more in the failure dump)\n{shown}") }
+    if hidden == 0 {
+        shown
+    } else {
+        format!("({hidden} lines more in the failure dump)\n{shown}")
+    }
 }
 
 /// A table of what the cgroups came to, for 80 columns.
@@ -64,7 +79,12 @@ fn stats(cgroups: &[CgroupStats]) -> String {
     if cgroups.is_empty() {
         return String::new();
     }
-    let width = cgroups.iter().map(|c| c.name.len()).max().unwrap_or(0).clamp(6, 20);
+    let width = cgroups
+        .iter()
+        .map(|c| c.name.len())
+        .max()
+        .unwrap_or(0)
+        .clamp(6, 20);
     let mut text = format!(
         "{:width$} {:>7} {:>10} {:>8} {:>8} {:>8} {:>8} {:>9}  cpus\n",
         "cgroup", "workers", "iterations", "cpu s", "delay s", "gap ms", "spread%", "p99 us"
@@ -72,7 +92,9 @@ fn stats(cgroups: &[CgroupStats]) -> String {
     let dash = || "-".to_owned();
     for c in cgroups {
         let spread = c.spread_pct.map_or_else(dash, |v| format!("{v:.1}"));
-        let p99 = c.p99_wake_latency_ns.map_or_else(dash, |ns| Short(ns as f64 / 1000.0).to_string());
+        let p99 = c
+            .p99_wake_latency_ns
+            .map_or_else(dash, |ns| Short(ns as f64 / 1000.0).to_string());
         let _ = writeln!(
             text,
             "{:width$} {:>7} {:>10} {:>8.2} {:>8.2} {:>8.1} {spread:>8} {p99:>9}  {}",
@@ -124,11 +146,24 @@ mod tests {
             text,
             "ktstr_test 'x' [sched=y] [topo=1n1l2c1t] failed:\n  max_gap_ms: 2500 > 2000 in cgroup a\n"
         );
-        failed.cgroups = vec![CgroupStats { name: "a".to_owned(), workers: 2, ..CgroupStats::default() }];
+        failed.cgroups = vec![CgroupStats {
+            name: "a".to_owned(),
+            workers: 2,
+            ..CgroupStats::default()
+        }];
         let log: String = (0..200).map(|n| format!("line {n}\n")).collect();
-        let text = failure(&failed, &Evidence { kernel_log: log, console: String::new() });
+        let text = failure(
+            &failed,
+            &Evidence {
+                kernel_log: log,
+                console: String::new(),
+            },
+        );
         assert!(text.contains("--- stats ---\ncgroup workers"), "{text}");
-        assert!(text.contains("--- kernel log ---\n(80 lines more in the failure dump)\nline 80\n"), "{text}");
+        assert!(
+            text.contains("--- kernel log ---\n(80 lines more in the failure dump)\nline 80\n"),
+            "{text}"
+        );
         assert!(text.ends_with("line 199\n"));
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     }

@@ -30,7 +30,9 @@ pub fn run(case: &Case, settings: &Settings) -> Finished {
         evidence: Evidence::default(),
     };
     let verdict = match case.topology() {
-        Some(topology) => run.in_machine(case, topology, settings).unwrap_or_else(|verdict| verdict),
+        Some(topology) => run
+            .in_machine(case, topology, settings)
+            .unwrap_or_else(|verdict| verdict),
         None => run.on_host(case.test),
     };
     run.finish(case, settings, judge::expect(case.test, verdict), started)
@@ -78,16 +80,18 @@ impl Run {
         let machine = Machine::new(spec, backend).map_err(early)?;
 
         let begin = Instant::now();
-        let place =
-            Reservation::emulator(&settings.lock_dir, settings.allowed_cpus(), PLACE_WAIT)
-                .map_err(|error| Verdict::skip(error.to_string()))?;
+        let place = Reservation::emulator(&settings.lock_dir, settings.allowed_cpus(), PLACE_WAIT)
+            .map_err(|error| Verdict::skip(error.to_string()))?;
         self.timings.wait_s = Some(begin.elapsed().as_secs_f64());
 
         let mut conversation = Conversation::new(run, settings.verbose);
         let begin = Instant::now();
         let exit = machine.run(&mut conversation).map_err(early)?;
         drop(place);
-        let limits = Limits { boot: boot_limit, whole: limit };
+        let limits = Limits {
+            boot: boot_limit,
+            whole: limit,
+        };
         Ok(self.take(conversation, exit, begin.elapsed(), limits))
     }
 
@@ -98,7 +102,8 @@ impl Run {
         whole: Duration,
         limits: Limits,
     ) -> Verdict {
-        let seconds = |from: Option<Duration>, to: Option<Duration>| Some((to? - from?).as_secs_f64());
+        let seconds =
+            |from: Option<Duration>, to: Option<Duration>| Some((to? - from?).as_secs_f64());
         self.timings.boot_s = heard.ready.map(|ready| ready.as_secs_f64());
         self.timings.scenario_s = seconds(heard.ready, heard.reported);
         self.timings.teardown_s = seconds(heard.reported, Some(whole));
@@ -126,9 +131,20 @@ impl Run {
         }
     }
 
-    fn finish(self, case: &Case, settings: &Settings, verdict: Verdict, started: SystemTime) -> Finished {
+    fn finish(
+        self,
+        case: &Case,
+        settings: &Settings,
+        verdict: Verdict,
+        started: SystemTime,
+    ) -> Finished {
         let (label, version, found) = match self.kernel {
-            Some(Kernel { label, version, found, .. }) => (Some(label), Some(version), found),
+            Some(Kernel {
+                label,
+                version,
+                found,
+                ..
+            }) => (Some(label), Some(version), found),
             None => (None, None, None),
         };
         let sidecar = Sidecar {
@@ -151,7 +167,11 @@ impl Run {
             started: rfc3339(started),
             finished: rfc3339(SystemTime::now()),
         };
-        Finished { sidecar, evidence: self.evidence, found }
+        Finished {
+            sidecar,
+            evidence: self.evidence,
+            found,
+        }
     }
 }
 

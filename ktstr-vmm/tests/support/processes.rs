@@ -11,7 +11,11 @@ pub(crate) fn children(parent: u32) -> BTreeSet<u32> {
         let (_, fields) = stat.rsplit_once(") ")?;
         (fields.split(' ').nth(1)? == parent.to_string()).then_some(pid)
     };
-    fs::read_dir("/proc").unwrap().flatten().filter_map(of).collect()
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(of)
+        .collect()
 }
 
 /// Whether that process is there and is a QEMU.
