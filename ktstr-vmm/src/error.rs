@@ -51,6 +51,18 @@ pub enum MachineError {
         /// Most CPUs it carries.
         max: u32,
     },
+    /// The back end's processors cannot be numbered that high: a reason to skip as well.
+    #[error(
+        "topology {topology} needs APIC ids up to {highest}; {backend} has them up to 254, use KVM for more"
+    )]
+    ApicIds {
+        /// The machine's shape.
+        topology: Topology,
+        /// Which back end was asked.
+        backend: crate::Backend,
+        /// Highest APIC id that the shape takes.
+        highest: u32,
+    },
     /// The back end is not there.
     #[error("{0}")]
     Unavailable(String),

@@ -19,6 +19,7 @@ mod qemu;
 mod run;
 mod spec;
 mod stream;
+mod tsc;
 
 pub use cancel::CancelToken;
 pub use channel::Frame;

@@ -16,6 +16,9 @@ pub struct MachineSpec {
     pub topology: Topology,
     /// Guest memory in MiB; [`guest_memory_mib`] gives what a topology needs.
     pub memory_mib: u32,
+    /// Timer frequency the kernel was configured with (`CONFIG_HZ`), where it is known. It spares every
+    /// CPU but the first some 50 ms of calibration under emulation.
+    pub kernel_hz: Option<u32>,
     /// Kernel arguments after the defaults, one per entry.
     pub cmdline: Vec<String>,
     /// From the start to the guest's first frame.
@@ -26,7 +29,8 @@ pub struct MachineSpec {
     pub verbose_console: bool,
     /// How emulation uses host threads; other back ends ignore it.
     pub emulation: Emulation,
-    /// The QEMU to use: a path, or a name to be found in `PATH`; other back ends ignore it.
+    /// The QEMU to use: a path, or a name to be found in `PATH`; other back ends ignore it. With an
+    /// absolute path, such as [`crate::Probe`] gives, its faster firmware is found too.
     pub qemu: PathBuf,
 }
 
@@ -58,6 +62,7 @@ impl MachineSpec {
             initramfs: None,
             topology,
             memory_mib: guest_memory_mib(topology, 0, 0),
+            kernel_hz: None,
             cmdline: Vec::new(),
             boot_deadline: Duration::from_secs(120),
             deadline: Duration::from_secs(600),

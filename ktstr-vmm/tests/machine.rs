@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use ktstr_core::{Preset, Topology};
 use ktstr_vmm::{
     Backend, ExitReason, Flow, Frame, Initramfs, Machine, MachineExit, MachineSpec, Observer,
-    Outbox, PackedInitramfs,
+    Outbox, PackedInitramfs, Probe,
 };
 
 #[path = "support/processes.rs"]
@@ -74,6 +74,9 @@ impl Rig {
             initramfs: Some(self.initramfs.path().to_owned()),
             boot_deadline: LIMIT,
             deadline: LIMIT,
+            qemu: Probe::new(&std::env::var_os("PATH").unwrap(), Path::new("/"))
+                .qemu
+                .expect("QEMU"),
             ..MachineSpec::new(kernel(), topology)
         }
     }

@@ -34,12 +34,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         .init(std::env::current_exe()?)
         .build()
         .build_cached(cache.path())?;
-    let backend =
-        Probe::new(&std::env::var_os("PATH").unwrap_or_default(), "/".as_ref()).choose()?;
+    let probe = Probe::new(&std::env::var_os("PATH").unwrap_or_default(), "/".as_ref());
+    let backend = probe.choose()?;
     let machine = Machine::new(
         MachineSpec {
             initramfs: Some(initramfs.path().to_owned()),
             memory_mib: guest_memory_mib(topology, 256, initramfs.size()),
+            qemu: probe.qemu.unwrap_or("qemu-system-x86_64".into()),
             ..MachineSpec::new(kernel, topology)
         },
         backend,

@@ -100,7 +100,7 @@ struct Need {
 /// Looks at the host. Writes nothing but an empty file, to see that the cache takes one; it is removed.
 pub fn examine(host: &Surroundings<'_>) -> Report {
     let build_tools = checks::build_tools(host);
-    let kernel = checks::kernel(host, build_tools.state == State::Ok);
+    let kernel = checks::kernel(host, build_tools.state != State::Missing);
     // One of the two suffices: a kernel, or what it takes to build one.
     let build_tools = match kernel.state {
         State::Ok if build_tools.state == State::Missing => Check {

@@ -72,10 +72,11 @@ impl Run {
         settings: &Settings,
     ) -> Result<Verdict, Verdict> {
         let kernel = self.kernel.insert(surroundings::kernel(case, settings)?);
-        let backend = *self.backend.insert(surroundings::backend(settings)?);
+        let (backend, qemu) = surroundings::backend(settings)?;
+        self.backend = Some(backend);
         let initramfs = surroundings::initramfs(case.test, settings)?;
         let run = surroundings::run_spec(case.test, topology, settings);
-        let spec = surroundings::machine_spec(case.test, &run, kernel, &initramfs, settings);
+        let spec = surroundings::machine_spec(case.test, &run, kernel, &initramfs, qemu, settings);
         let (boot_limit, limit) = (spec.boot_deadline, spec.deadline);
         let machine = Machine::new(spec, backend).map_err(early)?;
 

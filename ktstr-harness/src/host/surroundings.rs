@@ -15,8 +15,11 @@ use crate::dispatch::{Case, Settings};
 use crate::protocol::RunSpec;
 use crate::{TestCase, guest};
 
-/// Time to get to userspace; one of 64 emulated CPUs needs 20 s on a machine of its own.
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// Time to get to userspace: several times what emulation takes on a machine of its own, which is 1 s
+/// with 2 CPUs, 10 s with 64 and 50 s with 192.
+fn boot_limit(topology: Topology) -> Duration {
+    Duration::from_secs(120 + u64::from(topology.cpus()))
+}
 
 /// Time for the report to arrive after the body's own limit: the guest ends it by itself.
 const REPORT_GRACE: Duration = Duration::from_secs(30);
@@ -66,11 +69,11 @@ pub(super) fn kernel(case: &Case, settings: &Settings) -> Result<Kernel, Verdict
     })
 }
 
-/// What carries machines on this host.
-pub(super) fn backend(settings: &Settings) -> Result<Backend, Verdict> {
-    Probe::new(&settings.path, Path::new("/"))
-        .choose()
-        .map_err(early)
+/// What carries machines on this host: the back end, and the QEMU it may need.
+pub(super) fn backend(settings: &Settings) -> Result<(Backend, Option<PathBuf>), Verdict> {
+    let probe = Probe::new(&settings.path, Path::new("/"));
+    let backend = probe.choose().map_err(early)?;
+    Ok((backend, probe.qemu))
 }
 
 /// This binary as init, with the files the test asks for.
@@ -108,8 +111,11 @@ pub(super) fn machine_spec(
     run: &RunSpec,
     kernel: &Kernel,
     initramfs: &PackedInitramfs,
+    qemu: Option<PathBuf>,
     settings: &Settings,
 ) -> MachineSpec {
+    let boot_limit = boot_limit(run.topology);
+    let plain = MachineSpec::new(&kernel.image, run.topology);
     let mut cmdline = vec![format!("{}=1", guest::MARK)];
     if !test.kaslr {
         cmdline.push("nokaslr".to_owned());
@@ -118,10 +124,12 @@ pub(super) fn machine_spec(
         initramfs: Some(initramfs.path().to_owned()),
         memory_mib: guest_memory_mib(run.topology, test.memory_mib, initramfs.size()),
         cmdline,
-        boot_deadline: BOOT_LIMIT,
-        deadline: BOOT_LIMIT + run.limit + REPORT_GRACE,
+        boot_deadline: boot_limit,
+        deadline: boot_limit + run.limit + REPORT_GRACE,
         verbose_console: settings.verbose,
-        ..MachineSpec::new(&kernel.image, run.topology)
+        kernel_hz: ktstr_kernel::timer_hz(&kernel.image),
+        qemu: qemu.unwrap_or(plain.qemu),
+        ..plain
     }
 }
 
@@ -129,7 +137,9 @@ pub(super) fn machine_spec(
 pub(super) fn early(error: MachineError) -> Verdict {
     match error {
         // No fault of the test's, and nothing that a bigger effort would mend here.
-        MachineError::TooLarge { .. } => Verdict::skip(error.to_string()),
+        MachineError::TooLarge { .. } | MachineError::ApicIds { .. } => {
+            Verdict::skip(error.to_string())
+        }
         _ => Verdict::fail("machine", error.to_string()),
     }
 }

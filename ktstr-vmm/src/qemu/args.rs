@@ -3,11 +3,17 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use ktstr_core::Topology;
+
 use crate::channel::PORT_NAME;
 use crate::spec::{Emulation, MachineSpec};
+use crate::tsc;
 
-/// Most CPUs that emulation carries in reasonable time.
-pub(crate) const MAX_CPUS: u32 = 64;
+/// Most CPUs that emulation carries in reasonable time: 192 boot within a minute, 240 not in two.
+pub(crate) const MAX_CPUS: u32 = 192;
+
+/// Highest APIC id of an emulated processor: it has no x2APIC.
+const MAX_APIC_ID: u32 = 254;
 
 /// Distances between NUMA nodes, as firmware tables count them.
 const LOCAL_DISTANCE: u32 = 10;
@@ -30,11 +36,19 @@ pub(super) struct Descriptors {
 const CPU: &str = "Dhyana";
 
 /// Everything after the program's name.
-pub(super) fn arguments(spec: &MachineSpec, kernel: &Path, fds: &Descriptors) -> Vec<OsString> {
+pub(super) fn arguments(
+    spec: &MachineSpec,
+    kernel: &Path,
+    firmware: Option<&Path>,
+    fds: &Descriptors,
+) -> Vec<OsString> {
     let mut args = Arguments::default();
     args.flags(["-nodefaults", "-no-user-config", "-no-reboot"]);
     args.option("-display", "none");
     args.option("-machine", MACHINE);
+    if let Some(firmware) = firmware {
+        args.option("-bios", firmware);
+    }
     args.option(
         "-accel",
         match spec.emulation {
@@ -66,6 +80,12 @@ pub(super) fn arguments(spec: &MachineSpec, kernel: &Path, fds: &Descriptors) ->
 /// The kernel's command line: what makes it fast and quiet, then the machine's own arguments.
 pub(super) fn kernel_command_line(spec: &MachineSpec) -> String {
     let mut words = KERNEL_ARGUMENTS.to_vec();
+    // What calibration would find: with the TSC as its clock, a delay loop counts its ticks per jiffy.
+    let lpj = spec
+        .kernel_hz
+        .filter(|hz| *hz > 0)
+        .map(|hz| format!("lpj={}", tsc::frequency() / u64::from(hz)));
+    words.extend(lpj.as_deref());
     if !spec.verbose_console {
         words.push("quiet");
     }
@@ -120,6 +140,18 @@ fn topology(args: &mut Arguments, spec: &MachineSpec) {
     }
 }
 
+/// The highest APIC id of such a machine, where it is too high: threads, cores and packages have a field
+/// of whole bits each, so odd counts leave gaps.
+pub(super) fn excessive_apic_id(topology: Topology) -> Option<u32> {
+    let bits = |count: u32| count.next_power_of_two().ilog2();
+    let (cores, threads) = (topology.cores(), topology.threads());
+    let core_shift = bits(threads);
+    let package_shift = core_shift + bits(cores);
+    let highest =
+        (topology.llcs() - 1) << package_shift | (cores - 1) << core_shift | (threads - 1);
+    (highest > MAX_APIC_ID).then_some(highest)
+}
+
 #[derive(Debug, Default)]
 struct Arguments(Vec<OsString>);
 
@@ -147,3 +179,20 @@ const KERNEL_ARGUMENTS: &[&str] = &[
     // A busy host takes longer to deliver the ten timer ticks than the kernel waits for them, and it panics.
     "no_timer_check",
 ];
+
+#[cfg(test)]
+mod tests {
+    use ktstr_core::Preset;
+
+    use super::*;
+
+    #[test]
+    fn odd_counts_cost_apic_ids() {
+        let of = |name: &str| excessive_apic_id(Preset::by_name(name).unwrap().topology);
+        assert_eq!(of("9cpu-3llc-nosmt"), None);
+        assert_eq!(of("4numa-192cpu-12llc-smt"), None);
+        assert_eq!(of("240cpu-15llc-smt"), None);
+        // 14 packages of 16 x 2 places for 9 cores: 13 << 5 | 8 << 1 | 1.
+        assert_eq!(of("252cpu-14llc-smt"), Some(433));
+    }
+}

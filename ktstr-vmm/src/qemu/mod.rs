@@ -1,6 +1,7 @@
 //! Machines on QEMU, emulated in software.
 
 mod args;
+mod firmware;
 mod monitor;
 mod process;
 
@@ -44,6 +45,13 @@ impl Hypervisor for Qemu {
                 max: MAX_CPUS,
             });
         }
+        if let Some(highest) = args::excessive_apic_id(spec.topology) {
+            return Err(MachineError::ApicIds {
+                topology: spec.topology,
+                backend: Backend::Qemu,
+                highest,
+            });
+        }
         let length = args::kernel_command_line(spec).len();
         if length > MAX_CMDLINE {
             return Err(MachineError::CmdlineTooLong(length));
@@ -64,7 +72,12 @@ impl Hypervisor for Qemu {
         };
         let mut command = Command::new(&spec.qemu);
         command
-            .args(args::arguments(spec, &self.image.path, &descriptors))
+            .args(args::arguments(
+                spec,
+                &self.image.path,
+                firmware::fast(&spec.qemu).as_deref(),
+                &descriptors,
+            ))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

@@ -8,7 +8,7 @@ use std::process::Command;
 use ktstr_core::HostContext;
 use ktstr_core::files::temporary_beside;
 use ktstr_kernel::discover::{DiscoverError, Discovery, discover};
-use ktstr_kernel::{CacheEntry, tools};
+use ktstr_kernel::{CacheEntry, LEAN_KCONFIG, tools};
 use ktstr_vmm::{KvmAccess, Probe};
 
 use super::programs::{PATIENCE, find, first_line};
@@ -125,7 +125,13 @@ fn try_to_write(dir: &Path) -> io::Result<()> {
 /// What building kernels takes.
 pub(super) fn build_tools(host: &Surroundings<'_>) -> Check {
     let check = |state, detail| Check::new("build tools", state, detail);
-    let missing = tools::missing(&host.path(), host.root);
+    let mut missing = tools::missing(&host.path(), host.root);
+    let (state, what) = if missing.is_empty() {
+        (State::Limited, "kernels of the lean configuration")
+    } else {
+        (State::Missing, "kernels")
+    };
+    missing.extend(tools::missing_compressor(LEAN_KCONFIG, &host.path()));
     if missing.is_empty() {
         let names: Vec<&str> = tools::BUILD_TOOLS.iter().map(|tool| tool.name).collect();
         return check(State::Ok, names.join(", "));
@@ -135,11 +141,8 @@ pub(super) fn build_tools(host: &Surroundings<'_>) -> Check {
         name: tool.name,
         debian: tool.debian,
     });
-    check(
-        State::Missing,
-        format!("no {}; kernels cannot be built", names.join(", ")),
-    )
-    .needs(needs.collect(), host)
+    let detail = format!("no {}; {what} cannot be built", names.join(", "));
+    check(state, detail).needs(needs.collect(), host)
 }
 
 /// The kernel that tests take when none is named; whether one `can_be_built` decides what its lack means.

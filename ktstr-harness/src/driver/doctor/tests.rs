@@ -33,6 +33,8 @@ impl Host {
         host.program("qemu-system-x86_64", "echo QEMU emulator version 9.9");
         host.program("cargo", "echo cargo-nextest 0.9.99");
         host.program("apt-get", "exit 1");
+        // It packs kernels of the lean configuration.
+        host.program("lz4", "exit 1");
         for tool in tools::BUILD_TOOLS {
             match tool.sign {
                 tools::Sign::Program(name) => host.program(name, "exit 1"),
@@ -123,7 +125,7 @@ fn a_bare_host_lacks_everything_and_is_told_how_to_get_it() {
         "{command}"
     );
     assert!(
-        command.ends_with("libssl-dev"),
+        command.ends_with("libssl-dev lz4"),
         "what is optional is not in it: {command}"
     );
     host.is_root = true;
@@ -157,6 +159,12 @@ fn a_full_host_is_ready_and_builds_its_first_kernel() {
 #[test]
 fn what_a_built_kernel_makes_of_missing_build_tools() {
     let host = Host::full();
+    host.remove("bin/lz4");
+    let report = host.examine();
+    assert!(report.ready, "other configurations can be built");
+    assert_eq!(report.state("build tools"), State::Limited);
+
+    host.program("lz4", "exit 1");
     host.remove("bin/bison");
     let report = host.examine();
     assert!(!report.ready, "neither a kernel nor what builds one");
