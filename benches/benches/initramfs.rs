@@ -14,7 +14,7 @@ fn main() {
                     .build_cached(dir.path())
                     .expect("an archive")
                     .hit()
-            )
+            );
         })
     });
     let dir = tempfile::tempdir().expect("a scratch directory");
@@ -29,7 +29,7 @@ fn main() {
                     .build_cached(dir.path())
                     .expect("an archive")
                     .hit()
-            )
+            );
         })
     });
     let what = format!(

@@ -113,11 +113,12 @@ impl Run<'_> {
             if booting && elapsed >= spec.boot_deadline {
                 return Ok(ExitReason::BootDeadline);
             }
-            let limit = match booting {
-                true => spec.boot_deadline.min(spec.deadline),
-                false => spec.deadline,
+            let limit = if booting {
+                spec.boot_deadline.min(spec.deadline)
+            } else {
+                spec.deadline
             };
-            let ready = self.wait(vm, cancel, limit - elapsed)?;
+            let ready = self.wait(vm, cancel, limit.saturating_sub(elapsed))?;
             if ready.cancel {
                 return Ok(ExitReason::Cancelled);
             }

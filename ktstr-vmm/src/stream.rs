@@ -29,11 +29,10 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Reads what is there from one of our ends.
 pub(crate) fn read(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Got> {
     match retry_on_intr(|| recv(&socket, &mut *buffer, RecvFlags::DONTWAIT)) {
-        Ok((0, _)) => Ok(Got::End),
+        // The second: the other side ended with something of ours unread.
+        Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Got::End),
         Ok((count, _)) => Ok(Got::Bytes(count)),
         Err(Errno::AGAIN) => Ok(Got::Nothing),
-        // The other side ended with something of ours unread.
-        Err(Errno::CONNRESET) => Ok(Got::End),
         Err(errno) => Err(errno.into()),
     }
 }

@@ -303,7 +303,7 @@ fn cancelling_ends_it_promptly() {
     let exit = machine.run(&mut Script::one(b's')).unwrap();
     canceller.join().unwrap();
     assert_eq!(exit.reason, ExitReason::Cancelled);
-    assert!(exit.timings.end - exit.timings.decided < Duration::from_secs(5));
+    assert!(exit.timings.end < exit.timings.decided + Duration::from_secs(5));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub use settings::{PROJECT_COMMIT, Settings, SettingsError};
 use crate::host::{self, Finished};
 use crate::{guest, registry};
 
-/// Runs this test binary; [`main!`](crate::main) calls it.
+/// Runs this test binary; [`main!`](crate::main!) calls it.
 ///
 /// The exit code of one test is its verdict's; of several, the most severe.
 pub fn main() -> ExitCode {

@@ -1,5 +1,6 @@
 //! Running a test body as a child of init, and telling how it ended.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -100,7 +101,7 @@ pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
             .location()
             .map(|at| format!(" at {at}"))
             .unwrap_or_default();
-        let text = info.payload_as_str().unwrap_or("(a panic without text)");
+        let text = panic_text(info.payload());
         *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{text}{place}"));
         print(info);
     }));
@@ -115,6 +116,13 @@ pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
             Ending::Panicked(text.unwrap_or_else(|| "(no message)".to_owned()))
         }
     }
+}
+
+/// What `panic!` was given: a literal or a formatted text.
+fn panic_text(payload: &dyn Any) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("(a panic without text)")
 }
 
 /// An error with its causes, in one line.

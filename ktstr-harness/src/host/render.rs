@@ -151,7 +151,7 @@ mod tests {
             workers: 2,
             ..CgroupStats::default()
         }];
-        let log: String = (0..200).map(|n| format!("line {n}\n")).collect();
+        let log = (0..200).fold(String::new(), |log, n| log + &format!("line {n}\n"));
         let text = failure(
             &failed,
             &Evidence {

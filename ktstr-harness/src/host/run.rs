@@ -103,8 +103,9 @@ impl Run {
         whole: Duration,
         limits: Limits,
     ) -> Verdict {
-        let seconds =
-            |from: Option<Duration>, to: Option<Duration>| Some((to? - from?).as_secs_f64());
+        let seconds = |from: Option<Duration>, to: Option<Duration>| {
+            Some(to?.saturating_sub(from?).as_secs_f64())
+        };
         self.timings.boot_s = heard.ready.map(|ready| ready.as_secs_f64());
         self.timings.scenario_s = seconds(heard.ready, heard.reported);
         self.timings.teardown_s = seconds(heard.reported, Some(whole));

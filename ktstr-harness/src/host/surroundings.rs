@@ -134,6 +134,8 @@ pub(super) fn machine_spec(
 }
 
 /// The verdict of a machine that could not be made or run.
+// By value: it is what `map_err` wants.
+#[expect(clippy::needless_pass_by_value)]
 pub(super) fn early(error: MachineError) -> Verdict {
     match error {
         // No fault of the test's, and nothing that a bigger effort would mend here.

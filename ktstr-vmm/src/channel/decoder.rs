@@ -64,16 +64,15 @@ impl FrameDecoder {
     }
 
     fn parse(&mut self) -> Result<Option<Frame>, FrameError> {
-        let header = match self.header {
-            Some(header) => header,
-            None => {
-                let Some(bytes) = self.buffer[self.taken..].first_chunk::<HEADER_LEN>() else {
-                    return Ok(None);
-                };
-                let header = Header::decode(bytes)?;
-                self.taken += HEADER_LEN;
-                *self.header.insert(header)
-            }
+        let header = if let Some(header) = self.header {
+            header
+        } else {
+            let Some(bytes) = self.buffer[self.taken..].first_chunk::<HEADER_LEN>() else {
+                return Ok(None);
+            };
+            let header = Header::decode(bytes)?;
+            self.taken += HEADER_LEN;
+            *self.header.insert(header)
         };
         let Some(payload) = self.buffer[self.taken..].get(..header.len) else {
             return Ok(None);

@@ -4,6 +4,7 @@
 //! `{cache}/initramfs/{description}.json` lead from a description to one: they list every file that was
 //! read for it with its identity, so looking one up reads no content.
 
+use std::cmp::Reverse;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
@@ -253,7 +254,7 @@ fn prune(dir: &Path) {
             _ => {}
         }
     }
-    archives.sort_by(|a, b| b.0.cmp(&a.0));
+    archives.sort_by_key(|(modified, _, _)| Reverse(*modified));
     let mut bytes = 0;
     for (index, (_, size, path)) in archives.iter().enumerate() {
         bytes += size;

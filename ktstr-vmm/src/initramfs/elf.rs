@@ -8,7 +8,6 @@ use elf::abi::{
 };
 use elf::endian::LittleEndian;
 use elf::file::Class;
-use elf::parse::ParseError;
 use elf::segment::ProgramHeader;
 
 use super::InitramfsError;
@@ -34,37 +33,26 @@ pub(super) fn is_elf(bytes: &[u8]) -> bool {
 
 /// Reads what `file`, found at `path`, needs.
 pub(super) fn needs(path: &Path, file: &[u8]) -> Result<Needs, InitramfsError> {
-    let bad = |why: String| InitramfsError::BadElf {
+    let parse = || -> Result<Needs, String> {
+        let elf = ElfBytes::<LittleEndian>::minimal_parse(file).map_err(|e| e.to_string())?;
+        if elf.ehdr.class != Class::ELF64 || elf.ehdr.e_machine != EM_X86_64 {
+            return Err("not built for x86-64".to_owned());
+        }
+        let segments = elf.segments().ok_or("no program headers: nothing to run")?;
+        read_segments(file, &segments.iter().collect::<Vec<_>>())
+    };
+    parse().map_err(|why| InitramfsError::BadElf {
         path: path.to_owned(),
         why,
-    };
-    let parse = || -> Result<Result<Needs, String>, ParseError> {
-        let elf = ElfBytes::<LittleEndian>::minimal_parse(file)?;
-        if elf.ehdr.class != Class::ELF64 || elf.ehdr.e_machine != EM_X86_64 {
-            return Ok(Err("not built for x86-64".to_owned()));
-        }
-        let Some(segments) = elf.segments() else {
-            return Ok(Err("no program headers: nothing to run".to_owned()));
-        };
-        let segments: Vec<ProgramHeader> = segments.iter().collect();
-        read_segments(file, &segments)
-    };
-    match parse() {
-        Ok(Ok(needs)) => Ok(needs),
-        Ok(Err(why)) => Err(bad(why)),
-        Err(error) => Err(bad(error.to_string())),
-    }
+    })
 }
 
-fn read_segments(
-    file: &[u8],
-    segments: &[ProgramHeader],
-) -> Result<Result<Needs, String>, ParseError> {
+fn read_segments(file: &[u8], segments: &[ProgramHeader]) -> Result<Needs, String> {
     let mut needs = Needs::default();
     for segment in segments {
         let end = segment.p_offset.saturating_add(segment.p_filesz);
         if end > file.len() as u64 {
-            return Ok(Err("cut short".to_owned()));
+            return Err("cut short".to_owned());
         }
         needs.loadable = needs.loadable.max(end as usize);
     }
@@ -74,11 +62,11 @@ fn read_segments(
     if let Some(segment) = segments.iter().find(|s| s.p_type == PT_INTERP) {
         match text(content(segment)) {
             Some(path) => needs.interpreter = Some(PathBuf::from(path)),
-            None => return Ok(Err("its interpreter is not a path".to_owned())),
+            None => return Err("its interpreter is not a path".to_owned()),
         }
     }
     let Some(dynamic) = segments.iter().find(|s| s.p_type == PT_DYNAMIC) else {
-        return Ok(Ok(needs));
+        return Ok(needs);
     };
     let dynamic: Vec<_> =
         elf::dynamic::DynamicTable::new(LittleEndian, Class::ELF64, content(dynamic))
@@ -101,7 +89,7 @@ fn read_segments(
             .and_then(|strings| strings.get(entry.d_val() as usize..))
             .and_then(text);
         let Some(string) = string else {
-            return Ok(Err("its dynamic section names nothing readable".to_owned()));
+            return Err("its dynamic section names nothing readable".to_owned());
         };
         if entry.d_tag == DT_NEEDED {
             list.push(string.to_owned());
@@ -114,7 +102,7 @@ fn read_segments(
             );
         }
     }
-    Ok(Ok(needs))
+    Ok(needs)
 }
 
 /// Where in the file the byte at address `address` is.

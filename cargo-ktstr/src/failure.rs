@@ -1,0 +1,68 @@
+//! What a command comes to, and how its failures are shown.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use crate::terminal::say;
+
+/// An exit code, or what went wrong.
+pub(crate) type CommandResult = Result<ExitCode, Failure>;
+
+/// One or more things that went wrong, each an `error:` line in the end.
+#[derive(Debug, Default)]
+pub(crate) struct Failure(Vec<Problem>);
+
+#[derive(Debug)]
+struct Problem {
+    /// Lines to show before the error itself.
+    context: Vec<String>,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        let mut failure = Self::default();
+        failure.add(message);
+        failure
+    }
+
+    pub(crate) fn add(&mut self, message: impl Into<String>) {
+        self.add_with(Vec::new(), message);
+    }
+
+    pub(crate) fn add_with(&mut self, context: Vec<String>, message: impl Into<String>) {
+        self.0.push(Problem {
+            context,
+            message: message.into(),
+        });
+    }
+
+    /// `Ok` when nothing went wrong.
+    pub(crate) fn into_result<T>(self, value: T) -> Result<T, Self> {
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
+    }
+
+    pub(crate) fn print(&self) {
+        for line in self.0.iter().flat_map(|problem| &problem.context) {
+            say(line);
+        }
+        for problem in &self.0 {
+            say(format_args!("error: {}", problem.message));
+        }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(one_line(error))
+    }
+}
+
+/// `text` with its line breaks made spaces: a path may hold some.
+pub(crate) fn one_line(text: impl Display) -> String {
+    text.to_string().replace(['\n', '\r'], " ")
+}

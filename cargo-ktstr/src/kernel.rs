@@ -1,0 +1,233 @@
+//! `kernel list`, `kernel build`, `kernel clean`.
+
+use std::fmt::Write;
+use std::io::{self, BufRead, IsTerminal};
+use std::path::Path;
+use std::process::ExitCode;
+
+use ktstr_harness::driver::doctor::distribution_source;
+use ktstr_kernel::{
+    Cache, CacheEntry, CleanPlan, EntryState, KernelSpec, Metadata, ResolvedKernel,
+};
+use serde_json::{Value, json};
+
+use crate::cli::{Kernel, KernelBuild, KernelClean, KernelCommand, KernelList};
+use crate::doctor::cache;
+use crate::failure::{CommandResult, Failure};
+use crate::progress::Reporter;
+use crate::resolve;
+use crate::terminal::{print, quote, say, tilde};
+
+pub(crate) fn run(arguments: &Kernel, program: &'static str) -> CommandResult {
+    match &arguments.command {
+        KernelCommand::List(arguments) => list(arguments, program),
+        KernelCommand::Build(arguments) => build(arguments, program),
+        KernelCommand::Clean(arguments) => clean(arguments),
+    }
+}
+
+fn list(arguments: &KernelList, program: &str) -> CommandResult {
+    if let Some(range) = &arguments.kernel {
+        let spec = KernelSpec::parse(range, |name| std::env::var_os(name))?;
+        return Err(Failure::new(match spec {
+            KernelSpec::Range { .. } => format!(
+                "`{range}`: the releases of a range are kernel.org's to tell, and this version does not fetch from it; `{program} kernel list` lists what is cached"
+            ),
+            _ => {
+                format!("`{range}` is no range; --kernel of `kernel list` takes one, as 6.12..6.14")
+            }
+        }));
+    }
+    let cache = cache()?;
+    let entries = cache.list()?;
+    if arguments.json {
+        let json = json!({
+            "cache": cache.kernels_dir(),
+            "kernels": entries.iter().map(entry_json).collect::<Vec<_>>(),
+        });
+        return print(format!("{json:#}\n").as_bytes());
+    }
+    let printed = print(table(&cache, &entries, program).as_bytes());
+    if entries.iter().any(CacheEntry::is_stale) {
+        say(format_args!(
+            "warning: (stale kconfig) marks kernels configured for another version of ktstr; build them again from their sources: {program} kernel build --kernel ../linux"
+        ));
+    }
+    printed
+}
+
+fn table(cache: &Cache, entries: &[CacheEntry], program: &str) -> String {
+    let mut text = format!("cache: {}\n", tilde(&cache.kernels_dir()));
+    if entries.is_empty() {
+        let _ = writeln!(
+            text,
+            "  no kernels yet; build one: {program} kernel build --kernel ../linux"
+        );
+        return text;
+    }
+    let longest = entries.iter().map(|entry| entry.key.as_str().len()).max();
+    let width = longest.unwrap_or(0).max(48);
+    let mut line = |key: &str, version: &str, source: &str, arch: &str, built: &str| {
+        let line = format!("  {key:<width$} {version:<12} {source:<8} {arch:<7} {built}");
+        let _ = writeln!(text, "{}", line.trim_end());
+    };
+    line("KEY", "VERSION", "SOURCE", "ARCH", "BUILT");
+    for entry in entries {
+        match &entry.state {
+            EntryState::Valid(metadata) => {
+                let mark = if entry.is_stale() {
+                    " (stale kconfig)"
+                } else {
+                    ""
+                };
+                let built = format!("{}{mark}", metadata.built);
+                let kind = metadata.source.kind();
+                line(
+                    entry.key.as_str(),
+                    &metadata.version,
+                    kind,
+                    &metadata.arch,
+                    &built,
+                );
+            }
+            EntryState::Corrupt(why) => {
+                line(
+                    entry.key.as_str(),
+                    "-",
+                    "-",
+                    "-",
+                    &format!("(corrupt: {why})"),
+                );
+            }
+        }
+    }
+    text
+}
+
+fn entry_json(entry: &CacheEntry) -> Value {
+    let common = json!({ "key": entry.key, "dir": entry.dir, "stale": entry.is_stale() });
+    let state = match &entry.state {
+        EntryState::Valid(metadata) => json!({
+            "state": "valid",
+            "version": metadata.version,
+            "source": metadata.source,
+            "arch": metadata.arch,
+            "built": metadata.built,
+            "build_seconds": metadata.build_seconds,
+            "config_origin": metadata.config_origin,
+            "kconfig_hash": metadata.kconfig_hash,
+            "image": entry.dir.join(&metadata.image.name),
+            "vmlinux": entry.dir.join(&metadata.vmlinux.name),
+            "config": entry.dir.join(&metadata.config.name),
+        }),
+        EntryState::Corrupt(why) => json!({ "state": "corrupt", "why": why }),
+    };
+    let (Value::Object(mut all), Value::Object(state)) = (common, state) else {
+        return Value::Null;
+    };
+    all.extend(state);
+    Value::Object(all)
+}
+
+fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
+    if arguments.kernel.is_empty() {
+        let source = distribution_source(Path::new("/"));
+        let source = source.map_or("../linux".to_owned(), |path| {
+            quote(&path.display().to_string())
+        });
+        return Err(Failure::new(format!(
+            "downloading the latest release from kernel.org is not part of this version; give a source tree or tarball: {program} kernel build --kernel {source}"
+        )));
+    }
+    let mut options = resolve::build_options(arguments.base_config)?;
+    options.force = arguments.force;
+    options.clean = arguments.clean;
+    let reporter = Reporter::new(program);
+    let mut printed = Ok(ExitCode::SUCCESS);
+    let done = |kernel: &ResolvedKernel| {
+        let result = print(kernel_text(kernel).as_bytes());
+        if result.is_err() {
+            printed = result;
+        }
+    };
+    resolve::all(&arguments.kernel, cache()?, options, &reporter, done)?;
+    printed
+}
+
+fn kernel_text(kernel: &ResolvedKernel) -> String {
+    let key = match &kernel.cache_key {
+        Some(key) => key.to_string(),
+        None if kernel.dirty => {
+            "none: not cached, as it has changes that no commit holds".to_owned()
+        }
+        // Whatever is built has a configuration.
+        None if kernel.config.is_none() => "none: an image is used as it is".to_owned(),
+        None => "none: not cached".to_owned(),
+    };
+    format!("key:   {key}\nimage: {}\n", kernel.image.display())
+}
+
+fn clean(arguments: &KernelClean) -> CommandResult {
+    let cache = cache()?;
+    let entries = cache.plan_clean(&CleanPlan {
+        keep: arguments.keep,
+        corrupt_only: arguments.corrupt_only,
+    })?;
+    let mut text = format!("cache: {}\n", tilde(&cache.kernels_dir()));
+    if entries.is_empty() {
+        text.push_str("  nothing to remove\n");
+        return print(text.as_bytes());
+    }
+    let sizes: u64 = entries.iter().map(size).sum();
+    for entry in &entries {
+        let _ = match &entry.state {
+            EntryState::Valid(_) => writeln!(text, "  {}", entry.key),
+            EntryState::Corrupt(why) => writeln!(text, "  {} (corrupt: {why})", entry.key),
+        };
+    }
+    print(text.as_bytes())?;
+    // What is broken has no size that is written down.
+    let size = Some(sizes >> 20).filter(|mib| *mib > 0);
+    let size = size.map_or(String::new(), |mib| format!(" ({mib} MiB)"));
+    let what = format!("{}{size}", count(entries.len()));
+    if !arguments.force && !confirmed(&what)? {
+        say("nothing was removed");
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut failure = Failure::default();
+    let mut removed = 0;
+    for entry in &entries {
+        match cache.remove(&entry.key) {
+            Ok(()) => removed += 1,
+            Err(error) => failure.add(error.to_string()),
+        }
+    }
+    let printed = print(format!("removed {}\n", count(removed)).as_bytes());
+    failure.into_result(())?;
+    printed
+}
+
+fn count(kernels: usize) -> String {
+    format!(
+        "{kernels} {}",
+        if kernels == 1 { "kernel" } else { "kernels" }
+    )
+}
+
+fn size(entry: &CacheEntry) -> u64 {
+    let files = entry.metadata().map(Metadata::files);
+    files.into_iter().flatten().map(|file| file.size).sum()
+}
+
+/// Asks at the terminal; without one, that is an error.
+fn confirmed(what: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::new(format!(
+            "kernel clean would remove {what}, and there is no terminal to ask at; add --force"
+        )));
+    }
+    say(format_args!("Remove {what}? [y/N]"));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}

@@ -1,0 +1,87 @@
+//! Printing that no closed pipe can break.
+
+use std::env::var_os;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::failure::{CommandResult, Failure};
+
+/// Prints `text` to standard output. A reader that has seen enough is no error.
+pub(crate) fn print(text: &[u8]) -> CommandResult {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("standard output: {error}")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Prints a line to standard error, if anybody listens there.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// `path` with `~` for the home directory.
+pub(crate) fn tilde(path: &Path) -> String {
+    let home = var_os("HOME").filter(|home| !home.is_empty() && home != "/");
+    match home.as_ref().and_then(|home| path.strip_prefix(home).ok()) {
+        Some(rest) if rest.as_os_str().is_empty() => "~".to_owned(),
+        Some(rest) => format!("~/{}", rest.display()),
+        None => path.display().to_string(),
+    }
+}
+
+/// `word` as a shell reads it back.
+pub(crate) fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// `text` in lines of at most `width` columns where its words allow, joined by `joint`.
+pub(crate) fn wrap(text: &str, width: usize, joint: &str) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            wrapped.push_str(joint);
+            column = 0;
+        } else if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += length;
+    }
+    wrapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quote("../linux"), "../linux");
+        assert_eq!(quote("test(=ktstr/a)"), "'test(=ktstr/a)'");
+        assert_eq!(quote("a'b"), r"'a'\''b'");
+        assert_eq!(quote(""), "''");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrap("a bb ccc", 4, "\n"), "a bb\nccc");
+        assert_eq!(
+            wrap("longer than that", 3, " \\\n"),
+            "longer \\\nthan \\\nthat"
+        );
+        assert_eq!(wrap("", 3, "\n"), "");
+    }
+}

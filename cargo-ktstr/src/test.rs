@@ -1,0 +1,127 @@
+//! `test`: kernels first, then nextest, then where results are and how to run failures again.
+
+use std::env::{current_dir, var_os};
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use ktstr_harness::driver::doctor::nextest_version;
+use ktstr_harness::driver::{RunSummary, Session, SessionError, SessionReport};
+use ktstr_kernel::discover::{Discovery, discover};
+use ktstr_kernel::{BaseConfig, ResolvedKernel};
+
+use crate::cli::Test;
+use crate::doctor::{cache, with_surroundings};
+use crate::failure::{CommandResult, Failure};
+use crate::progress::Reporter;
+use crate::resolve;
+use crate::terminal::{quote, say, tilde};
+
+/// More replay commands than these help nobody.
+const REPLAYS: usize = 10;
+
+pub(crate) fn run(arguments: &Test, program: &'static str) -> CommandResult {
+    if let Some(profile) = &arguments.profile {
+        return Err(Failure::new(format!(
+            "--profile {profile}: schedulers under test are not built yet; leave it out (--release is for the tests themselves)"
+        )));
+    }
+    // Before kernels are built, which takes its time.
+    if with_surroundings(nextest_version)?.is_err() {
+        return Err(SessionError::NoNextest.into());
+    }
+    let reporter = Reporter::new(program);
+    let kernels = if arguments.kernel.is_empty() {
+        vec![discovered(&reporter)?]
+    } else {
+        let options = resolve::build_options(arguments.base_config)?;
+        resolve::all(&arguments.kernel, cache()?, options, &reporter, |_| {})?
+    };
+    let report = Session::new(current_dir()?)
+        .kernels(kernels)
+        .release(arguments.release)
+        .nextest_profile(arguments.nextest_profile.clone())
+        .no_skip_mode(arguments.no_skip_mode)
+        .no_perf_mode(arguments.no_perf_mode)
+        .nextest_args(arguments.nextest_args.iter().cloned())
+        .run()?;
+    summarize(&report, arguments, program);
+    Ok(ExitCode::from(report.exit_code))
+}
+
+/// The kernel that tests would find by themselves: told, so that all of them take this one.
+fn discovered(reporter: &Reporter) -> Result<ResolvedKernel, Failure> {
+    let found = discover(&Discovery {
+        env: &|name| var_os(name),
+        cache: &cache()?,
+        dir: &current_dir()?,
+        root: Path::new("/"),
+    })?;
+    let (kernel, origin) = (found.kernel, found.origin);
+    let image = tilde(&kernel.image);
+    reporter.line(&format!("kernel {}: {image} ({origin})", kernel.version));
+    Ok(kernel)
+}
+
+fn summarize(report: &SessionReport, arguments: &Test, program: &str) {
+    if report.runs.is_empty() {
+        return;
+    }
+    say(format_args!("\n{program}: test outputs"));
+    for run in &report.runs {
+        say(format_args!("  {}", tilde(&run.path)));
+        say(format_args!(
+            "    ({} stats sidecar(s))",
+            run.sidecars.len()
+        ));
+        for line in &run.unreadable {
+            say(format_args!("    warning: {line}"));
+        }
+    }
+    let replays: Vec<String> = report
+        .runs
+        .iter()
+        .flat_map(RunSummary::to_replay)
+        .map(|sidecar| RunSummary::replay_args(sidecar, &arguments.nextest_args))
+        .map(|nextest_args| command_line(arguments, program, nextest_args))
+        .collect();
+    if replays.is_empty() {
+        return;
+    }
+    say(format_args!("\n{program}: run what did not pass again"));
+    for command in replays.iter().take(REPLAYS) {
+        say(format_args!("  {command}"));
+    }
+    if replays.len() > REPLAYS {
+        say(format_args!("  and {} more", replays.len() - REPLAYS));
+    }
+}
+
+/// The command that was given, with other arguments for nextest.
+fn command_line(arguments: &Test, program: &str, nextest_args: Vec<OsString>) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for kernel in &arguments.kernel {
+        words.extend(["--kernel".to_owned(), kernel.clone()]);
+    }
+    if let Some(base) = arguments.base_config {
+        words.extend([
+            "--base-config".to_owned(),
+            BaseConfig::from(base).to_string(),
+        ]);
+    }
+    if let Some(profile) = &arguments.nextest_profile {
+        words.extend(["--nextest-profile".to_owned(), profile.clone()]);
+    }
+    let switches = [
+        (arguments.release, "--release"),
+        (arguments.no_skip_mode, "--no-skip-mode"),
+        (arguments.no_perf_mode, "--no-perf-mode"),
+        (true, "--"),
+    ];
+    let on = switches.iter().filter(|(on, _)| *on);
+    words.extend(on.map(|(_, switch)| (*switch).to_owned()));
+    let nextest_args = nextest_args.into_iter();
+    words.extend(nextest_args.map(|arg| arg.to_string_lossy().into_owned()));
+    let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    format!("{program} test {}", words.join(" "))
+}

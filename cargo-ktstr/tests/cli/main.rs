@@ -1,0 +1,6 @@
+//! The built binaries, from the outside. No machine is started and no kernel built.
+
+mod kernels;
+mod place;
+mod session;
+mod words;

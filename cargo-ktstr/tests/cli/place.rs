@@ -1,0 +1,187 @@
+//! A place of its own for every test: cache, locks, project and a cargo that only pretends.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use ktstr_kernel::cache::{ConfigOrigin, FileRecord, Source};
+use ktstr_kernel::{BaseConfig, Cache, CacheKey, Metadata};
+
+/// `cargo-ktstr` as cargo calls it.
+pub(crate) fn cargo_ktstr() -> Command {
+    let mut command = command(env!("CARGO_BIN_EXE_cargo-ktstr"));
+    command.arg("ktstr");
+    command
+}
+
+/// The other binary.
+pub(crate) fn ktstr() -> Command {
+    command(env!("CARGO_BIN_EXE_ktstr"))
+}
+
+/// A command that inherits nothing of ktstr's variables.
+pub(crate) fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("KTSTR_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null()).env("COLUMNS", "80");
+    command
+}
+
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let place = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        for dir in ["home", "proj"] {
+            fs::create_dir(place.dir.path().join(dir)).unwrap();
+        }
+        place.fake_cargo(
+            r#"case "$1 $2" in
+            "nextest --version") echo cargo-nextest 0.9.0 ;;
+            "metadata "*) printf '{"target_directory":"%s/target"}' "$PWD" ;;
+            "nextest run") (printf '%s\n' "$@"; env) > cargo.log; exit 100 ;;
+            *) exit 1 ;;
+            esac"#,
+        );
+        place
+    }
+
+    /// The project: where commands are run.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.dir.path().join("proj")
+    }
+
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.dir().join(name), bytes).unwrap();
+    }
+
+    /// What looks like a kernel source tree, as far as nobody runs make in it.
+    pub(crate) fn tree(&self, name: &str) {
+        let dir = self.dir().join(name);
+        fs::create_dir_all(dir.join("arch")).unwrap();
+        let makefile = "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 9\nEXTRAVERSION =\n";
+        fs::write(dir.join("Makefile"), makefile).unwrap();
+        fs::write(dir.join("Kconfig"), "").unwrap();
+    }
+
+    /// Replaces cargo by a script.
+    pub(crate) fn fake_cargo(&self, script: &str) {
+        let text = self.dir.path().join("cargo.sh");
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // A program that was open for writing here while another thread forks cannot be executed.
+        let mut install = Command::new("install");
+        install.args(["-m", "755"]).arg(text);
+        let installed = install.arg(self.dir.path().join("cargo")).status();
+        assert!(installed.unwrap().success());
+    }
+
+    /// Runs `command` here. Variables that it sets already stay.
+    pub(crate) fn run(&self, command: &mut Command) -> Output {
+        let set: Vec<_> = command
+            .get_envs()
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let variables = [
+            ("KTSTR_CACHE_DIR", self.cache().root().to_owned()),
+            ("KTSTR_LOCK_DIR", self.dir.path().join("locks")),
+            ("HOME", self.dir.path().join("home")),
+            ("CARGO", self.dir.path().join("cargo")),
+        ];
+        for (name, value) in variables {
+            if !set.iter().any(|other| other == name) {
+                command.env(name, value);
+            }
+        }
+        command.current_dir(self.dir()).output().unwrap()
+    }
+
+    /// Runs `command`, which must fail with `code` and one line; returns that.
+    pub(crate) fn fails(&self, command: &mut Command, code: i32) -> String {
+        let output = self.run(command);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {stderr}");
+        assert_eq!(text(&output.stdout), "", "{command:?}");
+        let errors = error_lines(&output);
+        let [error] = errors.as_slice() else {
+            panic!("{command:?}: {stderr}")
+        };
+        error.clone()
+    }
+
+    /// Puts a kernel into the cache.
+    pub(crate) fn entry(&self, key: &str, built: &str, change: impl FnOnce(&mut Metadata)) {
+        let dir = self.cache_entry(key);
+        fs::create_dir_all(&dir).unwrap();
+        let file = |name: &str, bytes: &[u8]| {
+            fs::write(dir.join(name), bytes).unwrap();
+            FileRecord {
+                name: name.to_owned(),
+                size: bytes.len() as u64,
+                sha256: "0".repeat(64),
+            }
+        };
+        let config_origin = ConfigOrigin::Base(BaseConfig::Lean);
+        let mut metadata = Metadata {
+            schema: Metadata::SCHEMA,
+            key: CacheKey::parse(key).unwrap(),
+            version: "6.12.9".to_owned(),
+            arch: "x86_64".to_owned(),
+            source: Source::Tarball {
+                name: "linux-6.12.9.tar.xz".to_owned(),
+                sha256: "1".repeat(64),
+            },
+            kconfig_hash: config_origin.kconfig_hash(),
+            config_origin,
+            built: built.to_owned(),
+            build_seconds: 300,
+            make_steps: 2000,
+            image: file("bzImage", &bz_image("6.12.9")),
+            vmlinux: file("vmlinux", b"\x7fELF"),
+            config: file(".config", b""),
+        };
+        change(&mut metadata);
+        let json = serde_json::to_vec(&metadata).unwrap();
+        fs::write(dir.join(Metadata::FILE), json).unwrap();
+    }
+
+    pub(crate) fn cache(&self) -> Cache {
+        Cache::new(self.dir.path().join("cache"))
+    }
+
+    pub(crate) fn cache_entry(&self, key: &str) -> PathBuf {
+        self.cache().entry_dir(&CacheKey::parse(key).unwrap())
+    }
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The `error:` lines of standard error, without that word.
+pub(crate) fn error_lines(output: &Output) -> Vec<String> {
+    let stderr = text(&output.stderr);
+    let lines = stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("error: "));
+    lines.map(str::to_owned).collect()
+}
+
+/// A file that says of itself that it is a 64-bit bzImage.
+pub(crate) fn bz_image(version: &str) -> Vec<u8> {
+    let mut bytes = vec![0; 0x400];
+    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    bytes[0x202..0x206].copy_from_slice(b"HdrS");
+    bytes[0x206..0x208].copy_from_slice(&[0x0c, 0x02]);
+    bytes[0x20e..0x210].copy_from_slice(&[0x00, 0x01]);
+    bytes[0x236] = 1;
+    bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
+    bytes
+}

@@ -1,0 +1,401 @@
+//! Helps, usage errors, bad kernels, completions, doctor.
+
+use std::fs;
+use std::io::{self, Write};
+use std::process::{Output, Stdio};
+
+use crate::place::{Place, bz_image, cargo_ktstr, command, error_lines, ktstr, text};
+
+/// Commands whose help there is.
+const COMMANDS: &[&str] = &[
+    "",
+    "test",
+    "nextest",
+    "kernel",
+    "kernel list",
+    "kernel build",
+    "kernel clean",
+    "doctor",
+    "completions",
+];
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+#[test]
+fn helps_fit_a_terminal_and_list_what_works() {
+    let place = Place::new();
+    let check = |name: &str, output: Output| {
+        let help = text(&output.stdout);
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        assert!(help.contains("Usage: "), "{name}");
+        let wide = help.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(wide, None, "{name}");
+        help
+    };
+    for command in COMMANDS {
+        for flag in ["--help", "-h"] {
+            let args = [words(command), vec![flag]].concat();
+            let help = check(command, place.run(cargo_ktstr().args(args)));
+            // Each example on a line of its own.
+            let examples = help
+                .lines()
+                .filter(|line| line.starts_with("  cargo ktstr "));
+            assert_eq!(examples.count(), help.matches("  cargo ktstr ").count());
+        }
+    }
+    for command in [
+        "",
+        "kernel",
+        "kernel list",
+        "kernel build",
+        "kernel clean",
+        "doctor",
+    ] {
+        let args = [words(command), vec!["--help"]].concat();
+        check(command, place.run(ktstr().args(args)));
+    }
+    let help = text(&place.run(cargo_ktstr().arg("--help")).stdout);
+    let listed: Vec<_> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(listed, ["test", "kernel", "doctor", "completions", "help"]);
+}
+
+#[test]
+fn what_later_versions_bring_says_so() {
+    let place = Place::new();
+    let help = text(&place.run(cargo_ktstr().arg("--help")).stdout);
+    let planned = help.split("Planned, not built yet:").nth(1).unwrap();
+    let commands: Vec<_> = planned
+        .split([',', '.'])
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .collect();
+    assert_eq!(commands.len(), 12, "{commands:?}");
+    for command in commands {
+        let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
+        assert!(
+            error.contains(&format!("`{command}` is planned")),
+            "{error}"
+        );
+    }
+    let error = place.fails(ktstr().arg("locks"), 1);
+    assert!(error.contains("`ktstr --help`"), "{error}");
+    for option in [
+        "test --relevant",
+        "kernel build --cpu-cap 2",
+        "kernel build --include-eol",
+    ] {
+        let error = place.fails(cargo_ktstr().args(words(option)), 1);
+        assert!(error.contains("is planned and not built yet"), "{error}");
+    }
+    let error = place.fails(cargo_ktstr().args(["test", "--profile", "dev"]), 1);
+    assert!(error.contains("not built yet; leave it out"), "{error}");
+    let error = place.fails(
+        ktstr().args(["kernel", "list", "--kernel", "6.12..6.14"]),
+        1,
+    );
+    assert!(error.contains("kernel.org"), "{error}");
+    let error = place.fails(ktstr().args(["kernel", "build"]), 1);
+    assert!(
+        error.contains("not part of this version; give a source tree"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_mistyped_is_a_usage_error() {
+    let place = Place::new();
+    let usage = |args: &str| {
+        let output = place.run(cargo_ktstr().args(words(args)));
+        assert_eq!(output.status.code(), Some(2), "{args}");
+        assert!(output.stdout.is_empty());
+        text(&output.stderr)
+    };
+    assert!(usage("tset").contains("similar subcommand exists: 'test'"));
+    assert!(usage("test -E test(x)").contains("'-- -E'"));
+    assert!(usage("kernel clean --keep many").contains("invalid value 'many'"));
+    assert!(usage("kernel clean --keep 1 --corrupt-only").contains("cannot be used with"));
+    assert!(usage("test --base-config tiny").contains("possible values: defconfig, lean"));
+    assert!(usage("completions tcsh").contains("possible values: bash"));
+    assert!(usage("").contains("Usage: cargo ktstr <COMMAND>"));
+}
+
+#[test]
+fn typed_by_hand_it_works_as_under_cargo() {
+    let place = Place::new();
+    let by_cargo = place.run(cargo_ktstr().args(["kernel", "list"]));
+    let mut cargo_ktstr_alone = command(env!("CARGO_BIN_EXE_cargo-ktstr"));
+    let by_hand = place.run(cargo_ktstr_alone.args(["kernel", "list"]));
+    assert!(by_hand.status.success());
+    assert_eq!(by_hand.stdout, by_cargo.stdout);
+    let standalone = place.run(ktstr().args(["kernel", "list", "--json"]));
+    let by_cargo = place.run(cargo_ktstr().args(["kernel", "list", "--json"]));
+    assert_eq!(standalone.stdout, by_cargo.stdout);
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        for binary in ["cargo", "ktstr", "cargo-ktstr"] {
+            let args = ["completions", shell, "--binary", binary];
+            let output = place.run(cargo_ktstr().args(args));
+            let script = text(&output.stdout);
+            assert!(output.status.success() && output.stderr.is_empty());
+            // Fish's scripts end at the third level.
+            let deepest = if shell == "fish" {
+                "clean"
+            } else {
+                "corrupt-only"
+            };
+            assert!(script.contains(deepest), "{shell} {binary}");
+            assert!(script.contains(binary), "{shell} {binary}");
+            assert_eq!(
+                script.contains("nextest-profile"),
+                binary != "ktstr",
+                "{shell} {binary}"
+            );
+        }
+    }
+    let default = place.run(cargo_ktstr().args(["completions", "bash"]));
+    let script = place.dir().join("completions.bash");
+    fs::write(&script, &default.stdout).unwrap();
+    let mut bash = command("bash");
+    let loaded = place.run(
+        bash.arg("-c")
+            .arg(format!("source {} && complete -p cargo", script.display())),
+    );
+    assert!(loaded.status.success(), "{}", text(&loaded.stderr));
+}
+
+#[test]
+fn every_bad_kernel_is_named_in_one_line() {
+    let place = Place::new();
+    fs::create_dir(place.dir().join("src")).unwrap();
+    place.file(
+        "Image",
+        &[vec![0; 0x38], b"ARM\x64".to_vec(), vec![0; 100]].concat(),
+    );
+    place.file("notes.txt", b"hello");
+    place.file("old.tar.bz2", b"BZh91AY&SY");
+    let cases = [
+        (
+            "./src",
+            "not a kernel source tree (no Makefile in it); give",
+        ),
+        ("./none", "No such file or directory"),
+        ("./Image", "a kernel for arm64; x86_64 is supported"),
+        (
+            "./notes.txt",
+            "neither a kernel image nor a source archive; give",
+        ),
+        ("./old.tar.bz2", "a bzip2 archive; repack it"),
+        ("linux/", "a relative path starts with ./"),
+        ("7.0.1-tarball-x86_64-kc00000000", "no cached kernel"),
+        ("6.14.2", "6.14.2"),
+        ("6.12..6.14", "6.12..6.14"),
+        ("git+https://example.com/r.git#tag=v6.14", "example.com"),
+        ("git+https://example.com/r.git", "names no commit; write"),
+        ("", "the kernel identifier is empty; give"),
+    ];
+    for (id, expected) in cases {
+        for command in [&["test"][..], &["kernel", "build"]] {
+            let args = [command, &["--kernel", id]].concat();
+            let error = place.fails(cargo_ktstr().args(&args), 1);
+            assert!(error.contains(expected), "{args:?}: {error}");
+        }
+    }
+    let all = cases.map(|(id, _)| ["--kernel", id]).concat();
+    let output = place.run(cargo_ktstr().arg("test").args(all));
+    assert_eq!(output.status.code(), Some(1));
+    let errors = error_lines(&output);
+    // Unknown keys and what is not fetched show when what was typed makes sense.
+    assert_eq!(errors.len(), 8, "{errors:?}");
+    assert!(
+        !place.dir().join("cargo.log").exists(),
+        "nextest was started"
+    );
+}
+
+#[test]
+fn a_truncated_tarball_is_named_in_one_line() {
+    let place = Place::new();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    gzip.write_all(&vec![7; 100_000]).unwrap();
+    let whole = gzip.finish().unwrap();
+    place.file("linux.tar.gz", &whole[..whole.len() / 2]);
+    let error = place.fails(
+        cargo_ktstr().args(["test", "--kernel", "./linux.tar.gz"]),
+        1,
+    );
+    assert!(error.contains("linux.tar.gz"), "{error}");
+    assert!(
+        !place.dir().join("cargo.log").exists(),
+        "nextest was started"
+    );
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_named_before_anything_is_built() {
+    let place = Place::new();
+    place.file("file", b"");
+    place.tree("linux");
+    for cache in ["/proc/ktstr-cache".into(), place.dir().join("file/cache")] {
+        let mut command = cargo_ktstr();
+        command.args(["kernel", "build", "--kernel", "./linux"]);
+        let error = place.fails(command.env("KTSTR_CACHE_DIR", &cache), 1);
+        assert!(error.contains(cache.to_str().unwrap()), "{error}");
+        assert!(!place.dir().join("linux/.config").exists());
+    }
+    let mut command = cargo_ktstr();
+    for name in ["KTSTR_CACHE_DIR", "XDG_CACHE_HOME", "HOME"] {
+        command.env(name, "");
+    }
+    let error = place.fails(command.args(["kernel", "list"]), 1);
+    assert!(error.contains("set KTSTR_CACHE_DIR"), "{error}");
+}
+
+#[test]
+fn variables_that_lead_nowhere_are_named() {
+    let place = Place::new();
+    let error = |name: &str, value: &str| {
+        let mut command = cargo_ktstr();
+        place.fails(command.arg("test").env(name, value), 1)
+    };
+    assert!(error("KTSTR_TEST_KERNEL", "").contains("KTSTR_TEST_KERNEL is set but empty; unset"));
+    assert!(error("KTSTR_KERNEL", "./none").contains("KTSTR_KERNEL: "));
+    let mut command = cargo_ktstr();
+    command.args(["kernel", "build", "--kernel", "./x"]);
+    let error = place.fails(command.env("KTSTR_BASE_CONFIG", "tiny"), 1);
+    assert!(
+        error.contains("KTSTR_BASE_CONFIG: no base configuration `tiny`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_nextest_nothing_is_built_first() {
+    let place = Place::new();
+    place.file("bzImage", &bz_image("6.12.0"));
+    place.fake_cargo("exit 101");
+    let error = place.fails(cargo_ktstr().args(["test", "--kernel", "./bzImage"]), 1);
+    assert!(
+        error.ends_with("run: cargo install --locked cargo-nextest"),
+        "{error}"
+    );
+
+    // Cargo itself, with nothing else in the search path.
+    let home = place.dir().join("home");
+    let mut command = cargo_ktstr();
+    command.args(["test", "--kernel", "./bzImage"]);
+    command.env("PATH", &home).env("CARGO_HOME", &home);
+    command.env("CARGO", std::env::var_os("CARGO").unwrap());
+    let error =
+        String::from_utf8(command.current_dir(place.dir()).output().unwrap().stderr).unwrap();
+    assert!(
+        error.ends_with("cargo install --locked cargo-nextest\n"),
+        "{error}"
+    );
+}
+
+#[test]
+fn readers_that_close_the_pipe_are_no_error() {
+    let place = Place::new();
+    place.entry(
+        "6.12.9-tarball-x86_64-kc1",
+        "2026-07-04T23:06:12Z",
+        |metadata| {
+            metadata.kconfig_hash = "0".into();
+        },
+    );
+    let lines = [
+        "kernel list",
+        "kernel list --json",
+        "completions bash",
+        "--help",
+        "stats",
+        "tset",
+    ];
+    for line in lines {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let out = place.run(
+            cargo_ktstr()
+                .args(words(line))
+                .stdout(writer.try_clone().unwrap()),
+        );
+        assert!(
+            !text(&out.stderr).contains("panicked"),
+            "{line}: {}",
+            text(&out.stderr)
+        );
+        assert_ne!(out.status.code(), Some(101), "{line}");
+        let both = place.run(
+            cargo_ktstr()
+                .args(words(line))
+                .stdout(writer.try_clone().unwrap())
+                .stderr(writer),
+        );
+        assert!(
+            both.status.code().is_some_and(|code| code < 3),
+            "{line}: {:?}",
+            both.status
+        );
+    }
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = place.run(cargo_ktstr().args(["kernel", "list"]).stdout(full));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(error_lines(&output).len(), 1);
+}
+
+#[test]
+fn doctor_tells_what_is_there() {
+    let place = Place::new();
+    let output = place.run(ktstr().arg("doctor"));
+    let report = text(&output.stdout);
+    for name in [
+        "QEMU",
+        "cargo-nextest",
+        "cache",
+        "build tools",
+        "kernel",
+        "KVM",
+        "clang",
+    ] {
+        assert!(report.contains(name), "{report}");
+    }
+    let json = place.run(cargo_ktstr().args(["doctor", "--json"]));
+    let value: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let ready = value["ready"].as_bool().unwrap();
+    assert_eq!(output.status.success(), ready);
+    assert_eq!(json.status.success(), ready);
+    assert!(value["checks"].as_array().unwrap().len() >= 10);
+
+    let mut command = ktstr();
+    let bare = place.run(
+        command
+            .arg("doctor")
+            .env("PATH", place.dir())
+            .stdin(Stdio::null()),
+    );
+    assert_eq!(bare.status.code(), Some(1));
+    let report = text(&bare.stdout);
+    assert!(report.contains("missing  QEMU"), "{report}");
+    assert!(report.ends_with("Tests cannot run here yet.\n"), "{report}");
+    assert!(
+        report.lines().all(|line| line.chars().count() <= 80),
+        "{report}"
+    );
+}
