@@ -158,6 +158,15 @@ fn the_guest_has_the_files_memory_and_arguments_asked_for() {
     assert_eq!(run.code, 0, "{}", run.stderr);
 }
 
+/// A guest whose clock runs fast on a busy host would judge by times that never passed.
+#[test]
+fn a_second_of_the_guest_is_a_second_of_the_host() {
+    let run = run("shares_the_machine");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let scenario_s = run.sidecars[0].timings.scenario_s.unwrap();
+    assert!(scenario_s > 1.98, "2 s of the guest took {scenario_s} s");
+}
+
 #[test]
 fn a_violated_check_is_1_with_value_and_threshold() {
     let run = run("violates_a_check");

@@ -80,11 +80,15 @@ pub(super) fn arguments(
 /// The kernel's command line: what makes it fast and quiet, then the machine's own arguments.
 pub(super) fn kernel_command_line(spec: &MachineSpec) -> String {
     let mut words = KERNEL_ARGUMENTS.to_vec();
-    // What calibration would find: with the TSC as its clock, a delay loop counts its ticks per jiffy.
+    let khz = tsc::frequency_khz();
+    // On a busy host calibration is wrong by factors, and so would be every time the guest measures.
+    let tsc = format!("tsc_early_khz={khz}");
+    words.push(&tsc);
+    // What the other CPUs would calibrate: a delay loop counts the TSC's ticks per jiffy.
     let lpj = spec
         .kernel_hz
         .filter(|hz| *hz > 0)
-        .map(|hz| format!("lpj={}", tsc::frequency() / u64::from(hz)));
+        .map(|hz| format!("lpj={}", khz * 1000 / u64::from(hz)));
     words.extend(lpj.as_deref());
     if !spec.verbose_console {
         words.push("quiet");
