@@ -17,7 +17,13 @@ const COLUMNS: usize = 80;
 const INDENT: usize = 26;
 
 pub(crate) fn run(arguments: &Doctor) -> CommandResult {
-    let report = with_surroundings(examine)?;
+    let report = examine(&Surroundings {
+        env: &|name| var_os(name),
+        cache: &cache()?,
+        dir: &current_dir()?,
+        root: Path::new("/"),
+        is_root: rustix::process::geteuid().is_root(),
+    });
     if arguments.json {
         print(format!("{}\n", serde_json::to_string_pretty(&report)?).as_bytes())?;
     } else {
@@ -28,19 +34,6 @@ pub(crate) fn run(arguments: &Doctor) -> CommandResult {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Calls `with` with this process's surroundings.
-pub(crate) fn with_surroundings<T>(
-    with: impl FnOnce(&Surroundings<'_>) -> T,
-) -> Result<T, Failure> {
-    Ok(with(&Surroundings {
-        env: &|name| var_os(name),
-        cache: &cache()?,
-        dir: &current_dir()?,
-        root: Path::new("/"),
-        is_root: rustix::process::geteuid().is_root(),
-    }))
 }
 
 /// The kernel cache of this process's environment.

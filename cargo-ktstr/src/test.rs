@@ -5,13 +5,12 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ktstr_harness::driver::doctor::nextest_version;
-use ktstr_harness::driver::{RunSummary, Session, SessionError, SessionReport};
+use ktstr_harness::driver::{RunSummary, Session, SessionReport};
 use ktstr_kernel::discover::{Discovery, discover};
 use ktstr_kernel::{BaseConfig, ResolvedKernel};
 
 use crate::cli::Test;
-use crate::doctor::{cache, with_surroundings};
+use crate::doctor::cache;
 use crate::failure::{CommandResult, Failure};
 use crate::progress::Reporter;
 use crate::resolve;
@@ -26,10 +25,14 @@ pub(crate) fn run(arguments: &Test, program: &'static str) -> CommandResult {
             "--profile {profile}: schedulers under test are not built yet; leave it out (--release is for the tests themselves)"
         )));
     }
+    let session = Session::new(current_dir()?)
+        .release(arguments.release)
+        .nextest_profile(arguments.nextest_profile.clone())
+        .no_skip_mode(arguments.no_skip_mode)
+        .no_perf_mode(arguments.no_perf_mode)
+        .nextest_args(arguments.nextest_args.iter().cloned());
     // Before kernels are built, which takes its time.
-    if with_surroundings(nextest_version)?.is_err() {
-        return Err(SessionError::NoNextest.into());
-    }
+    session.check()?;
     let reporter = Reporter::new(program);
     let kernels = if arguments.kernel.is_empty() {
         vec![discovered(&reporter)?]
@@ -37,14 +40,7 @@ pub(crate) fn run(arguments: &Test, program: &'static str) -> CommandResult {
         let options = resolve::build_options(arguments.base_config)?;
         resolve::all(&arguments.kernel, cache()?, options, &reporter, |_| {})?
     };
-    let report = Session::new(current_dir()?)
-        .kernels(kernels)
-        .release(arguments.release)
-        .nextest_profile(arguments.nextest_profile.clone())
-        .no_skip_mode(arguments.no_skip_mode)
-        .no_perf_mode(arguments.no_perf_mode)
-        .nextest_args(arguments.nextest_args.iter().cloned())
-        .run()?;
+    let report = session.kernels(kernels).run()?;
     summarize(&report, arguments, program);
     Ok(ExitCode::from(report.exit_code))
 }

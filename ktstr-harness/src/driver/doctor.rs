@@ -136,7 +136,7 @@ pub fn examine(host: &Surroundings<'_>) -> Report {
 }
 
 /// The version of cargo-nextest that cargo finds, or one clause saying why there is none.
-pub fn nextest_version(host: &Surroundings<'_>) -> Result<String, String> {
+fn nextest_version(host: &Surroundings<'_>) -> Result<String, String> {
     let cargo = (host.env)("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command

@@ -54,12 +54,10 @@ pub enum SessionError {
     #[error("cargo nextest is not installed; run: cargo install --locked cargo-nextest")]
     NoNextest,
     /// The directory belongs to no cargo project.
-    #[error("{dir}: {why}; run this in a cargo project")]
+    #[error("{dir}: no Cargo.toml there or above; run this in a cargo project")]
     NoProject {
         /// The directory.
         dir: PathBuf,
-        /// Cargo's own words, in one line.
-        why: String,
     },
     /// Two kernels are called the same.
     #[error("--kernel: `{label}` names two kernels ({first} and {second}); give one of them")]
@@ -129,17 +127,37 @@ impl Session {
         self
     }
 
+    /// Looks whether there is nextest and a cargo project, without starting anything: worth knowing before
+    /// kernels are built.
+    pub fn check(&self) -> Result<(), SessionError> {
+        if !nextest_is_there() {
+            return Err(SessionError::NoNextest);
+        }
+        let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let found = dir.ancestors().any(|dir| dir.join("Cargo.toml").is_file());
+        if found || self.manifest_path().is_some() {
+            Ok(())
+        } else {
+            let dir = self.dir.clone();
+            Err(SessionError::NoProject { dir })
+        }
+    }
+
     /// Runs the tests; their output goes where this process's goes.
     pub fn run(&self) -> Result<SessionReport, SessionError> {
+        self.check()?;
         let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let target = self.target_dir(&cargo)?;
         let epoch = epoch();
         let mut command = self.command(&cargo, &epoch)?;
         let status = foreground::run(&mut command).map_err(|source| cargo_error(&cargo, source))?;
         let only = var_os(env::SIDECAR_DIR)
             .filter(|dir| !dir.is_empty())
             .map(PathBuf::from);
-        let runs = RunSummary::of_epoch(&target.join("ktstr"), only.as_deref(), &epoch);
+        // Asked for afterwards: it takes its time, and tests can already run meanwhile. A project that
+        // cargo cannot read has no results; nextest has said why.
+        let runs = self.target_dir(&cargo).map_or_else(Vec::new, |target| {
+            RunSummary::of_epoch(&target.join("ktstr"), only.as_deref(), &epoch)
+        });
         Ok(SessionReport {
             exit_code: exit_code(status),
             runs,
@@ -147,14 +165,6 @@ impl Session {
     }
 
     fn command(&self, cargo: &OsStr, epoch: &str) -> Result<Command, SessionError> {
-        let probe = Command::new(cargo).args(["nextest", "--version"]).output();
-        if !probe
-            .map_err(|source| cargo_error(cargo, source))?
-            .status
-            .success()
-        {
-            return Err(SessionError::NoNextest);
-        }
         let mut command = Command::new(cargo);
         command
             .args(["nextest", "run"])
@@ -209,30 +219,50 @@ impl Session {
         Ok(named)
     }
 
-    fn target_dir(&self, cargo: &OsStr) -> Result<PathBuf, SessionError> {
-        let output = Command::new(cargo)
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .current_dir(&self.dir)
-            .output()
-            .map_err(|source| cargo_error(cargo, source))?;
-        let no_project = |why: String| SessionError::NoProject {
-            dir: self.dir.clone(),
-            why,
-        };
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr);
-            let first = text.lines().next().unwrap_or("cargo metadata failed");
-            return Err(no_project(first.trim_start_matches("error: ").to_owned()));
+    /// The value of `--manifest-path` among the arguments for nextest.
+    fn manifest_path(&self) -> Option<OsString> {
+        let mut args = self.nextest_args.iter();
+        while let Some(arg) = args.next() {
+            let text = arg.to_str()?;
+            if text == "--manifest-path" {
+                return args.next().cloned();
+            }
+            if let Some(path) = text.strip_prefix("--manifest-path=") {
+                return Some(path.into());
+            }
         }
-        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
-            .map_err(|error| no_project(error.to_string()))?;
-        let target = metadata
-            .get("target_directory")
-            .and_then(serde_json::Value::as_str);
-        target
-            .map(PathBuf::from)
-            .ok_or_else(|| no_project("cargo metadata names no target directory".into()))
+        None
     }
+
+    fn target_dir(&self, cargo: &OsStr) -> Option<PathBuf> {
+        let mut command = Command::new(cargo);
+        command.args(["metadata", "--no-deps", "--format-version", "1"]);
+        if let Some(path) = self.manifest_path() {
+            command.arg("--manifest-path").arg(path);
+        }
+        let output = command
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        metadata
+            .get("target_directory")?
+            .as_str()
+            .map(PathBuf::from)
+    }
+}
+
+/// Whether cargo would find nextest: in `PATH`, or where `cargo install` puts programs.
+fn nextest_is_there() -> bool {
+    let path = var_os("PATH").unwrap_or_default();
+    let cargo_home = var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(var_os("HOME")?).join(".cargo")));
+    let installed = cargo_home.map(|home| home.join("bin"));
+    std::env::split_paths(&path)
+        .chain(installed)
+        .any(|dir| dir.join("cargo-nextest").is_file())
 }
 
 /// The epoch that the session's processes share: an outer one's where there is one.
