@@ -40,9 +40,12 @@ impl Place {
         let place = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        for dir in ["home", "proj"] {
-            fs::create_dir(place.dir.path().join(dir)).unwrap();
+        for dir in ["home", "proj", "cargo-home/bin"] {
+            fs::create_dir_all(place.dir.path().join(dir)).unwrap();
         }
+        // There is a project and a nextest, as far as anybody looks.
+        place.file("Cargo.toml", b"");
+        place.file("../cargo-home/bin/cargo-nextest", b"");
         place.fake_cargo(
             r#"case "$1 $2" in
             "nextest --version") echo cargo-nextest 0.9.0 ;;
@@ -93,6 +96,7 @@ impl Place {
             ("KTSTR_CACHE_DIR", self.cache().root().to_owned()),
             ("KTSTR_LOCK_DIR", self.dir.path().join("locks")),
             ("HOME", self.dir.path().join("home")),
+            ("CARGO_HOME", self.dir.path().join("cargo-home")),
             ("CARGO", self.dir.path().join("cargo")),
         ];
         for (name, value) in variables {

@@ -283,28 +283,23 @@ fn variables_that_lead_nowhere_are_named() {
 }
 
 #[test]
-fn without_nextest_nothing_is_built_first() {
+fn without_nextest_or_a_project_nothing_is_built_first() {
     let place = Place::new();
     place.file("bzImage", &bz_image("6.12.0"));
-    place.fake_cargo("exit 101");
-    let error = place.fails(cargo_ktstr().args(["test", "--kernel", "./bzImage"]), 1);
-    assert!(
-        error.ends_with("run: cargo install --locked cargo-nextest"),
-        "{error}"
-    );
+    let test = || {
+        let mut command = cargo_ktstr();
+        command.args(["test", "--kernel", "./bzImage"]);
+        command
+    };
+    let nowhere = place.dir().join("nowhere");
+    let error = place.fails(test().env("PATH", &nowhere).env("CARGO_HOME", &nowhere), 1);
+    let fix = "run: cargo install --locked cargo-nextest";
+    assert!(error.ends_with(fix), "{error}");
 
-    // Cargo itself, with nothing else in the search path.
-    let home = place.dir().join("home");
-    let mut command = cargo_ktstr();
-    command.args(["test", "--kernel", "./bzImage"]);
-    command.env("PATH", &home).env("CARGO_HOME", &home);
-    command.env("CARGO", std::env::var_os("CARGO").unwrap());
-    let error =
-        String::from_utf8(command.current_dir(place.dir()).output().unwrap().stderr).unwrap();
-    assert!(
-        error.ends_with("cargo install --locked cargo-nextest\n"),
-        "{error}"
-    );
+    fs::remove_file(place.dir().join("Cargo.toml")).unwrap();
+    let error = place.fails(&mut test(), 1);
+    assert!(error.contains("no Cargo.toml there or above"), "{error}");
+    assert!(!place.dir().join("cargo.log").exists(), "cargo was started");
 }
 
 #[test]
