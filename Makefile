@@ -13,13 +13,17 @@ KTSTR = target/debug/cargo-ktstr ktstr
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
+# The demo tests, and one of them on four machines of the gauntlet.
+SWEEP = 4cpu-2llc-nosmt|9cpu-3llc-nosmt|8cpu-2llc-smt|2numa-16cpu-4llc-nosmt
+DEMOS = test(/^ktstr\/demo_/) + test(/^gauntlet\/demo_topology\/($(SWEEP))$$/)
+
 demo: setup tool ## Install what is missing, build a kernel, run the demo tests in it
-	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast \
-		-E 'test(/^ktstr\/demo_/) + (test(/^gauntlet\/demo_topology\//) & test(/(4cpu-2llc-nosmt|9cpu-3llc-nosmt|8cpu-2llc-smt|2numa-16cpu-4llc-nosmt)$$/))'
+	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
 
 test: setup tool ## Install what is missing, build a kernel, run every test of the project
 	cargo build --workspace --all-targets
 	$(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
+	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
 	cargo test --workspace --doc --quiet
 
 lint: ## Formatting and clippy, warnings as errors

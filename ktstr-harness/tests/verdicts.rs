@@ -221,6 +221,12 @@ fn a_topology_beyond_emulation_is_a_skip_that_says_so() {
 }
 
 #[test]
+fn a_missing_emulator_is_told_with_what_installs_it() {
+    let run = run_with("ktstr/passes", &[("PATH", "/nonexistent")]);
+    run.failed_with("apt-get install qemu-system-x86", None);
+}
+
+#[test]
 fn expect_err_turns_failure_and_pass_around() {
     assert_eq!(run("fails_as_declared").code, 0);
     run("passes_against_its_declaration").failed_with("expect_err", None);

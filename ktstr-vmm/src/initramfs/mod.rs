@@ -30,6 +30,9 @@ pub use error::InitramfsError;
 
 /// What to put into an initramfs: a description, nothing is read before it is built.
 ///
+/// The archive is not compressed: unpacking it is most of what a guest does with it, and under emulation
+/// decompressing takes two (LZ4) to four times (gzip) as long as copying.
+///
 /// The same description of the same files gives the same bytes: entries are sorted, times are zero
 /// and inodes are numbered in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
