@@ -147,6 +147,30 @@ impl Sidecar {
     /// Ending of the file that holds the rest of a failed variant's evidence.
     pub const FAILURE_DUMP_SUFFIX: &'static str = ".failure-dump.json";
 
+    /// A record of the base variant with nothing but a verdict: no machine, nothing measured, no times.
+    pub fn new(test: &str, case: &str, verdict: Verdict) -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            test: test.to_owned(),
+            case: case.to_owned(),
+            variant: "base".to_owned(),
+            topology: None,
+            scheduler: "eevdf".to_owned(),
+            kernel_version: None,
+            kernel_label: None,
+            backend: None,
+            verdict,
+            cgroups: Vec::new(),
+            metrics: BTreeMap::new(),
+            timings: Timings::default(),
+            host: HostContext::default(),
+            project_commit: None,
+            run_source: RunSource::Local,
+            started: String::new(),
+            finished: String::new(),
+        }
+    }
+
     /// `{test}-{16 hex}`: what the files of this variant start with.
     ///
     /// The hash tells apart whatever makes a variant: case, topology, scheduler and kernel.
@@ -186,27 +210,18 @@ pub(crate) mod tests {
 
     pub(crate) fn example(test: &str) -> Sidecar {
         Sidecar {
-            schema: Sidecar::SCHEMA,
-            test: test.to_owned(),
-            case: format!("ktstr/{test}"),
-            variant: "base".to_owned(),
             topology: Some(Topology::constant(1, 2, 2, 1)),
-            scheduler: "eevdf".to_owned(),
             kernel_version: Some("6.12.1".to_owned()),
             kernel_label: Some(KernelLabel::from_version("6.12.1")),
             backend: Some("qemu".to_owned()),
-            verdict: Verdict::pass(),
             cgroups: vec![CgroupStats {
                 name: "a".to_owned(),
                 ..CgroupStats::default()
             }],
             metrics: BTreeMap::from([("max_gap_ms".to_owned(), 3.5)]),
-            timings: Timings::default(),
-            host: HostContext::default(),
-            project_commit: None,
-            run_source: RunSource::Local,
             started: "2026-01-01T00:00:00Z".to_owned(),
             finished: "2026-01-01T00:00:09Z".to_owned(),
+            ..Sidecar::new(test, &format!("ktstr/{test}"), Verdict::pass())
         }
     }
 

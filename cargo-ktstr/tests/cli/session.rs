@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use ktstr_core::sidecar::{RunSource, Timings};
-use ktstr_core::{HostContext, RunDir, Sidecar, Verdict};
+use ktstr_core::{RunDir, Sidecar, Verdict};
 
 use crate::place::{Place, bz_image, cargo_ktstr, text};
 
@@ -80,7 +79,7 @@ fn a_session_ends_with_its_outputs_and_how_to_replay_failures() {
     let runs = place.dir().join("target/ktstr");
     let run = RunDir::new(runs.join("6.12.0-abc1234"), "e1");
     let write = |test: &str, case: &str, verdict| {
-        run.write(&sidecar(test, case, verdict), None::<&()>)
+        run.write(&Sidecar::new(test, case, verdict), None::<&()>)
             .unwrap();
     };
     write("good", "ktstr/good", Verdict::pass());
@@ -97,7 +96,7 @@ fn a_session_ends_with_its_outputs_and_how_to_replay_failures() {
         );
     }
     let old = RunDir::new(runs.join("old-abc1234"), "e0");
-    let failed = sidecar("old", "ktstr/old", Verdict::fail("x", "y"));
+    let failed = Sidecar::new("old", "ktstr/old", Verdict::fail("x", "y"));
     old.write(&failed, None::<&()>).unwrap();
 
     let mut command = cargo_ktstr();
@@ -123,27 +122,4 @@ cargo ktstr: run what did not pass again
         summary.ends_with("-E 'test(=ktstr/m08)'\n  and 2 more\n"),
         "{summary}"
     );
-}
-
-fn sidecar(test: &str, case: &str, verdict: Verdict) -> Sidecar {
-    Sidecar {
-        schema: Sidecar::SCHEMA,
-        test: test.to_owned(),
-        case: case.to_owned(),
-        variant: "base".to_owned(),
-        topology: None,
-        scheduler: "eevdf".to_owned(),
-        kernel_version: None,
-        kernel_label: None,
-        backend: None,
-        verdict,
-        cgroups: Vec::new(),
-        metrics: std::collections::BTreeMap::default(),
-        timings: Timings::default(),
-        host: HostContext::default(),
-        project_commit: None,
-        run_source: RunSource::Local,
-        started: String::new(),
-        finished: String::new(),
-    }
 }

@@ -154,35 +154,11 @@ fn build_selection(args: &[OsString]) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ktstr_core::sidecar::{RunSource, Timings};
-    use ktstr_core::{HostContext, Verdict};
-
-    fn sidecar(test: &str, case: &str, verdict: Verdict) -> Sidecar {
-        Sidecar {
-            schema: Sidecar::SCHEMA,
-            test: test.into(),
-            case: case.into(),
-            variant: "base".into(),
-            topology: None,
-            scheduler: "eevdf".into(),
-            kernel_version: None,
-            kernel_label: None,
-            backend: None,
-            verdict,
-            cgroups: Vec::new(),
-            metrics: std::collections::BTreeMap::default(),
-            timings: Timings::default(),
-            host: HostContext::default(),
-            project_commit: None,
-            run_source: RunSource::Local,
-            started: String::new(),
-            finished: String::new(),
-        }
-    }
+    use ktstr_core::Verdict;
 
     fn replay(test: &str, case: &str, session: &str) -> String {
         let session: Vec<OsString> = session.split_whitespace().map(Into::into).collect();
-        let sidecar = sidecar(test, case, Verdict::pass());
+        let sidecar = Sidecar::new(test, case, Verdict::pass());
         let args = RunSummary::replay_args(&sidecar, &session);
         let args: Vec<_> = args.iter().map(|arg| arg.to_str().unwrap()).collect();
         args.join(" ")
@@ -217,7 +193,7 @@ mod tests {
     fn a_summary_counts_what_it_cannot_read() {
         let dir = tempfile::tempdir().unwrap();
         let write = |run: &str, epoch: &str, test: &str, verdict| {
-            let record = sidecar(test, &format!("ktstr/{test}"), verdict);
+            let record = Sidecar::new(test, &format!("ktstr/{test}"), verdict);
             let run = RunDir::new(dir.path().join(run), epoch);
             run.write(&record, None::<&()>).unwrap()
         };

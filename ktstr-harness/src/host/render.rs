@@ -106,33 +106,15 @@ fn stats(cgroups: &[CgroupStats]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use ktstr_core::sidecar::{RunSource, Timings};
-    use ktstr_core::{HostContext, Topology, Verdict};
+    use ktstr_core::{Topology, Verdict};
 
     use super::*;
 
     fn sidecar(verdict: Verdict) -> Sidecar {
         Sidecar {
-            schema: Sidecar::SCHEMA,
-            test: "x".to_owned(),
-            case: "ktstr/x".to_owned(),
-            variant: "base".to_owned(),
             topology: Some(Topology::constant(1, 1, 2, 1)),
             scheduler: "y".to_owned(),
-            kernel_version: None,
-            kernel_label: None,
-            backend: None,
-            verdict,
-            cgroups: Vec::new(),
-            metrics: BTreeMap::new(),
-            timings: Timings::default(),
-            host: HostContext::default(),
-            project_commit: None,
-            run_source: RunSource::Local,
-            started: String::new(),
-            finished: String::new(),
+            ..Sidecar::new("x", "ktstr/x", verdict)
         }
     }
 

@@ -150,16 +150,11 @@ impl Run {
             None => (None, None, None),
         };
         let sidecar = Sidecar {
-            schema: Sidecar::SCHEMA,
-            test: case.test.name.to_owned(),
-            case: case.name.clone(),
             variant: case.variant_name().to_owned(),
             topology: case.topology(),
-            scheduler: "eevdf".to_owned(),
             kernel_version: version,
             kernel_label: label,
             backend: self.backend.map(|backend| backend.to_string()),
-            verdict,
             cgroups: self.result.cgroups,
             metrics: self.result.metrics,
             timings: self.timings,
@@ -168,6 +163,7 @@ impl Run {
             run_source: settings.run_source,
             started: rfc3339(started),
             finished: rfc3339(SystemTime::now()),
+            ..Sidecar::new(case.test.name, &case.name, verdict)
         };
         Finished {
             sidecar,
