@@ -227,6 +227,14 @@ fn a_missing_emulator_is_told_with_what_installs_it() {
 }
 
 #[test]
+fn variables_of_what_is_not_built_are_refused() {
+    let run = run_with("ktstr/passes", &[("KTSTR_SCHEDULER", "/bin/true")]);
+    assert_eq!(run.code, 1);
+    let line = "ktstr: KTSTR_SCHEDULER is set, and what it asks for is planned and not built yet";
+    assert!(run.stderr.contains(line), "{}", run.stderr);
+}
+
+#[test]
 fn expect_err_turns_failure_and_pass_around() {
     assert_eq!(run("fails_as_declared").code, 0);
     run("passes_against_its_declaration").failed_with("expect_err", None);

@@ -30,11 +30,11 @@ impl Progress for Lines {
                 Some(total) => eprintln!("{stage} (about {total})"),
                 None => eprintln!("{stage}"),
             },
-            Event::Advanced { stage, done, what } => {
-                if stage == Stage::Compile && done % 100 == 0 {
-                    eprintln!("{stage} {done} {}", what.unwrap_or_default());
-                }
-            }
+            Event::Advanced {
+                stage: stage @ Stage::Compile,
+                done,
+                what,
+            } if done % 100 == 0 => eprintln!("{stage} {done} {}", what.unwrap_or_default()),
             Event::Finished { stage, took } => eprintln!("{stage}: {:.1} s", took.as_secs_f64()),
             _ => {}
         }
@@ -62,7 +62,8 @@ fn run() -> Result<(), Box<dyn Error>> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let source = source.ok_or("name a kernel: a source tree, a source tarball, an image or a cache key")?;
+    let source =
+        source.ok_or("name a kernel: a source tree, a source tarball, an image or a cache key")?;
     let root = root.ok_or("HOME is not set; name a directory with --cache")?;
     let spec = KernelSpec::parse(&source, |name| env::var_os(name))?;
     let kernel = Resolver::new(Cache::new(root), options).resolve(&spec, &Lines)?;

@@ -78,7 +78,9 @@ impl fmt::Display for Origin {
 #[non_exhaustive]
 pub enum DiscoverError {
     /// The variable is set, but says nothing.
-    #[error("{name} is set but empty; unset it, or set it to an image, a built source tree or a cache key")]
+    #[error(
+        "{name} is set but empty; unset it, or set it to an image, a built source tree or a cache key"
+    )]
     Empty {
         /// The variable.
         name: &'static str,
@@ -90,7 +92,9 @@ pub enum DiscoverError {
         name: &'static str,
     },
     /// The variable names something that would have to be built first.
-    #[error("{name}: `{spec}` is not built; run: cargo ktstr kernel build --kernel {spec}, or cargo ktstr test --kernel {spec}")]
+    #[error(
+        "{name}: `{spec}` is not built; run: cargo ktstr kernel build --kernel {spec}, or cargo ktstr test --kernel {spec}"
+    )]
     NotBuilt {
         /// The variable.
         name: &'static str,
@@ -109,7 +113,10 @@ pub enum DiscoverError {
     #[error(transparent)]
     Cache(#[from] CacheError),
     /// There is no kernel anywhere.
-    #[error("no kernel found{}; build one: cargo ktstr kernel build --kernel ../linux (or a source tarball), or run: cargo ktstr test --kernel ../linux", skipped_text(skipped))]
+    #[error(
+        "no kernel found{}; build one: cargo ktstr kernel build --kernel ../linux (or a source tarball), or run: cargo ktstr test --kernel ../linux",
+        skipped_text(skipped)
+    )]
     Nothing {
         /// What was found but could not be used, in one clause each.
         skipped: Vec<String>,

@@ -33,7 +33,11 @@ impl GitState {
         if !(40..=64).contains(&commit.len()) || !commit.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Self::Unknown(Some(format!("git says HEAD is `{commit}`")));
         }
-        match git(tree, path, &["status", "--porcelain", "--untracked-files=no"]) {
+        match git(
+            tree,
+            path,
+            &["status", "--porcelain", "--untracked-files=no"],
+        ) {
             Ok(changes) if changes.trim().is_empty() => Self::Clean { commit },
             Ok(_) => Self::Dirty,
             Err(why) => Self::Unknown(Some(why)),

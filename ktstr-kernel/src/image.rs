@@ -29,7 +29,9 @@ pub struct ImageInfo {
 #[non_exhaustive]
 pub enum ImageError {
     /// It is for other machines.
-    #[error("{path}: a kernel for {found}; x86_64 is supported, so give a bzImage or vmlinux of that")]
+    #[error(
+        "{path}: a kernel for {found}; x86_64 is supported, so give a bzImage or vmlinux of that"
+    )]
     Architecture {
         /// The image.
         path: PathBuf,
@@ -119,7 +121,11 @@ fn identify(start: &[u8]) -> Format {
         (0x38, b"ARM\x64".as_slice(), "arm64"),
         (0x38, b"RSC\x05", "riscv"),
         (0x24, b"\x18\x28\x6f\x01", "32-bit arm"),
-        (0x04, b"zimg", "an EFI zboot machine (arm64, riscv or loongarch)"),
+        (
+            0x04,
+            b"zimg",
+            "an EFI zboot machine (arm64, riscv or loongarch)",
+        ),
         (0x00, b"\x27\x05\x19\x56", "a U-Boot machine"),
     ];
     for (offset, magic, name) in foreign {

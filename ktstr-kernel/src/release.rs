@@ -26,7 +26,9 @@ impl Release {
         let release = Self {
             major: number(parts.next()?)?,
             minor: number(parts.next()?)?,
-            patch: parts.next().map_or(Some(None), |part| number(part).map(Some))?,
+            patch: parts
+                .next()
+                .map_or(Some(None), |part| number(part).map(Some))?,
             rc,
         };
         let whole = parts.next().is_none() && !(release.patch.is_some() && rc.is_some());
@@ -73,10 +75,23 @@ mod tests {
         for text in ["6.14", "6.14.2", "6.15-rc3", "7.0.14"] {
             assert_eq!(Release::parse(text).unwrap().to_string(), text);
         }
-        for text in ["", "6", "6.", "6.x", "6.14.2.1", "6.14.2-rc1", "+6.1", "6.1-rc", "99999.1"] {
+        for text in [
+            "",
+            "6",
+            "6.",
+            "6.x",
+            "6.14.2.1",
+            "6.14.2-rc1",
+            "+6.1",
+            "6.1-rc",
+            "99999.1",
+        ] {
             assert_eq!(Release::parse(text), None, "{text}");
         }
-        assert_eq!(Release::leading("6.12.117-amd64+"), Release::parse("6.12.117"));
+        assert_eq!(
+            Release::leading("6.12.117-amd64+"),
+            Release::parse("6.12.117")
+        );
         assert!(Release::parse("6.14").unwrap().is_series());
         assert!(Release::parse("6.9") < Release::parse("6.10.1"));
     }

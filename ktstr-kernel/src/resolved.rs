@@ -73,7 +73,9 @@ impl ResolvedKernel {
 #[non_exhaustive]
 pub enum BuiltTreeError {
     /// It was not built.
-    #[error("{tree}: not built ({image} is missing); run: cargo ktstr kernel build --kernel {tree}")]
+    #[error(
+        "{tree}: not built ({image} is missing); run: cargo ktstr kernel build --kernel {tree}"
+    )]
     NotBuilt {
         /// The tree.
         tree: PathBuf,

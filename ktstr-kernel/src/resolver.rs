@@ -119,7 +119,9 @@ impl Resolver {
                 None
             }
         };
-        let usable = found.iter().find(|(_, _, metadata)| why_not(metadata).is_none());
+        let usable = found
+            .iter()
+            .find(|(_, _, metadata)| why_not(metadata).is_none());
         if let Some((_, entry, _)) = usable {
             return job.hit(entry);
         }

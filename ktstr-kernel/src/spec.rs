@@ -51,7 +51,9 @@ pub enum GitRef {
 #[non_exhaustive]
 pub enum SpecError {
     /// Nothing was written.
-    #[error("the kernel identifier is empty; give a source tree (../linux), a source tarball, an image or a cache key")]
+    #[error(
+        "the kernel identifier is empty; give a source tree (../linux), a source tarball, an image or a cache key"
+    )]
     Empty,
     /// `~` stands for a home directory nobody knows.
     #[error("`{text}`: `~` cannot be expanded ({why}); write the whole path")]
@@ -70,7 +72,9 @@ pub enum SpecError {
         why: &'static str,
     },
     /// A git source that is not complete.
-    #[error("`{text}`: {why}; write git+https://host/repository.git#tag=v6.14 (or #branch=, #sha=)")]
+    #[error(
+        "`{text}`: {why}; write git+https://host/repository.git#tag=v6.14 (or #branch=, #sha=)"
+    )]
     Git {
         /// The identifier.
         text: String,
@@ -91,10 +95,7 @@ impl KernelSpec {
     /// Reads an identifier. Paths start with `./`, `../`, `/` or `~`; a bare name is a cache key.
     ///
     /// `lookup` reads environment variables (`HOME` for `~`): pass `|name| std::env::var_os(name)`.
-    pub fn parse(
-        text: &str,
-        lookup: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, SpecError> {
+    pub fn parse(text: &str, lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, SpecError> {
         let text = text.trim();
         if text.is_empty() {
             return Err(SpecError::Empty);
@@ -241,7 +242,10 @@ mod tests {
         assert!(matches!(parse("6.15-rc1"), Ok(KernelSpec::Version(_))));
         assert!(matches!(parse("6.14"), Ok(KernelSpec::Series(_))));
         assert!(matches!(parse("6.12..6.14"), Ok(KernelSpec::Range { .. })));
-        assert!(matches!(parse("6.12.9..6.12"), Ok(KernelSpec::Range { .. })));
+        assert!(matches!(
+            parse("6.12.9..6.12"),
+            Ok(KernelSpec::Range { .. })
+        ));
         let key = "6.14.2-tarball-x86_64-kcabd40422";
         assert!(matches!(parse(key), Ok(KernelSpec::CacheKey(k)) if k.as_str() == key));
         assert!(matches!(parse("linux"), Ok(KernelSpec::CacheKey(_))));

@@ -139,7 +139,10 @@ mod tests {
         assert!(names.contains(&"openssl"), "{names:?}");
         let lz4 = missing_compressor("CONFIG_X=y\nCONFIG_KERNEL_LZ4=y\n", bin.as_os_str());
         assert_eq!(lz4.map(|tool| tool.debian), Some("lz4"));
-        assert_eq!(missing_compressor("# CONFIG_KERNEL_LZ4 is not set\n", bin.as_os_str()), None);
+        assert_eq!(
+            missing_compressor("# CONFIG_KERNEL_LZ4 is not set\n", bin.as_os_str()),
+            None
+        );
         assert_eq!(install_command(["bc", "flex"]), "apt-get install bc flex");
     }
 }

@@ -15,7 +15,9 @@ pub struct KernelTree {
 #[non_exhaustive]
 pub enum TreeError {
     /// Something every kernel tree has is not there.
-    #[error("{path}: not a kernel source tree ({why}); give the directory that holds the kernel's top Makefile")]
+    #[error(
+        "{path}: not a kernel source tree ({why}); give the directory that holds the kernel's top Makefile"
+    )]
     NotATree {
         /// The directory.
         path: PathBuf,
@@ -83,9 +85,8 @@ pub(crate) fn makefile_version(makefile: &str) -> Option<String> {
         })
     };
     let number = |name: &str| {
-        let digits = |text: &&str| {
-            (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
-        };
+        let digits =
+            |text: &&str| (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         value(name).filter(digits)
     };
     let extra = value("EXTRAVERSION").unwrap_or("");
@@ -105,7 +106,8 @@ mod tests {
 
     #[test]
     fn reads_the_version_of_the_top_makefile() {
-        let makefile = "# SPDX\nVERSION = 7\nPATCHLEVEL = 1\nSUBLEVEL = 0\nEXTRAVERSION = -rc3\nNAME = X\n";
+        let makefile =
+            "# SPDX\nVERSION = 7\nPATCHLEVEL = 1\nSUBLEVEL = 0\nEXTRAVERSION = -rc3\nNAME = X\n";
         assert_eq!(makefile_version(makefile).as_deref(), Some("7.1.0-rc3"));
         assert_eq!(makefile_version("VERSION = 6\nall:\n\ttrue\n"), None);
         let evil = "VERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 0\nEXTRAVERSION = /../../x\n";

@@ -1,6 +1,7 @@
 //! What is particular to x86-64 kernels.
 
 /// Its name in cache keys, as `uname -m` spells it.
+#[cfg(feature = "build")]
 pub(crate) const ARCH: &str = "x86_64";
 
 /// The boot image within a built tree.
@@ -58,7 +59,7 @@ pub(crate) fn setup_header(start: &[u8]) -> SetupHeader {
     let word: Vec<u8> = text
         .iter()
         .copied()
-        .take_while(|b| b.is_ascii_graphic())
+        .take_while(u8::is_ascii_graphic)
         .take(65)
         .collect();
     // `utsname.release` has at most 64 characters.

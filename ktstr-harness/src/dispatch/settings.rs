@@ -17,6 +17,9 @@ const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
 /// The commit of the project, from a session that asked git once for all of its tests.
 pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
 
+/// Variables of features that this version does not have: to be told, not to be passed over.
+const NOT_BUILT: &[&str] = &["KTSTR_SCHEDULER", "KTSTR_CPU_CAP", "KTSTR_BUDGET_SECS"];
+
 /// Surroundings of a test process.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -62,6 +65,12 @@ pub enum SettingsError {
         /// What is wrong with it.
         why: String,
     },
+    /// A variable asks for something that is not there yet.
+    #[error("{name} is set, and what it asks for is planned and not built yet; unset it")]
+    NotBuilt {
+        /// The variable.
+        name: &'static str,
+    },
     /// No place for caches.
     #[error("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")]
     NoCache,
@@ -79,6 +88,10 @@ impl Settings {
     /// Reads the environment.
     pub fn read() -> Result<Self, SettingsError> {
         let text = |name: &str| var_os(name).and_then(|value| value.into_string().ok());
+        let is_set = |name: &&&str| var_os(name).is_some_and(|value| !value.is_empty());
+        if let Some(name) = NOT_BUILT.iter().find(is_set) {
+            return Err(SettingsError::NotBuilt { name });
+        }
         let process = |what| move |source| SettingsError::Process { what, source };
         let binary = current_exe().map_err(process("path of this binary"))?;
         let dir = current_dir().map_err(process("current directory"))?;

@@ -73,7 +73,11 @@ impl CacheKey {
     }
 
     /// The key of a release built from a tarball.
-    pub fn tarball(version: &str, arch: &str, config: &ConfigOrigin) -> Result<Self, CacheKeyError> {
+    pub fn tarball(
+        version: &str,
+        arch: &str,
+        config: &ConfigOrigin,
+    ) -> Result<Self, CacheKeyError> {
         Self::parse(&format!("{version}-tarball-{arch}-{}", config.key_part()))
     }
 
@@ -122,19 +126,35 @@ mod tests {
         let base = ConfigOrigin::Base;
         let key = |key: Result<CacheKey, CacheKeyError>| key.unwrap().to_string();
         assert_eq!(
-            key(CacheKey::tarball("7.0.14", "x86_64", &base(BaseConfig::Defconfig))),
+            key(CacheKey::tarball(
+                "7.0.14",
+                "x86_64",
+                &base(BaseConfig::Defconfig)
+            )),
             format!("7.0.14-tarball-x86_64-kc{kc}")
         );
         assert_eq!(
-            key(CacheKey::tarball("7.0.14", "x86_64", &base(BaseConfig::Lean))),
+            key(CacheKey::tarball(
+                "7.0.14",
+                "x86_64",
+                &base(BaseConfig::Lean)
+            )),
             format!("7.0.14-tarball-x86_64-lean-kc{lean_kc}")
         );
         assert_eq!(
-            key(CacheKey::local(commit, "x86_64", &base(BaseConfig::Defconfig))),
+            key(CacheKey::local(
+                commit,
+                "x86_64",
+                &base(BaseConfig::Defconfig)
+            )),
             format!("local-b4dc42d-x86_64-kc{kc}")
         );
         assert_eq!(
-            key(CacheKey::local(commit, "x86_64", &ConfigOrigin::Own("1982ad42".into()))),
+            key(CacheKey::local(
+                commit,
+                "x86_64",
+                &ConfigOrigin::Own("1982ad42".into())
+            )),
             format!("local-b4dc42d-x86_64-cfg1982ad42-kc{kc}")
         );
     }

@@ -65,7 +65,10 @@ pub struct CleanPlan {
 #[non_exhaustive]
 pub enum CacheError {
     /// The key is not there.
-    #[error("no cached kernel `{key}`{}; `cargo ktstr kernel list` shows the keys, a path starts with ./", near_text(near))]
+    #[error(
+        "no cached kernel `{key}`{}; `cargo ktstr kernel list` shows the keys, a path starts with ./",
+        near_text(near)
+    )]
     Unknown {
         /// The key asked for.
         key: CacheKey,
@@ -73,7 +76,9 @@ pub enum CacheError {
         near: Vec<CacheKey>,
     },
     /// The entry cannot be used.
-    #[error("cached kernel `{key}` is corrupt ({why}); run: cargo ktstr kernel clean --corrupt-only, then build it again")]
+    #[error(
+        "cached kernel `{key}` is corrupt ({why}); run: cargo ktstr kernel clean --corrupt-only, then build it again"
+    )]
     Corrupt {
         /// The key asked for.
         key: CacheKey,
@@ -87,7 +92,9 @@ pub enum CacheError {
         key: CacheKey,
     },
     /// The cache cannot be read.
-    #[error("kernel cache {path}: {source}; check its permissions, or set KTSTR_CACHE_DIR to another directory")]
+    #[error(
+        "kernel cache {path}: {source}; check its permissions, or set KTSTR_CACHE_DIR to another directory"
+    )]
     Read {
         /// What was read.
         path: PathBuf,
@@ -95,7 +102,9 @@ pub enum CacheError {
         source: io::Error,
     },
     /// The cache cannot be written.
-    #[error("kernel cache {path} cannot be written: {source}; make it writable, or set KTSTR_CACHE_DIR to another directory")]
+    #[error(
+        "kernel cache {path} cannot be written: {source}; make it writable, or set KTSTR_CACHE_DIR to another directory"
+    )]
     Write {
         /// What was written.
         path: PathBuf,
@@ -254,7 +263,9 @@ fn read_entry(dir: &Path, key: &CacheKey) -> Result<Metadata, String> {
             Err(error) => return Err(format!("{}: {error}", file.name)),
         };
         if size != file.size {
-            let FileRecord { name, size: was, .. } = file;
+            let FileRecord {
+                name, size: was, ..
+            } = file;
             return Err(format!("{name} has {size} bytes, was {was}"));
         }
     }

@@ -58,7 +58,11 @@ fn damage_is_named() {
     let time = "2026-01-01T00:00:00Z";
     fs::remove_file(put(&cache, "no-metadata", time).join(Metadata::FILE)).unwrap();
     fs::write(put(&cache, "short", time).join("vmlinux"), b"1").unwrap();
-    fs::write(put(&cache, "garbage", time).join(Metadata::FILE), b"{\"schema\":").unwrap();
+    fs::write(
+        put(&cache, "garbage", time).join(Metadata::FILE),
+        b"{\"schema\":",
+    )
+    .unwrap();
     let moved = put(&cache, "moved", time);
     fs::rename(&moved, moved.with_file_name("renamed")).unwrap();
     for (name, part) in [
@@ -113,8 +117,13 @@ fn what_is_being_built_is_not_removed() {
     let (_dir, cache) = cache();
     put(&cache, "a", "2026-01-01T00:00:00Z");
     let path = cache.lock_path(&key("a"));
-    let _held = LockFile::try_acquire(&path, Mode::Exclusive).unwrap().unwrap();
-    assert!(matches!(cache.remove(&key("a")), Err(CacheError::Busy { .. })));
+    let _held = LockFile::try_acquire(&path, Mode::Exclusive)
+        .unwrap()
+        .unwrap();
+    assert!(matches!(
+        cache.remove(&key("a")),
+        Err(CacheError::Busy { .. })
+    ));
 }
 
 #[test]
@@ -124,7 +133,11 @@ fn other_fragments_make_an_entry_stale() {
     assert!(!cache.get(&key("a")).unwrap().is_stale());
     let mut metadata = sample("a", "2026-01-01T00:00:00Z");
     metadata.kconfig_hash = "00000000".into();
-    fs::write(dir.join(Metadata::FILE), serde_json::to_vec(&metadata).unwrap()).unwrap();
+    fs::write(
+        dir.join(Metadata::FILE),
+        serde_json::to_vec(&metadata).unwrap(),
+    )
+    .unwrap();
     assert!(cache.get(&key("a")).unwrap().is_stale());
 }
 
