@@ -1,0 +1,112 @@
+//! From sources to a kernel.
+
+mod config;
+mod index;
+mod kernel;
+mod space;
+mod tarball;
+mod tree;
+
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use crate::cache::{Cache, CacheEntry, CacheKey, EntryState, Metadata};
+use crate::error::Error;
+use crate::progress::{Event, Progress, Stage};
+use crate::resolved::ResolvedKernel;
+use crate::resolver::BuildOptions;
+use crate::tools;
+
+/// One resolution: what it was given.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) cache: &'a Cache,
+    pub(crate) options: &'a BuildOptions,
+    pub(crate) progress: &'a dyn Progress,
+    /// What was asked for, as it was written.
+    pub(crate) asked: &'a Path,
+}
+
+impl Job<'_> {
+    pub(crate) fn note(&self, text: &str) {
+        self.progress.event(Event::Note(text));
+    }
+
+    /// Runs one step and tells when it begins and ends.
+    fn stage<T>(
+        &self,
+        stage: Stage,
+        total: Option<u64>,
+        step: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.progress.event(Event::Started { stage, total });
+        let start = Instant::now();
+        let done = step()?;
+        let took = start.elapsed();
+        self.progress.event(Event::Finished { stage, took });
+        Ok(done)
+    }
+
+    fn advanced(&self, stage: Stage, done: u64, what: Option<&str>) {
+        self.progress.event(Event::Advanced { stage, done, what });
+    }
+
+    /// The kernel of a cache entry, and that there is no need to build it.
+    pub(crate) fn hit(&self, entry: &CacheEntry) -> Result<ResolvedKernel, Error> {
+        let kernel = entry.kernel()?;
+        let built = entry.metadata().and_then(Metadata::built_at);
+        let age = built.and_then(|built| SystemTime::now().duration_since(built).ok());
+        self.progress.event(Event::CacheHit {
+            source: self.asked,
+            key: &entry.key,
+            age: age.unwrap_or_default(),
+        });
+        Ok(kernel)
+    }
+
+    /// The entry of `key`, when it was built from what `is_same` accepts.
+    ///
+    /// Keys are shorter than what they stand for, so that two sources may share one. `replaced` is
+    /// told what the entry is that does not count, in one line.
+    fn usable(
+        &self,
+        key: &CacheKey,
+        is_same: impl Fn(&Metadata) -> bool,
+        replaced: &mut dyn FnMut(String),
+    ) -> Option<CacheEntry> {
+        let entry = self.cache.get(key)?;
+        match &entry.state {
+            EntryState::Valid(metadata) if metadata.is_stale() => {
+                replaced(format!(
+                    "cached `{key}` has an old configuration; it is built again"
+                ));
+            }
+            EntryState::Valid(metadata) if is_same(metadata) => return Some(entry),
+            EntryState::Valid(_) => {
+                replaced(format!(
+                    "cached `{key}` is of another source; it is replaced"
+                ));
+            }
+            EntryState::Corrupt(why) => {
+                replaced(format!(
+                    "cached `{key}` is corrupt ({why}); it is built again"
+                ));
+            }
+        }
+        None
+    }
+
+    /// Whatever would make a long build fail at its end, or at once: found out before.
+    fn prepare(&self) -> Result<(), Error> {
+        self.cache.prepare()?;
+        let missing = tools::missing(&self.options.path, Path::new("/"));
+        if !missing.is_empty() {
+            return Err(Error::Tools { missing });
+        }
+        self.cache.sweep();
+        Ok(())
+    }
+}
+
+pub(crate) use tarball::resolve as resolve_tarball;
+pub(crate) use tree::resolve as resolve_tree;

@@ -1,0 +1,265 @@
+//! Why a kernel could not be resolved.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use ktstr_core::lock::LockError;
+
+use crate::archive::ArchiveError;
+use crate::cache::{CacheError, CacheKey, CacheKeyError};
+use crate::image::ImageError;
+use crate::kconfig::DroppedOption;
+use crate::resolved::BuiltTreeError;
+use crate::source::SourceError;
+use crate::spec::KernelSpec;
+use crate::tools::{self, Tool};
+use crate::tree::TreeError;
+
+/// Why a kernel could not be resolved. One line each; a failed build has [more](BuildFailure).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The path leads to no kernel.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The directory is no kernel tree, or no longer.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The image cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// What was built cannot be used.
+    #[error(transparent)]
+    Built(#[from] BuiltTreeError),
+    /// The cache does not give or take it.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The source's version makes no cache key.
+    #[error(transparent)]
+    Key(#[from] CacheKeyError),
+    /// The tarball cannot be used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Somebody else builds it, for longer than we wait.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Sources from the network are not fetched.
+    #[error(
+        "kernel `{spec}`: fetching sources from the network is not supported yet{}; give a source tree (../linux), a source tarball, an image or a cache key",
+        unused_text(unused.as_ref())
+    )]
+    NotFetched {
+        /// What was asked for.
+        spec: KernelSpec,
+        /// A cached kernel of that name that could not be used: its key and why not.
+        unused: Option<(CacheKey, &'static str)>,
+    },
+    /// Only source trees are cleaned.
+    #[error(
+        "kernel `{spec}` is no source tree: there is nothing to clean; leave out --clean (--force builds it again)"
+    )]
+    NothingToClean {
+        /// What was asked for.
+        spec: KernelSpec,
+    },
+    /// An image or a cache entry is not built.
+    #[error(
+        "kernel `{spec}` is built already and names no source to build it from again; give its source tree or source tarball, or leave out --force"
+    )]
+    NothingToBuild {
+        /// What was asked for.
+        spec: KernelSpec,
+    },
+    /// Programs or headers that building takes are not there.
+    #[error(
+        "kernels cannot be built: {} not found; run: {}",
+        names(missing),
+        install(missing)
+    )]
+    Tools {
+        /// What is not there.
+        missing: Vec<&'static Tool>,
+    },
+    /// There is less room than building takes.
+    #[error("{dir}: building here needs about {} GiB, {} GiB are free; free some{hint}", gib(*needed), gib(*free))]
+    Space {
+        /// Where.
+        dir: PathBuf,
+        /// About how much building takes, bytes.
+        needed: u64,
+        /// How much is free, bytes.
+        free: u64,
+        /// More advice, or nothing.
+        hint: &'static str,
+    },
+    /// The room ran out on the way.
+    #[error("{dir}: no space left on the device; free some{hint}")]
+    NoSpace {
+        /// Where.
+        dir: PathBuf,
+        /// More advice, or nothing.
+        hint: &'static str,
+    },
+    /// Options did not survive `make olddefconfig`.
+    #[error(
+        "{tree}: the configuration of Linux {version} lost {}; enable what they depend on in its .config, or use another kernel",
+        dropped_text(options)
+    )]
+    Dropped {
+        /// The sources.
+        tree: PathBuf,
+        /// Their version.
+        version: String,
+        /// Which options; at least one.
+        options: Vec<DroppedOption>,
+    },
+    /// A make step failed.
+    #[error("{0}")]
+    Make(Box<BuildFailure>),
+    /// What make built is another version than its sources.
+    #[error(
+        "{image}: built from Linux {expected}, but it says it is {found}; run make mrproper there, or build with --clean"
+    )]
+    WrongVersion {
+        /// The image.
+        image: PathBuf,
+        /// What the sources say.
+        expected: String,
+        /// What the image says.
+        found: String,
+    },
+    /// The tree does not keep still.
+    #[error(
+        "{tree}: its commit or configuration changes all the time; let other builds in it end, then try again"
+    )]
+    Restless {
+        /// The tree.
+        tree: PathBuf,
+    },
+    /// A file or directory of the build could not be read or written.
+    #[error("{path}: cannot {action}: {source}; check its permissions")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What to say where the cache's file system is full.
+pub(crate) const CACHE_HINT: &str = ", or set KTSTR_CACHE_DIR to a directory with more room";
+
+impl Error {
+    /// An [`Error::Io`], or [`Error::NoSpace`] where that was it.
+    pub(crate) fn io(path: impl Into<PathBuf>, action: &'static str, source: io::Error) -> Self {
+        let path = path.into();
+        if is_full(&source) {
+            let hint = CACHE_HINT;
+            return Self::NoSpace { dir: path, hint };
+        }
+        Self::Io {
+            path,
+            action,
+            source,
+        }
+    }
+}
+
+/// Whether there was no room to write.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+/// A step of make that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildFailure {
+    /// The command, as a person would type it.
+    pub command: String,
+    /// The sources.
+    pub tree: PathBuf,
+    /// How it ended.
+    pub ending: Ending,
+    /// The first line of its output that tells of an error.
+    pub cause: Option<String>,
+    /// The last lines of its output.
+    pub tail: Vec<String>,
+    /// All of its output.
+    pub log: PathBuf,
+}
+
+/// How a step of make ended that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// With this exit code.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+    /// It was ended after this many seconds.
+    TimedOut(u64),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "failed with exit code {code}"),
+            Self::Killed(signal) => write!(f, "was killed by signal {signal}"),
+            Self::TimedOut(seconds) => write!(f, "was not done after {seconds} s"),
+        }
+    }
+}
+
+impl fmt::Display for BuildFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tree = self.tree.display();
+        write!(f, "{tree}: `{}` {}", self.command, self.ending)?;
+        if let Some(cause) = &self.cause {
+            write!(f, " ({cause})")?;
+        }
+        let starved = |line: &str| line.contains("Killed signal terminated");
+        if self.cause.as_deref().is_some_and(starved) {
+            write!(f, "; memory ran out: build with fewer jobs")?;
+        }
+        write!(f, "; its output is in {}", self.log.display())
+    }
+}
+
+fn unused_text(unused: Option<&(CacheKey, &'static str)>) -> String {
+    unused.map_or_else(String::new, |(key, why)| {
+        format!(" (cached `{key}` is not used: {why})")
+    })
+}
+
+fn names(missing: &[&Tool]) -> String {
+    let names: Vec<&str> = missing.iter().map(|tool| tool.name).collect();
+    names.join(", ")
+}
+
+fn install(missing: &[&Tool]) -> String {
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.debian).collect();
+    packages.dedup();
+    tools::install_command(packages)
+}
+
+fn dropped_text(options: &[DroppedOption]) -> String {
+    const SHOWN: usize = 4;
+    let mut texts: Vec<String> = options
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    if options.len() > SHOWN {
+        texts.push(format!("{} more", options.len() - SHOWN));
+    }
+    texts.join(", ")
+}
+
+/// One digit behind the point, rounded down: never more than there is.
+fn gib(bytes: u64) -> String {
+    let tenths = u128::from(bytes) * 10 / (1 << 30);
+    format!("{}.{}", tenths / 10, tenths % 10)
+}

@@ -1,0 +1,85 @@
+//! Locks of builds.
+//!
+//! [`ktstr_core::lock`] is for what one process does. A build is many processes, and may outlive us
+//! for a moment: [`TreeLock`] lends its file, so that all of them hold the lock.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ktstr_core::lock::{LockError, LockFile, Mode};
+
+/// How long to sleep between two tries: short against any build.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Takes the lock at `path`; calls `waiting` once when somebody else has it.
+pub(crate) fn exclusive(
+    path: &Path,
+    what: &str,
+    wait: Duration,
+    waiting: impl FnOnce(),
+) -> Result<LockFile, LockError> {
+    if let Some(lock) = LockFile::try_acquire(path, Mode::Exclusive)? {
+        return Ok(lock);
+    }
+    waiting();
+    LockFile::acquire(path, Mode::Exclusive, wait, what)
+}
+
+/// A source tree that nobody else builds in.
+#[derive(Debug)]
+pub(crate) struct TreeLock {
+    file: File,
+}
+
+impl TreeLock {
+    /// Takes the lock at `path`; calls `waiting` once when somebody else has it.
+    pub(crate) fn acquire(
+        path: &Path,
+        what: &str,
+        wait: Duration,
+        waiting: impl FnOnce(),
+    ) -> Result<Self, LockError> {
+        let open_error = |source: io::Error| LockError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).map_err(open_error)?;
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(open_error)?;
+        let start = Instant::now();
+        let mut waiting = Some(waiting);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { file }),
+                Err(TryLockError::Error(error)) => return Err(open_error(error)),
+                Err(TryLockError::WouldBlock) => return Ok(Self { file }),
+            }
+            if let Some(waiting) = waiting.take() {
+                waiting();
+            }
+            let waited = start.elapsed();
+            if waited >= wait {
+                return Err(LockError::Busy {
+                    what: what.to_owned(),
+                    path: path.to_owned(),
+                    waited,
+                });
+            }
+            sleep(POLL);
+        }
+    }
+
+    /// The locked file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}

@@ -1,0 +1,173 @@
+//! The kernel's make.
+
+use std::env;
+use std::ffi::OsStr;
+use std::process::Command;
+
+use crate::error::Error;
+use crate::process::Runner;
+
+/// Runs make in a source tree.
+#[derive(Debug)]
+pub(crate) struct Make<'a> {
+    pub(crate) runner: &'a Runner<'a>,
+    /// Parallel jobs.
+    pub(crate) jobs: usize,
+    /// Search path.
+    pub(crate) path: &'a OsStr,
+}
+
+impl Make<'_> {
+    /// Makes `target` in the configuration file `config`; `on_line` sees every line of its output.
+    pub(crate) fn run(
+        &self,
+        target: &str,
+        config: &str,
+        on_line: &mut dyn FnMut(&str),
+    ) -> Result<(), Error> {
+        let jobs = format!("-j{}", self.jobs.max(1));
+        let arguments = [jobs.as_str(), "KCFLAGS=-Wno-error", target];
+        let mut command = clean("make", self.path);
+        command
+            .args(arguments)
+            .env("KCONFIG_CONFIG", config)
+            // Two builds of one source are alike.
+            .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01 00:00:00 UTC")
+            .env("KBUILD_BUILD_USER", "ktstr")
+            .env("KBUILD_BUILD_HOST", "ktstr")
+            .env("KBUILD_BUILD_VERSION", "1");
+        let name = format!("make {}", arguments.join(" "));
+        self.runner.run(&mut command, &name, on_line)
+    }
+}
+
+/// A command in an environment without what would change the result of a kernel build.
+pub(crate) fn clean(program: &str, path: &OsStr) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(matters) {
+            command.env_remove(name);
+        }
+    }
+    command.env("PATH", path).env("LC_ALL", "C");
+    command
+}
+
+/// Whether make or the kernel's Makefiles look at that variable.
+fn matters(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "ARCH",
+        "SUBARCH",
+        "CROSS_COMPILE",
+        "LLVM",
+        "LLVM_IAS",
+        "CC",
+        "HOSTCC",
+        "LD",
+        "O",
+        "M",
+        "V",
+        "C",
+        "W",
+        "CF",
+        "CHECK",
+        "PAHOLE",
+        "PAHOLE_FLAGS",
+        "LOCALVERSION",
+        "EXTRAVERSION",
+        "INSTALL_PATH",
+        "INSTALL_MOD_PATH",
+        "MAKEFLAGS",
+        "MFLAGS",
+        "GNUMAKEFLAGS",
+        "CARGO_MAKEFLAGS",
+        "MAKELEVEL",
+        "MAKEFILES",
+        "CDPATH",
+        "GREP_OPTIONS",
+    ];
+    const PREFIXES: &[&str] = &[
+        "KBUILD_",
+        "KCONFIG_",
+        "KCFLAGS",
+        "KCPPFLAGS",
+        "KAFLAGS",
+        "KRUSTFLAGS",
+    ];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The file that a line of kbuild's output says it is working on: `  CC      kernel/sched/core.o`.
+pub(crate) fn step(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("  ")?;
+    let (word, rest) = rest.split_once(' ')?;
+    let is_word = (2..=10).contains(&word.len())
+        && word.starts_with(|c: char| c.is_ascii_uppercase())
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let file = rest.trim_start();
+    // Of modules: `  CC [M]  fs/fat/dir.o`.
+    let file = file
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map_or(file, |(_, rest)| rest.trim_start());
+    (is_word && !file.is_empty()).then(|| file.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn steps_are_told_from_other_lines() {
+        assert_eq!(
+            step("  CC      kernel/sched/core.o"),
+            Some("kernel/sched/core.o")
+        );
+        assert_eq!(
+            step("  HOSTCC  scripts/kconfig/conf.o"),
+            Some("scripts/kconfig/conf.o")
+        );
+        assert_eq!(step("  CC [M]  fs/fat/dir.o"), Some("fs/fat/dir.o"));
+        assert_eq!(
+            step("  BTF     .tmp_vmlinux1.btf.o"),
+            Some(".tmp_vmlinux1.btf.o")
+        );
+        for line in [
+            "",
+            "  ",
+            "CC a.o",
+            "  warning: x y",
+            "   CC a.o",
+            "  CC  ",
+            "make[1]: x",
+        ] {
+            assert_eq!(step(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn builds_do_not_see_what_would_change_them() {
+        for name in [
+            "MAKEFLAGS",
+            "CARGO_MAKEFLAGS",
+            "ARCH",
+            "KBUILD_OUTPUT",
+            "KCONFIG_ALLCONFIG",
+        ] {
+            assert!(matters(name), "{name}");
+        }
+        for name in ["HOME", "TMPDIR", "CCACHE_DIR", "KTSTR_KERNEL"] {
+            assert!(!matters(name), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_panics(line in ".{0,40}") {
+            let _ = step(&line);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Running a build's commands: bounded, logged, and never left behind.
+
+mod group;
+mod output;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use self::group::Group;
+use self::output::Output;
+use crate::error::{BuildFailure, Ending, Error};
+
+/// Runs the commands of one build, in one directory.
+#[derive(Debug)]
+pub(crate) struct Runner<'a> {
+    /// Where they run.
+    pub(crate) dir: &'a Path,
+    /// Locked until the last of their processes is gone.
+    pub(crate) lock: &'a File,
+    /// What they said; made anew by [`Runner::start_log`].
+    pub(crate) log: PathBuf,
+    /// Advice where `dir` is full.
+    pub(crate) full_hint: &'static str,
+    /// When a command that is not done is ended.
+    pub(crate) limit: Duration,
+}
+
+impl Runner<'_> {
+    /// Empties the log.
+    pub(crate) fn start_log(&self) -> Result<(), Error> {
+        File::create(&self.log)
+            .map(drop)
+            .map_err(|error| Error::io(&self.log, "write", error))
+    }
+
+    /// Runs `command` to its end; `on_line` sees every line it says. `name` is what a person would type.
+    pub(crate) fn run(
+        &self,
+        command: &mut Command,
+        name: &str,
+        on_line: &mut dyn FnMut(&str),
+    ) -> Result<(), Error> {
+        let log_error = |error| Error::io(&self.log, "write", error);
+        let mut log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.log)
+            .map_err(log_error)?;
+        writeln!(log, "$ {name}").map_err(log_error)?;
+        let program = PathBuf::from(command.get_program());
+        let run_error = |error| Error::io(&program, "run", error);
+        let (mut reader, writer) = io::pipe().map_err(run_error)?;
+        command
+            .current_dir(self.dir)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().map_err(run_error)?)
+            .stderr(writer);
+        let mut group = Group::start(command, self.lock).map_err(run_error)?;
+        // The command holds ends to write to: without them the output would not end.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+
+        let start = Instant::now();
+        let mut output = Output::default();
+        let mut buffer = [0; 16 << 10];
+        while start.elapsed() < self.limit {
+            if !readable(&reader).map_err(run_error)? {
+                // A service it started may hold the pipe open for ever.
+                if group.status().map_err(run_error)?.is_some() {
+                    break;
+                }
+                continue;
+            }
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => {
+                    log.write_all(&buffer[..n]).map_err(log_error)?;
+                    output.take(&buffer[..n], on_line);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(run_error(error)),
+            }
+        }
+        output.finish(on_line);
+        let status = wait(&mut group, start, self.limit).map_err(run_error)?;
+        let ending = match status {
+            // It waited for its own.
+            Some(status) if status.code().is_some() => {
+                group.finish();
+                if status.success() {
+                    return Ok(());
+                }
+                ending(status)
+            }
+            Some(status) => ending(status),
+            None => Ending::TimedOut(self.limit.as_secs()),
+        };
+        Err(self.failure(name, ending, &output))
+    }
+
+    fn failure(&self, name: &str, ending: Ending, output: &Output) -> Error {
+        if output.device_full() {
+            return Error::NoSpace {
+                dir: self.dir.to_owned(),
+                hint: self.full_hint,
+            };
+        }
+        Error::Make(Box::new(BuildFailure {
+            command: name.to_owned(),
+            tree: self.dir.to_owned(),
+            ending,
+            cause: output.cause(),
+            tail: output.tail(),
+            log: self.log.clone(),
+        }))
+    }
+}
+
+/// Whether there is something to read, or nothing ever again; waits a moment for it.
+fn readable(reader: &io::PipeReader) -> io::Result<bool> {
+    let moment = Timespec {
+        tv_sec: 0,
+        tv_nsec: 100_000_000,
+    };
+    match poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&moment)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits for the command, but not beyond `limit` after `start`.
+fn wait(group: &mut Group, start: Instant, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    loop {
+        let status = group.status()?;
+        if status.is_some() || start.elapsed() >= limit {
+            return Ok(status);
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+fn ending(status: ExitStatus) -> Ending {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ending::Exited(code),
+        (None, signal) => Ending::Killed(signal.unwrap_or(0)),
+    }
+}

@@ -1,0 +1,278 @@
+//! A stand-in for the kernel's sources: built by the real make, in a moment.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ktstr_kernel::{
+    BaseConfig, BuildOptions, Cache, Error, Event, KernelSpec, Progress, ResolvedKernel, Resolver,
+};
+use tempfile::TempDir;
+
+const MAKEFILE: &str = "\
+VERSION = 6
+PATCHLEVEL = 99
+SUBLEVEL = 1
+EXTRAVERSION =
+KCONFIG_CONFIG ?= .config
+export KCONFIG_CONFIG
+.PHONY: mrproper defconfig tinyconfig olddefconfig bzImage
+mrproper defconfig tinyconfig olddefconfig bzImage:
+\t@STEPS=@STEPS@ exec sh standin.sh $@
+";
+
+const KCONFIG: &str = "\
+config SCHED_CLASS_EXT
+\tbool \"sched_ext\"
+\tdepends on BPF_SYSCALL && STANDIN_THING
+config PSI
+\tbool \"psi\"
+";
+
+/// A directory with a cache, and room for sources.
+pub(crate) struct World {
+    dir: TempDir,
+    pub(crate) options: BuildOptions,
+}
+
+/// What a resolution told.
+#[derive(Default)]
+pub(crate) struct Told(RefCell<Vec<String>>);
+
+impl Progress for Told {
+    fn event(&self, event: Event<'_>) {
+        let text = match event {
+            Event::CacheHit { key, .. } => format!("hit {key}"),
+            Event::Waiting { key } => format!("waiting {key}"),
+            Event::Note(text) => format!("note {text}"),
+            Event::Started { stage, total } => format!("started {stage} {total:?}"),
+            Event::Advanced { stage, done, what } => format!("advanced {stage} {done} {what:?}"),
+            Event::Finished { stage, .. } => format!("finished {stage}"),
+            _ => return,
+        };
+        assert!(!text.contains('\n'), "{text}");
+        self.0.borrow_mut().push(text);
+    }
+}
+
+impl Told {
+    /// Whether something told starts so.
+    pub(crate) fn has(&self, start: &str) -> bool {
+        self.0.borrow().iter().any(|text| text.starts_with(start))
+    }
+
+    /// Everything told, for messages.
+    pub(crate) fn all(&self) -> String {
+        self.0.borrow().join("\n")
+    }
+
+    pub(crate) fn is_silent_hit(&self) -> bool {
+        let told = self.0.borrow();
+        told.len() == 1 && told[0].starts_with("hit ")
+    }
+}
+
+/// Sends a word when something is told that starts as given.
+pub(crate) struct Until {
+    told: Told,
+    start: &'static str,
+    sender: Sender<()>,
+}
+
+impl Until {
+    pub(crate) fn new(start: &'static str) -> (Self, Receiver<()>) {
+        let (sender, receiver) = channel();
+        let told = Told::default();
+        let until = Self {
+            told,
+            start,
+            sender,
+        };
+        (until, receiver)
+    }
+
+    pub(crate) fn told(&self) -> String {
+        self.told.all()
+    }
+}
+
+impl Progress for Until {
+    fn event(&self, event: Event<'_>) {
+        self.told.event(event);
+        if self.told.has(self.start) {
+            let _ = self.sender.send(());
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        // Not /tmp, which may be small: a build wants to see some GiB free, though it needs none here.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let options = BuildOptions {
+            base_config: BaseConfig::Lean,
+            force: false,
+            clean: false,
+            jobs: 2,
+            path: std::env::var_os("PATH").unwrap(),
+        };
+        Self { dir, options }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn cache(&self) -> Cache {
+        Cache::new(self.path("cache"))
+    }
+
+    pub(crate) fn resolve(&self, source: &Path, told: &Told) -> Result<ResolvedKernel, Error> {
+        let resolver = Resolver::new(self.cache(), self.options.clone());
+        resolver.resolve(&KernelSpec::Path(source.to_owned()), told)
+    }
+
+    /// Resolves and returns what was told as well.
+    pub(crate) fn built(&self, source: &Path) -> (ResolvedKernel, Told) {
+        let told = Told::default();
+        match self.resolve(source, &told) {
+            Ok(kernel) => (kernel, told),
+            Err(error) => panic!("{error}\n{}", told.all()),
+        }
+    }
+
+    /// The one line that a resolution fails with.
+    pub(crate) fn refused(&self, source: &Path) -> String {
+        let text = self
+            .resolve(source, &Told::default())
+            .unwrap_err()
+            .to_string();
+        assert!(!text.contains('\n'), "{text}");
+        text
+    }
+
+    /// How often make was asked for `target`, in all builds of this world.
+    pub(crate) fn made(&self, target: &str) -> usize {
+        let steps = fs::read_to_string(self.path("steps")).unwrap_or_default();
+        steps.lines().filter(|line| *line == target).count()
+    }
+
+    /// A source tree without git.
+    pub(crate) fn tree(&self, name: &str) -> PathBuf {
+        let tree = self.path(name);
+        fs::create_dir_all(tree.join("arch/x86/boot")).unwrap();
+        let steps = self.path("steps");
+        let makefile = MAKEFILE.replace("@STEPS@", steps.to_str().unwrap());
+        fs::write(tree.join("Makefile"), makefile).unwrap();
+        fs::write(tree.join("Kconfig"), KCONFIG).unwrap();
+        fs::write(tree.join("standin.sh"), include_str!("standin.sh")).unwrap();
+        fs::write(tree.join("image"), image("6.99.1-standin")).unwrap();
+        fs::write(tree.join("arch/x86/boot/keep"), "").unwrap();
+        fs::write(
+            tree.join(".gitignore"),
+            ".*\n!.gitignore\nvmlinux\nbzImage\nbanner\nfault\nhanging\n",
+        )
+        .unwrap();
+        tree
+    }
+
+    /// A source tree in git, all committed.
+    pub(crate) fn git_tree(&self, name: &str) -> PathBuf {
+        let tree = self.tree(name);
+        git(&tree, &["init", "--quiet"]);
+        commit(&tree);
+        tree
+    }
+
+    /// A tarball of the sources in `tree`.
+    pub(crate) fn tarball(&self, tree: &Path, name: &str) -> PathBuf {
+        let tarball = self.path(name);
+        run(Command::new("tar")
+            .arg("-caf")
+            .arg(&tarball)
+            .arg("-C")
+            .arg(tree.parent().unwrap())
+            .arg(tree.file_name().unwrap()));
+        tarball
+    }
+
+    /// A search path with only these programs.
+    pub(crate) fn only_programs(&self, names: &[&str]) -> OsString {
+        let bin = self.path("bin");
+        fs::create_dir_all(&bin).unwrap();
+        for name in names {
+            let paths = std::env::var_os("PATH").unwrap();
+            let found = std::env::split_paths(&paths)
+                .map(|dir| dir.join(name))
+                .find(|path| path.exists());
+            symlink(found.unwrap(), bin.join(name)).unwrap();
+        }
+        bin.into()
+    }
+
+    /// What is in the cache beside entries, locks and logs.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for dir in [self.cache().kernels_dir(), self.path("cache/.scratch")] {
+            let items = fs::read_dir(dir).into_iter().flatten().flatten();
+            names.extend(items.map(|item| item.file_name().into_string().unwrap()));
+        }
+        names.retain(|name| name.starts_with('.'));
+        names
+    }
+}
+
+/// What goes wrong in the next build in `tree`.
+pub(crate) fn fault(tree: &Path, fault: &str) {
+    fs::write(tree.join("fault"), fault).unwrap();
+}
+
+pub(crate) fn commit(tree: &Path) {
+    git(tree, &["add", "-A"]);
+    let who = ["-c", "user.name=t", "-c", "user.email=t@localhost"];
+    let args = ["commit", "--quiet", "--allow-empty", "-m", "x"];
+    git(tree, &[who.as_slice(), &args].concat());
+}
+
+pub(crate) fn git(tree: &Path, args: &[&str]) {
+    run(Command::new("git")
+        .arg("-C")
+        .arg(tree)
+        .args(args)
+        .env_remove("GIT_DIR"));
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+/// The least that is a bzImage: its setup header, and the release it tells.
+pub(crate) fn image(release: &str) -> Vec<u8> {
+    let mut image = vec![0; 0x600];
+    image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
+    image[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+    image[0x236..0x238].copy_from_slice(&1_u16.to_le_bytes());
+    image[0x300..0x300 + release.len()].copy_from_slice(release.as_bytes());
+    image
+}
+
+/// Waits until `done`, but not for ever.
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "still not: {what}"
+        );
+        sleep(Duration::from_millis(5));
+    }
+}
