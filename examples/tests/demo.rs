@@ -57,7 +57,14 @@ fn demo_sleepers_wake_in_time(ctx: &Ctx) -> Result<AssertResult> {
 }
 
 /// The guest kernel sees exactly the declared machine: every gauntlet variant compares sysfs with it.
-#[ktstr_test(llcs = 2, cores = 2, threads = 2, max_numa_nodes = 4, max_llcs = 15, max_cpus = 252)]
+#[ktstr_test(
+    llcs = 2,
+    cores = 2,
+    threads = 2,
+    max_numa_nodes = 4,
+    max_llcs = 15,
+    max_cpus = 252
+)]
 fn demo_topology(ctx: &Ctx) -> Result<AssertResult> {
     let topology = ctx.topology();
     let mut seen = Seen::default();

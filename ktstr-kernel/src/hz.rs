@@ -15,13 +15,22 @@ pub fn timer_hz(image: &Path) -> Option<u32> {
     let config = if image.ends_with(IMAGE_IN_TREE) {
         // What the image was built with; `.config` may have been edited since.
         let levels = Path::new(IMAGE_IN_TREE).components().count();
-        image.ancestors().nth(levels)?.join("include/config/auto.conf")
+        image
+            .ancestors()
+            .nth(levels)?
+            .join("include/config/auto.conf")
     } else {
         image.with_file_name(".config")
     };
     let mut text = String::new();
-    File::open(config).ok()?.take(CONFIG_LIMIT).read_to_string(&mut text).ok()?;
-    let value = text.lines().find_map(|line| line.strip_prefix("CONFIG_HZ="))?;
+    File::open(config)
+        .ok()?
+        .take(CONFIG_LIMIT)
+        .read_to_string(&mut text)
+        .ok()?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix("CONFIG_HZ="))?;
     value.parse().ok().filter(|hz| (1..=10_000).contains(hz))
 }
 
@@ -36,7 +45,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let entry = dir.path().join("bzImage");
         assert_eq!(timer_hz(&entry), None);
-        fs::write(dir.path().join(".config"), "CONFIG_HZ_250=y\nCONFIG_HZ=250\n").unwrap();
+        fs::write(
+            dir.path().join(".config"),
+            "CONFIG_HZ_250=y\nCONFIG_HZ=250\n",
+        )
+        .unwrap();
         assert_eq!(timer_hz(&entry), Some(250));
 
         let conf = dir.path().join("include/config");

@@ -61,7 +61,7 @@ impl TreeLock {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { file }),
                 Err(TryLockError::Error(error)) => return Err(open_error(error)),
-                Err(TryLockError::WouldBlock) => return Ok(Self { file }),
+                Err(TryLockError::WouldBlock) => {}
             }
             if let Some(waiting) = waiting.take() {
                 waiting();

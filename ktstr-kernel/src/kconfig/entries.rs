@@ -112,31 +112,33 @@ impl Search<'_, '_> {
 impl Entry {
     /// The single symbols in its conditions that do not have the value they should: `X`, or `!X`.
     ///
-    /// Of `A || B` it names what of both is missing; a person will know.
+    /// Of `A || B` both or none: that is not worked out further, nor are comparisons.
     pub(super) fn unmet<'v>(&self, value: impl Fn(&str) -> &'v str) -> Vec<String> {
-        let mut unmet = Vec::new();
+        let is_met = |term: &&str| {
+            let symbol = term.trim_start_matches('!').trim();
+            let set = ["y", "m"].contains(&value(&format!("CONFIG_{symbol}")));
+            set != term.starts_with('!')
+        };
+        let mut unmet: Vec<String> = Vec::new();
         for condition in &self.depends {
             let spaced = ["(", ")", "&&", "||"]
                 .iter()
-                .fold(condition.clone(), |text, mark| text.replace(mark, " \n "));
-            // What is left between them is a symbol, or a comparison, which is not looked into.
-            for term in spaced.lines().map(str::trim) {
-                let (symbol, negated) = match term.strip_prefix('!') {
-                    Some(symbol) => (symbol.trim(), true),
-                    None => (term, false),
-                };
-                let is_symbol = symbol
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'_');
-                if symbol.is_empty() || !is_symbol || symbol.chars().all(char::is_lowercase) {
-                    continue;
-                }
-                let set = ["y", "m"].contains(&value(&format!("CONFIG_{symbol}")));
-                if set == negated && !unmet.iter().any(|known| known == term) {
-                    unmet.push(term.to_owned());
-                }
+                .fold(condition.clone(), |text, mark| text.replace(mark, "\n"));
+            let terms = spaced.lines().map(str::trim).filter(|term| is_symbol(term));
+            let (met, lost): (Vec<&str>, Vec<&str>) = terms.partition(is_met);
+            if condition.contains("||") && !met.is_empty() {
+                continue;
             }
+            unmet.extend(lost.into_iter().map(str::to_owned));
         }
+        unmet.dedup();
         unmet
     }
+}
+
+/// Whether a term is a symbol or its negation: no comparison, none of the constants `y`, `m`, `n`.
+fn is_symbol(term: &str) -> bool {
+    let symbol = term.trim_start_matches('!').trim();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    !symbol.is_empty() && symbol.bytes().all(plain) && !["y", "m", "n"].contains(&symbol)
 }

@@ -21,6 +21,9 @@ config FPROBE
 
 endif
 
+config EITHER
+\tdepends on (FIRST || SECOND) && m
+
 config DEBUG_INFO_BTF
 \tbool
 ";
@@ -72,6 +75,9 @@ fn a_dropped_option_tells_what_it_lacks() {
     let met = "CONFIG_TRACING=y\n";
     assert!(hints(met, "CONFIG_FPROBE=y")[0].contains("depends on TRACING and !HIDDEN and GCC"));
     assert!(hints("", "CONFIG_DEBUG_INFO_BTF=y")[0].contains("pahole"));
+    assert!(hints("", "CONFIG_EITHER=y")[0].ends_with("unmet: FIRST, SECOND)"));
+    let one = hints("CONFIG_SECOND=y\n", "CONFIG_EITHER=y");
+    assert!(one[0].contains("it depends on (FIRST"), "{one:?}");
     let module = hints("CONFIG_VIRTIO_CONSOLE=m\n", "CONFIG_VIRTIO_CONSOLE=y");
     assert!(module[0].contains("it is m"), "{module:?}");
 }
