@@ -13,7 +13,7 @@ use ktstr_benches::{cargo_in, figure, kernel, make_user_project, ms, workspace};
 use ktstr_vmm::Initramfs;
 
 /// Runs of each.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 15;
 
 fn main() {
     let dir = tempfile::tempdir().expect("a scratch directory");

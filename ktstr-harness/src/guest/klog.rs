@@ -51,10 +51,10 @@ fn unescape(message: &str) -> String {
     message.replace("\\x0a", "\n").replace("\\x09", "\t")
 }
 
-/// Writes a line into the kernel log, severe enough for a quiet console to show it.
+/// Writes a line into the kernel log; a quiet console does not show it, which would take milliseconds.
 pub(super) fn write(text: &str) {
     // Where there is no /dev/kmsg the log just lacks the line.
-    let _ = fs::write("/dev/kmsg", format!("<3>{text}\n"));
+    let _ = fs::write("/dev/kmsg", format!("<6>{text}\n"));
 }
 
 #[cfg(test)]
