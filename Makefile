@@ -42,7 +42,7 @@ kernel: setup tool ## Build and cache the kernel
 	$(KTSTR) kernel build --kernel "$(KERNEL)"
 
 tool:
-	cargo build --quiet -p cargo-ktstr
+	cargo build -p cargo-ktstr
 
 clean: ## Remove what cargo built; cached kernels stay (cargo ktstr kernel clean)
 	cargo clean
