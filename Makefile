@@ -7,7 +7,7 @@ export KTSTR_BASE_CONFIG ?= lean
 
 KTSTR = target/debug/cargo-ktstr ktstr
 
-.PHONY: help demo test lint doc bench setup kernel tool clean
+.PHONY: help demo test lint doc bench setup setup-schedulers kernel tool clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -20,9 +20,13 @@ DEMOS = test(/^ktstr\/demo_/) + test(/^gauntlet\/demo_topology\/($(SWEEP))$$/)
 demo: setup tool ## Install what is missing, build a kernel, run the demo tests in it
 	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
 
-test: setup tool ## Install what is missing, build a kernel, run every test of the project
+# The image in the cache; building it first is `make kernel`.
+IMAGE = $(shell $(KTSTR) kernel build --kernel "$(KERNEL)" | sed -n 's/^image: *//p')
+
+test: setup-schedulers kernel ## Install what is missing, build a kernel, run every test of the project
 	cargo build --workspace --all-targets
-	$(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
+	KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" \
+		$(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
 	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
 	cargo test --workspace --doc --quiet
 
@@ -37,6 +41,9 @@ bench: setup tool ## Measure: ratios from one run
 
 setup: ## Install what is missing
 	@scripts/setup
+
+setup-schedulers: setup # What building sched_ext schedulers takes, where the distribution has it
+	@scripts/setup --schedulers
 
 kernel: setup tool ## Build and cache the kernel
 	$(KTSTR) kernel build --kernel "$(KERNEL)"

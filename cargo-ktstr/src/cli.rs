@@ -183,7 +183,7 @@ pub(crate) struct Test {
     #[arg(long)]
     pub(crate) release: bool,
 
-    /// Cargo profile to build schedulers with (schedulers are not built yet).
+    /// Cargo profile to build schedulers with [default: release].
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 

@@ -20,14 +20,10 @@ use crate::terminal::{quote, say, tilde};
 const REPLAYS: usize = 10;
 
 pub(crate) fn run(arguments: &Test, program: &'static str) -> CommandResult {
-    if let Some(profile) = &arguments.profile {
-        return Err(Failure::new(format!(
-            "--profile {profile}: schedulers under test are not built yet; leave it out (--release is for the tests themselves)"
-        )));
-    }
     let session = Session::new(current_dir()?)
         .release(arguments.release)
         .nextest_profile(arguments.nextest_profile.clone())
+        .scheduler_profile(arguments.profile.clone())
         .no_skip_mode(arguments.no_skip_mode)
         .no_perf_mode(arguments.no_perf_mode)
         .nextest_args(arguments.nextest_args.iter().cloned());
@@ -105,8 +101,14 @@ fn command_line(arguments: &Test, program: &str, nextest_args: Vec<OsString>) ->
             BaseConfig::from(base).to_string(),
         ]);
     }
-    if let Some(profile) = &arguments.nextest_profile {
-        words.extend(["--nextest-profile".to_owned(), profile.clone()]);
+    let profiles = [
+        ("--profile", &arguments.profile),
+        ("--nextest-profile", &arguments.nextest_profile),
+    ];
+    for (flag, profile) in profiles {
+        if let Some(profile) = profile {
+            words.extend([flag.to_owned(), profile.clone()]);
+        }
     }
     let switches = [
         (arguments.release, "--release"),

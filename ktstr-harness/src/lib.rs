@@ -29,6 +29,7 @@ mod project;
 mod protocol;
 pub mod registry;
 pub mod scenario;
+pub mod scheduler;
 pub mod test;
 pub mod workload;
 
@@ -36,8 +37,9 @@ pub use assert::AssertResult;
 pub use check::Checks;
 pub use ctx::Ctx;
 pub use dispatch::main;
-pub use ktstr_harness_macros::ktstr_test;
+pub use ktstr_harness_macros::{declare_scheduler, ktstr_test};
 pub use scenario::{execute_defs, scenarios};
+pub use scheduler::Scheduler;
 pub use test::TestCase;
 
 /// What a test body returns: `?` takes any error.

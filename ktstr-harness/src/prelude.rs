@@ -1,8 +1,10 @@
 //! What a test file needs: `use ktstr_harness::prelude::*;`.
 
-pub use ktstr_core::{CpuSet, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, Outcome, Topology, Verdict};
+pub use ktstr_core::{
+    Constraints, CpuSet, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, Outcome, Topology, Verdict,
+};
 
 pub use crate::cgroup::{CgroupDef, CpusetSpec};
 pub use crate::scenario::{execute_defs, scenarios};
 pub use crate::workload::WorkType;
-pub use crate::{AssertResult, Checks, Ctx, Result, ktstr_test};
+pub use crate::{AssertResult, Checks, Ctx, Result, Scheduler, declare_scheduler, ktstr_test};

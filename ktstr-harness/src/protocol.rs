@@ -21,8 +21,9 @@ pub(crate) const OUTPUT_LIMIT: usize = 1 << 20;
 /// Most of the kernel log that travels with a report, in bytes: the end of it.
 pub(crate) const KERNEL_LOG_LIMIT: usize = 256 << 10;
 
-/// What the guest writes into its kernel log when the body starts: what follows belongs to the test.
-pub(crate) const BODY_MARK: &str = "ktstr: the test body starts";
+/// What the guest writes into its kernel log before scheduler and body start: what follows belongs to the
+/// test.
+pub(crate) const BODY_MARK: &str = "ktstr: the test starts";
 
 /// The part of a kernel log from the start of the body on; all of it when the body never started.
 pub(crate) fn since_body_start(log: &str) -> &str {
@@ -54,6 +55,33 @@ pub(crate) struct RunSpec {
     pub checks: Checks,
     /// Environment variables of the body.
     pub env: Vec<(String, String)>,
+    /// The scheduler to run it under, where that is not the kernel's own.
+    pub scheduler: Option<SchedulerSpec>,
+}
+
+/// A scheduler to load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SchedulerSpec {
+    /// How it is switched on, and off again.
+    pub start: SchedulerStart,
+    /// Kernel settings to make first: path below `/proc/sys`, value.
+    pub sysctls: Vec<(String, String)>,
+    /// Cgroup for its program, from the root.
+    pub cgroup: Option<String>,
+}
+
+/// How a scheduler is switched on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum SchedulerStart {
+    /// By its program, with these arguments.
+    Program(Vec<String>),
+    /// By shell commands, as the kernel brings it.
+    Builtin {
+        /// They switch it on.
+        enable: Vec<String>,
+        /// They switch it off.
+        disable: Vec<String>,
+    },
 }
 
 /// From the guest, in this order; output may come anywhere after `Started`.
@@ -79,6 +107,32 @@ pub struct Report {
     pub ending: Ending,
     /// The end of the kernel log, unless the body passed.
     pub kernel_log: String,
+    /// What became of the scheduler, where one was loaded.
+    pub scheduler: Option<SchedulerReport>,
+}
+
+/// What became of a scheduler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SchedulerReport {
+    /// What went wrong.
+    pub problem: Option<SchedulerProblem>,
+    /// What its program said, bounded.
+    pub log: String,
+    /// The kernel's dump of its state, where it was ejected and the kernel makes one.
+    pub dump: String,
+}
+
+/// What went wrong with a scheduler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum SchedulerProblem {
+    /// It could not be started; why.
+    NotStarted(String),
+    /// It was started and did not come into force; why.
+    NotEnabled(String),
+    /// It was in force, and then it was not; how its program ended, where it did.
+    Gone(String),
+    /// It did not go when it was told to; what is left.
+    NotDisabled(String),
 }
 
 /// The ways a body ends.
@@ -101,6 +155,8 @@ pub enum Ending {
     TimedOut,
     /// It could not be started.
     NotStarted(String),
+    /// It was ended, or never begun, because of the scheduler.
+    SchedulerGone,
 }
 
 /// A frame that is not a message of this protocol.
@@ -141,6 +197,7 @@ mod tests {
         let message = FromGuest::Report(Report {
             ending: Ending::Killed { signal: 9 },
             kernel_log: "log".to_owned(),
+            scheduler: None,
         });
         let frame = to_frame(&message);
         assert_eq!(from_frame::<FromGuest>(&frame).unwrap(), message);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::TestCase;
+use crate::{Scheduler, TestCase, scheduler};
 
 /// A registered test; `#[ktstr_test]` submits one.
 #[doc(hidden)]
@@ -27,6 +27,15 @@ pub fn tests() -> Result<Vec<&'static TestCase>, DuplicateName> {
             .into_iter()
             .map(|registered| &registered.0),
     )
+}
+
+/// Every declared scheduler, by name; one that is declared in several files comes once.
+pub fn schedulers() -> Vec<&'static Scheduler> {
+    let mut named: BTreeMap<&str, &Scheduler> = BTreeMap::new();
+    for registered in inventory::iter::<scheduler::Registered> {
+        named.insert(registered.0.name, &registered.0);
+    }
+    named.into_values().collect()
 }
 
 fn by_name(

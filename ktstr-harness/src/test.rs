@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ktstr_core::{Constraints, Topology};
 
-use crate::{AssertResult, Checks, Ctx, Result};
+use crate::{AssertResult, Checks, Ctx, Result, Scheduler};
 
 /// A test function.
 pub type Body = fn(&Ctx) -> Result<AssertResult>;
@@ -19,6 +19,15 @@ pub struct TestCase {
     pub location: Location,
     /// The function.
     pub body: Body,
+    /// What the guest is scheduled by.
+    pub scheduler: &'static Scheduler,
+    /// Arguments of the scheduler's program, behind its own.
+    pub extra_sched_args: &'static [&'static str],
+    /// Time after which sched_ext ejects a scheduler that leaves a task waiting, in seconds; the scheduler's
+    /// own where nothing is said.
+    pub watchdog_timeout_s: Option<u32>,
+    /// The scheduler must be ejected with an error that contains this; anything else is a failure.
+    pub expect_scx_bpf_error_contains: Option<&'static str>,
     /// Shape of the machine of the base variant.
     pub topology: Topology,
     /// Gauntlet presets that the test accepts.
@@ -77,8 +86,12 @@ impl TestCase {
             name,
             location,
             body,
-            topology: Topology::constant(1, 1, 2, 1),
-            constraints: Constraints::DEFAULT,
+            scheduler: &Scheduler::EEVDF,
+            extra_sched_args: &[],
+            watchdog_timeout_s: None,
+            expect_scx_bpf_error_contains: None,
+            topology: Scheduler::EEVDF.base_topology(),
+            constraints: Scheduler::EEVDF.base_constraints(),
             memory_mib: 256,
             duration_s: 12,
             checks: Checks::NONE,

@@ -2,126 +2,14 @@
 //!
 //! The tests that end so are in `examples/misbehave.rs`; each is run as nextest would run it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
-
 use ktstr_core::{Outcome, Sidecar};
 
-/// Far beyond what any of these takes: only against hanging.
-const DEADLINE: Duration = Duration::from_secs(240);
-
-/// What a run of one misbehaving test left to look at.
-struct Run {
-    code: i32,
-    stderr: String,
-    stdout: String,
-    sidecars: Vec<Sidecar>,
-    /// File names in the run directory.
-    files: Vec<String>,
-    _dir: tempfile::TempDir,
-}
-
-impl Run {
-    /// The failure text's first `count` lines.
-    fn first_lines(&self, count: usize) -> String {
-        let lines = self
-            .stderr
-            .lines()
-            .skip_while(|line| !line.starts_with("ktstr_test "));
-        lines.take(count).collect::<Vec<_>>().join("\n")
-    }
-
-    /// Asserts a failure with `cause` in its first lines; `log` appears in the kernel log below.
-    fn failed_with(&self, cause: &str, log: Option<&str>) {
-        assert_eq!(self.code, 1, "{}", self.stderr);
-        let top = self.first_lines(3);
-        assert!(
-            top.contains(cause),
-            "no `{cause}` in the first lines of\n{}",
-            self.stderr
-        );
-        if let Some(log) = log {
-            let (_, section) = self
-                .stderr
-                .split_once("--- kernel log ---")
-                .expect("a kernel log section");
-            assert!(
-                section.contains(log),
-                "no `{log}` in the kernel log of\n{}",
-                self.stderr
-            );
-        }
-        assert_eq!(self.sidecars[0].verdict.outcome(), Outcome::Fail);
-        assert!(
-            self.files
-                .iter()
-                .any(|name| name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX)),
-            "{:?}",
-            self.files
-        );
-    }
-}
-
-fn misbehave() -> PathBuf {
-    let me = std::env::current_exe().unwrap();
-    let binary = me
-        .parent()
-        .and_then(Path::parent)
-        .unwrap()
-        .join("examples/misbehave");
-    assert!(
-        binary.exists(),
-        "{} is missing: cargo build -p ktstr-harness --examples",
-        binary.display()
-    );
-    binary
-}
+#[path = "support/case.rs"]
+mod case;
+use case::Run;
 
 fn run_with(case: &str, variables: &[(&str, &str)]) -> Run {
-    let dir = tempfile::tempdir().unwrap();
-    let results = dir.path().join("results");
-    let mut command = Command::new(misbehave());
-    command.args([case, "--exact", "--nocapture", "--include-ignored"]);
-    command
-        .env("KTSTR_SIDECAR_DIR", &results)
-        // Whatever the session around this test was started with.
-        .env_remove("KTSTR_NO_SKIP_MODE")
-        .env_remove("KTSTR_KERNEL_LIST");
-    command.envs(variables.iter().copied());
-    let start = Instant::now();
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    assert!(
-        start.elapsed() < DEADLINE,
-        "{case} took {:?}",
-        start.elapsed()
-    );
-    let names = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.unwrap().file_name().into_string().unwrap()
-    };
-    let files: Vec<String> = std::fs::read_dir(&results)
-        .into_iter()
-        .flatten()
-        .map(names)
-        .collect();
-    let is_sidecar = |name: &&String| name.ends_with(Sidecar::SUFFIX);
-    let sidecars = files
-        .iter()
-        .filter(is_sidecar)
-        .map(|n| Sidecar::read(&results.join(n)).unwrap())
-        .collect();
-    Run {
-        code: status.code().expect("an exit code"),
-        stderr: String::from_utf8_lossy(&stderr).into_owned(),
-        stdout: String::from_utf8_lossy(&stdout).into_owned(),
-        sidecars,
-        files,
-        _dir: dir,
-    }
+    case::run("misbehave", case, variables)
 }
 
 fn run(name: &str) -> Run {
@@ -228,9 +116,9 @@ fn a_missing_emulator_is_told_with_what_installs_it() {
 
 #[test]
 fn variables_of_what_is_not_built_are_refused() {
-    let run = run_with("ktstr/passes", &[("KTSTR_SCHEDULER", "/bin/true")]);
+    let run = run_with("ktstr/passes", &[("KTSTR_CPU_CAP", "2")]);
     assert_eq!(run.code, 1);
-    let line = "ktstr: KTSTR_SCHEDULER is set, and what it asks for is planned and not built yet";
+    let line = "ktstr: KTSTR_CPU_CAP is set, and what it asks for is planned and not built yet";
     assert!(run.stderr.contains(line), "{}", run.stderr);
 }
 
@@ -280,7 +168,7 @@ fn an_early_exit_is_told() {
 
 #[test]
 fn a_body_that_never_returns_is_ended() {
-    run("never_returns").failed_with("did not return within", Some("the test body starts"));
+    run("never_returns").failed_with("did not return within", Some("the test starts"));
 }
 
 #[test]

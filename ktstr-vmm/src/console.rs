@@ -1,4 +1,4 @@
-//! What a guest's console said, bounded.
+//! Output of any length, bounded.
 
 use std::collections::VecDeque;
 
@@ -8,9 +8,9 @@ const HEAD: usize = 256 << 10;
 /// How much of the end is kept: the trouble.
 const TAIL: usize = 4 << 20;
 
-/// Collects console output; of a long one the beginning and the end are kept.
+/// Collects output; of a long one the beginning and the end are kept.
 #[derive(Debug)]
-pub(crate) struct Console {
+pub struct BoundedLog {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     left_out: u64,
@@ -18,12 +18,14 @@ pub(crate) struct Console {
     tail_limit: usize,
 }
 
-impl Console {
-    pub(crate) fn new() -> Self {
+impl BoundedLog {
+    /// For a console: keeps 256 KiB of the beginning and 4 MiB of the end.
+    pub fn console() -> Self {
         Self::with_limits(HEAD, TAIL)
     }
 
-    fn with_limits(head_limit: usize, tail_limit: usize) -> Self {
+    /// Keeps that many bytes of the beginning and of the end.
+    pub fn with_limits(head_limit: usize, tail_limit: usize) -> Self {
         Self {
             head: Vec::new(),
             tail: VecDeque::new(),
@@ -33,7 +35,8 @@ impl Console {
         }
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Adds `bytes`.
+    pub fn push(&mut self, bytes: &[u8]) {
         let room = self.head_limit - self.head.len();
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
         self.head.extend_from_slice(head);
@@ -43,7 +46,8 @@ impl Console {
         self.left_out += excess as u64;
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// What was kept, with a note where something is left out.
+    pub fn into_bytes(self) -> Vec<u8> {
         let mut bytes = self.head;
         if self.left_out > 0 {
             let gap = format!("\n[ktstr: {} bytes left out]\n", self.left_out);
@@ -62,7 +66,7 @@ mod tests {
 
     #[test]
     fn short_output_is_kept_whole() {
-        let mut console = Console::with_limits(4, 4);
+        let mut console = BoundedLog::with_limits(4, 4);
         console.push(b"abc");
         console.push(b"defgh");
         assert_eq!(console.into_bytes(), b"abcdefgh");
@@ -70,7 +74,7 @@ mod tests {
 
     #[test]
     fn long_output_keeps_both_ends() {
-        let mut console = Console::with_limits(2, 3);
+        let mut console = BoundedLog::with_limits(2, 3);
         for byte in b"abcdefghij" {
             console.push(&[*byte]);
         }

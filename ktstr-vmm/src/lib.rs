@@ -23,6 +23,7 @@ mod tsc;
 
 pub use cancel::CancelToken;
 pub use channel::Frame;
+pub use console::BoundedLog;
 pub use error::MachineError;
 pub use initramfs::{Initramfs, InitramfsBuilder, PackedInitramfs};
 pub use machine::{Backend, ExitReason, Flow, Machine, MachineExit, Observer, Outbox, Timings};

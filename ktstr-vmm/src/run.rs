@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use crate::cancel::CancelToken;
 use crate::channel::FrameDecoder;
-use crate::console::Console;
+use crate::console::BoundedLog;
 use crate::error::MachineError;
 use crate::machine::{
     Ended, ExitReason, Flow, Hypervisor, MachineExit, Observer, Outbox, Timings, Vm,
@@ -36,7 +36,7 @@ pub(crate) fn run(
     let mut run = Run {
         start,
         observer,
-        console: Console::new(),
+        console: BoundedLog::console(),
         console_open: true,
         channel_open: true,
         decoder: FrameDecoder::new(),
@@ -69,7 +69,7 @@ pub(crate) fn run(
 struct Run<'o> {
     start: Instant,
     observer: &'o mut dyn Observer,
-    console: Console,
+    console: BoundedLog,
     console_open: bool,
     channel_open: bool,
     decoder: FrameDecoder,

@@ -97,8 +97,6 @@ fn what_later_versions_bring_says_so() {
         let error = place.fails(cargo_ktstr().args(words(option)), 1);
         assert!(error.contains("is planned and not built yet"), "{error}");
     }
-    let error = place.fails(cargo_ktstr().args(["test", "--profile", "dev"]), 1);
-    assert!(error.contains("not built yet; leave it out"), "{error}");
     let error = place.fails(
         ktstr().args(["kernel", "list", "--kernel", "6.12..6.14"]),
         1,

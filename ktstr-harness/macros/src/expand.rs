@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitFloat};
 
-use crate::keys::{Key, Part};
+use crate::keys::Part;
 use crate::parse::{Setting, Settings};
 use crate::validate::Assertion;
 use crate::value::Value;
@@ -25,19 +25,23 @@ pub(crate) fn registration(
     let case = format_ident!("{CASE}");
     let literal = name.unraw().to_string();
     let topology = topology(settings);
+    let scheduler = scheduler(settings);
     let constraints = group(
         settings,
         Part::Constraints,
         &quote!(constraints: ::ktstr_harness::private::Constraints),
-        &quote!(::ktstr_harness::private::Constraints::DEFAULT),
+        &quote!(#scheduler.base_constraints()),
     );
     let checks = group(
         settings,
         Part::Checks,
         &quote!(checks: ::ktstr_harness::Checks),
-        &quote!(::ktstr_harness::Checks::NONE),
+        &quote!(#scheduler.assert),
     );
-    let fields = settings.of(Part::Case).map(initializer);
+    let fields = settings
+        .of(Part::Case)
+        .chain(settings.of(Part::Optional))
+        .map(initializer);
     let assertions = assertions.iter().map(|assertion| {
         let Assertion {
             blame,
@@ -81,19 +85,35 @@ pub(crate) fn field(part: Part, name: &str) -> TokenStream {
         Part::Topology => quote!(#case.topology.#name()),
         Part::Constraints => quote!(#case.constraints.#name),
         Part::Checks => quote!(#case.checks.#name),
-        Part::Case => quote!(#case.#name),
+        Part::Case | Part::Optional => quote!(#case.#name),
     }
 }
 
-/// `topology: …,` when one of the levels is given.
+/// The constant that the test's scheduler is.
+fn scheduler(settings: &Settings) -> TokenStream {
+    if let Some(Value::Scheduler(path)) = settings.get("scheduler").map(|setting| &setting.value) {
+        quote!(#path)
+    } else {
+        quote!(::ktstr_harness::Scheduler::EEVDF)
+    }
+}
+
+/// Whether what is not given comes from a scheduler.
+fn inherits(settings: &Settings) -> bool {
+    settings.get("scheduler").is_some()
+}
+
+/// `topology: …,` when there is one to say: of the levels that are not given, the scheduler's.
 fn topology(settings: &Settings) -> Option<TokenStream> {
-    settings.of(Part::Topology).next()?;
+    if settings.of(Part::Topology).next().is_none() && !inherits(settings) {
+        return None;
+    }
+    let scheduler = scheduler(settings);
     let levels = LEVELS.map(|level| {
         settings.get(level).map_or_else(
             || {
-                let (_, default) = Key::default_of(level);
-                let default = u32::try_from(default).expect("levels are small");
-                quote!(#default)
+                let level = format_ident!("{level}");
+                quote!(#scheduler.base_topology().#level())
             },
             |setting| value(&setting.value),
         )
@@ -101,14 +121,16 @@ fn topology(settings: &Settings) -> Option<TokenStream> {
     Some(quote!(topology: ::ktstr_harness::private::Topology::constant(#(#levels),*),))
 }
 
-/// `start { …, ..base },` when a key of `part` is given.
+/// `start { …, ..base },` when a key of `part` is given, or all of it is the scheduler's.
 fn group(
     settings: &Settings,
     part: Part,
     start: &TokenStream,
     base: &TokenStream,
 ) -> Option<TokenStream> {
-    settings.of(part).next()?;
+    if settings.of(part).next().is_none() && !inherits(settings) {
+        return None;
+    }
     let fields = settings.of(part).map(initializer);
     Some(quote!(#start { #(#fields,)* ..#base },))
 }
@@ -116,7 +138,7 @@ fn group(
 /// `field: value`
 fn initializer(setting: &Setting) -> TokenStream {
     let (field, value) = (&setting.ident, value(&setting.value));
-    if setting.part == Part::Checks {
+    if matches!(setting.part, Part::Checks | Part::Optional) {
         // What is not asked for is `None`.
         quote!(#field: ::core::option::Option::Some(#value))
     } else {
@@ -129,7 +151,9 @@ fn value(value: &Value) -> TokenStream {
         Value::Flag(flag) => quote!(#flag),
         Value::Integer { expr, .. } => quote!(#expr),
         Value::Float { expr, .. } => float(expr),
-        Value::Paths(paths) => quote!(&[#(#paths),*]),
+        Value::Texts(texts) => quote!(&[#(#texts),*]),
+        Value::Text(text) => quote!(#text),
+        Value::Scheduler(path) => quote!(&#path),
         Value::Refused => unreachable!("what was refused is not expanded"),
     }
 }

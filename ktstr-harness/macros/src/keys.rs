@@ -26,6 +26,8 @@ pub(crate) enum Part {
     Checks,
     /// The `TestCase` itself.
     Case,
+    /// The `TestCase` itself, in a field that is `None` when the key is not given.
+    Optional,
 }
 
 /// What a key takes.
@@ -38,7 +40,11 @@ pub(crate) enum Kind {
     /// A number that is neither negative nor infinite.
     Float,
     /// String literals in brackets.
-    Paths,
+    Texts,
+    /// A string literal.
+    Text,
+    /// A constant that `declare_scheduler!` made.
+    Scheduler,
 }
 
 /// The whole numbers that a key takes.
@@ -87,7 +93,9 @@ impl Kind {
             Self::Flag => "`true`, `false` or nothing",
             Self::Integer(_) => "a whole number",
             Self::Float => "a number",
-            Self::Paths => "an array of string literals",
+            Self::Texts => "an array of string literals",
+            Self::Text => "a string literal",
+            Self::Scheduler => "the name of a scheduler that `declare_scheduler!` declared",
         }
     }
 }
@@ -107,6 +115,10 @@ impl Key {
 
     const fn case(name: &'static str, kind: Kind) -> Self {
         Self::honoured(name, Part::Case, kind)
+    }
+
+    const fn optional(name: &'static str, kind: Kind) -> Self {
+        Self::honoured(name, Part::Optional, kind)
     }
 
     const fn honoured(name: &'static str, part: Part, kind: Kind) -> Self {
@@ -178,9 +190,11 @@ pub(crate) const KEYS: &[Key] = &[
     Key::case("kaslr", Kind::Flag),
     Key::case("host_only", Kind::Flag),
     Key::case("ignore", Kind::Flag),
-    Key::case("extra_include_files", Kind::Paths),
-    Key::later("scheduler"),
-    Key::later("watchdog_timeout_s"),
+    Key::case("extra_include_files", Kind::Texts),
+    Key::case("scheduler", Kind::Scheduler),
+    Key::case("extra_sched_args", Kind::Texts),
+    Key::optional("watchdog_timeout_s", Kind::COUNT),
+    Key::optional("expect_scx_bpf_error_contains", Kind::Text),
     Key::later("max_throughput_cv"),
     Key::later("min_work_rate"),
     Key::later("max_migration_ratio"),
@@ -192,12 +206,10 @@ pub(crate) const KEYS: &[Key] = &[
     Key::later("max_fallback_rate"),
     Key::later("max_keep_last_rate"),
     Key::later("auto_repro"),
-    Key::later("expect_scx_bpf_error_contains"),
     Key::later("performance_mode"),
     Key::later("no_perf_mode"),
     Key::later("cpu_budget"),
     Key::later("config"),
-    Key::later("extra_sched_args"),
     Key::later("payload"),
     Key::later("workloads"),
     Key::later("bpf_map_write"),
@@ -206,16 +218,24 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 /// The key that was probably meant by `word`.
-///
-/// A slip of the fingers first; then a word that is part of a key, as `smt` is of `requires_smt`.
 pub(crate) fn nearest(word: &str) -> Option<&'static str> {
-    let names = || KEYS.iter().map(|key| key.name);
-    names()
+    nearest_of(KEYS.iter().map(|key| key.name), word)
+}
+
+/// The one of `names` that was probably meant by `word`.
+///
+/// A slip of the fingers first; then a word that is part of a name, as `smt` is of `requires_smt`.
+pub(crate) fn nearest_of(
+    mut names: impl Iterator<Item = &'static str> + Clone,
+    word: &str,
+) -> Option<&'static str> {
+    names
+        .clone()
         .map(|name| (edits(word, name), name))
         .filter(|(edits, name)| *edits <= (word.len().max(name.len()) / 3).max(1))
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, name)| name)
-        .or_else(|| names().find(|name| word.len() >= 3 && name.contains(word)))
+        .or_else(|| names.find(|name| word.len() >= 3 && name.contains(word)))
 }
 
 /// Letters to insert, remove, replace or swap with their neighbour to get from `a` to `b`.

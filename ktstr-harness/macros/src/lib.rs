@@ -3,6 +3,7 @@
 //! `keys` is the table of what can be set, `parse`, `value` and `function` read a use of the
 //! attribute, `validate` looks for contradictions in it and `expand` writes the code that registers the test.
 
+mod declare;
 mod errors;
 mod expand;
 mod function;
@@ -86,6 +87,18 @@ use crate::parse::Settings;
 ///
 /// `false` is more than leaving a flag out: it turns the check off where a default would turn it on.
 ///
+/// # The scheduler
+///
+/// | key | value | default | |
+/// |---|---|---|---|
+/// | `scheduler` | constant | the kernel's own | a scheduler that [`declare_scheduler!`] declared |
+/// | `extra_sched_args` | array of strings | `[]` | arguments of its program, behind its own |
+/// | `watchdog_timeout_s` | seconds | the scheduler's | how long a task may wait before the kernel ejects it |
+/// | `expect_scx_bpf_error_contains` | string | | it must be ejected with an error that contains this |
+///
+/// A scheduler that dies, stalls or is ejected fails the test. Topology, constraints and checks that a test
+/// does not give come from the scheduler.
+///
 /// # The verdict
 ///
 /// | key | value | default | |
@@ -108,7 +121,7 @@ use crate::parse::Settings;
 ///   raised;
 /// - `host_only` with any key that describes a machine or its variants.
 ///
-/// Keys that later versions will honour (`scheduler`, `performance_mode` and more) are refused as not
+/// Keys that later versions will honour (`performance_mode`, `auto_repro` and more) are refused as not
 /// supported yet.
 #[proc_macro_attribute]
 pub fn ktstr_test(
@@ -116,6 +129,50 @@ pub fn ktstr_test(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     expand(attribute.into(), &item.into()).into()
+}
+
+/// Declares a scheduler that tests run under: a constant, registered for whoever lists schedulers.
+///
+/// ```ignore
+/// use ktstr_harness::prelude::*;
+///
+/// declare_scheduler!(pub MINE, {
+///     name = "mine",
+///     binary = "scx_mine",
+///     sched_args = ["--slice-us", "5000"],
+///     topology = (1, 2, 4, 1),
+///     assert = Checks { max_gap_ms: Some(500), ..Checks::NONE },
+/// });
+///
+/// #[ktstr_test(scheduler = MINE, duration_s = 5)]
+/// fn steady_under_mine(ctx: &Ctx) -> Result<AssertResult> {
+///     scenarios::steady(ctx)
+/// }
+/// ```
+///
+/// | field | value | |
+/// |---|---|---|
+/// | `name` | string | what it is called; needed |
+/// | `binary` | string | a package of this crate's workspace, built by cargo, with a binary of that name |
+/// | `binary_path` | string | a program; relative to this crate |
+/// | `kernel_builtin_enable`, `kernel_builtin_disable` | arrays of strings | shell commands in the guest, for one that the kernel brings |
+/// | `sched_args` | array of strings | arguments of the program |
+/// | `kargs` | array of strings | arguments of the guest's kernel |
+/// | `sysctls` | array of pairs | `("kernel.name", "value")`, set before it starts |
+/// | `topology` | four numbers in parentheses, or a `Topology` | NUMA nodes, LLCs, cores, threads of its tests' machine |
+/// | `constraints` | `Constraints` | gauntlet presets that its tests accept |
+/// | `cgroup_parent` | string | cgroup that the program runs in |
+/// | `config_file` | string | a file that the guest finds at `/scheduler/config`; relative to this crate |
+/// | `assert` | `Checks` | what its tests are judged by |
+///
+/// Exactly one of the ways to come by it is given. `KTSTR_SCHEDULER=/path` takes the place of `binary`.
+#[proc_macro]
+pub fn declare_scheduler(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let declaration = syn::parse_macro_input!(input as declare::Declaration);
+    let expanded = declaration.expand();
+    expanded
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
 }
 
 /// The function as it is, and its registration or what is wrong.

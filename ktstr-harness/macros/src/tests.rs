@@ -79,7 +79,7 @@ fn refuses_values_of_the_wrong_kind() {
     assert_wrong("extra_include_files = [\"a\", 2]", &[files]);
     assert_wrong(
         "extra_include_files = [\"\"]",
-        &["`extra_include_files` has an empty path"],
+        &["`extra_include_files` has an empty element"],
     );
 }
 

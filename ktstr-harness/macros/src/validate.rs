@@ -22,6 +22,15 @@ const BOUNDS: [(Count, &str, &str); 3] = [
     (Count::Cpus, "min_cpus", "max_cpus"),
 ];
 
+/// Keys of the test case that mean nothing without a machine.
+const OF_MACHINE: [&str; 5] = [
+    "memory_mib",
+    "kaslr",
+    "extra_include_files",
+    "scheduler",
+    "extra_sched_args",
+];
+
 /// A number of the machine of the base variant.
 #[derive(Clone, Copy)]
 enum Count {
@@ -92,8 +101,8 @@ impl<'a> Judge<'a> {
         } in self.settings.iter()
         {
             let of_machine = match part {
-                Part::Topology | Part::Constraints => true,
-                Part::Case => ["memory_mib", "kaslr", "extra_include_files"].contains(&key.name),
+                Part::Topology | Part::Constraints | Part::Optional => true,
+                Part::Case => OF_MACHINE.contains(&key.name),
                 Part::Checks => false,
             };
             if of_machine {
@@ -245,7 +254,9 @@ impl<'a> Judge<'a> {
     fn operand(&self, name: &'static str) -> Operand<'a> {
         let setting = self.settings.get(name);
         let (part, default) = Key::default_of(name);
+        let inherits = self.settings.get("scheduler").is_some();
         let (number, text) = match setting.map(|setting| &setting.value) {
+            None if inherits => (Number::Constant, format!("`{name}` of the scheduler")),
             None => (
                 Number::Known(default),
                 format!("`{name}` ({default} unless given)"),

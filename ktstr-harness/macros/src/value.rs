@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
-use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitStr, UnOp};
+use syn::{Error, Expr, ExprLit, ExprPath, ExprUnary, Lit, LitStr, UnOp};
 
 use crate::keys::{Integer, Kind};
 
@@ -19,7 +19,10 @@ pub(crate) enum Value {
         expr: Expr,
         known: Option<f64>,
     },
-    Paths(Vec<LitStr>),
+    Texts(Vec<LitStr>),
+    Text(LitStr),
+    /// A path to a constant.
+    Scheduler(ExprPath),
     /// Something that was reported as an error.
     Refused,
 }
@@ -32,7 +35,14 @@ impl Value {
             Kind::Flag => flag(&expr),
             Kind::Integer(range) => integer(expr, range),
             Kind::Float => float(expr),
-            Kind::Paths => paths(&expr),
+            Kind::Texts => texts(&expr),
+            Kind::Text => text(&expr)
+                .map(Value::Text)
+                .ok_or_else(|| Misfit::wrong_type(&expr)),
+            Kind::Scheduler => match expr {
+                Expr::Path(path) => Ok(Self::Scheduler(path)),
+                other => Err(Misfit::wrong_type(&other)),
+            },
         }
     }
 }
@@ -111,23 +121,31 @@ fn float(expr: Expr) -> Result<Value, Misfit> {
     Ok(Value::Float { expr, known })
 }
 
-fn paths(expr: &Expr) -> Result<Value, Misfit> {
+fn texts(expr: &Expr) -> Result<Value, Misfit> {
     let Expr::Array(array) = expr else {
         return Err(Misfit::wrong_type(expr));
     };
-    let path = |element: &Expr| match literal(element) {
-        Some(Lit::Str(path)) if path.value().is_empty() => {
-            Err(Misfit::value(element, "has an empty path"))
+    let element = |element: &Expr| match text(element) {
+        Some(text) if text.value().is_empty() => {
+            Err(Misfit::value(element, "has an empty element"))
         }
-        Some(Lit::Str(path)) => Ok(path.clone()),
-        _ => Err(Misfit::wrong_type(element)),
+        Some(text) => Ok(text),
+        None => Err(Misfit::wrong_type(element)),
     };
     array
         .elems
         .iter()
-        .map(path)
+        .map(element)
         .collect::<Result<_, _>>()
-        .map(Value::Paths)
+        .map(Value::Texts)
+}
+
+/// The string literal that `expr` is.
+pub(crate) fn text(expr: &Expr) -> Option<LitStr> {
+    match literal(expr) {
+        Some(Lit::Str(text)) => Some(text.clone()),
+        _ => None,
+    }
 }
 
 /// `expr` without the parentheses and the invisible groups of macro expansion around it.

@@ -49,16 +49,18 @@ impl Checks {
 
     /// These checks, and those of `base` where these say nothing.
     #[must_use]
-    pub fn or(self, base: Self) -> Self {
-        Self {
-            not_stuck: self.not_stuck.or(base.not_stuck),
-            isolation: self.isolation.or(base.isolation),
-            max_gap_ms: self.max_gap_ms.or(base.max_gap_ms),
-            max_spread_pct: self.max_spread_pct.or(base.max_spread_pct),
-            min_iteration_rate: self.min_iteration_rate.or(base.min_iteration_rate),
-            max_p99_wake_latency_ns: self
-                .max_p99_wake_latency_ns
-                .or(base.max_p99_wake_latency_ns),
+    pub const fn or(self, base: Self) -> Self {
+        // `Option::or` is not const yet.
+        macro_rules! or {
+            ($($field:ident)*) => {
+                Self {
+                    $($field: match self.$field {
+                        Some(_) => self.$field,
+                        None => base.$field,
+                    },)*
+                }
+            };
         }
+        or!(not_stuck isolation max_gap_ms max_spread_pct min_iteration_rate max_p99_wake_latency_ns)
     }
 }

@@ -15,7 +15,7 @@ pub use args::Args;
 pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};
 #[cfg(feature = "driver")]
 pub(crate) use settings::own_epoch;
-pub use settings::{PROJECT_COMMIT, Settings, SettingsError};
+pub use settings::{PROJECT_COMMIT, SCHEDULER_PROFILE, Settings, SettingsError};
 
 use crate::host::{self, Finished};
 use crate::{guest, registry};

@@ -18,7 +18,10 @@ const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
 pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
 
 /// Variables of features that this version does not have: to be told, not to be passed over.
-const NOT_BUILT: &[&str] = &["KTSTR_SCHEDULER", "KTSTR_CPU_CAP", "KTSTR_BUDGET_SECS"];
+const NOT_BUILT: &[&str] = &["KTSTR_CPU_CAP", "KTSTR_BUDGET_SECS"];
+
+/// Cargo profile of schedulers under test, from a session's `--profile`.
+pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
 
 /// Surroundings of a test process.
 #[derive(Debug, Clone)]
@@ -49,6 +52,10 @@ pub struct Settings {
     pub binary: PathBuf,
     /// Directory that relative include files are below.
     pub dir: PathBuf,
+    /// The scheduler's program instead of a cargo package.
+    pub scheduler: Option<PathBuf>,
+    /// Cargo profile that scheduler packages are built with.
+    pub scheduler_profile: String,
     /// Variables handed to the guest.
     pub guest_env: Vec<(String, String)>,
     /// The machine we are on.
@@ -121,6 +128,12 @@ impl Settings {
             path: var_os("PATH").unwrap_or_default(),
             binary,
             dir,
+            scheduler: var_os(env::SCHEDULER)
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
+            scheduler_profile: text(SCHEDULER_PROFILE)
+                .filter(|profile| !profile.is_empty())
+                .unwrap_or_else(|| "release".to_owned()),
             guest_env: GUEST_VARIABLES
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), text(name)?)))

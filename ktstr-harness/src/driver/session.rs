@@ -11,7 +11,9 @@ use ktstr_kernel::ResolvedKernel;
 
 use super::foreground;
 use super::summary::RunSummary;
-use crate::dispatch::{NamedKernel, PROJECT_COMMIT, format_kernel_list, own_epoch};
+use crate::dispatch::{
+    NamedKernel, PROJECT_COMMIT, SCHEDULER_PROFILE, format_kernel_list, own_epoch,
+};
 use crate::project::Commit;
 
 /// One run of a project's tests.
@@ -24,6 +26,7 @@ pub struct Session {
     kernels: Vec<ResolvedKernel>,
     release: bool,
     nextest_profile: Option<String>,
+    scheduler_profile: Option<String>,
     no_skip_mode: bool,
     no_perf_mode: bool,
     nextest_args: Vec<OsString>,
@@ -79,6 +82,7 @@ impl Session {
             kernels: Vec::new(),
             release: false,
             nextest_profile: None,
+            scheduler_profile: None,
             no_skip_mode: false,
             no_perf_mode: false,
             nextest_args: Vec::new(),
@@ -103,6 +107,13 @@ impl Session {
     #[must_use]
     pub fn nextest_profile(mut self, profile: Option<String>) -> Self {
         self.nextest_profile = profile;
+        self
+    }
+
+    /// The cargo profile that schedulers under test are built with; `release` where nothing is said.
+    #[must_use]
+    pub fn scheduler_profile(mut self, profile: Option<String>) -> Self {
+        self.scheduler_profile = profile;
         self
     }
 
@@ -180,6 +191,9 @@ impl Session {
         command.env(env::RUN_EPOCH, epoch);
         let commit = Commit::of(&self.dir).map(|commit| commit.to_string());
         command.env(PROJECT_COMMIT, commit.unwrap_or_default());
+        if let Some(profile) = &self.scheduler_profile {
+            command.env(SCHEDULER_PROFILE, profile);
+        }
         let switches = [
             (self.no_skip_mode, env::NO_SKIP_MODE),
             (self.no_perf_mode, env::NO_PERF_MODE),

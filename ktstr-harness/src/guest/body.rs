@@ -13,6 +13,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::pipe;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 
+use super::scheduler::Loaded;
 use super::sys;
 use crate::protocol::{Ending, FromGuest, OUTPUT_LIMIT};
 use crate::{Ctx, TestCase};
@@ -20,14 +21,20 @@ use crate::{Ctx, TestCase};
 /// Largest result that is taken from a body, in bytes.
 const RESULT_LIMIT: usize = 8 << 20;
 
+/// How often the scheduler's state is looked at: its program may well outlive it.
+const SCHEDULER_POLL: Duration = Duration::from_millis(100);
+
 /// Exit code of a child that has written its ending: any other means that it has not.
 const WROTE_ENDING: i32 = 0;
 
 /// Runs the body of `test` and watches it for at most `limit`; output goes to `send` as it comes.
+///
+/// It is ended early when `scheduler` is no longer in force: what it would measure is of another one.
 pub(super) fn run<E: From<io::Error>>(
     test: &TestCase,
     ctx: &Ctx,
     limit: Duration,
+    scheduler: Option<&mut Loaded>,
     send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
 ) -> Result<Ending, E> {
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
@@ -47,11 +54,12 @@ pub(super) fn run<E: From<io::Error>>(
         ending: Stream::new(ending_read, RESULT_LIMIT)?,
         output: Stream::new(output_read, OUTPUT_LIMIT)?,
     };
-    let status = watch.until_it_ends(limit, send)?;
+    let end = watch.until_it_ends(limit, scheduler, send)?;
     watch.output.forward(send)?;
-    Ok(match status {
-        None => Ending::TimedOut,
-        Some(status) => match status.terminating_signal() {
+    Ok(match end {
+        End::Limit => Ending::TimedOut,
+        End::SchedulerGone => Ending::SchedulerGone,
+        End::Ended(status) => match status.terminating_signal() {
             Some(signal) => Ending::Killed { signal },
             None => match (
                 status.exit_status(),
@@ -148,21 +156,33 @@ struct Watch {
 }
 
 impl Watch {
-    /// Waits for the child's end; `None` when it had to be killed at the limit.
+    fn kill<E: From<io::Error>>(&self, end: End) -> Result<End, E> {
+        sys::kill(self.child);
+        reap(self.child)?;
+        Ok(end)
+    }
+
+    /// Waits for the child's end, or kills it where that does not come by itself.
     fn until_it_ends<E: From<io::Error>>(
         &mut self,
         limit: Duration,
+        mut scheduler: Option<&mut Loaded>,
         send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
-    ) -> Result<Option<WaitStatus>, E> {
+    ) -> Result<End, E> {
         let deadline = Instant::now() + limit;
         let pidfd = pidfd_open(self.child, PidfdFlags::empty()).map_err(io::Error::from)?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                sys::kill(self.child);
-                reap(self.child)?;
-                return Ok(None);
+                if scheduler.is_some() {
+                    Loaded::request_dump();
+                }
+                return self.kill(End::Limit);
             }
+            let left = match scheduler {
+                Some(_) => left.min(SCHEDULER_POLL),
+                None => left,
+            };
             let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             // A closed pipe would be ready for ever.
@@ -172,6 +192,10 @@ impl Watch {
                     .filter_map(|s| s.pipe.as_ref())
                     .map(|p| PollFd::new(p, PollFlags::IN)),
             );
+            if let Some(scheduler) = &scheduler {
+                let watched = scheduler.signals().into_iter();
+                fds.extend(watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            }
             poll(&mut fds, Some(&timeout)).map_err(io::Error::from)?;
             let exited = !fds[0].revents().is_empty();
             drop(fds);
@@ -179,10 +203,22 @@ impl Watch {
             self.output.fill()?;
             self.output.forward(send)?;
             if exited {
-                return Ok(Some(reap(self.child)?));
+                return Ok(End::Ended(reap(self.child)?));
+            }
+            if let Some(scheduler) = &mut scheduler
+                && scheduler.is_gone()
+            {
+                return self.kill(End::SchedulerGone);
             }
         }
     }
+}
+
+/// How the wait for a body ended.
+enum End {
+    Ended(WaitStatus),
+    Limit,
+    SchedulerGone,
 }
 
 fn reap(child: Pid) -> io::Result<WaitStatus> {

@@ -8,7 +8,9 @@ mod body;
 pub(crate) use body::run_caught;
 mod klog;
 mod mounts;
+mod scheduler;
 mod sys;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,9 +18,11 @@ use std::time::Duration;
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 
 use crate::protocol::{
-    BODY_MARK, Ending, FromGuest, KERNEL_LOG_LIMIT, Report, ToGuest, from_frame, to_frame,
+    BODY_MARK, Ending, FromGuest, KERNEL_LOG_LIMIT, Report, SchedulerReport, SchedulerSpec,
+    ToGuest, from_frame, to_frame,
 };
 use crate::{Ctx, TestCase, registry};
+use scheduler::Loaded;
 
 /// Set by the kernel command line of our machines: PID 1 of a container is not a guest.
 pub(crate) const MARK: &str = "KTSTR_GUEST";
@@ -66,22 +70,50 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         cgroup_root: PathBuf::from(CGROUP_ROOT),
         include_dir: PathBuf::from(INCLUDE_DIR),
     };
-    let ending = match find(&spec.test) {
-        Some(test) => body::run(test, &ctx, spec.limit, &mut |message| {
-            channel.send(&to_frame(&message))
-        })?,
-        None => Ending::NotStarted(format!("this binary has no test called `{}`", spec.test)),
+    let mut send = |message| channel.send(&to_frame(&message));
+    let (ending, scheduler) = if let Some(test) = find(&spec.test) {
+        under_scheduler(spec.scheduler.as_ref(), |scheduler| {
+            body::run(test, &ctx, spec.limit, scheduler, &mut send)
+        })?
+    } else {
+        let why = format!("this binary has no test called `{}`", spec.test);
+        (Ending::NotStarted(why), None)
     };
     sys::kill_everyone_else();
     let passed = matches!(&ending, Ending::Returned(result)
         if result.verdict.outcome() <= ktstr_core::Outcome::Pass);
-    let kernel_log = if passed {
+    let well = scheduler
+        .as_ref()
+        .is_none_or(|report| report.problem.is_none());
+    let kernel_log = if passed && well {
         String::new()
     } else {
         klog::tail(KERNEL_LOG_LIMIT)
     };
-    channel.send(&to_frame(&FromGuest::Report(Report { ending, kernel_log })))?;
+    channel.send(&to_frame(&FromGuest::Report(Report {
+        ending,
+        kernel_log,
+        scheduler,
+    })))?;
     Ok(())
+}
+
+/// Calls `run` with the scheduler in force, where there is one to load, and tells what became of it.
+fn under_scheduler<E>(
+    spec: Option<&SchedulerSpec>,
+    run: impl FnOnce(Option<&mut Loaded>) -> Result<Ending, E>,
+) -> Result<(Ending, Option<SchedulerReport>), E> {
+    let Some(spec) = spec else {
+        return Ok((run(None)?, None));
+    };
+    match Loaded::start(spec) {
+        Ok(mut scheduler) => {
+            let ending = run(Some(&mut scheduler))?;
+            let was_gone = ending == Ending::SchedulerGone || scheduler.is_gone();
+            Ok((ending, Some(scheduler.stop(was_gone))))
+        }
+        Err(report) => Ok((Ending::SchedulerGone, Some(report))),
+    }
 }
 
 fn find(name: &str) -> Option<&'static TestCase> {

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use ktstr_core::Verdict;
+use ktstr_core::{Detail, Outcome, Verdict};
 
+use super::scx_exit::ScxExit;
 use crate::TestCase;
-use crate::protocol::{Ending, Report, since_body_start};
+use crate::protocol::{Ending, Report, SchedulerProblem, since_body_start};
+
+/// The check that a scheduler's own failures are told as.
+const SCHEDULER: &str = "scheduler";
 
 /// How a machine's life ended, as far as the verdict depends on it.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +33,7 @@ pub enum MachineEnd {
 /// `console` is what the guest's console showed; `was_ready` whether it ever said so.
 pub fn verdict(end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
     match end {
-        MachineEnd::Reported(report) => of_ending(&report.ending, &report.kernel_log),
+        MachineEnd::Reported(report) => of_report(report),
         MachineEnd::Gone => of_silence(console, was_ready),
         MachineEnd::BootDeadline(limit) => match kernel_panic(console) {
             Some(panic) => panic,
@@ -59,6 +63,9 @@ pub fn verdict(end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
 /// Applies what the test was declared to come to.
 #[must_use]
 pub fn expect(test: &TestCase, mut verdict: Verdict) -> Verdict {
+    if let Some(text) = test.expect_scx_bpf_error_contains {
+        verdict = expect_scx_error(text, verdict);
+    }
     if test.expect_err {
         verdict = verdict.expecting_error();
     }
@@ -66,6 +73,51 @@ pub fn expect(test: &TestCase, mut verdict: Verdict) -> Verdict {
         verdict = verdict.allowing_inconclusive();
     }
     verdict
+}
+
+/// The scheduler must have been ejected with an error that contains `text`.
+fn expect_scx_error(text: &str, mut verdict: Verdict) -> Verdict {
+    let is_expected = |detail: &Detail| {
+        let Detail { check, message, .. } = detail;
+        check == SCHEDULER && message.contains("SCX_EXIT_ERROR") && message.contains(text)
+    };
+    if verdict.details().iter().any(is_expected) {
+        return verdict.expecting_error();
+    }
+    if verdict.outcome() != Outcome::Skip {
+        let message = format!("the scheduler was not ejected with an error that contains `{text}`");
+        verdict.record(Outcome::Fail, "expect_scx_bpf_error_contains", message);
+    }
+    verdict
+}
+
+/// The verdict of a test whose guest reported: the scheduler first, as it explains the rest.
+fn of_report(report: &Report) -> Verdict {
+    let problem = report.scheduler.as_ref().and_then(|s| s.problem.as_ref());
+    let mut verdict = match problem {
+        Some(problem) => of_problem(problem, &report.kernel_log),
+        None => Verdict::pass(),
+    };
+    if report.ending != Ending::SchedulerGone {
+        verdict.merge(of_ending(&report.ending, &report.kernel_log));
+    }
+    verdict
+}
+
+fn of_problem(problem: &SchedulerProblem, kernel_log: &str) -> Verdict {
+    let exit = ScxExit::find(since_body_start(kernel_log)).filter(ScxExit::is_error);
+    let message = match (problem, exit) {
+        (SchedulerProblem::NotStarted(why), _) => format!("it could not be started: {why}"),
+        (_, Some(exit)) => format!("the kernel ejected it: {exit}"),
+        (SchedulerProblem::NotEnabled(why), None) => format!("it did not come into force: {why}"),
+        (SchedulerProblem::Gone(how), None) => {
+            format!("it was gone before the test ended: {how}")
+        }
+        (SchedulerProblem::NotDisabled(why), None) => {
+            format!("it did not go when it was told to: {why}")
+        }
+    };
+    Verdict::fail(SCHEDULER, message)
 }
 
 /// The verdict of a body that ended somehow.
@@ -95,6 +147,8 @@ pub fn of_ending(ending: &Ending, kernel_log: &str) -> Verdict {
             "the test body did not return within its limit (twice duration_s and 15 s) and was killed",
         ),
         Ending::NotStarted(why) => Verdict::fail("start", why),
+        // Told by the scheduler's own report, which a body without a scheduler does not have.
+        Ending::SchedulerGone => Verdict::fail(SCHEDULER, "it was gone before the test ended"),
     }
 }
 
@@ -165,10 +219,9 @@ pub fn signal_name(signal: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ktstr_core::Outcome;
-
     use super::*;
     use crate::AssertResult;
+    use crate::protocol::SchedulerReport;
 
     fn only_line(verdict: &Verdict) -> String {
         assert_eq!(verdict.outcome(), Outcome::Fail);
@@ -180,7 +233,60 @@ mod tests {
         MachineEnd::Reported(Report {
             ending,
             kernel_log: kernel_log.to_owned(),
+            scheduler: None,
         })
+    }
+
+    fn gone(problem: SchedulerProblem, kernel_log: &str) -> MachineEnd {
+        MachineEnd::Reported(Report {
+            ending: Ending::SchedulerGone,
+            kernel_log: kernel_log.to_owned(),
+            scheduler: Some(SchedulerReport {
+                problem: Some(problem),
+                log: String::new(),
+                dump: String::new(),
+            }),
+        })
+    }
+
+    #[test]
+    fn a_schedulers_end_is_told_in_the_kernels_words() {
+        let log = "[1.0] sched_ext: BPF scheduler \"x\" disabled (scx_bpf_error)\n\
+                   [1.0] sched_ext: x: asked to fail\n";
+        let how = SchedulerProblem::Gone("its program exited with status 1".to_owned());
+        let end = gone(how.clone(), log);
+        let line =
+            "scheduler: the kernel ejected it: SCX_EXIT_ERROR_BPF (scx_bpf_error): asked to fail";
+        assert_eq!(only_line(&verdict(&end, "", true)), line);
+        let silent = only_line(&verdict(&gone(how, ""), "", true));
+        assert!(
+            silent.contains("its program exited with status 1"),
+            "{silent}"
+        );
+
+        let location = crate::test::Location {
+            file: "t.rs",
+            line: 1,
+        };
+        let test = TestCase::new("t", location, |_| Ok(AssertResult::pass()));
+        let expecting = |text| TestCase {
+            expect_scx_bpf_error_contains: Some(text),
+            ..test
+        };
+        let ejected = verdict(&end, "", true);
+        assert_eq!(
+            expect(&expecting("asked to"), ejected.clone()).exit_code(),
+            0
+        );
+        assert_eq!(expect(&expecting("other"), ejected).exit_code(), 1);
+        assert_eq!(
+            expect(&expecting("asked to"), Verdict::pass()).exit_code(),
+            1
+        );
+        assert_eq!(
+            expect(&expecting("x"), Verdict::skip("s")).outcome(),
+            Outcome::Skip
+        );
     }
 
     #[test]

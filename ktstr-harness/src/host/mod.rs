@@ -4,6 +4,8 @@ mod conversation;
 pub mod judge;
 pub mod render;
 mod run;
+mod scheduler;
+pub mod scx_exit;
 mod surroundings;
 
 pub use render::Evidence;

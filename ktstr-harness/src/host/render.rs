@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use ktstr_core::{CgroupStats, Outcome, Sidecar, verdict::Short};
 
+use super::scx_exit::ScxExit;
 use crate::protocol::since_body_start;
 
 /// Lines of a log that are shown; the whole is in the failure dump.
@@ -16,11 +17,21 @@ pub struct Evidence {
     pub kernel_log: String,
     /// The whole console, as far as it was kept.
     pub console: String,
+    /// What the scheduler's program said.
+    pub scheduler_log: String,
+    /// The kernel's dump of an ejected scheduler.
+    pub sched_ext_dump: String,
+    /// Why the kernel ejected it.
+    pub scx_exit: Option<ScxExit>,
 }
 
 /// The failure text of a run: a header, a line for each violated check, then sections.
 pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
-    let mut text = header(sidecar);
+    let mut text = String::new();
+    if let Some(exit) = &evidence.scx_exit {
+        let _ = writeln!(text, "BUG SUMMARY: {} ({})", exit.kind, exit.reason);
+    }
+    text.push_str(&header(sidecar));
     for detail in sidecar.verdict.decisive() {
         let _ = writeln!(text, "  {detail}");
     }
@@ -33,6 +44,13 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
         let _ = writeln!(text, "  ({}) {detail}", detail.outcome);
     }
     section(&mut text, "stats", &stats(&sidecar.cgroups));
+    let logs = [
+        ("scheduler log", &evidence.scheduler_log),
+        ("sched_ext dump", &evidence.sched_ext_dump),
+    ];
+    for (name, log) in logs {
+        section(&mut text, name, &last_lines(log, LOG_LINES));
+    }
     section(
         &mut text,
         "kernel log",
@@ -138,7 +156,7 @@ mod tests {
             &failed,
             &Evidence {
                 kernel_log: log,
-                console: String::new(),
+                ..Evidence::default()
             },
         );
         assert!(text.contains("--- stats ---\ncgroup workers"), "{text}");

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ktstr_core::sidecar::Timings;
 use ktstr_core::timestamp::rfc3339;
-use ktstr_core::{Reservation, Sidecar, Topology, Verdict};
+use ktstr_core::{Outcome, Reservation, Sidecar, Topology, Verdict};
 use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit};
 
 use super::conversation::Conversation;
 use super::judge::{self, MachineEnd};
+use super::scheduler;
+use super::scx_exit::ScxExit;
 use super::surroundings::{self, Kernel, early};
 use super::{Evidence, Finished};
 use crate::dispatch::{Case, Settings};
-use crate::protocol::{Ending, Report};
+use crate::protocol::{Ending, Report, since_body_start};
 use crate::{AssertResult, Ctx, TestCase, guest};
 
 /// How long to wait for a place to run a machine: others' tests take minutes at most.
@@ -74,7 +76,8 @@ impl Run {
         let kernel = self.kernel.insert(surroundings::kernel(case, settings)?);
         let (backend, qemu) = surroundings::backend(settings)?;
         self.backend = Some(backend);
-        let initramfs = surroundings::initramfs(case.test, settings)?;
+        let scheduler = scheduler::program(case.test.scheduler, settings)?;
+        let initramfs = surroundings::initramfs(case.test, scheduler.as_deref(), settings)?;
         let run = surroundings::run_spec(case.test, topology, settings);
         let spec = surroundings::machine_spec(case.test, &run, kernel, &initramfs, qemu, settings);
         let (boot_limit, limit) = (spec.boot_deadline, spec.deadline);
@@ -93,11 +96,12 @@ impl Run {
             boot: boot_limit,
             whole: limit,
         };
-        Ok(self.take(conversation, exit, begin.elapsed(), limits))
+        Ok(self.take(case.test, conversation, exit, begin.elapsed(), limits))
     }
 
     fn take(
         &mut self,
+        test: &TestCase,
         heard: Conversation,
         exit: MachineExit,
         whole: Duration,
@@ -115,13 +119,24 @@ impl Run {
         }
         self.evidence.console = String::from_utf8_lossy(&exit.console).replace('\r', "");
         let end = machine_end(exit, heard.report, heard.garbled, limits);
-        let verdict = judge::verdict(&end, &self.evidence.console, heard.ready.is_some());
+        let mut verdict = judge::verdict(&end, &self.evidence.console, heard.ready.is_some());
         self.evidence.kernel_log = self.evidence.console.clone();
         if let MachineEnd::Reported(report) = end {
             if !report.kernel_log.is_empty() {
                 self.evidence.kernel_log = report.kernel_log;
             }
+            if let Some(scheduler) = report.scheduler {
+                self.evidence.scheduler_log = scheduler.log;
+                self.evidence.sched_ext_dump = scheduler.dump;
+                let log = since_body_start(&self.evidence.kernel_log);
+                self.evidence.scx_exit = ScxExit::find(log).filter(ScxExit::is_error);
+            }
             self.keep(report.ending);
+        }
+        if test.scheduler.is_loaded() && test.watchdog_timeout_s.is_some() {
+            let note =
+                "no kernel lets it be set from outside; the scheduler's own timeout_ms holds";
+            verdict.record(Outcome::Pass, "watchdog_timeout_s", note);
         }
         verdict
     }
@@ -152,6 +167,7 @@ impl Run {
         let sidecar = Sidecar {
             variant: case.variant_name().to_owned(),
             topology: case.topology(),
+            scheduler: case.test.scheduler.name.to_owned(),
             kernel_version: version,
             kernel_label: label,
             backend: self.backend.map(|backend| backend.to_string()),

@@ -13,7 +13,8 @@ use ktstr_vmm::{
 
 use crate::dispatch::{Case, Settings};
 use crate::protocol::RunSpec;
-use crate::{TestCase, guest};
+use crate::scheduler::Source;
+use crate::{Scheduler, TestCase, guest};
 
 /// Time to get to userspace: several times what emulation takes on a machine of its own, which is 1 s
 /// with 2 CPUs, 10 s with 64 and 50 s with 192.
@@ -76,9 +77,24 @@ pub(super) fn backend(settings: &Settings) -> Result<(Backend, Option<PathBuf>),
     Ok((backend, probe.qemu))
 }
 
-/// This binary as init, with the files the test asks for.
-pub(super) fn initramfs(test: &TestCase, settings: &Settings) -> Result<PackedInitramfs, Verdict> {
+/// This binary as init, with the scheduler and the files the test asks for.
+pub(super) fn initramfs(
+    test: &TestCase,
+    scheduler: Option<&Path>,
+    settings: &Settings,
+) -> Result<PackedInitramfs, Verdict> {
     let mut builder = Initramfs::builder().init(&settings.binary);
+    if let Some(program) = scheduler {
+        // Whole: it may read its own debug information, such as BTF.
+        builder = builder.executable(program, Scheduler::PROGRAM, Pack::Whole);
+    }
+    if let Source::KernelBuiltin { .. } = test.scheduler.source {
+        builder = builder.executable("/bin/sh", "/bin/sh", Pack::Whole);
+    }
+    if let Some(file) = test.scheduler.config_file {
+        let host = Path::new(test.scheduler.manifest_dir).join(file);
+        builder = builder.file(host, Scheduler::CONFIG_FILE, 0o644);
+    }
     for file in test.extra_include_files {
         let host = settings.dir.join(file);
         let name = host.file_name().ok_or_else(|| {
@@ -102,6 +118,7 @@ pub(super) fn run_spec(test: &TestCase, topology: Topology, settings: &Settings)
         limit: test.body_limit(),
         checks: test.checks,
         env: settings.guest_env.clone(),
+        scheduler: super::scheduler::spec(test),
     }
 }
 
@@ -117,6 +134,7 @@ pub(super) fn machine_spec(
     let boot_limit = boot_limit(run.topology);
     let plain = MachineSpec::new(&kernel.image, run.topology);
     let mut cmdline = vec![format!("{}=1", guest::MARK)];
+    cmdline.extend(test.scheduler.kargs.iter().map(|karg| (*karg).to_owned()));
     if !test.kaslr {
         cmdline.push("nokaslr".to_owned());
     }

@@ -1,0 +1,67 @@
+//! Tests under schedulers; `tests/schedulers.rs` runs them one by one, with `KTSTR_SCHEDULER` set.
+
+use ktstr_harness::prelude::*;
+
+ktstr_harness::main!();
+
+declare_scheduler!(GIVEN, {
+    name = "given",
+    // Never built: `KTSTR_SCHEDULER` takes its place.
+    binary = "no-such-package",
+    topology = (1, 2, 2, 1),
+});
+
+declare_scheduler!(NOWHERE, { name = "nowhere", binary_path = "no/such/program" });
+
+declare_scheduler!(NOT_ONE, { name = "not-one", binary_path = "/bin/true" });
+
+declare_scheduler!(BUILTIN, {
+    name = "builtin",
+    kernel_builtin_enable = ["echo one", "exit 3"],
+    kernel_builtin_disable = ["true"],
+});
+
+#[ktstr_test(scheduler = BUILTIN)]
+fn with_a_builtin_that_fails(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 2, isolation, max_gap_ms = 2000)]
+fn steady(ctx: &Ctx) -> Result<AssertResult> {
+    assert_eq!(ctx.topology().llcs(), 2);
+    scenarios::steady(ctx)
+}
+
+/// For `scx_qmap` of the kernel's own `tools/sched_ext`: an error after so many enqueues.
+#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "500"])]
+fn qmap_gives_up(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "500"],
+    expect_scx_bpf_error_contains = "test triggering error")]
+fn qmap_gives_up_as_declared(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "500"],
+    expect_scx_bpf_error_contains = "something else")]
+fn qmap_gives_up_for_another_reason(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
+/// Likewise: every so many user threads are never dispatched.
+#[ktstr_test(scheduler = GIVEN, duration_s = 30, watchdog_timeout_s = 3, extra_sched_args = ["-t", "5"])]
+fn qmap_stalls(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
+#[ktstr_test(scheduler = NOWHERE)]
+fn without_a_program(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(scheduler = NOT_ONE)]
+fn with_a_program_that_schedules_nothing(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}

@@ -1,0 +1,264 @@
+//! `declare_scheduler!`: a scheduler as a constant, registered.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Attribute, Error, Expr, Result, Token, Visibility, braced};
+
+use crate::keys::nearest_of;
+use crate::value::text;
+
+/// What becomes of a field.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    /// A string literal that is not empty, as it is.
+    Text,
+    /// The same, in a field that is `None` without it.
+    OptionalText,
+    /// An array.
+    Slice,
+    /// A topology: an expression, or its four numbers in parentheses.
+    Topology,
+    /// An expression, in a field that is `None` without it.
+    Optional,
+    /// An expression.
+    Plain,
+    /// Part of where the scheduler comes from.
+    Source,
+    /// Planned: refused by name until it does something.
+    Later,
+}
+
+/// Every field, in the order the documentation lists them.
+const FIELDS: &[(&str, Use)] = &[
+    ("name", Use::Text),
+    ("binary", Use::Source),
+    ("binary_path", Use::Source),
+    ("kernel_builtin_enable", Use::Source),
+    ("kernel_builtin_disable", Use::Source),
+    ("sched_args", Use::Slice),
+    ("kargs", Use::Slice),
+    ("sysctls", Use::Slice),
+    ("topology", Use::Topology),
+    ("constraints", Use::Optional),
+    ("cgroup_parent", Use::OptionalText),
+    ("config_file", Use::OptionalText),
+    ("assert", Use::Plain),
+    ("config_file_def", Use::Later),
+    ("kernels", Use::Later),
+    ("verifier_exclude_topologies", Use::Later),
+];
+
+/// What stands between the parentheses: `/// docs`, `pub NAME, { field = value, … }`.
+pub(crate) struct Declaration {
+    attributes: Vec<Attribute>,
+    visibility: Visibility,
+    name: Ident,
+    fields: Vec<Field>,
+}
+
+struct Field {
+    ident: Ident,
+    using: Use,
+    value: Expr,
+}
+
+impl Parse for Declaration {
+    fn parse(input: ParseStream) -> Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        let name = input.parse()?;
+        input.parse::<Token![,]>()?;
+        let content;
+        braced!(content in input);
+        input.parse::<Option<Token![,]>>()?;
+        let fields = Punctuated::<Field, Token![,]>::parse_terminated(&content)?;
+        Ok(Self {
+            attributes,
+            visibility,
+            name,
+            fields: fields.into_iter().collect(),
+        })
+    }
+}
+
+impl Parse for Field {
+    fn parse(input: ParseStream) -> Result<Self> {
+        let ident = Ident::parse_any(input)?;
+        let word = ident.to_string();
+        let names = FIELDS.iter().map(|(name, _)| *name);
+        let using = match FIELDS.iter().find(|(name, _)| *name == word) {
+            Some((_, Use::Later)) => {
+                let message = format!("`{word}` is not supported yet");
+                return Err(Error::new(ident.span(), message));
+            }
+            Some((_, using)) => *using,
+            None => {
+                let message = if let Some(near) = nearest_of(names.clone(), &word) {
+                    format!("unknown field `{word}`; did you mean `{near}`?")
+                } else {
+                    let names: Vec<_> = names.collect();
+                    format!(
+                        "unknown field `{word}`; the fields are {}",
+                        names.join(", ")
+                    )
+                };
+                return Err(Error::new(ident.span(), message));
+            }
+        };
+        // As in a struct, or as in the attribute.
+        if input.peek(Token![:]) {
+            input.parse::<Token![:]>()?;
+        } else {
+            input.parse::<Token![=]>()?;
+        }
+        let value = input.parse()?;
+        Ok(Self {
+            ident,
+            using,
+            value,
+        })
+    }
+}
+
+impl Declaration {
+    /// The constant and its registration.
+    pub(crate) fn expand(&self) -> Result<TokenStream> {
+        for (at, field) in self.fields.iter().enumerate() {
+            if self.fields[..at]
+                .iter()
+                .any(|other| other.ident == field.ident)
+            {
+                let message = format!("`{}` is given more than once", field.ident);
+                return Err(Error::new(field.ident.span(), message));
+            }
+        }
+        let missing = "a scheduler needs a `name`, such as name = \"my-scheduler\"";
+        self.get("name")
+            .ok_or_else(|| Error::new(self.name.span(), missing))?;
+        let source = self.source()?;
+        let fields = self
+            .fields
+            .iter()
+            .filter(|field| field.using != Use::Source)
+            .map(Field::initializer)
+            .collect::<Result<Vec<_>>>()?;
+        let Self {
+            attributes,
+            visibility,
+            name,
+            ..
+        } = self;
+        Ok(quote! {
+            #(#attributes)*
+            #visibility const #name: ::ktstr_harness::Scheduler = ::ktstr_harness::Scheduler {
+                #(#fields,)*
+                source: #source,
+                manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
+                ..::ktstr_harness::Scheduler::EEVDF
+            };
+            ::ktstr_harness::private::inventory::submit! {
+                ::ktstr_harness::scheduler::Registered(#name)
+            }
+        })
+    }
+
+    fn get(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.ident == name)
+    }
+
+    /// Exactly one of the ways to come by a scheduler.
+    fn source(&self) -> Result<TokenStream> {
+        let source = quote!(::ktstr_harness::scheduler::Source);
+        let [binary, path, enable, disable] = [
+            "binary",
+            "binary_path",
+            "kernel_builtin_enable",
+            "kernel_builtin_disable",
+        ]
+        .map(|name| self.get(name));
+        let given = [binary, path, enable.or(disable)];
+        let mut given = given.into_iter().flatten();
+        let wants = "give exactly one of `binary`, `binary_path`, and `kernel_builtin_enable` with `kernel_builtin_disable`";
+        if given.next().is_none() {
+            return Err(Error::new(
+                self.name.span(),
+                format!("where does it come from? {wants}"),
+            ));
+        }
+        if let Some(second) = given.next() {
+            return Err(Error::new(second.ident.span(), wants));
+        }
+        match (binary, path, enable, disable) {
+            (Some(field), ..) => {
+                let package = field.text()?;
+                Ok(quote!(#source::Package(#package)))
+            }
+            (_, Some(field), ..) => {
+                let path = field.text()?;
+                Ok(quote!(#source::Path(#path)))
+            }
+            (.., Some(enable), Some(disable)) => {
+                let (enable, disable) = (enable.array()?, disable.array()?);
+                Ok(quote!(#source::KernelBuiltin { enable: &#enable, disable: &#disable }))
+            }
+            (.., enable, disable) => {
+                let span = enable
+                    .or(disable)
+                    .map_or(Span::call_site(), |f| f.ident.span());
+                Err(Error::new(span, wants))
+            }
+        }
+    }
+}
+
+impl Field {
+    fn initializer(&self) -> Result<TokenStream> {
+        let (name, value) = (format_ident!("{}", self.ident), &self.value);
+        let some = |value: TokenStream| quote!(#name: ::core::option::Option::Some(#value));
+        Ok(match self.using {
+            Use::Text => {
+                let text = self.text()?;
+                quote!(#name: #text)
+            }
+            Use::OptionalText => some(self.text()?),
+            Use::Slice => {
+                let array = self.array()?;
+                quote!(#name: &#array)
+            }
+            Use::Topology => match value {
+                Expr::Tuple(levels) if levels.elems.len() == 4 => {
+                    let levels = levels.elems.iter();
+                    some(quote!(::ktstr_harness::private::Topology::constant(#(#levels),*)))
+                }
+                value => some(quote!(#value)),
+            },
+            Use::Optional => some(quote!(#value)),
+            Use::Plain => quote!(#name: #value),
+            Use::Source | Use::Later => unreachable!("these are no fields of their own"),
+        })
+    }
+
+    fn text(&self) -> Result<TokenStream> {
+        match text(&self.value) {
+            Some(text) if !text.value().is_empty() => Ok(quote!(#text)),
+            _ => {
+                let message = format!("`{}` takes a string literal that is not empty", self.ident);
+                Err(Error::new(self.value.span(), message))
+            }
+        }
+    }
+
+    fn array(&self) -> Result<TokenStream> {
+        match &self.value {
+            Expr::Array(array) => Ok(quote!(#array)),
+            other => {
+                let message = format!("`{}` takes an array: [\"…\", \"…\"]", self.ident);
+                Err(Error::new(other.span(), message))
+            }
+        }
+    }
+}

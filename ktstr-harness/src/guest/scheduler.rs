@@ -1,0 +1,281 @@
+//! The life of a scheduler in the guest: start, come into force, be watched, go.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ktstr_vmm::BoundedLog;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::{CGROUP_ROOT, trace};
+use crate::Scheduler;
+use crate::protocol::{SchedulerProblem, SchedulerReport, SchedulerSpec, SchedulerStart};
+
+/// Loading means verifying, which takes an emulated CPU seconds for a big scheduler.
+const ENABLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// From being told to end to being ended.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// The kernel moves every task back to its own scheduler.
+const DISABLE_LIMIT: Duration = Duration::from_secs(15);
+
+/// How often states are looked at while waiting for them.
+const POLL: Duration = Duration::from_millis(5);
+
+/// What is kept of the program's output, from its beginning and its end.
+const LOG_LIMITS: (usize, usize) = (64 << 10, 192 << 10);
+
+/// `Documentation/scheduler/sched-ext.rst` of the kernel.
+const STATE: &str = "/sys/kernel/sched_ext/state";
+
+/// A scheduler in force, or on the way there.
+pub(super) struct Loaded {
+    start: SchedulerStart,
+    program: Option<Program>,
+    log: BoundedLog,
+}
+
+struct Program {
+    child: Child,
+    pidfd: OwnedFd,
+    /// Both standard streams; `None` once every writer is gone.
+    output: Option<File>,
+}
+
+impl Loaded {
+    /// Starts a scheduler and waits until the kernel says that it is in force.
+    pub(super) fn start(spec: &SchedulerSpec) -> Result<Self, SchedulerReport> {
+        let mut loaded = Self {
+            start: spec.start.clone(),
+            program: None,
+            log: BoundedLog::with_limits(LOG_LIMITS.0, LOG_LIMITS.1),
+        };
+        let started = loaded.begin(spec).map_err(SchedulerProblem::NotStarted);
+        let enabled = started.and_then(|()| loaded.await_enabled());
+        match enabled {
+            Ok(()) => Ok(loaded),
+            Err(problem) => Err(loaded.end(Some(problem))),
+        }
+    }
+
+    fn begin(&mut self, spec: &SchedulerSpec) -> Result<(), String> {
+        if state().is_none() {
+            return Err(format!(
+                "this kernel has no sched_ext ({STATE} is missing); build it with CONFIG_SCHED_CLASS_EXT"
+            ));
+        }
+        for (name, value) in &spec.sysctls {
+            let path = format!("/proc/sys/{name}");
+            fs::write(&path, value).map_err(|error| format!("sysctl {path} = {value}: {error}"))?;
+        }
+        trace::enable_dump();
+        match &spec.start {
+            SchedulerStart::Program(args) => {
+                let mut command = Command::new(Scheduler::PROGRAM);
+                command.args(args);
+                self.program = Some(Program::spawn(&mut command).map_err(|e| e.to_string())?);
+            }
+            SchedulerStart::Builtin { enable, .. } => self.shell(enable)?,
+        }
+        if let (Some(name), Some(program)) = (&spec.cgroup, &self.program) {
+            let dir = Path::new(CGROUP_ROOT).join(name.trim_start_matches('/'));
+            fs::create_dir_all(&dir)
+                .and_then(|()| fs::write(dir.join("cgroup.procs"), program.child.id().to_string()))
+                .map_err(|error| format!("cgroup {}: {error}", dir.display()))?;
+        }
+        Ok(())
+    }
+
+    fn await_enabled(&mut self) -> Result<(), SchedulerProblem> {
+        let begin = Instant::now();
+        loop {
+            self.drain();
+            let state = state().unwrap_or_default();
+            if state == "enabled" {
+                return Ok(());
+            }
+            if let Some(how) = self.ended() {
+                return Err(SchedulerProblem::NotEnabled(format!(
+                    "its program {how} before it was in force"
+                )));
+            }
+            if begin.elapsed() >= ENABLE_LIMIT {
+                return Err(SchedulerProblem::NotEnabled(format!(
+                    "it was not in force after {} s (state: {state})",
+                    ENABLE_LIMIT.as_secs()
+                )));
+            }
+            sleep(POLL);
+        }
+    }
+
+    /// Readable when [`Loaded::is_gone`] has something to look at.
+    pub(super) fn signals(&self) -> Vec<BorrowedFd<'_>> {
+        let Some(program) = &self.program else {
+            return Vec::new();
+        };
+        let mut fds = vec![program.pidfd.as_fd()];
+        fds.extend(program.output.as_ref().map(AsFd::as_fd));
+        fds
+    }
+
+    /// Whether it is no longer in force. Takes in its output on the way.
+    pub(super) fn is_gone(&mut self) -> bool {
+        self.drain();
+        state().as_deref() != Some("enabled") || self.ended().is_some()
+    }
+
+    /// Has the kernel dump the state of queues and tasks: who waits for whom, should the test hang.
+    pub(super) fn request_dump() {
+        // Without that key in the kernel there is just no dump.
+        let _ = fs::write("/proc/sysrq-trigger", "D");
+    }
+
+    /// Ends it and tells what became of it; `was_gone` when it went before it was told to.
+    pub(super) fn stop(mut self, was_gone: bool) -> SchedulerReport {
+        let problem = was_gone.then(|| {
+            // A program that is told of the ejection writes that down and ends.
+            self.await_program(STOP_LIMIT);
+            SchedulerProblem::Gone(match self.ended() {
+                Some(how) => format!("its program {how}"),
+                None => "its program is still there".to_owned(),
+            })
+        });
+        self.end(problem)
+    }
+
+    fn end(mut self, problem: Option<SchedulerProblem>) -> SchedulerReport {
+        let mut left = None;
+        if let SchedulerStart::Builtin { disable, .. } = self.start.clone()
+            && let Err(why) = self.shell(&disable)
+        {
+            left = Some(why);
+        }
+        if let Some(program) = &self.program {
+            program.signal(Signal::TERM);
+        }
+        self.await_program(STOP_LIMIT);
+        let ignored = self.program.is_some() && self.ended().is_none();
+        if let Some(program) = &mut self.program {
+            program.signal(Signal::KILL);
+            let _ = program.child.wait();
+        }
+        let begin = Instant::now();
+        while state().is_some_and(|state| state != "disabled") {
+            if begin.elapsed() >= DISABLE_LIMIT {
+                let state = state().unwrap_or_default();
+                let limit = DISABLE_LIMIT.as_secs();
+                left = Some(format!("it is still {state} after {limit} s"));
+                break;
+            }
+            sleep(POLL);
+        }
+        if ignored {
+            let limit = STOP_LIMIT.as_secs();
+            let note = format!("ktstr: the program ignored SIGTERM for {limit} s and was killed\n");
+            self.log.push(note.as_bytes());
+        }
+        self.drain();
+        SchedulerReport {
+            problem: problem.or(left.map(SchedulerProblem::NotDisabled)),
+            log: String::from_utf8_lossy(&self.log.into_bytes()).into_owned(),
+            dump: trace::dump(),
+        }
+    }
+
+    /// How the program ended, if it has.
+    fn ended(&mut self) -> Option<String> {
+        let status = self.program.as_mut()?.child.try_wait().ok()??;
+        Some(ending(status))
+    }
+
+    fn await_program(&mut self, limit: Duration) {
+        let begin = Instant::now();
+        while self.program.is_some() && self.ended().is_none() && begin.elapsed() < limit {
+            self.drain();
+            sleep(POLL);
+        }
+    }
+
+    fn drain(&mut self) {
+        if let Some(program) = &mut self.program {
+            program.drain(&mut self.log);
+        }
+    }
+
+    fn shell(&mut self, commands: &[String]) -> Result<(), String> {
+        for command in commands {
+            let output = Command::new("/bin/sh").args(["-c", command]).output();
+            let output = output.map_err(|error| format!("/bin/sh: {error}"))?;
+            self.log.push(&output.stdout);
+            self.log.push(&output.stderr);
+            if !output.status.success() {
+                return Err(format!("`{command}` {}", ending(output.status)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Program {
+    fn spawn(command: &mut Command) -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        command
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            // What it starts itself ends with it.
+            .process_group(0);
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        let reader = OwnedFd::from(reader);
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        Ok(Self {
+            pidfd: pidfd_open(pid, PidfdFlags::empty())?,
+            output: Some(File::from(reader)),
+            child,
+        })
+    }
+
+    fn signal(&self, signal: Signal) {
+        // It fails when nobody of the group is left.
+        let _ = kill_process_group(Pid::from_child(&self.child), signal);
+    }
+
+    fn drain(&mut self, log: &mut BoundedLog) {
+        let mut chunk = [0; 16 << 10];
+        // Bounded: a program that never stops talking must not keep init from its other work.
+        for _ in 0..64 {
+            let Some(output) = &mut self.output else {
+                return;
+            };
+            match output.read(&mut chunk) {
+                Ok(0) => self.output = None,
+                Ok(length) => log.push(&chunk[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn state() -> Option<String> {
+    let state = fs::read_to_string(STATE).ok()?;
+    Some(state.trim().to_owned())
+}
+
+/// `exited with status 3`, `was killed by signal 9`.
+fn ending(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => format!("ended ({status})"),
+    }
+}

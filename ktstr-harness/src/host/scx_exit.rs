@@ -1,0 +1,137 @@
+//! Why sched_ext gave a scheduler up, from the kernel's log.
+//!
+//! The lines are those of `scx_ops_disable_workfn` in the kernel's `kernel/sched/ext.c`.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The end of a scheduler, in the kernel's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScxExit {
+    /// Name of the exit kind, such as `SCX_EXIT_ERROR_STALL`.
+    pub kind: &'static str,
+    /// The reason that the kernel prints for that kind.
+    pub reason: String,
+    /// What exactly was wrong; empty where the kernel does not say.
+    pub message: String,
+    /// Functions on the stack where it was noticed, innermost first.
+    pub backtrace: Vec<String>,
+}
+
+/// Reasons by kind: `scx_exit_reason` of the kernel.
+const REASONS: &[(&str, &str)] = &[
+    ("unregistered from user space", "SCX_EXIT_UNREG"),
+    ("unregistered from BPF", "SCX_EXIT_UNREG_BPF"),
+    ("unregistered from the main kernel", "SCX_EXIT_UNREG_KERN"),
+    ("disabled by sysrq-S", "SCX_EXIT_SYSRQ"),
+    ("runtime error", "SCX_EXIT_ERROR"),
+    ("scx_bpf_error", "SCX_EXIT_ERROR_BPF"),
+    ("runnable task stall", "SCX_EXIT_ERROR_STALL"),
+];
+
+/// Deeper stacks help nobody; the kernel keeps 64 entries.
+const MAX_FRAMES: usize = 64;
+
+impl ScxExit {
+    /// The first exit of a scheduler in `log`.
+    pub fn find(log: &str) -> Option<Self> {
+        let mut lines = log.lines().map(without_stamp);
+        let (name, reason) = lines.by_ref().find_map(disabled)?;
+        let kind = REASONS.iter().find(|(text, _)| *text == reason);
+        let mut exit = Self {
+            kind: kind.map_or("SCX_EXIT_UNKNOWN", |(_, kind)| kind),
+            reason: reason.to_owned(),
+            message: String::new(),
+            backtrace: Vec::new(),
+        };
+        let prefix = format!("sched_ext: {name}: ");
+        let mut lines = lines.peekable();
+        if let Some(message) = lines.peek().and_then(|line| line.strip_prefix(&prefix)) {
+            message.clone_into(&mut exit.message);
+            lines.next();
+        }
+        // `stack_trace_print` indents: two spaces and the function.
+        let frames = lines.map_while(|line| line.strip_prefix("  "));
+        exit.backtrace = frames
+            .take(MAX_FRAMES)
+            .map(|f| f.trim().to_owned())
+            .collect();
+        Some(exit)
+    }
+
+    /// Whether the kernel found fault with the scheduler, rather than having been told to let it go.
+    pub fn is_error(&self) -> bool {
+        self.kind.starts_with("SCX_EXIT_ERROR") || self.kind == "SCX_EXIT_UNKNOWN"
+    }
+}
+
+impl fmt::Display for ScxExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.kind, self.reason)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        Ok(())
+    }
+}
+
+/// Name and reason of a line that says that a scheduler is gone.
+fn disabled(line: &str) -> Option<(&str, &str)> {
+    let rest = line.strip_prefix("sched_ext: BPF scheduler \"")?;
+    let (name, rest) = rest.split_once("\" disabled (")?;
+    Some((name, rest.strip_suffix(')')?))
+}
+
+/// `line` without the time at its beginning.
+fn without_stamp(line: &str) -> &str {
+    match line.split_once("] ") {
+        Some((stamp, rest)) if stamp.starts_with('[') => rest,
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STALL: &str = "\
+[    5.1] sched_ext: BPF scheduler \"ktstr\" enabled
+[    9.3] sched_ext: BPF scheduler \"ktstr\" disabled (runnable task stall)
+[    9.3] sched_ext: ktstr: spin[57] failed to run for 5.004s
+[    9.3]   check_rq_for_timeouts+0x103/0x140
+[    9.3]   scx_watchdog_workfn+0x5d/0x90
+[    9.4] other: message
+";
+
+    #[test]
+    fn kind_reason_message_and_stack_are_read() {
+        let exit = ScxExit::find(STALL).unwrap();
+        assert_eq!(exit.kind, "SCX_EXIT_ERROR_STALL");
+        assert_eq!(exit.message, "spin[57] failed to run for 5.004s");
+        assert_eq!(exit.backtrace.len(), 2);
+        assert!(exit.is_error());
+        assert_eq!(
+            exit.to_string(),
+            "SCX_EXIT_ERROR_STALL (runnable task stall): spin[57] failed to run for 5.004s"
+        );
+    }
+
+    #[test]
+    fn an_ordinary_end_is_no_error() {
+        let log = "[1.0] sched_ext: BPF scheduler \"x\" disabled (unregistered from user space)\n";
+        let exit = ScxExit::find(log).unwrap();
+        assert!(!exit.is_error() && exit.message.is_empty());
+        assert_eq!(ScxExit::find("[1.0] all is well\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_log_is_read_or_passed_over(noise in ".{0,80}", cut in 0..STALL.len()) {
+            let _ = ScxExit::find(&noise);
+            let _ = ScxExit::find(&format!("{}{noise}", STALL.get(..cut).unwrap_or("")));
+        }
+    }
+}

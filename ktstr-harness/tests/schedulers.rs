@@ -1,0 +1,120 @@
+//! Tests under the kernel's own sched_ext schedulers, through real machines: loaded, judged, explained.
+//!
+//! The tests that run under them are in `examples/schedulers.rs`. `KTSTR_TEST_SCHEDULERS` is the directory of
+//! `scx_simple` and its kin, which `make test` builds (`scripts/kernel-schedulers`); without it these tests are
+//! skipped.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ktstr_core::Outcome;
+
+#[path = "support/case.rs"]
+mod case;
+use case::Run;
+
+fn programs() -> Option<PathBuf> {
+    let dir = std::env::var_os("KTSTR_TEST_SCHEDULERS").filter(|dir| !dir.is_empty());
+    if dir.is_none() {
+        eprintln!(
+            "SKIP: KTSTR_TEST_SCHEDULERS is not set; `make test` builds the schedulers and sets it"
+        );
+    }
+    dir.map(PathBuf::from)
+}
+
+fn run(name: &str, scheduler: &Path) -> Run {
+    let scheduler = scheduler.to_str().expect("a plain path");
+    case::run(
+        "schedulers",
+        &format!("ktstr/{name}"),
+        &[("KTSTR_SCHEDULER", scheduler)],
+    )
+}
+
+#[test]
+fn the_kernels_own_schedulers_run_a_scenario() {
+    let Some(programs) = programs() else { return };
+    for name in ["scx_simple", "scx_qmap", "scx_flatcg"] {
+        let run = run("steady", &programs.join(name));
+        assert_eq!(run.code, 0, "{name}: {}", run.stderr);
+        let sidecar = &run.sidecars[0];
+        assert_eq!(sidecar.scheduler, "given");
+        assert_eq!(sidecar.cgroups.len(), 2);
+        // They do schedule: nobody starved.
+        assert!(
+            sidecar.cgroups.iter().all(|cgroup| cgroup.iterations > 0),
+            "{sidecar:?}"
+        );
+    }
+}
+
+#[test]
+fn an_error_of_the_scheduler_is_told_in_its_words() {
+    let Some(programs) = programs() else { return };
+    let qmap = programs.join("scx_qmap");
+    let failed = run("qmap_gives_up", &qmap);
+    failed.failed_with(
+        "scheduler: the kernel ejected it: SCX_EXIT_ERROR_BPF (scx_bpf_error): test triggering error",
+        Some("disabled (scx_bpf_error)"),
+    );
+    let summary =
+        "BUG SUMMARY: SCX_EXIT_ERROR_BPF (scx_bpf_error)\nktstr_test 'qmap_gives_up' [sched=given]";
+    assert!(failed.stderr.contains(summary), "{}", failed.stderr);
+    for section in ["--- scheduler log ---", "--- sched_ext dump ---"] {
+        assert!(
+            failed.stderr.contains(section),
+            "no {section} in {}",
+            failed.stderr
+        );
+    }
+    assert_eq!(run("qmap_gives_up_as_declared", &qmap).code, 0);
+    let other = run("qmap_gives_up_for_another_reason", &qmap);
+    other.failed_with(
+        "expect_scx_bpf_error_contains: the scheduler was not ejected with",
+        None,
+    );
+}
+
+#[test]
+fn a_stall_is_told_with_the_task_that_waits() {
+    let Some(programs) = programs() else { return };
+    let begin = Instant::now();
+    let run = run("qmap_stalls", &programs.join("scx_qmap"));
+    run.failed_with(
+        "SCX_EXIT_ERROR_STALL (runnable task stall): ",
+        Some("failed to run for"),
+    );
+    assert_eq!(run.sidecars[0].verdict.outcome(), Outcome::Fail);
+    // It does not wait for the end of its 30 s once the scheduler is gone.
+    assert!(
+        begin.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[test]
+fn programs_that_are_no_schedulers_are_told() {
+    let none = Path::new("/nonexistent/program");
+    let run_under = |name: &str| run(name, none);
+    run_under("steady").failed_with("given: no program at /nonexistent/program", None);
+    run_under("without_a_program").failed_with("nowhere: no program at ", None);
+    run_under("with_a_program_that_schedules_nothing").failed_with(
+        "exited with status 0 before it was in force",
+        Some("the test starts"),
+    );
+    run_under("with_a_builtin_that_fails").failed_with(
+        "it could not be started: `exit 3` exited with status 3",
+        None,
+    );
+}
+
+#[test]
+fn a_package_that_cannot_be_built_is_told() {
+    let run = case::run("schedulers", "ktstr/steady", &[]);
+    run.failed_with(
+        "`cargo build -p no-such-package --profile release` failed: error",
+        None,
+    );
+}

@@ -1,0 +1,127 @@
+//! Running one test of an example as nextest would run it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use ktstr_core::{Outcome, Sidecar};
+
+/// Far beyond what any of these takes: only against hanging.
+const DEADLINE: Duration = Duration::from_secs(240);
+
+/// What a run of one misbehaving test left to look at.
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stderr: String,
+    #[allow(dead_code, reason = "not every target reads it")]
+    pub(crate) stdout: String,
+    pub(crate) sidecars: Vec<Sidecar>,
+    /// File names in the run directory.
+    pub(crate) files: Vec<String>,
+    _dir: tempfile::TempDir,
+}
+
+impl Run {
+    /// The failure text's first `count` lines.
+    pub(crate) fn first_lines(&self, count: usize) -> String {
+        let lines = self
+            .stderr
+            .lines()
+            .skip_while(|line| !line.starts_with("ktstr_test "));
+        lines.take(count).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Asserts a failure with `cause` in its first lines; `log` appears in the kernel log below.
+    pub(crate) fn failed_with(&self, cause: &str, log: Option<&str>) {
+        assert_eq!(self.code, 1, "{}", self.stderr);
+        let top = self.first_lines(3);
+        assert!(
+            top.contains(cause),
+            "no `{cause}` in the first lines of\n{}",
+            self.stderr
+        );
+        if let Some(log) = log {
+            let (_, section) = self
+                .stderr
+                .split_once("--- kernel log ---")
+                .expect("a kernel log section");
+            assert!(
+                section.contains(log),
+                "no `{log}` in the kernel log of\n{}",
+                self.stderr
+            );
+        }
+        assert_eq!(self.sidecars[0].verdict.outcome(), Outcome::Fail);
+        assert!(
+            self.files
+                .iter()
+                .any(|name| name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX)),
+            "{:?}",
+            self.files
+        );
+    }
+}
+
+fn example(name: &str) -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    let binary = me
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("examples")
+        .join(name);
+    assert!(
+        binary.exists(),
+        "{} is missing: cargo build -p ktstr-harness --examples",
+        binary.display()
+    );
+    binary
+}
+
+/// Runs the case `case` of the example `example` with these variables set.
+pub(crate) fn run(example_name: &str, case: &str, variables: &[(&str, &str)]) -> Run {
+    let dir = tempfile::tempdir().unwrap();
+    let results = dir.path().join("results");
+    let mut command = Command::new(example(example_name));
+    command.args([case, "--exact", "--nocapture", "--include-ignored"]);
+    command
+        .env("KTSTR_SIDECAR_DIR", &results)
+        // Whatever the session around this test was started with.
+        .env_remove("KTSTR_NO_SKIP_MODE")
+        .env_remove("KTSTR_KERNEL_LIST")
+        .env_remove("KTSTR_SCHEDULER");
+    command.envs(variables.iter().copied());
+    let start = Instant::now();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    assert!(
+        start.elapsed() < DEADLINE,
+        "{case} took {:?}",
+        start.elapsed()
+    );
+    let names = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.unwrap().file_name().into_string().unwrap()
+    };
+    let files: Vec<String> = std::fs::read_dir(&results)
+        .into_iter()
+        .flatten()
+        .map(names)
+        .collect();
+    let is_sidecar = |name: &&String| name.ends_with(Sidecar::SUFFIX);
+    let sidecars = files
+        .iter()
+        .filter(is_sidecar)
+        .map(|n| Sidecar::read(&results.join(n)).unwrap())
+        .collect();
+    Run {
+        code: status.code().expect("an exit code"),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        sidecars,
+        files,
+        _dir: dir,
+    }
+}

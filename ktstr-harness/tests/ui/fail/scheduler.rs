@@ -1,0 +1,29 @@
+use ktstr_harness::prelude::*;
+
+declare_scheduler!(NAMELESS, { binary = "x" });
+declare_scheduler!(NOWHERE, { name = "x" });
+declare_scheduler!(TWICE, { name = "x", binary = "x", binary_path = "/x" });
+declare_scheduler!(HALF, { name = "x", kernel_builtin_enable = ["echo 1"] });
+declare_scheduler!(SLIP, { name = "x", binary = "x", sched_arg = ["-v"] });
+declare_scheduler!(PLANNED, { name = "x", binary = "x", kernels = ["6.12"] });
+declare_scheduler!(REPEATED, { name = "x", binary = "x", name = "y" });
+declare_scheduler!(SCALAR, { name = "x", binary = "x", sched_args = "-v" });
+
+declare_scheduler!(WIDE, { name = "wide", binary = "x", topology = (1, 4, 2, 1) });
+
+#[ktstr_test(scheduler = WIDE, max_llcs = 2)]
+fn breaks_its_own_bound(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(scheduler = "wide")]
+fn by_text(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(scheduler = WIDE, host_only)]
+fn without_a_machine(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+fn main() {}
