@@ -33,18 +33,18 @@ fn steady(ctx: &Ctx) -> Result<AssertResult> {
 }
 
 /// For `scx_qmap` of the kernel's own `tools/sched_ext`: an error after so many enqueues.
-#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "500"])]
+#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "100"])]
 fn qmap_gives_up(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::steady(ctx)
 }
 
-#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "500"],
+#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "100"],
     expect_scx_bpf_error_contains = "test triggering error")]
 fn qmap_gives_up_as_declared(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::steady(ctx)
 }
 
-#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "500"],
+#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "100"],
     expect_scx_bpf_error_contains = "something else")]
 fn qmap_gives_up_for_another_reason(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::steady(ctx)

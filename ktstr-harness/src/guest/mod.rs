@@ -106,6 +106,10 @@ fn under_scheduler<E>(
     let Some(spec) = spec else {
         return Ok((run(None)?, None));
     };
+    if let Err(error) = sys::run_above_schedulers() {
+        // Then a scheduler that starves init is ended by the host's deadline.
+        klog::write(&format!("ktstr: init stays under the scheduler: {error}"));
+    }
     match Loaded::start(spec) {
         Ok(mut scheduler) => {
             let ending = run(Some(&mut scheduler))?;

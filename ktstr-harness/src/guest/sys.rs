@@ -39,6 +39,17 @@ pub(super) fn set_env(variables: &[(String, String)]) {
     }
 }
 
+/// Puts this process, but none that it starts, above whatever the scheduler under test decides.
+pub(super) fn run_above_schedulers() -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: 50 };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: plain system call; the parameter is read before it returns.
+    match unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Ends this process at once: nothing of the parent's is flushed or dropped twice.
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no precondition.

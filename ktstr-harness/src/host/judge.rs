@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ktstr_core::{Detail, Outcome, Verdict};
 
-use super::scx_exit::ScxExit;
+use super::scx_exit::{self, ScxExit};
 use crate::TestCase;
 use crate::protocol::{Ending, Report, SchedulerProblem, since_body_start};
 
@@ -93,15 +93,30 @@ fn expect_scx_error(text: &str, mut verdict: Verdict) -> Verdict {
 
 /// The verdict of a test whose guest reported: the scheduler first, as it explains the rest.
 fn of_report(report: &Report) -> Verdict {
-    let problem = report.scheduler.as_ref().and_then(|s| s.problem.as_ref());
-    let mut verdict = match problem {
-        Some(problem) => of_problem(problem, &report.kernel_log),
-        None => Verdict::pass(),
-    };
-    if report.ending != Ending::SchedulerGone {
-        verdict.merge(of_ending(&report.ending, &report.kernel_log));
+    let body = of_ending(&report.ending, &report.kernel_log);
+    match of_scheduler(report) {
+        None => body,
+        Some(verdict) if report.ending == Ending::SchedulerGone => verdict,
+        Some(mut verdict) => {
+            verdict.merge(body);
+            verdict
+        }
     }
-    verdict
+}
+
+/// What the scheduler did wrong; `None` where nothing is known.
+fn of_scheduler(report: &Report) -> Option<Verdict> {
+    let scheduler = report.scheduler.as_ref()?;
+    if let Some(problem) = &scheduler.problem {
+        return Some(of_problem(problem, &report.kernel_log));
+    }
+    if report.ending != Ending::TimedOut {
+        return None;
+    }
+    let (task, waited) = scx_exit::longest_waiting(&scheduler.dump)?;
+    let seconds = waited.as_secs_f64();
+    let message = format!("it left {task} waiting for {seconds:.1} s, and it still waits");
+    Some(Verdict::fail(SCHEDULER, message))
 }
 
 fn of_problem(problem: &SchedulerProblem, kernel_log: &str) -> Verdict {

@@ -3,6 +3,7 @@
 //! The lines are those of `scx_ops_disable_workfn` in the kernel's `kernel/sched/ext.c`.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -83,6 +84,22 @@ fn disabled(line: &str) -> Option<(&str, &str)> {
     Some((name, rest.strip_suffix(')')?))
 }
 
+/// Waits shorter than this are no news in a test that hangs.
+const LONG: Duration = Duration::from_secs(1);
+
+/// The task that waits longest for a CPU in a dump of sched_ext, and for how long: at least a second.
+///
+/// Lines of runnable tasks look like `  R spin[57] -1234ms`; `scx_dump_task` of the kernel writes them, with a star
+/// before those that run.
+pub fn longest_waiting(dump: &str) -> Option<(&str, Duration)> {
+    let waiting = dump.lines().filter_map(|line| {
+        let (task, waited) = line.trim_start().strip_prefix("R ")?.rsplit_once(" -")?;
+        let waited = Duration::from_millis(waited.trim().strip_suffix("ms")?.parse().ok()?);
+        (waited >= LONG).then_some((task, waited))
+    });
+    waiting.max_by_key(|(_, waited)| *waited)
+}
+
 /// `line` without the time at its beginning.
 fn without_stamp(line: &str) -> &str {
     match line.split_once("] ") {
@@ -120,6 +137,15 @@ mod tests {
     }
 
     #[test]
+    fn the_task_that_waits_longest_is_found() {
+        let dump = "CPU 0   : nr_run=2\n  R steady[63] -18953ms\n      cpus=f\n \
+            *R busy[64] -99000ms\n  R kworker/3:0[34] -1200ms\n  R fresh[65] -3ms\n";
+        let expected = Some(("steady[63]", Duration::from_millis(18953)));
+        assert_eq!(longest_waiting(dump), expected);
+        assert_eq!(longest_waiting("  R fresh[65] -3ms\n  R odd -xms\n"), None);
+    }
+
+    #[test]
     fn an_ordinary_end_is_no_error() {
         let log = "[1.0] sched_ext: BPF scheduler \"x\" disabled (unregistered from user space)\n";
         let exit = ScxExit::find(log).unwrap();
@@ -131,6 +157,7 @@ mod tests {
         #[test]
         fn any_log_is_read_or_passed_over(noise in ".{0,80}", cut in 0..STALL.len()) {
             let _ = ScxExit::find(&noise);
+            let _ = longest_waiting(&noise);
             let _ = ScxExit::find(&format!("{}{noise}", STALL.get(..cut).unwrap_or("")));
         }
     }
