@@ -30,7 +30,7 @@ test: setup-schedulers kernel ## Install what is missing, build a kernel, run ev
 	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
 	cargo test --workspace --doc --quiet
 
-lint: ## Formatting and clippy, warnings as errors
+lint: setup-schedulers ## Formatting and clippy, warnings as errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet

@@ -1,4 +1,8 @@
 //! Running one test of an example as nextest would run it.
+#![allow(
+    dead_code,
+    reason = "several targets include this, and none uses all of it"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -13,7 +17,6 @@ const DEADLINE: Duration = Duration::from_secs(240);
 pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) stderr: String,
-    #[allow(dead_code, reason = "not every target reads it")]
     pub(crate) stdout: String,
     pub(crate) sidecars: Vec<Sidecar>,
     /// File names in the run directory.

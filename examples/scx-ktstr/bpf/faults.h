@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Misbehaviour on demand. The switches are constants by the time the kernel verifies the programs,
+ * so what was not asked for is not even part of them.
+ */
+#pragma once
+
+#include "kernel.h"
+
+/* Filled in by the loader before loading: the layout is repeated in src/object.rs. */
+struct switches {
+	u64 slice_ns;
+	u64 stall_after_ns; /* 0: never */
+	u64 error_after;    /* insertions; 0: never */
+	u64 burn_ns;
+	u64 wrong_cpu;
+	u64 no_shortcut; /* every task passes through enqueue() */
+	u64 loader;	 /* its tgid: it must stay able to tell what happened */
+	char starve[64]; /* name of a cgroup; empty: none */
+};
+_Static_assert(sizeof(struct switches) == 7 * 8 + 64, "src/object.rs writes this");
+
+SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 * 1000 * 1000 };
+
+#define STARVED_DSQ 1
+#define STARVED_PERIOD_NS (400 * 1000 * 1000)
+#define STARVED_SLICE_NS (1000 * 1000)
+#define MAX_CPUS 8192
+#define MAX_BURN_STEPS (1 << 23)
+
+u64 attached_ns;
+u64 insertions;
+/* Starved tasks that may run before the next period begins. */
+s64 starved_turns;
+
+static char asked_to_fail[] = "scx-ktstr: asked to fail after %llu insertions";
+
+static bool is_kernel_thread(struct task_struct *p)
+{
+	return p->flags & PF_KTHREAD;
+}
+
+/* --error-after; also counts. */
+static void count_insertion(void)
+{
+	u64 before = __sync_fetch_and_add(&insertions, 1);
+
+	if (switches.error_after && before >= switches.error_after) {
+		unsigned long long data[] = { switches.error_after };
+
+		scx_bpf_error_bstr(asked_to_fail, data, sizeof(data));
+	}
+}
+
+/* --burn-us */
+static void burn(void)
+{
+	u64 until = bpf_ktime_get_ns() + switches.burn_ns;
+	s32 step;
+
+	bpf_for(step, 0, MAX_BURN_STEPS) {
+		if (bpf_ktime_get_ns() >= until)
+			break;
+	}
+}
+
+/*
+ * --stall-after: programs wait for ever from then on. Init and the loader do not, nor do kernel
+ * threads: the machine can still tell what happened.
+ */
+static bool is_left_out(struct task_struct *p)
+{
+	return !is_kernel_thread(p) && p->tgid != 1 && (u64)p->tgid != switches.loader &&
+	       bpf_ktime_get_ns() - attached_ns >= switches.stall_after_ns;
+}
+
+/* --wrong-cpu: a CPU that the task may not use; for tasks that may use all, there is none. */
+static s32 forbidden_cpu(struct task_struct *p)
+{
+	s32 cpus = scx_bpf_nr_cpu_ids();
+	s32 cpu;
+
+	bpf_for(cpu, 0, MAX_CPUS) {
+		if (cpu >= cpus)
+			break;
+		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+			return cpu;
+	}
+	return cpus == 1 ? 1 : -1;
+}
+
+/* --starve: by the name of the task's own cgroup in the unified hierarchy. */
+static bool is_starved(struct task_struct *p)
+{
+	char name[sizeof(switches.starve)] = {};
+
+	bpf_probe_read_kernel_str(name, sizeof(name), p->cgroups->dfl_cgrp->kn->name);
+	return !bpf_strncmp(name, sizeof(name), (const char *)switches.starve);
+}
+
+/* Whether a fault took the task: the scheduler has nothing more to do with it. */
+static bool fault_takes(struct task_struct *p, u64 enq_flags)
+{
+	if (switches.burn_ns)
+		burn();
+	if (switches.stall_after_ns && is_left_out(p))
+		return true;
+	if (switches.wrong_cpu) {
+		s32 cpu = forbidden_cpu(p);
+
+		if (cpu >= 0) {
+			insert(p, SCX_DSQ_LOCAL_ON | cpu, switches.slice_ns, enq_flags);
+			return true;
+		}
+	}
+	if (switches.starve[0] && is_starved(p)) {
+		insert(p, STARVED_DSQ, STARVED_SLICE_NS, enq_flags);
+		return true;
+	}
+	return false;
+}
+
+/* Whether one of the starved tasks was given its turn. */
+static bool starved_runs(void)
+{
+	if (!switches.starve[0] || starved_turns <= 0 || !move_to_local(STARVED_DSQ))
+		return false;
+	__sync_fetch_and_sub(&starved_turns, 1);
+	return true;
+}
+
+struct starved_timer {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct starved_timer);
+} starved_timer SEC(".maps");
+
+/* Each period everyone who waits gets one turn; idle CPUs would not look by themselves. */
+static int starved_period(void *map, u32 *key, struct starved_timer *own)
+{
+	s32 cpus = scx_bpf_nr_cpu_ids();
+	s32 cpu;
+
+	starved_turns = scx_bpf_dsq_nr_queued(STARVED_DSQ);
+	bpf_for(cpu, 0, MAX_CPUS) {
+		if (cpu >= cpus)
+			break;
+		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+	}
+	bpf_timer_start(&own->timer, STARVED_PERIOD_NS, 0);
+	return 0;
+}
+
+static s32 init_faults(void)
+{
+	struct starved_timer *own;
+	u32 key = 0;
+	s32 err;
+
+	attached_ns = bpf_ktime_get_ns();
+	if (!switches.starve[0])
+		return 0;
+	err = scx_bpf_create_dsq(STARVED_DSQ, -1);
+	if (err)
+		return err;
+	own = bpf_map_lookup_elem(&starved_timer, &key);
+	if (!own)
+		return -1;
+	err = bpf_timer_init(&own->timer, &starved_timer, CLOCK_MONOTONIC);
+	if (err)
+		return err;
+	bpf_timer_set_callback(&own->timer, starved_period);
+	return bpf_timer_start(&own->timer, STARVED_PERIOD_NS, 0);
+}
+
+/* --fail-verify: a number is not a pointer. */
+SEC("?syscall")
+int rejected(void *ctx)
+{
+	return *(int *)bpf_ktime_get_ns();
+}
+
+/* --verifier-loop: correct, and tens of thousands of instructions to walk through. */
+SEC("?syscall")
+int long_way(void *ctx)
+{
+	u32 i, sum = 0;
+
+	for (i = 0; i < 6000; i++)
+		sum += bpf_get_prandom_u32() >> (i & 7);
+	return sum & 1;
+}
