@@ -20,8 +20,8 @@ DEMOS = test(/^ktstr\/demo_/) + test(/^gauntlet\/demo_topology\/($(SWEEP))$$/)
 demo: setup tool ## Install what is missing, build a kernel, run the demo tests in it
 	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
 
-# The image in the cache; building it first is `make kernel`.
-IMAGE = $(shell $(KTSTR) kernel build --kernel "$(KERNEL)" | sed -n 's/^image: *//p')
+# The image in the cache; building it first is `make kernel`. Make exports nothing to `shell` before 4.4.
+IMAGE = $(shell KTSTR_BASE_CONFIG=$(KTSTR_BASE_CONFIG) $(KTSTR) kernel build --kernel "$(KERNEL)" | sed -n 's/^image: *//p')
 
 test: setup-schedulers kernel ## Install what is missing, build a kernel, run every test of the project
 	cargo build --workspace --all-targets
