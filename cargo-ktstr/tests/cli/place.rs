@@ -90,7 +90,8 @@ impl Place {
     pub(crate) fn run(&self, command: &mut Command) -> Output {
         let set: Vec<_> = command
             .get_envs()
-            .map(|(name, _)| name.to_owned())
+            // What was only removed from the environment is to be set here.
+            .filter_map(|(name, value)| value.map(|_| name.to_owned()))
             .collect();
         let variables = [
             ("KTSTR_CACHE_DIR", self.cache().root().to_owned()),
