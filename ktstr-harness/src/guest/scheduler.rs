@@ -17,7 +17,7 @@ use crate::Scheduler;
 use crate::protocol::{SchedulerProblem, SchedulerReport, SchedulerSpec, SchedulerStart};
 
 /// Loading means verifying, which takes an emulated CPU seconds for a big scheduler.
-const ENABLE_LIMIT: Duration = Duration::from_secs(60);
+const ENABLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// From being told to end to being ended.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
