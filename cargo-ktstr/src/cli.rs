@@ -17,7 +17,6 @@ pub(crate) const PLANNED: &[&str] = &[
     "replay",
     "shell",
     "show-host",
-    "show-thresholds",
     "stats",
     "verifier",
 ];
@@ -44,7 +43,7 @@ Examples:
   cargo ktstr test -- -E 'test(my_test)'  one test, on a kernel built before
 
 Planned, not built yet: affected, coverage, export, llvm-cov, locks, perf-delta,
-replay, shell, show-host, show-thresholds, stats, verifier.";
+replay, shell, show-host, stats, verifier.";
 
 const KTSTR_AFTER: &str = "\
 `cargo ktstr test` runs tests. Planned, not built yet: locks, shell.";
@@ -117,11 +116,27 @@ pub(crate) enum Command {
     /// Manage cached kernels: list, build, clean.
     #[command(after_help = KERNEL_AFTER)]
     Kernel(Kernel),
+    /// Say what a test is judged by: defaults, its scheduler's, its own.
+    ShowThresholds(ShowThresholds),
     /// Say what this machine has, what is missing and what installs it.
     Doctor(Doctor),
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS_AFTER)]
     Completions(Completions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowThresholds {
+    /// Name of the test function.
+    pub(crate) test: String,
+
+    /// Those of a release build, whose defaults are stricter.
+    #[arg(long)]
+    pub(crate) release: bool,
+
+    /// Arguments for `cargo nextest list`, such as -p PACKAGE.
+    #[arg(last = true, value_name = "NEXTEST-ARGS")]
+    pub(crate) nextest_args: Vec<OsString>,
 }
 
 /// Manage kernels for scheduler tests and look at the host, without cargo.

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use cli::{Cargo, Command, Completions, Ktstr, StandaloneCommand};
+use cli::{Cargo, Command, Completions, Ktstr, ShowThresholds, StandaloneCommand};
 use failure::{CommandResult, Failure};
 
 /// The entry of the `cargo-ktstr` binary.
@@ -37,6 +37,7 @@ pub fn cargo_main() -> ExitCode {
     report(match arguments.command {
         Command::Test(arguments) => test::run(&arguments, PROGRAM),
         Command::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
+        Command::ShowThresholds(arguments) => show_thresholds(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => completions(&arguments),
     })
@@ -53,6 +54,17 @@ pub fn ktstr_main() -> ExitCode {
         StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
         StandaloneCommand::Doctor(arguments) => doctor::run(&arguments),
     })
+}
+
+fn show_thresholds(arguments: &ShowThresholds) -> CommandResult {
+    let text = ktstr_harness::driver::thresholds(
+        &std::env::current_dir()?,
+        &arguments.test,
+        arguments.release,
+        &arguments.nextest_args,
+    )?;
+    terminal::print(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn parse<P: Parser>(

@@ -11,6 +11,8 @@ use lexopt::{Arg, Parser, ValueExt};
 pub struct Args {
     /// List instead of run.
     pub list: bool,
+    /// Tell what they are judged by instead of running them.
+    pub thresholds: bool,
     /// Which tests, as to being ignored.
     pub which: Which,
     /// Which tests, as to their names; all when empty.
@@ -43,6 +45,7 @@ Most people run them by `cargo ktstr test` or `cargo nextest run`.
 
 Options:
       --list             List test names instead of running them
+      --thresholds       Tell what the tests are judged by instead of running them
       --format FORMAT    Of the list: pretty or terse (both are one name a line)
       --ignored          Ignored tests alone (gauntlet variants, demos)
       --include-ignored  Ignored tests as well
@@ -59,6 +62,7 @@ impl Args {
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, lexopt::Error> {
         let mut parsed = Self {
             list: false,
+            thresholds: false,
             which: Which::Plain,
             filters: Vec::new(),
             exact: false,
@@ -69,6 +73,7 @@ impl Args {
         while let Some(arg) = parser.next()? {
             match arg {
                 Arg::Long("list") => parsed.list = true,
+                Arg::Long("thresholds") => parsed.thresholds = true,
                 Arg::Long("format") => {
                     let format = parser.value()?.string()?;
                     if !["terse", "pretty"].contains(&format.as_str()) {

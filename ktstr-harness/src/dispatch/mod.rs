@@ -4,6 +4,7 @@ mod args;
 mod cases;
 mod orphan;
 mod settings;
+mod thresholds;
 
 use std::env::{args_os, var_os};
 use std::io::{self, Write};
@@ -61,6 +62,12 @@ fn run(
         .collect();
     if args.list {
         list(&selected)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.thresholds {
+        for case in &selected {
+            print!("{}", thresholds::of(case));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if args.exact && selected.is_empty() {

@@ -13,6 +13,8 @@ pub mod doctor;
 mod foreground;
 mod session;
 mod summary;
+mod thresholds;
 
 pub use session::{Session, SessionError, SessionReport};
 pub use summary::{RunSummary, replay_filter};
+pub use thresholds::{ThresholdsError, thresholds};

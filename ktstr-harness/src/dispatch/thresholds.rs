@@ -1,0 +1,118 @@
+//! What a test is judged by, for a person to read.
+
+use std::fmt::Write;
+
+use super::Case;
+use crate::Checks;
+
+/// The merged thresholds of `case`: library defaults, its scheduler's, its own.
+pub(super) fn of(case: &Case) -> String {
+    let test = case.test;
+    let mut text = format!("{} [sched={}]", case.name, test.scheduler.name);
+    if let Some(topology) = case.topology() {
+        let _ = write!(text, " [topo={topology}]");
+    }
+    text.push('\n');
+    for (name, value) in lines(&test.checks) {
+        let _ = writeln!(text, "  {name:<24} {value}");
+    }
+    if let Some(expected) = test.expect_scx_bpf_error_contains {
+        let _ = writeln!(text, "  the scheduler must be ejected with `{expected}`");
+    }
+    for (given, line) in [
+        (test.expect_err, "the test must fail"),
+        (test.allow_inconclusive, "an inconclusive ending passes"),
+    ] {
+        if given {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    text
+}
+
+/// Every check with what it asks for; `-` where it is not asked for.
+fn lines(checks: &Checks) -> [(&'static str, String); 6] {
+    let stuck = checks.not_stuck == Some(true);
+    let switch = |on: Option<bool>| match on {
+        Some(true) => "on".to_owned(),
+        Some(false) => "off".to_owned(),
+        None => "-".to_owned(),
+    };
+    // What `not_stuck` brings along.
+    let with_default = |own: Option<String>, default: String| match own {
+        Some(own) => own,
+        None if stuck => format!("{default} (by not_stuck)"),
+        None => "-".to_owned(),
+    };
+    let limit = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    [
+        ("not_stuck", switch(checks.not_stuck)),
+        ("isolation", switch(checks.isolation)),
+        (
+            "max_gap_ms",
+            with_default(
+                checks.max_gap_ms.map(|ms| format!("{ms} ms")),
+                format!("{} ms", Checks::NOT_STUCK_GAP_MS),
+            ),
+        ),
+        (
+            "max_spread_pct",
+            with_default(
+                checks.max_spread_pct.map(|pct| format!("{pct} %")),
+                format!("{} %", Checks::NOT_STUCK_SPREAD_PCT),
+            ),
+        ),
+        (
+            "min_iteration_rate",
+            limit(checks.min_iteration_rate.map(|rate| format!("{rate} /s"))),
+        ),
+        (
+            "max_p99_wake_latency_ns",
+            limit(checks.max_p99_wake_latency_ns.map(|ns| format!("{ns} ns"))),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test::Location;
+    use crate::{AssertResult, TestCase};
+
+    static TEST: TestCase = TestCase {
+        checks: Checks {
+            not_stuck: Some(true),
+            max_gap_ms: Some(500),
+            ..Checks::NONE
+        },
+        expect_err: true,
+        ..TestCase::new(
+            "t",
+            Location {
+                file: "t.rs",
+                line: 1,
+            },
+            |_| Ok(AssertResult::pass()),
+        )
+    };
+
+    #[test]
+    fn what_is_asked_for_is_told_and_what_it_brings_along() {
+        let text = of(&Case::base(&TEST, None));
+        let spread = format!("{} % (by not_stuck)", Checks::NOT_STUCK_SPREAD_PCT);
+        for (name, value) in [
+            ("not_stuck", "on"),
+            ("isolation", "-"),
+            ("max_gap_ms", "500 ms"),
+            ("max_spread_pct", &spread),
+        ] {
+            let line = format!("  {name:<24} {value}\n");
+            assert!(text.contains(&line), "no {line:?} in {text}");
+        }
+        assert!(
+            text.starts_with("ktstr/t [sched=eevdf] [topo=1n1l2c1t]\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("  the test must fail\n"), "{text}");
+    }
+}
