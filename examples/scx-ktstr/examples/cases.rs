@@ -32,7 +32,7 @@ fn scenario(ctx: &Ctx) -> Result<AssertResult> {
 macro_rules! cases {
     ($($name:ident $args:tt)*) => {$(
         #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 4, isolation, max_gap_ms = 300,
-            max_p99_wake_latency_ns = 60_000_000)]
+            max_p99_wake_latency_ns = 35_000_000)]
         fn $name(ctx: &Ctx) -> Result<AssertResult> {
             scenario(ctx)
         }
@@ -61,7 +61,7 @@ cases! {
     duration_s = 4,
     isolation,
     max_gap_ms = 300,
-    max_p99_wake_latency_ns = 60_000_000
+    max_p99_wake_latency_ns = 35_000_000
 )]
 fn under_eevdf(ctx: &Ctx) -> Result<AssertResult> {
     scenario(ctx)
