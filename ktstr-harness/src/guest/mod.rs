@@ -5,7 +5,6 @@
 //! observation of init's, not the end of it. Nothing before "ready" depends on the test.
 
 mod body;
-pub(crate) use body::run_caught;
 mod klog;
 mod mounts;
 mod scheduler;
@@ -16,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
+
+pub(crate) use body::run_caught;
 
 use crate::protocol::{
     BODY_MARK, Ending, FromGuest, KERNEL_LOG_LIMIT, Report, SchedulerReport, SchedulerSpec,
