@@ -18,7 +18,12 @@ pub fn figure(what: &str, value: &str, goal: &str) {
 
 /// Milliseconds with as many digits as matter.
 pub fn ms(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+    let ms = time.as_secs_f64() * 1000.0;
+    if ms < 1.0 {
+        format!("{ms:.3} ms")
+    } else {
+        format!("{ms:.1} ms")
+    }
 }
 
 /// The middle of what `measure` takes, over `count` runs.
