@@ -1,7 +1,8 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and files that are programs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +47,12 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether `path` is a file that somebody may execute.
+pub fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +65,18 @@ mod tests {
         write_atomic(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn programs_are_files_with_the_right_to_be_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tool");
+        assert!(!is_program(&path) && !is_program(dir.path()));
+        fs::write(&path, "").unwrap();
+        for (mode, expected) in [(0o644, false), (0o755, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_program(&path), expected);
+        }
     }
 
     #[test]

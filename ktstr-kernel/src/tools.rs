@@ -2,8 +2,9 @@
 
 use std::env::split_paths;
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use ktstr_core::files::is_program;
 
 /// Something a kernel build needs from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,14 +108,10 @@ pub fn install_command<'p>(packages: impl IntoIterator<Item = &'p str>) -> Strin
     command
 }
 
-fn is_program(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

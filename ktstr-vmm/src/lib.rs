@@ -8,7 +8,7 @@
 
 mod cancel;
 pub mod channel;
-mod child;
+pub mod child;
 mod console;
 mod error;
 pub mod image;

@@ -4,8 +4,9 @@ use std::env::split_paths;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use ktstr_core::files::is_program;
 
 use crate::error::MachineError;
 use crate::machine::Backend;
@@ -40,7 +41,7 @@ impl Probe {
         Self {
             qemu: split_paths(path)
                 .map(|dir| dir.join(QEMU))
-                .find(|path| is_executable(path)),
+                .find(|path| is_program(path)),
             kvm: kvm_access(&root.join("dev/kvm")),
         }
     }
@@ -56,11 +57,6 @@ impl Probe {
     }
 }
 
-fn is_executable(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-}
-
 fn kvm_access(device: &Path) -> KvmAccess {
     match OpenOptions::new().read(true).write(true).open(device) {
         Ok(_) => KvmAccess::Opens,
@@ -72,6 +68,7 @@ fn kvm_access(device: &Path) -> KvmAccess {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

@@ -2,28 +2,17 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus};
 
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use ktstr_vmm::child::end_with_us;
+use rustix::process::Signal;
 
 /// Runs `command` to its end.
 ///
 /// A terminal's Ctrl-C reaches the child, which ends in its own order; we wait for that, as a shell
 /// does. Should we be killed, the child is told to end (`SIGTERM`).
 pub(super) fn run(command: &mut Command) -> io::Result<ExitStatus> {
-    let parent = getpid();
-    // SAFETY: between fork and exec the closure makes system calls and nothing else.
-    unsafe {
-        command.pre_exec(move || {
-            set_parent_process_death_signal(Some(Signal::TERM))?;
-            // We may have died before the signal was asked for.
-            if getppid() != Some(parent) {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            Ok(())
-        });
-    }
+    end_with_us(command, Signal::TERM);
     // After the fork, so that the child does not inherit it.
     let mut child = command.spawn()?;
     let _ignored = [Ignored::new(libc::SIGINT), Ignored::new(libc::SIGQUIT)];

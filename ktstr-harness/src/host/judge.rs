@@ -7,6 +7,7 @@ use ktstr_core::{Detail, Outcome, Verdict};
 use super::scx_exit::{self, ScxExit};
 use crate::TestCase;
 use crate::protocol::{Ending, Report, SchedulerProblem, since_body_start};
+use crate::workload::signal_name;
 
 /// The check that a scheduler's own failures are told as.
 const SCHEDULER: &str = "scheduler";
@@ -205,31 +206,7 @@ fn last_line<'t>(text: &'t str, needles: &[&str]) -> Option<&'t str> {
         .lines()
         .rev()
         .find(|line| needles.iter().any(|needle| line.contains(needle)))?;
-    let message = match line.split_once("] ") {
-        Some((stamp, message)) if stamp.starts_with('[') => message,
-        _ => line,
-    };
-    Some(message.trim())
-}
-
-/// `signal 9 (SIGKILL)`.
-pub fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGILL => "SIGILL",
-        libc::SIGINT => "SIGINT",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGPIPE => "SIGPIPE",
-        libc::SIGQUIT => "SIGQUIT",
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGSYS => "SIGSYS",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGTRAP => "SIGTRAP",
-        _ => return format!("signal {signal}"),
-    };
-    format!("signal {signal} ({name})")
+    Some(scx_exit::without_stamp(line).trim())
 }
 
 #[cfg(test)]

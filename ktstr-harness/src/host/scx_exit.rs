@@ -101,7 +101,7 @@ pub fn longest_waiting(dump: &str) -> Option<(&str, Duration)> {
 }
 
 /// `line` without the time at its beginning.
-fn without_stamp(line: &str) -> &str {
+pub(super) fn without_stamp(line: &str) -> &str {
     match line.split_once("] ") {
         Some((stamp, rest)) if stamp.starts_with('[') => rest,
         _ => line,

@@ -27,5 +27,6 @@ mod work_type;
 mod worker;
 
 pub use crew::{Crew, Squad, WorkerId, WorkloadError};
+pub(crate) use report::signal_name;
 pub use report::{WakeLatency, WorkerEnd, WorkerReport, WorkerRun};
 pub use work_type::{WorkType, WorkTypeError};

@@ -167,10 +167,7 @@ impl fmt::Display for WorkerEnd {
         const NS_PER_MS: u64 = 1_000_000;
         match self {
             Self::Reported(_) => f.write_str("ended in time"),
-            Self::Killed { signal } => match signal_name(*signal) {
-                Some(name) => write!(f, "was killed by signal {signal} ({name})"),
-                None => write!(f, "was killed by signal {signal}"),
-            },
+            Self::Killed { signal } => write!(f, "was killed by {}", signal_name(*signal)),
             Self::Exited { status: 101 } => f.write_str("panicked (exit status 101)"),
             Self::Exited { status } => {
                 write!(f, "exited with status {status} before the end of the run")
@@ -195,8 +192,9 @@ impl fmt::Display for WorkerEnd {
     }
 }
 
-fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
+/// `signal 9 (SIGKILL)`.
+pub(crate) fn signal_name(signal: i32) -> String {
+    let name = match signal {
         libc::SIGHUP => "SIGHUP",
         libc::SIGINT => "SIGINT",
         libc::SIGQUIT => "SIGQUIT",
@@ -214,8 +212,9 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         libc::SIGTERM => "SIGTERM",
         libc::SIGXCPU => "SIGXCPU",
         libc::SIGSYS => "SIGSYS",
-        _ => return None,
-    })
+        _ => return format!("signal {signal}"),
+    };
+    format!("signal {signal} ({name})")
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! Looking for programs, and asking them for their versions.
-#![allow(unsafe_code)]
 
 use std::env::split_paths;
 use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,9 +10,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{
-    Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal,
-};
+use ktstr_core::files::is_program;
+use ktstr_vmm::child::end_with_us;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// More than any program takes to say its version, on a machine that is busy with a build.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,14 +25,10 @@ const OUTPUT_LIMIT: u64 = 4096;
 
 /// The first program called `name` in the search path `path`.
 pub(super) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        path.metadata()
-            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
     split_paths(path)
         .filter(|dir| !dir.as_os_str().is_empty())
         .map(|dir| dir.join(name))
-        .find(is_program)
+        .find(|path| is_program(path))
 }
 
 /// The first line that `command` prints, when it succeeds within `patience`; else one clause saying why not.
@@ -94,18 +88,7 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0);
-    let parent = getpid();
-    // SAFETY: between fork and exec the closure makes system calls and nothing else.
-    unsafe {
-        command.pre_exec(move || {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            // We may have died before the signal was asked for.
-            if getppid() != Some(parent) {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            Ok(())
-        });
-    }
+    end_with_us(command, Signal::KILL);
     command.spawn()
 }
 
@@ -117,6 +100,7 @@ fn plain(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     use super::*;
