@@ -32,16 +32,24 @@ fn run(name: &str, scheduler: &Path) -> Run {
     )
 }
 
+/// What is wrong with the scx_flatcg of 6.12 shows in one run of five here, and must be told as that.
+const FLATCG_BUGS: &[&str] = &[
+    // A task stays on its fallback queue and no CPU is awake to take it.
+    "waiting for",
+    // A cgroup goes while a task is still on its queue: `fcg_cgroup_exit` destroys it regardless.
+    "attempting to destroy in-use dsq",
+];
+
 #[test]
 fn the_kernels_own_schedulers_run_a_scenario() {
     let Some(programs) = programs() else { return };
     for name in ["scx_simple", "scx_qmap", "scx_flatcg"] {
         let mut run = run("steady", &programs.join(name));
-        // The one of 6.12 now and then leaves a task on its fallback queue and no CPU awake to take it: one run in
-        // five here. Such a run must be told as that.
-        for _ in 0..4 {
+        for _ in 0..5 {
             if name == "scx_flatcg" && run.code != 0 {
-                run.failed_with("waiting for", Some("the test starts"));
+                let top = run.first_lines(3);
+                let is_known = FLATCG_BUGS.iter().any(|bug| top.contains(bug));
+                assert!(is_known, "{}", run.stderr);
                 run = self::run("steady", &programs.join(name));
             }
         }
