@@ -54,6 +54,10 @@ impl Metric {
         metric("spread_pct", "%", Better::Lower, 2.0, 25.0),
         metric("migrations", "1", Better::Lower, 10.0, 25.0),
         metric("p50_wake_latency_ns", "ns", Better::Lower, 2_000.0, 20.0),
+        metric("imbalance_ratio", "1", Better::Lower, 0.1, 10.0),
+        metric("local_dsq_depth", "1", Better::Lower, 1.0, 25.0),
+        metric("fallbacks_per_second", "1/s", Better::Lower, 1.0, 25.0),
+        metric("keep_lasts_per_second", "1/s", Better::Lower, 1.0, 25.0),
         metric("p99_wake_latency_ns", "ns", Better::Lower, 10_000.0, 25.0),
     ];
 

@@ -7,7 +7,7 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{CpuSet, HostContext, KernelLabel, Topology, Verdict};
+use crate::{CpuSet, HostContext, KernelLabel, Sampled, Topology, Verdict};
 
 /// Everything that is kept of one test variant's run: `{test}-{variant hash}.ktstr.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Sidecar {
     pub cgroups: Vec<CgroupStats>,
     /// Values by the names of [`crate::Metric::ALL`].
     pub metrics: BTreeMap<String, f64>,
+    /// What the kernel's scheduling looked like meanwhile; absent where no machine ran, or not to its end.
+    #[serde(default)]
+    pub sampled: Option<Sampled>,
     /// Where the time went.
     pub timings: Timings,
     /// The machine it ran on.
@@ -162,6 +165,7 @@ impl Sidecar {
             verdict,
             cgroups: Vec::new(),
             metrics: BTreeMap::new(),
+            sampled: None,
             timings: Timings::default(),
             host: HostContext::default(),
             project_commit: None,

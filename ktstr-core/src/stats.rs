@@ -48,6 +48,25 @@ pub fn range(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(high - low)
 }
 
+/// Standard deviation divided by the mean, with weights; `None` without values or with a mean of zero.
+///
+/// ```
+/// use ktstr_core::stats::coefficient_of_variation;
+/// assert_eq!(coefficient_of_variation([(1.0, 1.0), (3.0, 1.0)]), Some(0.5));
+/// assert_eq!(coefficient_of_variation([]), None);
+/// ```
+pub fn coefficient_of_variation(values: impl IntoIterator<Item = (f64, f64)>) -> Option<f64> {
+    // Welford's method with weights (West 1979): no difference of large sums.
+    let (mut weight, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    for (value, own) in values.into_iter().filter(|(_, own)| *own > 0.0) {
+        weight += own;
+        let before: f64 = value - mean;
+        mean += before * own / weight;
+        squares += own * before * (value - mean);
+    }
+    (weight > 0.0 && mean != 0.0).then(|| (squares / weight).sqrt() / mean.abs())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -171,3 +171,56 @@ fn finds_what_it_asked_for(ctx: &Ctx) -> Result<AssertResult> {
 fn asks_for_too_much(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
+
+/// Six workers on one CPU of four.
+#[ktstr_test(cores = 4, duration_s = 1, max_imbalance_ratio = 1.5)]
+fn crowds_a_cpu(ctx: &Ctx) -> Result<AssertResult> {
+    let crowd = CgroupDef::named("crowd").workers(6);
+    execute_defs(ctx, &[crowd.cpuset(CpusetSpec::Exact("0".parse()?))])
+}
+
+#[ktstr_test(duration_s = 1, max_fallback_rate = 1, max_keep_last_rate = 1)]
+fn asks_eevdf_for_counters(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
+fn on_both_nodes(ctx: &Ctx) -> Result<AssertResult> {
+    let group = |name: &str, node| {
+        let def = CgroupDef::named(name).cpuset(CpusetSpec::Numa(node));
+        def.workers(2).work(WorkType::mixed())
+    };
+    execute_defs(ctx, &[group("near", 0), group("far", 1)])
+}
+
+#[ktstr_test(
+    numa_nodes = 2,
+    llcs = 2,
+    duration_s = 2,
+    max_wake_latency_cv = 1000,
+    max_throughput_cv = 0.9,
+    min_work_rate = 1,
+    max_migration_ratio = 1,
+    min_page_locality = 0.9,
+    max_imbalance_ratio = 4
+)]
+fn keeps_its_ratios(ctx: &Ctx) -> Result<AssertResult> {
+    on_both_nodes(ctx)
+}
+
+#[ktstr_test(
+    numa_nodes = 2,
+    llcs = 2,
+    duration_s = 1,
+    max_wake_latency_cv = 0,
+    max_throughput_cv = 0,
+    min_work_rate = 1_000_000_000_000
+)]
+fn breaks_its_ratios(ctx: &Ctx) -> Result<AssertResult> {
+    on_both_nodes(ctx)
+}
+
+#[ktstr_test(duration_s = 1, max_cross_node_migration_ratio = 0)]
+fn relates_to_migrations_that_never_were(ctx: &Ctx) -> Result<AssertResult> {
+    let pinned = CgroupDef::named("pinned").workers(1);
+    execute_defs(ctx, &[pinned.cpuset(CpusetSpec::Exact("0".parse()?))])
+}

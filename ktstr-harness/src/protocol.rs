@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ktstr_core::Topology;
+use ktstr_core::{Sampled, Topology};
 use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,8 @@ pub struct Report {
     pub kernel_log: String,
     /// What became of the scheduler, where one was loaded.
     pub scheduler: Option<SchedulerReport>,
+    /// What was seen of the kernel's scheduling, where the body ran.
+    pub sampled: Option<Box<Sampled>>,
 }
 
 /// What became of a scheduler.
@@ -198,6 +200,7 @@ mod tests {
             ending: Ending::Killed { signal: 9 },
             kernel_log: "log".to_owned(),
             scheduler: None,
+            sampled: None,
         });
         let frame = to_frame(&message);
         assert_eq!(from_frame::<FromGuest>(&frame).unwrap(), message);

@@ -32,7 +32,7 @@ fn run(name: &str, scheduler: &Path) -> Run {
     )
 }
 
-/// What is wrong with the scx_flatcg of 6.12 shows in one run of five here, and must be told as that.
+/// What is wrong with the `scx_flatcg` of 6.12 shows in one run of five here, and must be told as that.
 const FLATCG_BUGS: &[&str] = &[
     // A task stays on its fallback queue and no CPU is awake to take it.
     "waiting for",

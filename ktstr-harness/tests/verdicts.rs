@@ -188,3 +188,47 @@ fn host_only_tests_run_here() {
     let run = run_with("host/panics_on_the_host", &[]);
     run.failed_with("panic: on the host at", None);
 }
+
+#[test]
+fn run_queues_and_rates_have_their_checks() {
+    let crowded = run("crowds_a_cpu");
+    crowded.failed_with("max_imbalance_ratio: ", None);
+    let (_, timeline) = crowded
+        .stderr
+        .split_once("--- timeline ---")
+        .expect("a timeline");
+    assert!(timeline.contains("6..."), "{timeline}");
+
+    let kept = run("keeps_its_ratios");
+    assert_eq!(kept.code, 0, "{}", kept.stderr);
+    let metrics = &kept.sidecars[0].metrics;
+    assert!(metrics["imbalance_ratio"] >= 1.0, "{metrics:?}");
+
+    let broken = run("breaks_its_ratios");
+    let told = broken.first_lines(4);
+    for check in [
+        "max_wake_latency_cv: ",
+        "max_throughput_cv: ",
+        "min_work_rate: ",
+    ] {
+        assert!(told.contains(check), "no {check} in {}", broken.stderr);
+    }
+}
+
+#[test]
+fn what_a_kernel_does_not_count_is_2() {
+    for (name, why) in [
+        (
+            "asks_eevdf_for_counters",
+            "the counters came with Linux 6.15",
+        ),
+        (
+            "relates_to_migrations_that_never_were",
+            "0 migrations, of which none",
+        ),
+    ] {
+        let run = run(name);
+        assert_eq!(run.code, 2, "{name}: {}", run.stderr);
+        assert!(run.first_lines(3).contains(why), "{}", run.stderr);
+    }
+}

@@ -3,12 +3,16 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ktstr_core::Topology;
 use ktstr_harness::workload::{
     Crew, Squad, WorkType, WorkerEnd, WorkerReport, WorkerRun, WorkloadError,
 };
 use rustix::process::{
     Pid, Signal, WaitOptions, getpriority_process, kill_process, test_kill_process, waitpid,
 };
+
+/// Where workers are does not matter here.
+const MACHINE: Topology = Topology::constant(1, 1, 2, 1);
 
 const RUN: Duration = Duration::from_millis(250);
 
@@ -20,7 +24,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn run(work: WorkType, workers: usize) -> Vec<WorkerReport> {
     let _alone = alone();
-    let mut crew = Crew::fork(&[Squad { work, workers }]).unwrap();
+    let mut crew = Crew::fork(&[Squad { work, workers }], MACHINE).unwrap();
     crew.release(RUN);
     let runs = crew.collect(Crew::GRACE).remove(0);
     assert_eq!(runs.len(), workers);
@@ -109,7 +113,7 @@ fn a_sleep_beyond_the_end_is_cut_short() {
         work_units: 1,
         sleep: Duration::from_secs(60),
     };
-    let mut crew = Crew::fork(&[Squad { work, workers: 1 }]).unwrap();
+    let mut crew = Crew::fork(&[Squad { work, workers: 1 }], MACHINE).unwrap();
     let start = Instant::now();
     crew.release(RUN);
     let report = reported(crew.collect(Crew::GRACE).remove(0).remove(0));
@@ -130,7 +134,7 @@ fn a_killed_worker_is_told_from_the_others_and_holds_nobody_up() {
             workers: 1,
         },
     ];
-    let mut crew = Crew::fork(&squads).unwrap();
+    let mut crew = Crew::fork(&squads, MACHINE).unwrap();
     crew.release(RUN);
     std::thread::sleep(RUN / 4);
     let victim = crew.workers().nth(1).unwrap();
@@ -152,7 +156,7 @@ fn a_worker_killed_before_the_release_is_found() {
         work: WorkType::Spin,
         workers: 2,
     };
-    let mut crew = Crew::fork(&[squad]).unwrap();
+    let mut crew = Crew::fork(&[squad], MACHINE).unwrap();
     let victim = crew.workers().next().unwrap();
     kill_process(pid(victim.pid), Signal::TERM).unwrap();
     crew.release(RUN);
@@ -169,7 +173,7 @@ fn a_worker_that_does_not_end_is_killed_after_the_grace() {
         work: WorkType::Spin,
         workers: 2,
     };
-    let mut crew = Crew::fork(&[squad]).unwrap();
+    let mut crew = Crew::fork(&[squad], MACHINE).unwrap();
     crew.release(RUN);
     std::thread::sleep(RUN / 4);
     let victim = crew.workers().next().unwrap();
@@ -198,7 +202,7 @@ fn a_dropped_crew_leaves_no_process() {
         workers: 3,
     };
     for released in [false, true] {
-        let mut crew = Crew::fork(&[squad]).unwrap();
+        let mut crew = Crew::fork(&[squad], MACHINE).unwrap();
         if released {
             crew.release(Duration::from_secs(60));
         }
@@ -217,7 +221,7 @@ fn workers_do_not_outlive_who_made_them() {
             work: WorkType::Spin,
             workers: 2,
         };
-        let mut crew = Crew::fork(&[squad]).unwrap();
+        let mut crew = Crew::fork(&[squad], MACHINE).unwrap();
         crew.release(Duration::from_secs(60));
         let pids = crew.workers().map(|id| pid(id.pid)).collect();
         std::mem::forget(crew);
@@ -238,7 +242,7 @@ fn nice_reaches_the_squad_only() {
         work: WorkType::Spin,
         workers: 1,
     };
-    let crew = Crew::fork(&[squad, squad]).unwrap();
+    let crew = Crew::fork(&[squad, squad], MACHINE).unwrap();
     crew.set_nice(1, 7).unwrap();
     let nice: Vec<i32> = crew
         .workers()
@@ -256,7 +260,10 @@ fn a_crew_that_is_never_released_ends_at_once() {
         workers: 2,
     };
     let start = Instant::now();
-    let runs = Crew::fork(&[squad]).unwrap().collect(Crew::GRACE).remove(0);
+    let runs = Crew::fork(&[squad], MACHINE)
+        .unwrap()
+        .collect(Crew::GRACE)
+        .remove(0);
     assert!(start.elapsed() < Duration::from_secs(5));
     assert!(runs.iter().all(|run| run.report().is_some()));
 }
@@ -267,6 +274,6 @@ fn too_many_are_refused() {
         work: WorkType::Spin,
         workers: Crew::MAX_WORKERS,
     };
-    let error = Crew::fork(&[squad, squad]).unwrap_err();
+    let error = Crew::fork(&[squad, squad], MACHINE).unwrap_err();
     assert!(matches!(error, WorkloadError::TooMany(8192)), "{error}");
 }

@@ -14,11 +14,12 @@ struct switches {
 	u64 error_after;    /* insertions; 0: never */
 	u64 burn_ns;
 	u64 wrong_cpu;
+	u64 crowd;
 	u64 no_shortcut; /* every task passes through enqueue() */
 	u64 loader;	 /* its tgid: it must stay able to tell what happened */
 	char starve[64]; /* name of a cgroup; empty: none */
 };
-_Static_assert(sizeof(struct switches) == 7 * 8 + 64, "src/object.rs writes this");
+_Static_assert(sizeof(struct switches) == 8 * 8 + 64, "src/object.rs writes this");
 
 SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 * 1000 * 1000 };
 
@@ -112,6 +113,12 @@ static bool fault_takes(struct task_struct *p, u64 enq_flags)
 			insert(p, SCX_DSQ_LOCAL_ON | cpu, switches.slice_ns, enq_flags);
 			return true;
 		}
+	}
+	/* --crowd: the queue of one CPU, however many there are. */
+	if (switches.crowd && !is_kernel_thread(p)) {
+		insert(p, SCX_DSQ_LOCAL_ON | bpf_cpumask_first(p->cpus_ptr), switches.slice_ns,
+		       enq_flags);
+		return true;
 	}
 	if (switches.starve[0] && is_starved(p)) {
 		insert(p, STARVED_DSQ, STARVED_SLICE_NS, enq_flags);

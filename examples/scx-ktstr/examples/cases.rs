@@ -55,6 +55,22 @@ cases! {
     floods_its_output ["--flood-mib", "100"]
 }
 
+/// Cases of eight workers on four CPUs, judged by what was on the run queues.
+macro_rules! queue_cases {
+    ($($name:ident $args:tt)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 2, max_imbalance_ratio = 2,
+            max_local_dsq_depth = 4)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            execute_defs(ctx, &[CgroupDef::named("everywhere").workers(8)])
+        }
+    )*};
+}
+
+queue_cases! {
+    spreads_them []
+    crowds_a_cpu ["--crowd"]
+}
+
 /// The same scenario under the kernel's own scheduler.
 #[ktstr_test(
     llcs = 2,

@@ -131,6 +131,7 @@ impl Attached {
 fn needs_every_task(options: &Options) -> bool {
     options.stall_after.is_some()
         || options.wrong_cpu
+        || options.crowd
         || !options.burn.is_zero()
         || options.starve.is_some()
 }
@@ -145,6 +146,7 @@ fn switches(options: &Options, loader: u32) -> Vec<u8> {
         options.error_after.unwrap_or(0),
         nanos(options.burn),
         options.wrong_cpu.into(),
+        options.crowd.into(),
         needs_every_task(options).into(),
         loader.into(),
     ];
@@ -255,12 +257,12 @@ mod tests {
             ..Options::default()
         };
         let bytes = switches(&options, 7);
-        assert_eq!(bytes.len(), 7 * 8 + 64);
+        assert_eq!(bytes.len(), 8 * 8 + 64);
         let number = |index: usize| &bytes[8 * index..8 * (index + 1)];
         assert_eq!(number(0), 20_000_000_u64.to_ne_bytes());
         assert_eq!(number(1), 1_u64.to_ne_bytes(), "0 would mean never");
-        assert_eq!(number(5), 1_u64.to_ne_bytes());
-        assert_eq!(number(6), 7_u64.to_ne_bytes());
+        assert_eq!(number(6), 1_u64.to_ne_bytes());
+        assert_eq!(number(7), 7_u64.to_ne_bytes());
         assert_eq!(bytes.last(), Some(&0));
     }
 

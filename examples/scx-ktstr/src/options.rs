@@ -21,6 +21,7 @@ Options:
 Faults of the scheduler:
       --stall-after MS      From then on, programs are never run
       --wrong-cpu           Send tasks to CPUs that they may not use
+      --crowd               Send all tasks to the first CPU that each may use
       --error-after N       Report an error after N insertions into queues
       --burn-us N           Spend N microseconds of each enqueue, 1 to 10000
       --starve CGROUP-NAME  Run tasks of cgroups of this name once in 400 ms, for 1 ms
@@ -56,6 +57,7 @@ pub(crate) struct Options {
     pub(crate) timeout: Option<Duration>,
     pub(crate) stall_after: Option<Duration>,
     pub(crate) wrong_cpu: bool,
+    pub(crate) crowd: bool,
     pub(crate) error_after: Option<u64>,
     pub(crate) burn: Duration,
     pub(crate) starve: Option<String>,
@@ -75,6 +77,7 @@ impl Default for Options {
             timeout: None,
             stall_after: None,
             wrong_cpu: false,
+            crowd: false,
             error_after: None,
             burn: Duration::ZERO,
             starve: None,
@@ -138,6 +141,7 @@ impl Request {
                     options.stall_after = Some(Duration::from_millis(after));
                 }
                 Arg::Long("wrong-cpu") => options.wrong_cpu = true,
+                Arg::Long("crowd") => options.crowd = true,
                 Arg::Long("error-after") => {
                     options.error_after = Some(number(&mut parser, "error-after", 1, u64::MAX)?);
                 }
@@ -214,7 +218,7 @@ mod tests {
 
     #[test]
     fn every_option_sets_its_own() {
-        let line = "--slice-us 5000 --timeout-ms=2000 --stall-after 300 --wrong-cpu --error-after 10 \
+        let line = "--slice-us 5000 --timeout-ms=2000 --stall-after 300 --wrong-cpu --crowd --error-after 10 \
                     --burn-us 50 --starve batch --fail-verify --verifier-loop --exit-early 3 \
                     --never-attach --ignore-sigterm --fork --flood-mib 8";
         let all = Options {
@@ -222,6 +226,7 @@ mod tests {
             timeout: Some(Duration::from_secs(2)),
             stall_after: Some(Duration::from_millis(300)),
             wrong_cpu: true,
+            crowd: true,
             error_after: Some(10),
             burn: Duration::from_micros(50),
             starve: Some("batch".to_owned()),

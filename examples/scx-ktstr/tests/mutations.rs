@@ -28,6 +28,13 @@ const TABLE: &[Row] = &[
         "scx-ktstr: asked to fail after 100 insertions",
         "disabled (scx_bpf_error)",
     ),
+    ("spreads_them", 0, "", ""),
+    (
+        "crowds_a_cpu",
+        1,
+        "max_imbalance_ratio: ",
+        "max_local_dsq_depth: ",
+    ),
     ("burns_time", 1, "max_p99_wake_latency_ns: ", ""),
     ("starves_a_cgroup", 1, "max_gap_ms: ", "cgroup left, worker"),
     (

@@ -84,6 +84,19 @@ use crate::parse::Settings;
 /// | `max_spread_pct` | percentage points | not checked | how far the off-CPU shares of a cgroup's workers may lie apart |
 /// | `min_iteration_rate` | 1/s | not checked | iterations per second that every worker must reach |
 /// | `max_p99_wake_latency_ns` | nanoseconds | not checked | 99th percentile of wake-up latency in each cgroup |
+/// | `max_wake_latency_cv` | 1 | not checked | standard deviation of a cgroup's wake-up latencies, divided by their mean |
+/// | `max_throughput_cv` | 1 | not checked | standard deviation of the work rates of a cgroup's workers, divided by their mean |
+/// | `min_work_rate` | 1/s | not checked | work units per second that every worker must reach |
+/// | `max_migration_ratio` | 1 | not checked | migrations of a cgroup's workers per iteration |
+/// | `max_cross_node_migration_ratio` | 0 to 1 | not checked | share of a cgroup's migrations that lead to another NUMA node |
+/// | `min_page_locality` | 0 to 1 | not checked | chance that a worker's access to its own memory stays on its NUMA node |
+/// | `max_imbalance_ratio` | 1 | not checked | longest run queue divided by the longest that an even spread leaves, mean of all samples |
+/// | `max_local_dsq_depth` | tasks | not checked | deepest local dispatch queue that was sampled |
+/// | `max_fallback_rate` | 1/s | not checked | `SCX_EV_SELECT_CPU_FALLBACK` per second (Linux 6.15) |
+/// | `max_keep_last_rate` | 1/s | not checked | `SCX_EV_DISPATCH_KEEP_LAST` per second (Linux 6.15) |
+///
+/// The last four are sampled by init while the body runs. Where the kernel lacks the source of a value, the check is
+/// inconclusive.
 ///
 /// `false` is more than leaving a flag out: it turns the check off where a default would turn it on.
 ///

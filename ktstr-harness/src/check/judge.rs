@@ -46,6 +46,7 @@ pub fn judge(checks: &Checks, runs: &[CgroupRun]) -> Verdict {
     if let Some(limit) = checks.max_p99_wake_latency_ns {
         wake_latency(&mut verdict, runs, limit);
     }
+    ratios::judge(&mut verdict, checks, runs);
     verdict
 }
 
@@ -259,9 +260,14 @@ fn wake_latency(verdict: &mut Verdict, runs: &[CgroupRun], limit_ns: u64) {
 }
 
 fn no_time(verdict: &mut Verdict, check: &str, place: &str) {
-    let message = format!("no time passed, so there is nothing to relate to in {place}");
-    verdict.record(Outcome::Inconclusive, check, message);
+    verdict.record(Outcome::Inconclusive, check, no_time_at(place));
 }
+
+fn no_time_at(place: &str) -> String {
+    format!("no time passed, so there is nothing to relate to in {place}")
+}
+
+mod ratios;
 
 #[cfg(test)]
 mod tests;

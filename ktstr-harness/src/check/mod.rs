@@ -2,9 +2,11 @@
 
 mod judge;
 mod run;
+mod sampled;
 
 pub use judge::judge;
 pub use run::{CgroupRun, metrics};
+pub use sampled::{judge_sampled, sampled_metrics};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,29 @@ pub struct Checks {
     pub min_iteration_rate: Option<f64>,
     /// Largest 99th percentile of wake-up latency of a cgroup, in nanoseconds.
     pub max_p99_wake_latency_ns: Option<u64>,
+    /// Largest coefficient of variation (standard deviation divided by the mean) of a cgroup's wake-up latencies.
+    pub max_wake_latency_cv: Option<f64>,
+    /// Largest coefficient of variation of the work rates of a cgroup's workers.
+    pub max_throughput_cv: Option<f64>,
+    /// Fewest work units per second of every worker.
+    pub min_work_rate: Option<f64>,
+    /// Most migrations of a cgroup's workers per iteration.
+    pub max_migration_ratio: Option<f64>,
+    /// Largest share of a cgroup's migrations that lead to another NUMA node, from 0 to 1.
+    pub max_cross_node_migration_ratio: Option<f64>,
+    /// Smallest page locality of every worker, from 0 to 1:
+    /// [`WorkerReport::page_locality`](crate::workload::WorkerReport::page_locality).
+    pub min_page_locality: Option<f64>,
+    /// Largest imbalance of the run queues: [`ktstr_core::sampled::RunQueues::imbalance`], 1 at the best.
+    pub max_imbalance_ratio: Option<f64>,
+    /// Most tasks on the local dispatch queue of a CPU at any sample.
+    pub max_local_dsq_depth: Option<u64>,
+    /// Most `SCX_EV_SELECT_CPU_FALLBACK` per second of the run: `ops.select_cpu()` chose a CPU that the task may not
+    /// use.
+    pub max_fallback_rate: Option<f64>,
+    /// Most `SCX_EV_DISPATCH_KEEP_LAST` per second of the run: a CPU kept its task because the scheduler gave it no
+    /// other.
+    pub max_keep_last_rate: Option<f64>,
 }
 
 impl Checks {
@@ -37,6 +62,16 @@ impl Checks {
         max_spread_pct: None,
         min_iteration_rate: None,
         max_p99_wake_latency_ns: None,
+        max_wake_latency_cv: None,
+        max_throughput_cv: None,
+        min_work_rate: None,
+        max_migration_ratio: None,
+        max_cross_node_migration_ratio: None,
+        min_page_locality: None,
+        max_imbalance_ratio: None,
+        max_local_dsq_depth: None,
+        max_fallback_rate: None,
+        max_keep_last_rate: None,
     };
 
     /// Longest gap that `not_stuck` allows where `max_gap_ms` is not set: 2000 ms, in unoptimised
@@ -61,6 +96,11 @@ impl Checks {
                 }
             };
         }
-        or!(not_stuck isolation max_gap_ms max_spread_pct min_iteration_rate max_p99_wake_latency_ns)
+        or!(
+            not_stuck isolation max_gap_ms max_spread_pct min_iteration_rate max_p99_wake_latency_ns
+            max_wake_latency_cv max_throughput_cv min_work_rate max_migration_ratio
+            max_cross_node_migration_ratio min_page_locality max_imbalance_ratio max_local_dsq_depth
+            max_fallback_rate max_keep_last_rate
+        )
     }
 }

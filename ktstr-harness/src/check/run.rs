@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ktstr_core::stats::{range, weighted_percentile};
+use ktstr_core::stats::{coefficient_of_variation, range, weighted_percentile};
 use ktstr_core::{CgroupStats, CpuSet};
 
 use crate::workload::{WorkerReport, WorkerRun};
@@ -47,15 +47,40 @@ impl CgroupRun {
     ///
     /// A worker that kept only a part of its latencies counts with all its wake-ups.
     pub fn wake_latency_ns(&self, percent: f64) -> Option<u64> {
-        let mut samples: Vec<(u64, f64)> = self
-            .reports()
-            .flat_map(|(_, report)| {
-                let wake = &report.wake;
-                let weight = wake.count as f64 / wake.samples_ns.len().max(1) as f64;
-                wake.samples_ns.iter().map(move |ns| (*ns, weight))
-            })
-            .collect();
+        let mut samples: Vec<(u64, f64)> = self.wake_samples().collect();
         weighted_percentile(&mut samples, percent)
+    }
+
+    /// Standard deviation of the wake-up latencies divided by their mean; `None` without wake-ups.
+    ///
+    /// A worker that kept only a part of its latencies counts with all its wake-ups.
+    pub fn wake_latency_cv(&self) -> Option<f64> {
+        let samples = self.wake_samples();
+        coefficient_of_variation(samples.map(|(ns, weight)| (ns as f64, weight)))
+    }
+
+    /// Standard deviation of the workers' work rates divided by their mean; `None` when no work was done.
+    pub fn throughput_cv(&self) -> Option<f64> {
+        let rates: Option<Vec<f64>> = self
+            .reports()
+            .map(|(_, report)| report.work_rate())
+            .collect();
+        coefficient_of_variation(rates?.into_iter().map(|rate| (rate, 1.0)))
+    }
+
+    /// A figure summed up over the workers that reported.
+    pub(super) fn sum(&self, figure: impl Fn(&WorkerReport) -> u64) -> u64 {
+        let figures = self.reports().map(|(_, report)| figure(report));
+        figures.fold(0, u64::saturating_add)
+    }
+
+    /// The wake-up latencies that were kept, with the number of wake-ups that each stands for.
+    fn wake_samples(&self) -> impl Iterator<Item = (u64, f64)> {
+        self.reports().flat_map(|(_, report)| {
+            let wake = &report.wake;
+            let weight = wake.count as f64 / wake.samples_ns.len().max(1) as f64;
+            wake.samples_ns.iter().map(move |ns| (*ns, weight))
+        })
     }
 
     /// The figures for the sidecar: sums over the workers that reported, the largest of their gaps.
@@ -109,13 +134,7 @@ pub fn metrics(runs: &[CgroupRun]) -> BTreeMap<String, f64> {
         (!values.is_empty()).then(|| values.iter().sum::<f64>())
     };
     put("iterations_per_second", sum(&WorkerReport::iteration_rate));
-    put(
-        "work_units_per_second",
-        sum(&|report| {
-            (report.wall_ns > 0)
-                .then(|| report.work_units as f64 * NS_PER_S / report.wall_ns as f64)
-        }),
-    );
+    put("work_units_per_second", sum(&WorkerReport::work_rate));
     put(
         "cpu_time_s",
         sum(&|report| Some(report.cpu_ns as f64 / NS_PER_S)),
@@ -164,6 +183,9 @@ pub(super) mod tests {
             cpu_ns: 500_000_000,
             run_delay_ns: Some(250_000_000),
             migrations: 1,
+            node_migrations: 0,
+            node_residence: BTreeMap::from([(0, 10)]),
+            pages: Some(BTreeMap::from([(0, 16)])),
             residence: BTreeMap::from([(0, 10)]),
             max_gap_ns: 4_000_000,
             max_gap_cpu: 0,

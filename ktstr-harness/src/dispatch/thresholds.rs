@@ -14,7 +14,7 @@ pub(super) fn of(case: &Case) -> String {
     }
     text.push('\n');
     for (name, value) in lines(&test.checks) {
-        let _ = writeln!(text, "  {name:<24} {value}");
+        let _ = writeln!(text, "  {name:<30} {value}");
     }
     if let Some(expected) = test.expect_scx_bpf_error_contains {
         let _ = writeln!(text, "  the scheduler must be ejected with `{expected}`");
@@ -31,7 +31,7 @@ pub(super) fn of(case: &Case) -> String {
 }
 
 /// Every check with what it asks for; `-` where it is not asked for.
-fn lines(checks: &Checks) -> [(&'static str, String); 6] {
+fn lines(checks: &Checks) -> [(&'static str, String); 16] {
     let stuck = checks.not_stuck == Some(true);
     let switch = |on: Option<bool>| match on {
         Some(true) => "on".to_owned(),
@@ -45,6 +45,7 @@ fn lines(checks: &Checks) -> [(&'static str, String); 6] {
         None => "-".to_owned(),
     };
     let limit = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let number = |value: Option<f64>| limit(value.map(|value| value.to_string()));
     [
         ("not_stuck", switch(checks.not_stuck)),
         ("isolation", switch(checks.isolation)),
@@ -69,6 +70,42 @@ fn lines(checks: &Checks) -> [(&'static str, String); 6] {
         (
             "max_p99_wake_latency_ns",
             limit(checks.max_p99_wake_latency_ns.map(|ns| format!("{ns} ns"))),
+        ),
+        ("max_wake_latency_cv", number(checks.max_wake_latency_cv)),
+        ("max_throughput_cv", number(checks.max_throughput_cv)),
+        (
+            "min_work_rate",
+            limit(checks.min_work_rate.map(|rate| format!("{rate} units/s"))),
+        ),
+        (
+            "max_migration_ratio",
+            limit(
+                checks
+                    .max_migration_ratio
+                    .map(|ratio| format!("{ratio} per iteration")),
+            ),
+        ),
+        (
+            "max_cross_node_migration_ratio",
+            number(checks.max_cross_node_migration_ratio),
+        ),
+        ("min_page_locality", number(checks.min_page_locality)),
+        ("max_imbalance_ratio", number(checks.max_imbalance_ratio)),
+        (
+            "max_local_dsq_depth",
+            limit(
+                checks
+                    .max_local_dsq_depth
+                    .map(|tasks| format!("{tasks} tasks")),
+            ),
+        ),
+        (
+            "max_fallback_rate",
+            limit(checks.max_fallback_rate.map(|rate| format!("{rate} /s"))),
+        ),
+        (
+            "max_keep_last_rate",
+            limit(checks.max_keep_last_rate.map(|rate| format!("{rate} /s"))),
         ),
     ]
 }
@@ -106,7 +143,7 @@ mod tests {
             ("max_gap_ms", "500 ms"),
             ("max_spread_pct", &spread),
         ] {
-            let line = format!("  {name:<24} {value}\n");
+            let line = format!("  {name:<30} {value}\n");
             assert!(text.contains(&line), "no {line:?} in {text}");
         }
         assert!(

@@ -13,6 +13,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::pipe;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 
+use super::sample::Sampler;
 use super::scheduler::Loaded;
 use super::sys;
 use crate::protocol::{Ending, FromGuest, OUTPUT_LIMIT};
@@ -35,6 +36,7 @@ pub(super) fn run<E: From<io::Error>>(
     ctx: &Ctx,
     limit: Duration,
     scheduler: Option<&mut Loaded>,
+    sampler: &mut Sampler,
     send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
 ) -> Result<Ending, E> {
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
@@ -54,7 +56,7 @@ pub(super) fn run<E: From<io::Error>>(
         ending: Stream::new(ending_read, RESULT_LIMIT)?,
         output: Stream::new(output_read, OUTPUT_LIMIT)?,
     };
-    let end = watch.until_it_ends(limit, scheduler, send)?;
+    let end = watch.until_it_ends(limit, scheduler, sampler, send)?;
     watch.output.forward(send)?;
     Ok(match end {
         End::Limit => Ending::TimedOut,
@@ -167,6 +169,7 @@ impl Watch {
         &mut self,
         limit: Duration,
         mut scheduler: Option<&mut Loaded>,
+        sampler: &mut Sampler,
         send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
     ) -> Result<End, E> {
         let deadline = Instant::now() + limit;
@@ -179,10 +182,12 @@ impl Watch {
                 }
                 return self.kill(End::Limit);
             }
+            sampler.sample_if_due();
             let left = match scheduler {
                 Some(_) => left.min(SCHEDULER_POLL),
                 None => left,
             };
+            let left = left.min(sampler.due_in());
             let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             // A closed pipe would be ready for ever.

@@ -7,6 +7,7 @@
 mod body;
 mod klog;
 mod mounts;
+mod sample;
 mod scheduler;
 mod sys;
 mod trace;
@@ -23,6 +24,7 @@ use crate::protocol::{
     ToGuest, from_frame, to_frame,
 };
 use crate::{Ctx, TestCase, registry};
+use sample::Sampler;
 use scheduler::Loaded;
 
 /// Set by the kernel command line of our machines: PID 1 of a container is not a guest.
@@ -72,9 +74,13 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         include_dir: PathBuf::from(INCLUDE_DIR),
     };
     let mut send = |message| channel.send(&to_frame(&message));
+    let mut sampled = None;
     let (ending, scheduler) = if let Some(test) = find(&spec.test) {
         under_scheduler(spec.scheduler.as_ref(), |scheduler| {
-            body::run(test, &ctx, spec.limit, scheduler, &mut send)
+            let mut sampler = Sampler::start(spec.topology.cpus());
+            let ending = body::run(test, &ctx, spec.limit, scheduler, &mut sampler, &mut send)?;
+            sampled = Some(Box::new(sampler.finish()));
+            Ok::<_, Box<dyn std::error::Error>>(ending)
         })?
     } else {
         let why = format!("this binary has no test called `{}`", spec.test);
@@ -95,6 +101,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         ending,
         kernel_log,
         scheduler,
+        sampled,
     })))?;
     Ok(())
 }

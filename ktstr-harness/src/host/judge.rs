@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use ktstr_core::{Detail, Outcome, Verdict};
+use ktstr_core::{Detail, Outcome, Sampled, Verdict};
 
 use super::scx_exit::{self, ScxExit};
 use crate::TestCase;
+use crate::check::judge_sampled;
 use crate::protocol::{Ending, Report, SchedulerProblem, since_body_start};
 use crate::workload::signal_name;
 
@@ -136,6 +137,20 @@ fn of_problem(problem: &SchedulerProblem, kernel_log: &str) -> Verdict {
     Verdict::fail(SCHEDULER, message)
 }
 
+/// Adds what the samples of a run say about the test's checks, where its body came to an end of its own.
+pub fn add_sampled(
+    verdict: &mut Verdict,
+    test: &TestCase,
+    ending: &Ending,
+    sampled: Option<&Sampled>,
+) {
+    if let Ending::Returned(result) = ending
+        && result.verdict.outcome() != Outcome::Skip
+    {
+        verdict.merge(judge_sampled(&test.checks, sampled));
+    }
+}
+
 /// The verdict of a body that ended somehow.
 pub fn of_ending(ending: &Ending, kernel_log: &str) -> Verdict {
     match ending {
@@ -226,6 +241,7 @@ mod tests {
             ending,
             kernel_log: kernel_log.to_owned(),
             scheduler: None,
+            sampled: None,
         })
     }
 
@@ -238,6 +254,7 @@ mod tests {
                 log: String::new(),
                 dump: String::new(),
             }),
+            sampled: None,
         })
     }
 

@@ -7,6 +7,7 @@ mod run;
 mod scheduler;
 pub mod scx_exit;
 mod surroundings;
+mod timeline;
 
 pub use render::Evidence;
 pub use run::run;

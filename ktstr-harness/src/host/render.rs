@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use ktstr_core::{CgroupStats, Outcome, Sidecar, verdict::Short};
 
 use super::scx_exit::ScxExit;
+use super::timeline;
 use crate::protocol::since_body_start;
 
 /// Lines of a log that are shown; the whole is in the failure dump.
@@ -44,6 +45,9 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
         let _ = writeln!(text, "  ({}) {detail}", detail.outcome);
     }
     section(&mut text, "stats", &stats(&sidecar.cgroups));
+    if let Some(sampled) = &sidecar.sampled {
+        section(&mut text, "timeline", &timeline::render(sampled));
+    }
     let logs = [
         ("scheduler log", &evidence.scheduler_log),
         ("sched_ext dump", &evidence.sched_ext_dump),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ktstr_core::sidecar::Timings;
 use ktstr_core::timestamp::rfc3339;
-use ktstr_core::{Outcome, Reservation, Sidecar, Topology, Verdict};
+use ktstr_core::{Outcome, Reservation, Sampled, Sidecar, Topology, Verdict};
 use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit};
 
 use super::conversation::Conversation;
@@ -14,6 +14,7 @@ use super::scheduler;
 use super::scx_exit::ScxExit;
 use super::surroundings::{self, Kernel, early};
 use super::{Evidence, Finished};
+use crate::check::sampled_metrics;
 use crate::dispatch::{Case, Settings};
 use crate::protocol::{Ending, Report, since_body_start};
 use crate::{AssertResult, Ctx, TestCase, guest};
@@ -30,6 +31,7 @@ pub fn run(case: &Case, settings: &Settings) -> Finished {
         result: AssertResult::pass(),
         timings: Timings::default(),
         evidence: Evidence::default(),
+        sampled: None,
     };
     let verdict = match case.topology() {
         Some(topology) => run
@@ -47,6 +49,7 @@ struct Run {
     result: AssertResult,
     timings: Timings,
     evidence: Evidence,
+    sampled: Option<Sampled>,
 }
 
 impl Run {
@@ -61,7 +64,8 @@ impl Run {
         let begin = Instant::now();
         let ending = guest::run_caught(test, &ctx);
         self.timings.scenario_s = Some(begin.elapsed().as_secs_f64());
-        let verdict = judge::of_ending(&ending, "");
+        let mut verdict = judge::of_ending(&ending, "");
+        judge::add_sampled(&mut verdict, test, &ending, None);
         self.keep(ending);
         verdict
     }
@@ -122,6 +126,13 @@ impl Run {
         let mut verdict = judge::verdict(&end, &self.evidence.console, heard.ready.is_some());
         self.evidence.kernel_log = self.evidence.console.clone();
         if let MachineEnd::Reported(report) = end {
+            judge::add_sampled(
+                &mut verdict,
+                test,
+                &report.ending,
+                report.sampled.as_deref(),
+            );
+            self.sampled = report.sampled.map(|sampled| *sampled);
             if !report.kernel_log.is_empty() {
                 self.evidence.kernel_log = report.kernel_log;
             }
@@ -166,6 +177,8 @@ impl Run {
             }) => (Some(label), Some(version), found),
             None => (None, None, None),
         };
+        let mut metrics = self.result.metrics;
+        metrics.extend(self.sampled.iter().flat_map(sampled_metrics));
         let sidecar = Sidecar {
             variant: case.variant_name().to_owned(),
             topology: case.topology(),
@@ -174,7 +187,8 @@ impl Run {
             kernel_label: label,
             backend: self.backend.map(|backend| backend.to_string()),
             cgroups: self.result.cgroups,
-            metrics: self.result.metrics,
+            metrics,
+            sampled: self.sampled,
             timings: self.timings,
             host: settings.host.clone(),
             project_commit: settings.commit().map(|commit| commit.to_string()),

@@ -84,7 +84,7 @@ pub fn run_defs(
         cgroups.push(cgroup);
     }
     let squads: Vec<Squad> = defs.iter().map(|def| def.squad).collect();
-    let mut crew = Crew::fork(&squads)?;
+    let mut crew = Crew::fork(&squads, topology)?;
     for (index, def) in defs.iter().enumerate() {
         if let Some(nice) = def.nice {
             crew.set_nice(index, nice)?;

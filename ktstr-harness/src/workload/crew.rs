@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
+use ktstr_core::Topology;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -115,6 +116,7 @@ enum Fate {
 pub struct Crew {
     members: Vec<Member>,
     squads: usize,
+    topology: Topology,
     /// End of file once no worker is left: each holds the other end.
     gone: OwnedFd,
     control: Shared<Control>,
@@ -133,7 +135,9 @@ impl Crew {
     const KILL_LIMIT: Duration = Duration::from_secs(5);
 
     /// Makes the processes; they wait for [`Crew::release`].
-    pub fn fork(squads: &[Squad]) -> Result<Self, WorkloadError> {
+    ///
+    /// `topology` says which CPUs are on which NUMA node.
+    pub fn fork(squads: &[Squad], topology: Topology) -> Result<Self, WorkloadError> {
         for squad in squads {
             squad.work.validate_workers(squad.workers)?;
         }
@@ -153,6 +157,7 @@ impl Crew {
         let mut crew = Self {
             members: Vec::with_capacity(workers),
             squads: squads.len(),
+            topology,
             gone,
             control: Shared::new(1).map_err(memory)?,
             pairs: Shared::new(workers).map_err(memory)?,
@@ -173,6 +178,7 @@ impl Crew {
                     slot: &crew.slots[number],
                     control: &crew.control[0],
                     parent,
+                    topology,
                 };
                 let pid = os::fork(|| worker::run(&job)).map_err(|source| WorkloadError::Fork {
                     worker: number,
@@ -260,7 +266,7 @@ impl Crew {
                     last_cpu: (iterations > 0).then(|| slot.last_cpu.load(Relaxed)),
                 }
             } else {
-                member.end(slot)
+                member.end(slot, self.topology)
             };
             runs[member.squad].push(WorkerRun {
                 worker: member.worker,
@@ -366,7 +372,7 @@ impl Member {
         matches!(self.fate, Fate::Running)
     }
 
-    fn end(&self, slot: &Slot) -> WorkerEnd {
+    fn end(&self, slot: &Slot, topology: Topology) -> WorkerEnd {
         if let Fate::Ended(status) = self.fate {
             if let Some(signal) = status.terminating_signal() {
                 return WorkerEnd::Killed { signal };
@@ -377,7 +383,7 @@ impl Member {
                 None => return WorkerEnd::Lost("ended in a way that the kernel does not name"),
             }
         }
-        match WorkerReport::read(slot) {
+        match WorkerReport::read(slot, topology) {
             Ok(report) => WorkerEnd::Reported(report),
             Err(what) => WorkerEnd::Lost(what),
         }

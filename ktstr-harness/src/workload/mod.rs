@@ -8,7 +8,8 @@
 //! use std::time::Duration;
 //! use ktstr_harness::workload::{Crew, Squad, WorkType, WorkerEnd};
 //!
-//! let mut crew = Crew::fork(&[Squad { work: WorkType::Spin, workers: 2 }])?;
+//! let machine = ktstr_core::Topology::constant(1, 1, 2, 1);
+//! let mut crew = Crew::fork(&[Squad { work: WorkType::Spin, workers: 2 }], machine)?;
 //! crew.release(Duration::from_millis(200));
 //! for worker in crew.collect(Crew::GRACE).remove(0) {
 //!     if let WorkerEnd::Reported(report) = worker.end {

@@ -82,6 +82,84 @@ impl<T: Shareable> Drop for Shared<T> {
     }
 }
 
+/// A little memory of a worker's own, which shows where the kernel puts what it touches.
+#[derive(Debug)]
+pub(super) struct WorkingSet {
+    start: NonNull<u8>,
+    /// Page that is touched next.
+    next: usize,
+}
+
+impl WorkingSet {
+    /// Pages of it.
+    pub(super) const PAGES: usize = 16;
+
+    const PAGE: usize = 4096;
+
+    /// Takes the memory and touches all of it.
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: as in `Shared::new`.
+        let start = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                Self::PAGES * Self::PAGE,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE,
+            )
+        }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let mut set = Self { start, next: 0 };
+        for _ in 0..Self::PAGES {
+            set.touch_next();
+        }
+        Ok(set)
+    }
+
+    /// Writes to one page after the other.
+    pub(super) fn touch_next(&mut self) {
+        // SAFETY: `next` is below `PAGES`, so this is within the mapping, which only this value uses. Volatile, as
+        // nobody reads what is written.
+        unsafe {
+            let byte = self.start.as_ptr().add(self.next * Self::PAGE);
+            byte.write_volatile(byte.read_volatile().wrapping_add(1));
+        }
+        self.next = (self.next + 1) % Self::PAGES;
+    }
+
+    /// NUMA node of each page; `None` where the kernel does not tell.
+    pub(super) fn nodes(&self) -> Option<[u32; Self::PAGES]> {
+        let mut pages = [ptr::null_mut::<u8>(); Self::PAGES];
+        for (index, page) in pages.iter_mut().enumerate() {
+            *page = self.start.as_ptr().wrapping_add(index * Self::PAGE);
+        }
+        let mut nodes = [-1_i32; Self::PAGES];
+        // SAFETY: without target nodes the call moves nothing: it reads `count` addresses and writes as many
+        // numbers (move_pages(2)).
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_move_pages,
+                0,
+                Self::PAGES,
+                pages.as_ptr(),
+                ptr::null::<i32>(),
+                nodes.as_mut_ptr(),
+                0,
+            )
+        };
+        // A negative number is an error of that page.
+        let known = result == 0 && nodes.iter().all(|node| *node >= 0);
+        known.then(|| nodes.map(i32::cast_unsigned))
+    }
+}
+
+impl Drop for WorkingSet {
+    fn drop(&mut self) {
+        // SAFETY: exactly the mapping that `new` made.
+        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), Self::PAGES * Self::PAGE) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
 /// Starts a process that runs `worker` and exits with the status it returns.
 ///
 /// `worker` must not allocate, lock or rely on destructors of the caller's values: the new process

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use ktstr_core::CpuSet;
+use ktstr_core::{CpuSet, Topology};
 
 use super::slot::{ABSENT, SAMPLES, Slot};
 
@@ -24,6 +24,13 @@ pub struct WorkerReport {
     pub run_delay_ns: Option<u64>,
     /// How often an iteration ended on another CPU than the one before.
     pub migrations: u64,
+    /// How many of those led to another NUMA node.
+    pub node_migrations: u64,
+    /// Iterations by the NUMA node they ended on.
+    pub node_residence: BTreeMap<u32, u64>,
+    /// The worker writes to 16 pages of its own in turn, one for each iteration: how many of them are on each NUMA
+    /// node at the end. Absent where the kernel does not tell (`CONFIG_NUMA`, `CONFIG_MIGRATION`).
+    pub pages: Option<BTreeMap<u32, u64>>,
     /// Iterations by the CPU they ended on.
     pub residence: BTreeMap<u32, u64>,
     /// Longest time in nanoseconds from when the worker could run until its next iteration ended.
@@ -106,8 +113,28 @@ impl WorkerReport {
         (self.wall_ns > 0).then(|| off as f64 * 100.0 / self.wall_ns as f64)
     }
 
+    /// Work units per second; `None` when no time passed.
+    pub fn work_rate(&self) -> Option<f64> {
+        (self.wall_ns > 0).then(|| self.work_units as f64 * 1e9 / self.wall_ns as f64)
+    }
+
+    /// Chance that an access to the worker's own memory stays on the NUMA node it runs on, from 0 to 1: its
+    /// iterations and its pages on each node, as shares of all, multiplied and summed up.
+    ///
+    /// `None` without iterations, and where the kernel does not tell where pages are.
+    pub fn page_locality(&self) -> Option<f64> {
+        let pages = self.pages.as_ref()?;
+        let all_pages: u64 = pages.values().sum();
+        let all = self.iterations as f64 * all_pages as f64;
+        let local = pages.iter().map(|(node, pages)| {
+            let iterations = self.node_residence.get(node).copied().unwrap_or(0);
+            iterations as f64 * *pages as f64
+        });
+        (all > 0.0).then(|| local.sum::<f64>() / all)
+    }
+
     /// Reads what a worker left; an error says what is wrong with it.
-    pub(super) fn read(slot: &Slot) -> Result<Self, &'static str> {
+    pub(super) fn read(slot: &Slot, topology: Topology) -> Result<Self, &'static str> {
         if slot.done.load(Acquire) == 0 {
             return Err("ended without a report");
         }
@@ -126,6 +153,14 @@ impl WorkerReport {
         if resided != iterations {
             return Err("left a report whose residence does not add up to its iterations");
         }
+        let mut node_residence = BTreeMap::new();
+        for (cpu, count) in &residence {
+            *node_residence.entry(topology.node_of(*cpu)).or_insert(0) += count;
+        }
+        let pages = (0..)
+            .zip(&slot.pages)
+            .map(|(node, count)| (node, u64::from(count.load(Relaxed))))
+            .filter(|(_, count)| *count > 0);
         let count = slot.wakes.load(Relaxed);
         let kept = usize::try_from(count).unwrap_or(SAMPLES).min(SAMPLES);
         let delay = slot.run_delay_ns.load(Relaxed);
@@ -136,6 +171,9 @@ impl WorkerReport {
             cpu_ns: slot.cpu_ns.load(Relaxed),
             run_delay_ns: (delay != ABSENT).then_some(delay),
             migrations: slot.migrations.load(Relaxed),
+            node_migrations: slot.node_migrations.load(Relaxed),
+            node_residence,
+            pages: (slot.pages_known.load(Relaxed) == 1).then(|| pages.collect()),
             residence,
             max_gap_ns: slot.max_gap_ns.load(Relaxed),
             max_gap_cpu: slot.max_gap_cpu.load(Relaxed),
@@ -222,23 +260,39 @@ mod tests {
     use super::super::os::Shared;
     use super::*;
 
+    const MACHINE: Topology = Topology::constant(2, 2, 4, 1);
+
     #[test]
     fn a_report_must_be_finished_and_add_up() {
         let slots = Shared::<Slot>::new(1).unwrap();
         let slot = &slots[0];
-        assert_eq!(WorkerReport::read(slot), Err("ended without a report"));
+        assert_eq!(
+            WorkerReport::read(slot, MACHINE),
+            Err("ended without a report")
+        );
         slot.done.store(1, Relaxed);
         slot.iterations.store(3, Relaxed);
-        assert!(WorkerReport::read(slot).unwrap_err().contains("add up"));
+        assert!(
+            WorkerReport::read(slot, MACHINE)
+                .unwrap_err()
+                .contains("add up")
+        );
         slot.residence[5].store(3, Relaxed);
         slot.run_delay_ns.store(ABSENT, Relaxed);
         slot.wakes.store(u64::MAX, Relaxed);
-        let report = WorkerReport::read(slot).unwrap();
+        let report = WorkerReport::read(slot, MACHINE).unwrap();
         assert_eq!(report.cpus().to_string(), "5");
+        assert_eq!((report.page_locality(), &report.pages), (None, &None));
+        slot.pages[0].store(4, Relaxed);
+        slot.pages[1].store(12, Relaxed);
+        slot.pages_known.store(1, Relaxed);
+        let located = WorkerReport::read(slot, MACHINE).unwrap();
+        // CPU 5 is on node 1.
+        assert_eq!(located.page_locality(), Some(0.75));
         assert_eq!(report.run_delay_ns, None);
         assert_eq!(report.wake.samples_ns.len(), SAMPLES);
         slot.beyond.store(1, Relaxed);
-        assert!(WorkerReport::read(slot).is_err());
+        assert!(WorkerReport::read(slot, MACHINE).is_err());
     }
 
     #[test]

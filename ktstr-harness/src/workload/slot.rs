@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use ktstr_core::Topology;
 
 use super::clock;
+use super::os::WorkingSet;
 
 /// CPU numbers that residence is counted for.
 pub(super) const CPUS: usize = Topology::MAX_CPUS as usize;
 
 /// Wake-up latencies that are kept of one worker.
 pub(super) const SAMPLES: usize = 4096;
+
+/// NUMA nodes that pages are counted for.
+pub(super) const NODES: usize = 64;
 
 /// Stands for "not available" where a value may be absent.
 pub(super) const ABSENT: u64 = u64::MAX;
@@ -59,6 +63,12 @@ pub(super) struct Slot {
     /// [`ABSENT`] where the kernel does not tell.
     pub(super) run_delay_ns: AtomicU64,
     pub(super) migrations: AtomicU64,
+    /// Those of them that led to another NUMA node.
+    pub(super) node_migrations: AtomicU64,
+    /// 1 where the kernel told the nodes of the working set's pages.
+    pub(super) pages_known: AtomicU32,
+    /// Pages of the working set by NUMA node.
+    pub(super) pages: [AtomicU32; NODES],
     pub(super) max_gap_ns: AtomicU64,
     pub(super) max_gap_cpu: AtomicU32,
     /// Wake-ups seen, of which at most [`SAMPLES`] latencies are kept.
@@ -87,12 +97,14 @@ pub(super) struct Recorder<'a> {
     cpu: Option<u32>,
     max_gap_ns: u64,
     random: u64,
+    topology: Topology,
+    memory: Option<WorkingSet>,
 }
 
 impl<'a> Recorder<'a> {
     /// To be made after the release. `seed` picks the wake-up latencies that are kept once there
     /// are too many; the same seed picks the same positions.
-    pub(super) fn new(slot: &'a Slot, control: &'a Control, seed: u64) -> Self {
+    pub(super) fn new(slot: &'a Slot, control: &'a Control, seed: u64, topology: Topology) -> Self {
         let runnable_ns = control.released_ns.load(Relaxed);
         slot.runnable_ns.store(runnable_ns, Relaxed);
         Self {
@@ -104,6 +116,9 @@ impl<'a> Recorder<'a> {
             max_gap_ns: 0,
             // Odd multiplier and a set bit: xorshift never reaches zero from here.
             random: (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1,
+            topology,
+            // The first touch decides where a page is: here, and not before the worker is in its cgroup.
+            memory: WorkingSet::new().ok(),
         }
     }
 
@@ -133,8 +148,14 @@ impl<'a> Recorder<'a> {
             slot.max_gap_ns.store(gap, Relaxed);
             slot.max_gap_cpu.store(cpu, Relaxed);
         }
-        if self.cpu.is_some_and(|last| last != cpu) {
+        if let Some(last) = self.cpu.filter(|last| *last != cpu) {
             add(&slot.migrations, 1);
+            if self.topology.node_of(last) != self.topology.node_of(cpu) {
+                add(&slot.node_migrations, 1);
+            }
+        }
+        if let Some(memory) = &mut self.memory {
+            memory.touch_next();
         }
         match slot.residence.get(cpu as usize) {
             Some(cell) => add(cell, 1),
@@ -173,6 +194,20 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Looks where the pages of the working set are, once the run is over.
+    pub(super) fn locate_pages(&self) {
+        let Some(nodes) = self.memory.as_ref().and_then(WorkingSet::nodes) else {
+            return;
+        };
+        for node in nodes {
+            match self.slot.pages.get(node as usize) {
+                Some(cell) => cell.store(cell.load(Relaxed) + 1, Relaxed),
+                None => return,
+            }
+        }
+        self.slot.pages_known.store(1, Relaxed);
+    }
+
     fn next_random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -186,12 +221,18 @@ mod tests {
     use super::super::os::Shared;
     use super::*;
 
+    /// CPUs 0 and 1 on the one node, 2 and 3 on the other.
+    const MACHINE: Topology = Topology::constant(2, 2, 2, 1);
+
     fn with_recorder(test: impl FnOnce(&mut Recorder<'_>, &Slot)) {
         let control = Shared::<Control>::new(1).unwrap();
         control[0].released_ns.store(1_000, Relaxed);
         control[0].deadline_ns.store(10_000, Relaxed);
         let slots = Shared::<Slot>::new(1).unwrap();
-        test(&mut Recorder::new(&slots[0], &control[0], 7), &slots[0]);
+        test(
+            &mut Recorder::new(&slots[0], &control[0], 7, MACHINE),
+            &slots[0],
+        );
     }
 
     #[test]
@@ -205,6 +246,7 @@ mod tests {
             assert_eq!(slot.max_gap_ns.load(Relaxed), 1_000);
             assert_eq!(slot.max_gap_cpu.load(Relaxed), 3);
             assert_eq!(slot.migrations.load(Relaxed), 2);
+            assert_eq!(slot.node_migrations.load(Relaxed), 1);
             assert_eq!(slot.iterations.load(Relaxed), 4);
             assert_eq!(slot.work_units.load(Relaxed), 20);
             assert_eq!(slot.residence[2].load(Relaxed), 2);
@@ -218,6 +260,18 @@ mod tests {
             recorder.runnable_since(5_000);
             recorder.count(5_050, 0, 1);
             assert_eq!(slot.max_gap_ns.load(Relaxed), 100);
+        });
+    }
+
+    #[test]
+    fn every_page_of_the_working_set_has_a_node() {
+        with_recorder(|recorder, slot| {
+            recorder.count(1_100, 0, 1);
+            recorder.locate_pages();
+            let known = slot.pages_known.load(Relaxed) == 1;
+            let pages: u32 = slot.pages.iter().map(|cell| cell.load(Relaxed)).sum();
+            // A kernel without NUMA does not tell.
+            assert!(!known || pages as usize == WorkingSet::PAGES, "{pages}");
         });
     }
 

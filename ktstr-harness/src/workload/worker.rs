@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
+use ktstr_core::Topology;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::futex;
 use rustix::thread::{sched_yield, set_current_timer_slack};
@@ -29,6 +30,7 @@ pub(super) struct Job<'a> {
     pub(super) slot: &'a Slot,
     pub(super) control: &'a Control,
     pub(super) parent: Pid,
+    pub(super) topology: Topology,
 }
 
 /// Waits for the start, works until the deadline, leaves what it counted in its slot.
@@ -44,7 +46,7 @@ pub(super) fn run(job: &Job<'_>) -> i32 {
 
     let slot = job.slot;
     let (cpu_before, delay_before) = (clock::cpu_ns(), clock::run_delay_ns());
-    let mut recorder = Recorder::new(slot, job.control, job.seed);
+    let mut recorder = Recorder::new(slot, job.control, job.seed, job.topology);
     match job.work {
         WorkType::Spin => spin(&mut recorder),
         WorkType::Yield => yielding(&mut recorder),
@@ -61,6 +63,7 @@ pub(super) fn run(job: &Job<'_>) -> i32 {
         (before, Some(after)) => after.saturating_sub(before.unwrap_or(0)),
         (_, None) => ABSENT,
     };
+    recorder.locate_pages();
     let released = job.control.released_ns.load(Relaxed);
     slot.run_delay_ns.store(delay, Relaxed);
     slot.cpu_ns

@@ -259,3 +259,131 @@ fn not_stuck_brings_gap_and_spread_at_their_defaults() {
     };
     assert!(passes(off, &[cgroup("a", [gap(limit + 1)])]));
 }
+
+#[test]
+fn rates_and_their_variation() {
+    let checks = |cv, rate| Checks {
+        max_throughput_cv: Some(cv),
+        min_work_rate: Some(rate),
+        ..Checks::NONE
+    };
+    let slow = WorkerReport {
+        work_units: 80,
+        ..report()
+    };
+    let uneven = [cgroup("a", [report(), slow])];
+    // 160 and 80 units in a second: the deviation is 40, the mean 120.
+    assert!(passes(checks(0.34, 80.0), &uneven));
+    fails(
+        checks(0.25, 0.0),
+        &uneven,
+        "max_throughput_cv: 0.3333 > 0.2500 in cgroup a",
+    );
+    fails(
+        checks(1.0, 100.0),
+        &uneven,
+        "min_work_rate: 80 < 100 in cgroup a, worker 1 (pid 41)",
+    );
+    // One worker has nobody to differ from.
+    assert!(passes(checks(0.0, 1.0), &[cgroup("a", [report()])]));
+    let idle = WorkerReport {
+        work_units: 0,
+        ..report()
+    };
+    inconclusive(
+        checks(1.0, 0.0),
+        &[cgroup("a", [idle.clone(), idle])],
+        "no work was done",
+    );
+    inconclusive(checks(1.0, 0.0), &[], "no worker reported");
+    let timeless = WorkerReport {
+        wall_ns: 0,
+        ..report()
+    };
+    inconclusive(
+        checks(1.0, 0.0),
+        &[cgroup("a", [timeless])],
+        "no time passed",
+    );
+}
+
+#[test]
+fn migrations_relate_to_iterations_and_to_each_other() {
+    let checks = |ratio, crossing| Checks {
+        max_migration_ratio: Some(ratio),
+        max_cross_node_migration_ratio: crossing,
+        ..Checks::NONE
+    };
+    let moving = WorkerReport {
+        migrations: 4,
+        node_migrations: 3,
+        ..report()
+    };
+    let run = [cgroup("a", [report(), moving])];
+    assert!(passes(checks(0.25, Some(0.6)), &run));
+    fails(
+        checks(0.2, None),
+        &run,
+        "max_migration_ratio: 0.2500 > 0.2000 in cgroup a",
+    );
+    let line = "max_cross_node_migration_ratio: 0.6000 > 0.5000 in cgroup a";
+    fails(checks(1.0, Some(0.5)), &run, line);
+    let still = WorkerReport {
+        migrations: 0,
+        iterations: 0,
+        ..report()
+    };
+    let still = [cgroup("a", [still])];
+    inconclusive(checks(1.0, None), &still, "0 iterations");
+    inconclusive(checks(1.0, Some(1.0)), &still, "0 ");
+}
+
+#[test]
+fn latencies_may_vary_so_much() {
+    let checks = Checks {
+        max_wake_latency_cv: Some(0.4),
+        ..Checks::NONE
+    };
+    let woken = |samples: &[u64]| WorkerReport {
+        wake: WakeLatency {
+            count: samples.len() as u64,
+            max_ns: 0,
+            samples_ns: samples.to_vec(),
+        },
+        ..report()
+    };
+    assert!(passes(
+        checks,
+        &[cgroup("a", [woken(&[5, 5]), woken(&[5])])]
+    ));
+    let line = "max_wake_latency_cv: 0.5000 > 0.4000 in cgroup a";
+    fails(checks, &[cgroup("a", [woken(&[10]), woken(&[30])])], line);
+    inconclusive(
+        checks,
+        &[cgroup("a", [report()])],
+        "use a work type that sleeps",
+    );
+}
+
+#[test]
+fn memory_is_local_or_not_or_nobody_knows() {
+    let checks = Checks {
+        min_page_locality: Some(0.5),
+        ..Checks::NONE
+    };
+    let with_pages = |pages: Option<BTreeMap<u32, u64>>| {
+        let report = WorkerReport { pages, ..report() };
+        [cgroup("a", [report])]
+    };
+    assert!(passes(
+        checks,
+        &with_pages(Some(BTreeMap::from([(0, 9), (1, 7)])))
+    ));
+    let line = "min_page_locality: 0.2500 < 0.5000 in cgroup a, worker 0 (pid 40)";
+    fails(
+        checks,
+        &with_pages(Some(BTreeMap::from([(0, 4), (1, 12)]))),
+        line,
+    );
+    inconclusive(checks, &with_pages(None), "CONFIG_NUMA");
+}
