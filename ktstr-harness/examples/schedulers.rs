@@ -21,6 +21,23 @@ declare_scheduler!(BUILTIN, {
     kernel_builtin_disable = ["true"],
 });
 
+declare_scheduler!(CONFIGURED, {
+    name = "configured",
+    kernel_builtin_enable = ["read what < /run/ktstr/sched.conf; echo found $what; exit 4"],
+    kernel_builtin_disable = ["true"],
+    config_file_def = ("{file}", "/run/ktstr/sched.conf"),
+});
+
+#[ktstr_test(scheduler = CONFIGURED, config = "slice=5\n")]
+fn with_a_configuration(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 1, max_fallback_rate = 1e9, max_keep_last_rate = 1e9)]
+fn counted(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
 #[ktstr_test(scheduler = BUILTIN)]
 fn with_a_builtin_that_fails(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())

@@ -64,6 +64,8 @@ pub(crate) struct RunSpec {
 pub(crate) struct SchedulerSpec {
     /// How it is switched on, and off again.
     pub start: SchedulerStart,
+    /// Files to write first: path, content.
+    pub files: Vec<(String, String)>,
     /// Kernel settings to make first: path below `/proc/sys`, value.
     pub sysctls: Vec<(String, String)>,
     /// Cgroup for its program, from the root.

@@ -27,6 +27,8 @@ pub struct Scheduler {
     pub cgroup_parent: Option<&'static str>,
     /// A file of the host that the guest finds beside the program, at [`Scheduler::CONFIG_FILE`].
     pub config_file: Option<&'static str>,
+    /// How it is given a file whose content is a test's own.
+    pub config_file_def: Option<ConfigFileDef>,
     /// What its tests are judged by, where they do not say otherwise.
     pub assert: Checks,
     /// Where it is declared: what relative paths and cargo packages are looked for from.
@@ -51,6 +53,23 @@ pub enum Source {
     },
 }
 
+/// A configuration file whose content each test gives by its `config`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigFileDef {
+    /// Arguments, parted by spaces; `{file}` in them stands for the path.
+    pub arg: &'static str,
+    /// Where the guest finds the file.
+    pub path: &'static str,
+}
+
+impl ConfigFileDef {
+    /// The arguments with the path in its place.
+    pub(crate) fn args(self) -> impl Iterator<Item = String> {
+        let words = self.arg.split_whitespace();
+        words.map(move |word| word.replace("{file}", self.path))
+    }
+}
+
 impl Scheduler {
     /// Where the guest finds the program.
     pub const PROGRAM: &'static str = "/scheduler/program";
@@ -69,6 +88,7 @@ impl Scheduler {
         constraints: None,
         cgroup_parent: None,
         config_file: None,
+        config_file_def: None,
         assert: Checks::NONE,
         manifest_dir: "",
     };

@@ -23,6 +23,8 @@ pub struct TestCase {
     pub scheduler: &'static Scheduler,
     /// Arguments of the scheduler's program, behind its own.
     pub extra_sched_args: &'static [&'static str],
+    /// Content of the file that the scheduler is declared to take ([`Scheduler::config_file_def`]).
+    pub config: Option<&'static str>,
     /// Time after which sched_ext ejects a scheduler that leaves a task waiting, in seconds; the scheduler's
     /// own where nothing is said.
     pub watchdog_timeout_s: Option<u32>,
@@ -88,6 +90,7 @@ impl TestCase {
             body,
             scheduler: &Scheduler::EEVDF,
             extra_sched_args: &[],
+            config: None,
             watchdog_timeout_s: None,
             expect_scx_bpf_error_contains: None,
             topology: Scheduler::EEVDF.base_topology(),

@@ -127,6 +127,29 @@ fn programs_that_are_no_schedulers_are_told() {
 }
 
 #[test]
+fn a_configuration_is_where_the_scheduler_looks() {
+    let run = run("with_a_configuration", Path::new("/nonexistent"));
+    run.failed_with("exited with status 4", None);
+    assert!(run.stderr.contains("found slice=5\n"), "{}", run.stderr);
+}
+
+#[test]
+fn counters_that_the_kernel_lacks_are_no_zeros() {
+    let Some(programs) = programs() else { return };
+    let run = run("counted", &programs.join("scx_simple"));
+    // `/sys/kernel/sched_ext/root/events` came with 6.15.
+    let version = run.sidecars[0].kernel_version.as_deref().expect("a kernel");
+    let mut numbers = version
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let has_counters = (numbers.next(), numbers.next()) >= (Some(6), Some(15));
+    assert_eq!(run.code, if has_counters { 0 } else { 2 }, "{}", run.stderr);
+    let metrics = &run.sidecars[0].metrics;
+    assert_eq!(metrics.contains_key("fallbacks_per_second"), has_counters);
+    assert!(metrics.contains_key("local_dsq_depth"), "{metrics:?}");
+}
+
+#[test]
 fn a_package_that_cannot_be_built_is_told() {
     let run = case::run("schedulers", "ktstr/steady", &[]);
     run.failed_with(

@@ -22,6 +22,8 @@ enum Use {
     Slice,
     /// A topology: an expression, or its four numbers in parentheses.
     Topology,
+    /// An argument with `{file}` in it, and the path that it stands for.
+    ConfigFileDef,
     /// An expression, in a field that is `None` without it.
     Optional,
     /// An expression.
@@ -46,8 +48,8 @@ const FIELDS: &[(&str, Use)] = &[
     ("constraints", Use::Optional),
     ("cgroup_parent", Use::OptionalText),
     ("config_file", Use::OptionalText),
+    ("config_file_def", Use::ConfigFileDef),
     ("assert", Use::Plain),
-    ("config_file_def", Use::Later),
     ("kernels", Use::Later),
     ("verifier_exclude_topologies", Use::Later),
 ];
@@ -236,6 +238,7 @@ impl Field {
                 }
                 value => some(quote!(#value)),
             },
+            Use::ConfigFileDef => some(self.config_file_def()?),
             Use::Optional => some(quote!(#value)),
             Use::Plain => quote!(#name: #value),
             Use::Source | Use::Later => unreachable!("these are no fields of their own"),
@@ -248,6 +251,32 @@ impl Field {
             _ => {
                 let message = format!("`{}` takes a string literal that is not empty", self.ident);
                 Err(Error::new(self.value.span(), message))
+            }
+        }
+    }
+
+    fn config_file_def(&self) -> Result<TokenStream> {
+        let parts = match &self.value {
+            Expr::Tuple(parts) if parts.elems.len() == 2 => {
+                text(&parts.elems[0]).zip(text(&parts.elems[1]))
+            }
+            _ => None,
+        };
+        let wrong = |message| Err(Error::new(self.value.span(), message));
+        match parts {
+            None => wrong(
+                "`config_file_def` takes an argument and a path in the guest: (\"--config={file}\", \"/run/sched.json\")",
+            ),
+            Some((arg, _)) if !arg.value().contains("{file}") => wrong(
+                "the argument of `config_file_def` must contain `{file}`, which the path replaces",
+            ),
+            Some((_, path)) if !path.value().starts_with('/') || path.value().ends_with('/') => {
+                wrong(
+                    "the path of `config_file_def` is that of a file in the guest and begins with `/`",
+                )
+            }
+            Some((arg, path)) => {
+                Ok(quote!(::ktstr_harness::scheduler::ConfigFileDef { arg: #arg, path: #path }))
             }
         }
     }

@@ -149,7 +149,7 @@ fn initializer(setting: &Setting) -> TokenStream {
 fn value(value: &Value) -> TokenStream {
     match value {
         Value::Flag(flag) => quote!(#flag),
-        Value::Integer { expr, .. } => quote!(#expr),
+        Value::Integer { expr, .. } | Value::Content(expr) => quote!(#expr),
         Value::Float { expr, .. } => float(expr),
         Value::Texts(texts) => quote!(&[#(#texts),*]),
         Value::Text(text) => quote!(#text),

@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Texts,
     /// A string literal.
     Text,
+    /// Any expression that is a constant text.
+    Content,
     /// A constant that `declare_scheduler!` made.
     Scheduler,
 }
@@ -95,6 +97,7 @@ impl Kind {
             Self::Float => "a number",
             Self::Texts => "an array of string literals",
             Self::Text => "a string literal",
+            Self::Content => "a text: a literal, a constant or `include_str!(…)`",
             Self::Scheduler => "the name of a scheduler that `declare_scheduler!` declared",
         }
     }
@@ -203,13 +206,13 @@ pub(crate) const KEYS: &[Key] = &[
     Key::case("extra_include_files", Kind::Texts),
     Key::case("scheduler", Kind::Scheduler),
     Key::case("extra_sched_args", Kind::Texts),
+    Key::optional("config", Kind::Content),
     Key::optional("watchdog_timeout_s", Kind::COUNT),
     Key::optional("expect_scx_bpf_error_contains", Kind::Text),
     Key::later("auto_repro"),
     Key::later("performance_mode"),
     Key::later("no_perf_mode"),
     Key::later("cpu_budget"),
-    Key::later("config"),
     Key::later("payload"),
     Key::later("workloads"),
     Key::later("bpf_map_write"),

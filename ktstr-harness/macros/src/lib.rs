@@ -106,6 +106,7 @@ use crate::parse::Settings;
 /// |---|---|---|---|
 /// | `scheduler` | constant | the kernel's own | a scheduler that [`declare_scheduler!`] declared |
 /// | `extra_sched_args` | array of strings | `[]` | arguments of its program, behind its own |
+/// | `config` | text | | content of the file that the scheduler is declared to take (`config_file_def`) |
 /// | `watchdog_timeout_s` | seconds | the scheduler's | how long a task may wait before the kernel ejects it |
 /// | `expect_scx_bpf_error_contains` | string | | it must be ejected with an error that contains this |
 ///
@@ -175,6 +176,7 @@ pub fn ktstr_test(
 /// | `topology` | four numbers in parentheses, or a `Topology` | NUMA nodes, LLCs, cores, threads of its tests' machine |
 /// | `constraints` | `Constraints` | gauntlet presets that its tests accept |
 /// | `cgroup_parent` | string | cgroup that the program runs in |
+/// | `config_file_def` | (string, string) | an argument with `{file}` in it, and the path in the guest that replaces it: the file holds the test's `config`; tests without one run without the argument |
 /// | `config_file` | string | a file that the guest finds at `/scheduler/config`; relative to this crate |
 /// | `assert` | `Checks` | what its tests are judged by |
 ///

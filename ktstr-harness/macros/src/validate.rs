@@ -31,6 +31,14 @@ const OF_MACHINE: [&str; 5] = [
     "extra_sched_args",
 ];
 
+/// Checks of what is sampled in a guest.
+const SAMPLED: [&str; 4] = [
+    "max_imbalance_ratio",
+    "max_local_dsq_depth",
+    "max_fallback_rate",
+    "max_keep_last_rate",
+];
+
 /// A number of the machine of the base variant.
 #[derive(Clone, Copy)]
 enum Count {
@@ -54,6 +62,7 @@ pub(crate) fn validate(settings: &Settings, errors: &mut Errors) -> Vec<Assertio
         assertions: Vec::new(),
     };
     judge.host_only();
+    judge.config();
     judge.topology();
     for (count, min, max) in BOUNDS {
         judge.bounds(count, min, max);
@@ -103,7 +112,7 @@ impl<'a> Judge<'a> {
             let of_machine = match part {
                 Part::Topology | Part::Constraints | Part::Optional => true,
                 Part::Case => OF_MACHINE.contains(&key.name),
-                Part::Checks => false,
+                Part::Checks => SAMPLED.contains(&key.name),
             };
             if of_machine {
                 let name = key.name;
@@ -113,6 +122,20 @@ impl<'a> Judge<'a> {
                 );
             }
         }
+    }
+
+    /// Content for a file that the scheduler takes.
+    fn config(&mut self) {
+        let Some(Setting { ident, .. }) = self.settings.get("config") else {
+            return;
+        };
+        let taken = field(Part::Case, "scheduler");
+        self.assertions.push(Assertion {
+            blame: ident.clone(),
+            condition: quote!(#taken.config_file_def.is_some()),
+            message: "`config` needs a `scheduler` that is declared with `config_file_def`"
+                .to_owned(),
+        });
     }
 
     /// The four numbers are a machine.

@@ -21,6 +21,7 @@ pub(crate) enum Value {
     },
     Texts(Vec<LitStr>),
     Text(LitStr),
+    Content(Expr),
     /// A path to a constant.
     Scheduler(ExprPath),
     /// Something that was reported as an error.
@@ -39,6 +40,7 @@ impl Value {
             Kind::Text => text(&expr)
                 .map(Value::Text)
                 .ok_or_else(|| Misfit::wrong_type(&expr)),
+            Kind::Content => content(expr),
             Kind::Scheduler => match expr {
                 Expr::Path(path) => Ok(Self::Scheduler(path)),
                 other => Err(Misfit::wrong_type(&other)),
@@ -140,6 +142,13 @@ fn texts(expr: &Expr) -> Result<Value, Misfit> {
         .map(Value::Texts)
 }
 
+fn content(expr: Expr) -> Result<Value, Misfit> {
+    match literal(&expr) {
+        Some(Lit::Str(_)) | None => refuse_aggregate(&expr).map(|()| Value::Content(expr)),
+        Some(_) => Err(Misfit::wrong_type(&expr)),
+    }
+}
+
 /// The string literal that `expr` is.
 pub(crate) fn text(expr: &Expr) -> Option<LitStr> {
     match literal(expr) {
@@ -177,7 +186,7 @@ fn refuse_negative(expr: &Expr) -> Result<(), Misfit> {
     }
 }
 
-/// Refuses what is never a number, whatever its names mean.
+/// Refuses what is never a single value, whatever its names mean.
 fn refuse_aggregate(expr: &Expr) -> Result<(), Misfit> {
     match expr {
         Expr::Array(_) | Expr::Tuple(_) | Expr::Struct(_) | Expr::Closure(_) => {

@@ -70,6 +70,13 @@ impl Loaded {
                 "this kernel has no sched_ext ({STATE} is missing); build it with CONFIG_SCHED_CLASS_EXT"
             ));
         }
+        for (path, content) in &spec.files {
+            let path = Path::new(path);
+            let written = path.parent().map_or(Ok(()), fs::create_dir_all);
+            written
+                .and_then(|()| fs::write(path, content))
+                .map_err(|error| format!("config {}: {error}", path.display()))?;
+        }
         for (name, value) in &spec.sysctls {
             let path = format!("/proc/sys/{name}");
             fs::write(&path, value).map_err(|error| format!("sysctl {path} = {value}: {error}"))?;

@@ -47,11 +47,15 @@ pub(super) fn spec(test: &TestCase) -> Option<SchedulerSpec> {
             .map(|word| (*word).to_owned())
             .collect::<Vec<_>>()
     };
+    let config = scheduler.config_file_def.zip(test.config);
     let start = match scheduler.source {
         Source::Eevdf => return None,
-        Source::Package(_) | Source::Path(_) => SchedulerStart::Program(owned(
-            &[scheduler.sched_args, test.extra_sched_args].concat(),
-        )),
+        Source::Package(_) | Source::Path(_) => {
+            let mut args = owned(scheduler.sched_args);
+            args.extend(config.iter().flat_map(|(def, _)| def.args()));
+            args.extend(owned(test.extra_sched_args));
+            SchedulerStart::Program(args)
+        }
         Source::KernelBuiltin { enable, disable } => SchedulerStart::Builtin {
             enable: owned(enable),
             disable: owned(disable),
@@ -60,6 +64,10 @@ pub(super) fn spec(test: &TestCase) -> Option<SchedulerSpec> {
     let sysctl = |(name, value): &(&str, &str)| (name.replace('.', "/"), (*value).to_owned());
     Some(SchedulerSpec {
         start,
+        files: config
+            .map(|(def, content)| (def.path.to_owned(), content.to_owned()))
+            .into_iter()
+            .collect(),
         sysctls: scheduler.sysctls.iter().map(sysctl).collect(),
         cgroup: scheduler.cgroup_parent.map(str::to_owned),
     })
@@ -124,6 +132,7 @@ fn executables(messages: &str) -> Vec<(String, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::ConfigFileDef;
 
     #[test]
     fn binaries_are_read_from_cargos_messages() {
@@ -137,6 +146,42 @@ not json
             executables(messages),
             [("scx_x".to_owned(), PathBuf::from("/t/release/scx_x"))]
         );
+    }
+
+    #[test]
+    fn a_configuration_goes_between_the_schedulers_arguments_and_the_tests() {
+        const MINE: Scheduler = Scheduler {
+            source: Source::Path("x"),
+            sched_args: &["-v"],
+            config_file_def: Some(ConfigFileDef {
+                arg: "--config {file}",
+                path: "/run/x.json",
+            }),
+            ..Scheduler::EEVDF
+        };
+        let location = crate::test::Location {
+            file: "t.rs",
+            line: 1,
+        };
+        let test = TestCase {
+            scheduler: &MINE,
+            extra_sched_args: &["-q"],
+            config: Some("{}"),
+            ..TestCase::new("t", location, |_| Ok(crate::AssertResult::pass()))
+        };
+        let told = spec(&test).unwrap();
+        let args = ["-v", "--config", "/run/x.json", "-q"].map(str::to_owned);
+        assert_eq!(told.start, SchedulerStart::Program(args.to_vec()));
+        let file = ("/run/x.json".to_owned(), "{}".to_owned());
+        assert_eq!(told.files, [file]);
+        let plain = spec(&TestCase {
+            config: None,
+            ..test
+        })
+        .unwrap();
+        assert!(plain.files.is_empty());
+        let args = ["-v", "-q"].map(str::to_owned);
+        assert_eq!(plain.start, SchedulerStart::Program(args.to_vec()));
     }
 
     #[test]

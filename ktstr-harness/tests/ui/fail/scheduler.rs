@@ -7,12 +7,25 @@ declare_scheduler!(HALF, { name = "x", kernel_builtin_enable = ["echo 1"] });
 declare_scheduler!(SLIP, { name = "x", binary = "x", sched_arg = ["-v"] });
 declare_scheduler!(PLANNED, { name = "x", binary = "x", kernels = ["6.12"] });
 declare_scheduler!(REPEATED, { name = "x", binary = "x", name = "y" });
+declare_scheduler!(FIXED, { name = "x", binary = "x", config_file_def = ("--config", "/run/x") });
+declare_scheduler!(ADRIFT, { name = "x", binary = "x", config_file_def = ("{file}", "x") });
+declare_scheduler!(ALONE, { name = "x", binary = "x", config_file_def = "/run/x" });
 declare_scheduler!(SCALAR, { name = "x", binary = "x", sched_args = "-v" });
 
 declare_scheduler!(WIDE, { name = "wide", binary = "x", topology = (1, 4, 2, 1) });
 
 #[ktstr_test(scheduler = WIDE, max_llcs = 2)]
 fn breaks_its_own_bound(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(scheduler = WIDE, config = "x")]
+fn configures_what_takes_no_file(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(config = "x")]
+fn configures_eevdf(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
 

@@ -20,6 +20,19 @@ declare_scheduler!(
     }
 );
 
+declare_scheduler!(CONFIGURED, {
+    name = "configured",
+    binary = "c",
+    config_file_def = ("--config={file}", "/run/c.json"),
+});
+
+const CONTENT: &str = "{}";
+
+#[ktstr_test(scheduler = CONFIGURED, config = CONTENT)]
+fn configured(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
 declare_scheduler!(BUILTIN, {
     name: "builtin",
     kernel_builtin_enable: ["echo 1 > /x"],
@@ -39,7 +52,9 @@ fn says_some(_: &Ctx) -> Result<AssertResult> {
 
 fn main() {
     let tests = registry::tests().unwrap();
-    let [says_some, takes_all] = tests[..] else { panic!() };
+    let [configured, says_some, takes_all] = tests[..] else { panic!() };
+    assert_eq!(configured.config, Some("{}"));
+    assert_eq!(configured.scheduler.config_file_def.unwrap().path, "/run/c.json");
     assert_eq!(takes_all.scheduler.name, "mine");
     assert_eq!(takes_all.topology, Topology::constant(1, 4, 2, 2));
     assert_eq!(takes_all.constraints.min_llcs, 2);
@@ -56,5 +71,5 @@ fn main() {
     assert!(!MINE.manifest_dir.is_empty());
     assert!(matches!(BUILTIN.source, Source::KernelBuiltin { .. }));
     let names: Vec<_> = registry::schedulers().iter().map(|s| s.name).collect();
-    assert_eq!(names, ["builtin", "mine"]);
+    assert_eq!(names, ["builtin", "configured", "mine"]);
 }
