@@ -13,6 +13,7 @@ mod console;
 mod error;
 pub mod image;
 pub mod initramfs;
+mod kvm;
 mod machine;
 mod probe;
 mod qemu;

@@ -1,0 +1,3 @@
+//! Machines on the host's KVM: a microVM of our own.
+
+mod layout;
