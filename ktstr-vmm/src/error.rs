@@ -82,6 +82,9 @@ pub enum MachineError {
         /// What the system said.
         source: io::Error,
     },
+    /// KVM could not make it.
+    #[error(transparent)]
+    Kvm(#[from] crate::kvm::KvmError),
     /// The observer sent something that is no frame.
     #[error(transparent)]
     Frame(#[from] FrameError),

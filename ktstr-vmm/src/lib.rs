@@ -9,6 +9,7 @@
 mod cancel;
 pub mod channel;
 pub mod child;
+mod cmdline;
 mod console;
 mod error;
 pub mod image;
@@ -27,6 +28,7 @@ pub use channel::Frame;
 pub use console::BoundedLog;
 pub use error::MachineError;
 pub use initramfs::{Initramfs, InitramfsBuilder, PackedInitramfs};
+pub use kvm::KvmError;
 pub use machine::{Backend, ExitReason, Flow, Machine, MachineExit, Observer, Outbox, Timings};
 pub use probe::{KvmAccess, Probe};
 pub use spec::{Emulation, MachineSpec, guest_memory_mib};

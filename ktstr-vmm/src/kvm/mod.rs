@@ -1,3 +1,11 @@
 //! Machines on the host's KVM: a microVM of our own.
 
+mod boot;
+mod error;
 mod layout;
+mod memory;
+mod registers;
+mod serial;
+mod vcpu;
+
+pub use error::KvmError;

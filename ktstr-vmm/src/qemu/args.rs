@@ -6,8 +6,8 @@ use std::path::Path;
 use ktstr_core::Topology;
 
 use crate::channel::PORT_NAME;
+use crate::cmdline;
 use crate::spec::{Emulation, MachineSpec};
-use crate::tsc;
 
 /// Most CPUs that emulation carries in reasonable time: 192 boot within a minute, 240 not in two.
 pub(crate) const MAX_CPUS: u32 = 192;
@@ -62,7 +62,7 @@ pub(super) fn arguments(
     if let Some(initramfs) = &spec.initramfs {
         args.option("-initrd", initramfs);
     }
-    args.option("-append", kernel_command_line(spec));
+    args.option("-append", cmdline::for_qemu(spec));
 
     args.option("-chardev", format!("socket,id=console,fd={}", fds.console));
     args.option("-serial", "chardev:console");
@@ -75,26 +75,6 @@ pub(super) fn arguments(
     args.option("-chardev", format!("socket,id=monitor,fd={}", fds.monitor));
     args.option("-mon", "chardev=monitor,mode=control");
     args.0
-}
-
-/// The kernel's command line: what makes it fast and quiet, then the machine's own arguments.
-pub(super) fn kernel_command_line(spec: &MachineSpec) -> String {
-    let mut words = KERNEL_ARGUMENTS.to_vec();
-    let khz = tsc::frequency_khz();
-    // On a busy host calibration is wrong by factors, and so would be every time the guest measures.
-    let tsc = format!("tsc_early_khz={khz}");
-    words.push(&tsc);
-    // What the other CPUs would calibrate: a delay loop counts the TSC's ticks per jiffy.
-    let lpj = spec
-        .kernel_hz
-        .filter(|hz| *hz > 0)
-        .map(|hz| format!("lpj={}", khz * 1000 / u64::from(hz)));
-    words.extend(lpj.as_deref());
-    if !spec.verbose_console {
-        words.push("quiet");
-    }
-    words.extend(spec.cmdline.iter().map(String::as_str));
-    words.join(" ")
 }
 
 fn topology(args: &mut Arguments, spec: &MachineSpec) {
@@ -173,19 +153,6 @@ impl Arguments {
 /// The newer PC, without what no guest here looks at. The older one routes interrupts by tables that take
 /// an emulated kernel a tenth of a second to interpret.
 const MACHINE: &str = "q35,vmport=off,smm=off,i8042=off,usb=off,sata=off,smbus=off";
-
-/// What every kernel is told.
-const KERNEL_ARGUMENTS: &[&str] = &[
-    "console=ttyS0",
-    // A panic resets the machine at once, and that ends the run.
-    "panic=-1",
-    // One host thread reads the one host counter for all guest CPUs: it cannot disagree with itself.
-    "tsc=reliable",
-    // A busy host takes longer to deliver the ten timer ticks than the kernel waits for them, and it panics.
-    "no_timer_check",
-    // Nobody here opens BSD-style terminals, and making 256 of them takes an emulated CPU 60 ms.
-    "pty.legacy_count=0",
-];
 
 #[cfg(test)]
 mod tests {

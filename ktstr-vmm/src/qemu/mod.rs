@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use crate::child::spawn_bound;
+use crate::cmdline;
 use crate::error::MachineError;
 use crate::image::Image;
 use crate::machine::{Backend, Ended, Hypervisor, MAX_CMDLINE, Vm};
@@ -52,7 +53,7 @@ impl Hypervisor for Qemu {
                 highest,
             });
         }
-        let length = args::kernel_command_line(spec).len();
+        let length = cmdline::for_qemu(spec).len();
         if length > MAX_CMDLINE {
             return Err(MachineError::CmdlineTooLong(length));
         }

@@ -1,0 +1,51 @@
+//! The kernel's command line: what makes it fast and quiet, then the machine's own arguments.
+
+use crate::spec::MachineSpec;
+use crate::tsc;
+
+/// What every kernel is told.
+const COMMON: &[&str] = &[
+    "console=ttyS0",
+    // A panic resets the machine at once, and that ends the run.
+    "panic=-1",
+    // Nobody here opens BSD-style terminals, and making 256 of them takes an emulated CPU 60 ms.
+    "pty.legacy_count=0",
+];
+
+/// What kernels are told that QEMU emulates.
+const EMULATED: &[&str] = &[
+    // One host thread reads the one host counter for all guest CPUs: it cannot disagree with itself.
+    "tsc=reliable",
+    // A busy host takes longer to deliver the ten timer ticks than the kernel waits for them, and it panics.
+    "no_timer_check",
+];
+
+/// For a machine of KVM's.
+pub(crate) fn for_kvm(spec: &MachineSpec) -> String {
+    join(&[], spec)
+}
+
+/// For a machine that QEMU emulates.
+pub(crate) fn for_qemu(spec: &MachineSpec) -> String {
+    let mut words = EMULATED.to_vec();
+    let khz = tsc::frequency_khz();
+    // On a busy host calibration is wrong by factors, and so would be every time the guest measures.
+    let tsc = format!("tsc_early_khz={khz}");
+    words.push(&tsc);
+    // What the other CPUs would calibrate: a delay loop counts the TSC's ticks per jiffy.
+    let lpj = spec
+        .kernel_hz
+        .filter(|hz| *hz > 0)
+        .map(|hz| format!("lpj={}", khz * 1000 / u64::from(hz)));
+    words.extend(lpj.as_deref());
+    join(&words, spec)
+}
+
+fn join(own: &[&str], spec: &MachineSpec) -> String {
+    let mut words = [COMMON, own].concat();
+    if !spec.verbose_console {
+        words.push("quiet");
+    }
+    words.extend(spec.cmdline.iter().map(String::as_str));
+    words.join(" ")
+}

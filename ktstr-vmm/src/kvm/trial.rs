@@ -1,0 +1,186 @@
+//! Whether this KVM can run Linux: a throw-away guest that executes what half-working virtualization fails at.
+//!
+//! `/dev/kvm` may open, make VMs and run little guests where it cannot run a kernel: in a VM whose own hypervisor
+//! interprets its guests. The instructions here are those that unmodified kernels die of there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_regs};
+use kvm_ioctls::VcpuFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use super::error::KvmError;
+use super::layout::{Ram, SLEEP_CONTROL_PORT, SLEEP_OFF};
+use super::vcpu::{Devices, End, Vcpus};
+use super::vm::{self, open};
+use super::{memory, registers};
+use crate::machine::Ended;
+
+const CODE: u64 = 0x1_0000;
+const DATA: u64 = 0x1_1000;
+const HANDLER: u64 = 0x1_3000;
+const IDT: u64 = 0x1_4000;
+const STACK: u64 = 0x1_8000;
+
+/// Far beyond what a KVM needs that works; it takes a few milliseconds in all.
+const LIMIT: Duration = Duration::from_millis(500);
+
+/// `OSFXSR`, `OSXMMEXCPT` and `OSXSAVE` of CR4.
+const CR4_VECTORS: u64 = 1 << 9 | 1 << 10 | 1 << 18;
+
+/// The instructions, each with its name.
+fn instructions() -> Vec<(&'static str, Vec<u8>)> {
+    let absolute = |code: &[u8]| [code, &(DATA as u32).to_le_bytes()].concat();
+    let [port_low, port_high] = SLEEP_CONTROL_PORT.to_le_bytes();
+    vec![
+        ("cmpxchg16b", absolute(&[0xf0, 0x48, 0x0f, 0xc7, 0x0c, 0x25])),
+        // mov eax, 3; xor edx, edx; xrstor [data]
+        ("mov", vec![0xb8, 3, 0, 0, 0, 0x31, 0xd2]),
+        ("xrstor", absolute(&[0x0f, 0xae, 0x2c, 0x25])),
+        ("int3", vec![0xcc]),
+        // mov dx, port; mov al, off; out dx, al
+        ("out", vec![0x66, 0xba, port_low, port_high, 0xb0, SLEEP_OFF, 0xee]),
+    ]
+}
+
+/// Runs the guest; an error says in one line why no kernel can run here.
+pub(super) fn run() -> Result<(), String> {
+    let ended = attempt().map_err(|error| error.to_string())?;
+    let why = match ended {
+        Some(Ended::PoweredOff) => return Ok(()),
+        Some(Ended::Reset) => "a plain guest crashes".to_owned(),
+        Some(Ended::Crashed(why)) => why,
+        None => format!("a plain guest does not get anywhere within {} ms", LIMIT.as_millis()),
+    };
+    Err(format!("/dev/kvm opens but cannot run Linux: {why}"))
+}
+
+fn attempt() -> Result<Option<Ended>, KvmError> {
+    let device = open()?;
+    let vm = device.create_vm().map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
+    vm::prepare(&device, &vm, false)?;
+    let ram = [Ram {
+        node: 0,
+        start: 0,
+        size: 1 << 20,
+    }];
+    let memory = memory::allocate(&ram)?;
+    memory::register(&vm, &memory)?;
+    registers::write_tables(&memory)?;
+    write_guest(&memory)?;
+    let vcpu = vm.create_vcpu(0).map_err(KvmError::ioctl("KVM_CREATE_VCPU"))?;
+    let supported: CpuId = device
+        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .map_err(KvmError::ioctl("KVM_GET_SUPPORTED_CPUID"))?;
+    vcpu.set_cpuid2(&supported)
+        .map_err(KvmError::ioctl("KVM_SET_CPUID2"))?;
+    enter(&vcpu)?;
+
+    let end = Arc::new(End::new().map_err(KvmError::host("eventfd"))?);
+    let nothing: Arc<dyn Devices> = Arc::new(Nothing);
+    let mut vcpus = Vcpus::start(vec![vcpu], &nothing, &end)?;
+    let mut fds = [PollFd::from_borrowed_fd(end.event(), PollFlags::IN)];
+    // Interrupted or not, what counts is whether it ended.
+    let _ = poll(&mut fds, Timespec::try_from(LIMIT).ok().as_ref());
+    vcpus.stop();
+    Ok(end.how().map(|ended| name_instruction(ended)))
+}
+
+fn write_guest(memory: &GuestMemoryMmap) -> Result<(), KvmError> {
+    let write = |bytes: &[u8], at: u64| {
+        memory
+            .write_slice(bytes, GuestAddress(at))
+            .map_err(|error| KvmError::Memory(error.to_string()))
+    };
+    let code: Vec<u8> = instructions().into_iter().flat_map(|(_, code)| code).collect();
+    write(&code, CODE)?;
+    // iretq
+    write(&[0x48, 0xcf], HANDLER)?;
+    write(&registers::interrupt_gate(HANDLER), IDT + 3 * 16)
+}
+
+fn enter(vcpu: &VcpuFd) -> Result<(), KvmError> {
+    registers::reset(vcpu)?;
+    let mut sregs = vcpu.get_sregs().map_err(KvmError::ioctl("KVM_GET_SREGS"))?;
+    registers::set_long_mode(&mut sregs);
+    sregs.cr4 |= CR4_VECTORS;
+    (sregs.idt.base, sregs.idt.limit) = (IDT, 0xfff);
+    vcpu.set_sregs(&sregs)
+        .map_err(KvmError::ioctl("KVM_SET_SREGS"))?;
+    let regs = kvm_regs {
+        rip: CODE,
+        rsp: STACK,
+        rflags: 2,
+        ..kvm_regs::default()
+    };
+    vcpu.set_regs(&regs)
+        .map_err(KvmError::ioctl("KVM_SET_REGS"))
+}
+
+/// Puts the name of the instruction to the address where a guest crashed.
+fn name_instruction(ended: Ended) -> Ended {
+    let Ended::Crashed(why) = &ended else {
+        return ended;
+    };
+    let address = why.rsplit_once(" at 0x").and_then(|(_, at)| u64::from_str_radix(at, 16).ok());
+    let Some(offset) = address.and_then(|at| at.checked_sub(CODE)) else {
+        return ended;
+    };
+    let mut start = 0;
+    for (name, code) in instructions() {
+        start += code.len() as u64;
+        if offset < start {
+            return Ended::Crashed(format!("{why}, an instruction that kernels need: {name}"));
+        }
+    }
+    ended
+}
+
+/// A guest without devices.
+#[derive(Debug)]
+struct Nothing;
+
+impl Devices for Nothing {
+    fn port_read(&self, _: u16, data: &mut [u8]) {
+        data.fill(0xff);
+    }
+
+    fn port_write(&self, _: u16, _: &[u8]) {}
+
+    fn memory_read(&self, _: u64, data: &mut [u8]) {
+        data.fill(0xff);
+    }
+
+    fn memory_write(&self, _: u64, _: &[u8]) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn crashes_are_told_with_the_instruction() {
+        let at = |address: &str| {
+            let why = format!("KVM cannot run the guest any further: x on CPU 0 at {address}");
+            match name_instruction(Ended::Crashed(why)) {
+                Ended::Crashed(why) => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(at("0x10000").ends_with(": cmpxchg16b"));
+        assert!(at("0x10011").ends_with(": xrstor"), "{}", at("0x10011"));
+        assert!(at("0xfff0").ends_with("0xfff0"));
+    }
+
+    #[test]
+    fn it_comes_to_an_answer_in_no_time() {
+        let begin = Instant::now();
+        let answer = run();
+        println!("{answer:?} in {:?}", begin.elapsed());
+        assert!(begin.elapsed() < 4 * LIMIT, "{:?}", begin.elapsed());
+    }
+}

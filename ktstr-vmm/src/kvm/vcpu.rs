@@ -1,0 +1,220 @@
+//! A thread for each processor.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use kvm_ioctls::{VcpuExit, VcpuFd};
+use rustix::event::{EventfdFlags, eventfd};
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+
+use super::error::KvmError;
+use super::layout::{RESET_PORT, RESET_VALUE, SLEEP_CONTROL_PORT, SLEEP_OFF};
+use crate::machine::Ended;
+
+/// The controller of a PC's keyboard, and its command that resets the processors: what Linux falls back to.
+const KEYBOARD_PORT: u16 = 0x64;
+const KEYBOARD_RESET: u8 = 0xfe;
+
+/// What the guest's processors talk to. Called from all of their threads; nothing may block for long.
+pub(super) trait Devices: Send + Sync {
+    /// Reads from an I/O port.
+    fn port_read(&self, port: u16, data: &mut [u8]);
+    /// Writes to an I/O port.
+    fn port_write(&self, port: u16, data: &[u8]);
+    /// Reads from a device's memory.
+    fn memory_read(&self, address: u64, data: &mut [u8]);
+    /// Writes to it.
+    fn memory_write(&self, address: u64, data: &[u8]);
+}
+
+/// How a machine ended, from whichever processor was first to see it.
+#[derive(Debug)]
+pub(super) struct End {
+    how: Mutex<Option<Ended>>,
+    /// Readable once it ended.
+    event: OwnedFd,
+}
+
+impl End {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            how: Mutex::default(),
+            event: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+        })
+    }
+
+    /// Readable once it ended.
+    pub(super) fn event(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+
+    pub(super) fn how(&self) -> Option<Ended> {
+        let how = self.how.lock().unwrap_or_else(PoisonError::into_inner);
+        how.clone()
+    }
+
+    fn set(&self, ended: Ended) {
+        let mut how = self.how.lock().unwrap_or_else(PoisonError::into_inner);
+        how.get_or_insert(ended);
+        // It fails when the counter is full: then it is readable.
+        let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
+    }
+}
+
+/// The processors of a machine that runs. Dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Vcpus(Vec<Thread>);
+
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<VcpuFd>,
+    /// `immediate_exit` of its `struct kvm_run`: the next entry into the guest returns at once.
+    exit_now: ExitNow,
+}
+
+/// A byte in the memory that a processor's thread shares with the kernel.
+#[derive(Debug)]
+struct ExitNow(*mut u8);
+
+// SAFETY: the byte is only ever written, atomically, and lives as long as the thread (see `Vcpus::start`).
+unsafe impl Send for ExitNow {}
+
+impl ExitNow {
+    fn set(&self) {
+        // SAFETY: the thread that owns the mapping has not been joined yet, and keeps it until then; the kernel
+        // only reads the byte.
+        let byte = unsafe { AtomicU8::from_ptr(self.0) };
+        byte.store(1, Ordering::SeqCst);
+    }
+}
+
+impl Vcpus {
+    /// Starts them, the first one last: it is the one that wakes the others.
+    pub(super) fn start(
+        vcpus: Vec<VcpuFd>,
+        devices: &Arc<dyn Devices>,
+        end: &Arc<End>,
+    ) -> Result<Self, KvmError> {
+        install_handler()?;
+        let mut threads = Self(Vec::with_capacity(vcpus.len()));
+        for (cpu, mut vcpu) in vcpus.into_iter().enumerate().rev() {
+            let exit_now = ExitNow(&raw mut vcpu.get_kvm_run().immediate_exit);
+            let (devices, end) = (Arc::clone(devices), Arc::clone(end));
+            let handle = thread::Builder::new()
+                .name(format!("vcpu{cpu}"))
+                // The thread gives `vcpu` back when it is joined: `exit_now` points to something until then.
+                .spawn(move || run(vcpu, cpu, devices.as_ref(), &end))
+                .map_err(KvmError::host("starting a thread for a vCPU"))?;
+            threads.0.push(Thread { handle, exit_now });
+        }
+        Ok(threads)
+    }
+
+    /// Has them leave the guest and waits for them.
+    pub(super) fn stop(&mut self) {
+        for thread in &self.0 {
+            thread.exit_now.set();
+            // Out of the guest, or out of a wait; it fails for one that ended already.
+            let _ = thread.handle.kill(SIGRTMIN());
+        }
+        for thread in self.0.drain(..) {
+            // A panic has been told on standard error already.
+            let _ = thread.handle.join();
+        }
+    }
+}
+
+impl Drop for Vcpus {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The signal that takes a thread out of the guest; it does nothing but interrupt.
+fn install_handler() -> Result<(), KvmError> {
+    static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
+    extern "C" fn nothing(_: std::ffi::c_int, _: *mut libc::siginfo_t, _: *mut std::ffi::c_void) {}
+    INSTALLED
+        .get_or_init(|| register_signal_handler(SIGRTMIN(), nothing).map_err(|error| error.errno()))
+        .map_err(|errno| KvmError::Host {
+            what: "sigaction",
+            source: io::Error::from_raw_os_error(errno),
+        })
+}
+
+/// Runs a processor until the machine ends or somebody wants it to; gives it back then.
+fn run(mut vcpu: VcpuFd, cpu: usize, devices: &dyn Devices, end: &End) -> VcpuFd {
+    loop {
+        let ended = match vcpu.run() {
+            Ok(exit) => match handle(exit, devices) {
+                Handled::Done => None,
+                Handled::Ended(ended) => Some(ended),
+                Handled::Broken(what) => Some(Ended::Crashed(broken(&mut vcpu, cpu, &what))),
+            },
+            Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {
+                if vcpu.get_kvm_run().immediate_exit != 0 {
+                    return vcpu;
+                }
+                None
+            }
+            Err(error) => Some(Ended::Crashed(format!("KVM_RUN of CPU {cpu}: {error}"))),
+        };
+        if let Some(ended) = ended {
+            end.set(ended);
+            return vcpu;
+        }
+    }
+}
+
+/// What came of an exit from the guest.
+enum Handled {
+    Done,
+    Ended(Ended),
+    /// KVM cannot go on.
+    Broken(String),
+}
+
+fn handle(exit: VcpuExit<'_>, devices: &dyn Devices) -> Handled {
+    match exit {
+        VcpuExit::IoOut(SLEEP_CONTROL_PORT, [SLEEP_OFF]) => {
+            return Handled::Ended(Ended::PoweredOff);
+        }
+        VcpuExit::IoOut(RESET_PORT, [RESET_VALUE])
+        | VcpuExit::IoOut(KEYBOARD_PORT, [KEYBOARD_RESET])
+        // A triple fault.
+        | VcpuExit::Shutdown => return Handled::Ended(Ended::Reset),
+        VcpuExit::IoOut(port, data) => devices.port_write(port, data),
+        VcpuExit::IoIn(port, data) => devices.port_read(port, data),
+        VcpuExit::MmioRead(address, data) => devices.memory_read(address, data),
+        VcpuExit::MmioWrite(address, data) => devices.memory_write(address, data),
+        VcpuExit::Intr | VcpuExit::Hlt | VcpuExit::IrqWindowOpen => {}
+        VcpuExit::FailEntry(reason, _) => {
+            return Handled::Broken(format!("it refuses to enter the guest (reason {reason:#x})"));
+        }
+        VcpuExit::InternalError => return Handled::Broken("internal error".to_owned()),
+        other => return Handled::Broken(format!("unexpected exit {other:?}")),
+    }
+    Handled::Done
+}
+
+/// What KVM says of a guest that it cannot run any further.
+fn broken(vcpu: &mut VcpuFd, cpu: usize, what: &str) -> String {
+    let run = vcpu.get_kvm_run();
+    let suberror = match run.exit_reason {
+        kvm_bindings::KVM_EXIT_INTERNAL_ERROR => {
+            // SAFETY: the exit reason says which member of the union the kernel wrote.
+            let internal = unsafe { run.__bindgen_anon_1.internal };
+            format!(", suberror {}", internal.suberror)
+        }
+        _ => String::new(),
+    };
+    let place = match vcpu.get_regs() {
+        Ok(regs) => format!(" at {:#x}", regs.rip),
+        Err(_) => String::new(),
+    };
+    format!("KVM cannot run the guest any further: {what}{suberror} on CPU {cpu}{place}")
+}

@@ -1,0 +1,308 @@
+//! A machine on KVM, from its specification to one that runs.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_enable_cap, kvm_pit_config};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm as Device, VcpuFd, VmFd};
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::EventFd;
+
+use super::apic::ApicIds;
+use super::boot::{self, Payload};
+use super::error::KvmError;
+use super::layout::{
+    COM1, COM1_GSI, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE, ram,
+};
+use super::serial::Serial;
+use super::vcpu::{Devices, End, Vcpus};
+use super::virtio::{Port, VirtioConsole};
+use super::{acpi, cpuid, memory, registers};
+use crate::channel::PORT_NAME;
+use crate::cmdline;
+use crate::error::MachineError;
+use crate::image::Image;
+use crate::machine::{Ended, Hypervisor, MAX_CMDLINE, Vm};
+use crate::spec::MachineSpec;
+use crate::stream;
+
+/// Carries machines by the host's KVM.
+#[derive(Debug)]
+pub(crate) struct Kvm {
+    image: Image,
+}
+
+impl Kvm {
+    pub(crate) fn new(image: Image) -> Self {
+        Self { image }
+    }
+
+    fn boot(&self, spec: &MachineSpec) -> Result<Running, MachineError> {
+        let (console, guest_console) = stream::pair().map_err(MachineError::host("socketpair"))?;
+        let (channel, guest_channel) = stream::pair().map_err(MachineError::host("socketpair"))?;
+        let device = open()?;
+        let vm = device.create_vm().map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
+        let ids = ApicIds::new(spec.topology);
+        prepare(&device, &vm, ids.needs_x2apic())?;
+
+        let ram = ram(spec.topology, spec.memory_mib);
+        let memory = memory::allocate(&ram)?;
+        memory::register(&vm, &memory)?;
+        let acpi = acpi::tables(spec.topology, &ram, &ids).map_err(KvmError::from)?;
+        let payload = Payload {
+            image: &self.image,
+            initramfs: spec.initramfs.as_deref(),
+            cmdline: &cmdline::for_kvm(spec),
+            acpi: &acpi,
+        };
+        let entry = boot::load(&memory, &ram, &payload)?;
+        registers::write_tables(&memory)?;
+
+        let devices = Arc::new(Board::new(&vm, &memory, guest_console, guest_channel)?);
+        let vcpus = vcpus(&device, &vm, spec, &ids, entry)?;
+        let end = Arc::new(End::new().map_err(KvmError::host("eventfd"))?);
+        let as_seen: Arc<dyn Devices> = devices.clone();
+        let vcpus = Vcpus::start(vcpus, &as_seen, &end)?;
+        Ok(Running {
+            vcpus,
+            devices,
+            end,
+            console,
+            channel,
+            _vm: vm,
+            _memory: memory,
+        })
+    }
+}
+
+impl Hypervisor for Kvm {
+    fn check(&self, spec: &MachineSpec) -> Result<(), MachineError> {
+        let device = open()?;
+        let most = device.get_max_vcpus();
+        if spec.topology.cpus() as usize > most {
+            return Err(MachineError::TooLarge {
+                topology: spec.topology,
+                backend: crate::Backend::Kvm,
+                max: most as u32,
+            });
+        }
+        let highest = ApicIds::new(spec.topology).highest();
+        if highest as usize >= device.get_max_vcpu_id() {
+            return Err(MachineError::ApicIds {
+                topology: spec.topology,
+                backend: crate::Backend::Kvm,
+                highest,
+            });
+        }
+        let length = cmdline::for_kvm(spec).len();
+        if length > MAX_CMDLINE {
+            return Err(MachineError::CmdlineTooLong(length));
+        }
+        Ok(())
+    }
+
+    fn start(&self, spec: &MachineSpec) -> Result<Box<dyn Vm>, MachineError> {
+        Ok(Box::new(self.boot(spec)?))
+    }
+}
+
+pub(super) fn open() -> Result<Device, KvmError> {
+    Device::new().map_err(|error| {
+        KvmError::Open(std::io::Error::from_raw_os_error(error.errno()))
+    })
+}
+
+/// What has to be there before memory and processors.
+pub(super) fn prepare(device: &Device, vm: &VmFd, wide_ids: bool) -> Result<(), KvmError> {
+    for (capability, name) in [
+        (Cap::Irqchip, "interrupt controllers"),
+        (Cap::Irqfd, "irqfd"),
+        (Cap::Ioeventfd, "ioeventfd"),
+        (Cap::ImmediateExit, "immediate exit"),
+    ] {
+        if !device.check_extension(capability) {
+            return Err(KvmError::Missing(name));
+        }
+    }
+    // Intel processors without unrestricted guests run real mode by means of these pages; in the hole for devices.
+    vm.set_identity_map_address(0xfffb_c000)
+        .map_err(KvmError::ioctl("KVM_SET_IDENTITY_MAP_ADDR"))?;
+    vm.set_tss_address(0xfffb_d000)
+        .map_err(KvmError::ioctl("KVM_SET_TSS_ADDR"))?;
+    if wide_ids {
+        let mut capability = kvm_enable_cap {
+            cap: kvm_bindings::KVM_CAP_X2APIC_API,
+            ..kvm_enable_cap::default()
+        };
+        capability.args[0] = u64::from(
+            kvm_bindings::KVM_X2APIC_API_USE_32BIT_IDS
+                | kvm_bindings::KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
+        );
+        vm.enable_cap(&capability)
+            .map_err(KvmError::ioctl("KVM_ENABLE_CAP(KVM_CAP_X2APIC_API)"))?;
+    }
+    vm.create_irq_chip()
+        .map_err(KvmError::ioctl("KVM_CREATE_IRQCHIP"))?;
+    let timer = kvm_pit_config {
+        flags: kvm_bindings::KVM_PIT_SPEAKER_DUMMY,
+        ..kvm_pit_config::default()
+    };
+    vm.create_pit2(timer)
+        .map_err(KvmError::ioctl("KVM_CREATE_PIT2"))
+}
+
+/// The processors, the first at the kernel's entry and the others waiting to be woken.
+fn vcpus(
+    device: &Device,
+    vm: &VmFd,
+    spec: &MachineSpec,
+    ids: &ApicIds,
+    entry: u64,
+) -> Result<Vec<VcpuFd>, KvmError> {
+    let supported = device
+        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .map_err(KvmError::ioctl("KVM_GET_SUPPORTED_CPUID"))?;
+    let mut vcpus = Vec::new();
+    for cpu in 0..spec.topology.cpus() {
+        // KVM takes the number of a vCPU for its APIC id.
+        let vcpu = vm
+            .create_vcpu(u64::from(ids.id_of(cpu)))
+            .map_err(KvmError::ioctl("KVM_CREATE_VCPU"))?;
+        let entries = cpuid::of_cpu(supported.as_slice(), spec.topology, ids, cpu);
+        let entries = CpuId::from_entries(&entries)
+            .map_err(|error| KvmError::Memory(format!("{error:?}")))?;
+        vcpu.set_cpuid2(&entries)
+            .map_err(KvmError::ioctl("KVM_SET_CPUID2"))?;
+        registers::reset(&vcpu)?;
+        if cpu == 0 {
+            registers::enter(&vcpu, entry)?;
+        }
+        vcpus.push(vcpu);
+    }
+    Ok(vcpus)
+}
+
+/// The devices of a machine.
+#[derive(Debug)]
+struct Board {
+    serial: Serial,
+    console: VirtioConsole,
+}
+
+impl Board {
+    fn new(
+        vm: &VmFd,
+        memory: &GuestMemoryMmap,
+        console: OwnedFd,
+        channel: OwnedFd,
+    ) -> Result<Self, KvmError> {
+        let interrupt = |gsi| {
+            let event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)
+                .map_err(KvmError::host("eventfd"))?;
+            vm.register_irqfd(&event, gsi)
+                .map_err(KvmError::ioctl("KVM_IRQFD"))?;
+            Ok::<_, KvmError>(event)
+        };
+        let serial = Serial::new(&interrupt(COM1_GSI)?, console)?;
+        let port = Port {
+            name: PORT_NAME.to_owned(),
+            socket: channel,
+        };
+        let console = VirtioConsole::new(memory.clone(), interrupt(VIRTIO_GSI)?, vec![port])
+            .map_err(KvmError::host("virtio console"))?;
+        let notify = IoEventAddress::Mmio(VIRTIO_MMIO + u64::from(VirtioConsole::QUEUE_NOTIFY));
+        for (queue, event) in (0_u32..).zip(console.notify_eventfds()) {
+            vm.register_ioevent(event, &notify, queue)
+                .map_err(KvmError::ioctl("KVM_IOEVENTFD"))?;
+        }
+        Ok(Self { serial, console })
+    }
+
+    /// The serial port's register behind `port`, if it is one.
+    fn serial_offset(port: u16) -> Option<u8> {
+        let offset = port.checked_sub(COM1).filter(|offset| *offset < 8)?;
+        Some(offset as u8)
+    }
+
+    fn virtio_offset(address: u64) -> Option<u64> {
+        let offset = address.checked_sub(VIRTIO_MMIO);
+        offset.filter(|offset| *offset < VIRTIO_MMIO_SIZE)
+    }
+}
+
+impl Devices for Board {
+    fn port_read(&self, port: u16, data: &mut [u8]) {
+        // Where nothing is, a bus reads as ones.
+        data.fill(0xff);
+        if let (Some(offset), [byte]) = (Self::serial_offset(port), data) {
+            *byte = self.serial.read(offset);
+        }
+    }
+
+    fn port_write(&self, port: u16, data: &[u8]) {
+        if let (Some(offset), [byte]) = (Self::serial_offset(port), data) {
+            self.serial.write(offset, *byte);
+        }
+    }
+
+    fn memory_read(&self, address: u64, data: &mut [u8]) {
+        data.fill(0xff);
+        if let Some(offset) = Self::virtio_offset(address) {
+            self.console.read(offset, data);
+        }
+    }
+
+    fn memory_write(&self, address: u64, data: &[u8]) {
+        if let Some(offset) = Self::virtio_offset(address) {
+            self.console.write(offset, data);
+        }
+    }
+}
+
+/// A machine that runs. The order of fields is the order in which it is taken apart: processors, devices, then the
+/// VM and what it ran in.
+#[derive(Debug)]
+struct Running {
+    vcpus: Vcpus,
+    devices: Arc<Board>,
+    end: Arc<End>,
+    console: OwnedFd,
+    channel: OwnedFd,
+    _vm: VmFd,
+    _memory: GuestMemoryMmap,
+}
+
+impl Running {
+    fn stop(&mut self) {
+        self.vcpus.stop();
+        self.devices.console.stop();
+    }
+}
+
+impl Vm for Running {
+    fn console(&self) -> BorrowedFd<'_> {
+        self.console.as_fd()
+    }
+
+    fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    fn signals(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.end.event()]
+    }
+
+    fn check(&mut self) -> Result<Option<Ended>, MachineError> {
+        let ended = self.end.how();
+        if ended.is_some() {
+            // What the guest said before is in the streams afterwards.
+            self.stop();
+        }
+        Ok(ended)
+    }
+
+    fn end(mut self: Box<Self>) -> String {
+        self.stop();
+        String::new()
+    }
+}
