@@ -2,10 +2,12 @@
 
 mod boot;
 mod error;
+mod host;
 mod layout;
 mod memory;
 mod registers;
 mod serial;
+mod trial;
 mod vcpu;
 
 pub use error::KvmError;

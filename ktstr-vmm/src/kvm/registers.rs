@@ -19,7 +19,7 @@ const PAGE_DIRECTORIES: u64 = 0xb000;
 const STACK: u64 = 0x8ff0;
 
 /// Gigabytes that are mapped one to one, with pages of 2 MiB.
-const MAPPED_GIB: u64 = 4;
+const MAPPED_GIB: u64 = 1;
 
 // Intel SDM, volume 3, 2.5 and 4.5; bits of the entries of page tables.
 const CR0_PE: u64 = 1;

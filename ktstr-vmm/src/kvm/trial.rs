@@ -12,9 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::error::KvmError;
+use super::host::{open, prepare};
 use super::layout::{Ram, SLEEP_CONTROL_PORT, SLEEP_OFF};
 use super::vcpu::{Devices, End, Vcpus};
-use super::vm::{self, open};
+
 use super::{memory, registers};
 use crate::machine::Ended;
 
@@ -35,13 +36,19 @@ fn instructions() -> Vec<(&'static str, Vec<u8>)> {
     let absolute = |code: &[u8]| [code, &(DATA as u32).to_le_bytes()].concat();
     let [port_low, port_high] = SLEEP_CONTROL_PORT.to_le_bytes();
     vec![
-        ("cmpxchg16b", absolute(&[0xf0, 0x48, 0x0f, 0xc7, 0x0c, 0x25])),
+        (
+            "cmpxchg16b",
+            absolute(&[0xf0, 0x48, 0x0f, 0xc7, 0x0c, 0x25]),
+        ),
         // mov eax, 3; xor edx, edx; xrstor [data]
         ("mov", vec![0xb8, 3, 0, 0, 0, 0x31, 0xd2]),
         ("xrstor", absolute(&[0x0f, 0xae, 0x2c, 0x25])),
         ("int3", vec![0xcc]),
         // mov dx, port; mov al, off; out dx, al
-        ("out", vec![0x66, 0xba, port_low, port_high, 0xb0, SLEEP_OFF, 0xee]),
+        (
+            "out",
+            vec![0x66, 0xba, port_low, port_high, 0xb0, SLEEP_OFF, 0xee],
+        ),
     ]
 }
 
@@ -52,15 +59,20 @@ pub(super) fn run() -> Result<(), String> {
         Some(Ended::PoweredOff) => return Ok(()),
         Some(Ended::Reset) => "a plain guest crashes".to_owned(),
         Some(Ended::Crashed(why)) => why,
-        None => format!("a plain guest does not get anywhere within {} ms", LIMIT.as_millis()),
+        None => format!(
+            "a plain guest does not get anywhere within {} ms",
+            LIMIT.as_millis()
+        ),
     };
     Err(format!("/dev/kvm opens but cannot run Linux: {why}"))
 }
 
 fn attempt() -> Result<Option<Ended>, KvmError> {
     let device = open()?;
-    let vm = device.create_vm().map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
-    vm::prepare(&device, &vm, false)?;
+    let vm = device
+        .create_vm()
+        .map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
+    prepare(&device, &vm, false)?;
     let ram = [Ram {
         node: 0,
         start: 0,
@@ -70,7 +82,9 @@ fn attempt() -> Result<Option<Ended>, KvmError> {
     memory::register(&vm, &memory)?;
     registers::write_tables(&memory)?;
     write_guest(&memory)?;
-    let vcpu = vm.create_vcpu(0).map_err(KvmError::ioctl("KVM_CREATE_VCPU"))?;
+    let vcpu = vm
+        .create_vcpu(0)
+        .map_err(KvmError::ioctl("KVM_CREATE_VCPU"))?;
     let supported: CpuId = device
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(KvmError::ioctl("KVM_GET_SUPPORTED_CPUID"))?;
@@ -94,7 +108,10 @@ fn write_guest(memory: &GuestMemoryMmap) -> Result<(), KvmError> {
             .write_slice(bytes, GuestAddress(at))
             .map_err(|error| KvmError::Memory(error.to_string()))
     };
-    let code: Vec<u8> = instructions().into_iter().flat_map(|(_, code)| code).collect();
+    let code: Vec<u8> = instructions()
+        .into_iter()
+        .flat_map(|(_, code)| code)
+        .collect();
     write(&code, CODE)?;
     // iretq
     write(&[0x48, 0xcf], HANDLER)?;
@@ -124,7 +141,9 @@ fn name_instruction(ended: Ended) -> Ended {
     let Ended::Crashed(why) = &ended else {
         return ended;
     };
-    let address = why.rsplit_once(" at 0x").and_then(|(_, at)| u64::from_str_radix(at, 16).ok());
+    let address = why
+        .rsplit_once(" at 0x")
+        .and_then(|(_, at)| u64::from_str_radix(at, 16).ok());
     let Some(offset) = address.and_then(|at| at.checked_sub(CODE)) else {
         return ended;
     };

@@ -3,14 +3,15 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_enable_cap, kvm_pit_config};
-use kvm_ioctls::{Cap, IoEventAddress, Kvm as Device, VcpuFd, VmFd};
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
+use kvm_ioctls::{IoEventAddress, Kvm as Device, VcpuFd, VmFd};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::apic::ApicIds;
 use super::boot::{self, Payload};
 use super::error::KvmError;
+use super::host::{open, prepare};
 use super::layout::{
     COM1, COM1_GSI, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE, ram,
 };
@@ -104,51 +105,6 @@ impl Hypervisor for Kvm {
     fn start(&self, spec: &MachineSpec) -> Result<Box<dyn Vm>, MachineError> {
         Ok(Box::new(self.boot(spec)?))
     }
-}
-
-pub(super) fn open() -> Result<Device, KvmError> {
-    Device::new().map_err(|error| {
-        KvmError::Open(std::io::Error::from_raw_os_error(error.errno()))
-    })
-}
-
-/// What has to be there before memory and processors.
-pub(super) fn prepare(device: &Device, vm: &VmFd, wide_ids: bool) -> Result<(), KvmError> {
-    for (capability, name) in [
-        (Cap::Irqchip, "interrupt controllers"),
-        (Cap::Irqfd, "irqfd"),
-        (Cap::Ioeventfd, "ioeventfd"),
-        (Cap::ImmediateExit, "immediate exit"),
-    ] {
-        if !device.check_extension(capability) {
-            return Err(KvmError::Missing(name));
-        }
-    }
-    // Intel processors without unrestricted guests run real mode by means of these pages; in the hole for devices.
-    vm.set_identity_map_address(0xfffb_c000)
-        .map_err(KvmError::ioctl("KVM_SET_IDENTITY_MAP_ADDR"))?;
-    vm.set_tss_address(0xfffb_d000)
-        .map_err(KvmError::ioctl("KVM_SET_TSS_ADDR"))?;
-    if wide_ids {
-        let mut capability = kvm_enable_cap {
-            cap: kvm_bindings::KVM_CAP_X2APIC_API,
-            ..kvm_enable_cap::default()
-        };
-        capability.args[0] = u64::from(
-            kvm_bindings::KVM_X2APIC_API_USE_32BIT_IDS
-                | kvm_bindings::KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
-        );
-        vm.enable_cap(&capability)
-            .map_err(KvmError::ioctl("KVM_ENABLE_CAP(KVM_CAP_X2APIC_API)"))?;
-    }
-    vm.create_irq_chip()
-        .map_err(KvmError::ioctl("KVM_CREATE_IRQCHIP"))?;
-    let timer = kvm_pit_config {
-        flags: kvm_bindings::KVM_PIT_SPEAKER_DUMMY,
-        ..kvm_pit_config::default()
-    };
-    vm.create_pit2(timer)
-        .map_err(KvmError::ioctl("KVM_CREATE_PIT2"))
 }
 
 /// The processors, the first at the kernel's entry and the others waiting to be woken.

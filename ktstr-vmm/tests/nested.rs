@@ -1,0 +1,176 @@
+//! The KVM back end on a real KVM: in a machine that emulates AMD's SVM, one level down.
+//!
+//! QEMU emulates a host whose processor has SVM with nested paging; a Linux with `kvm_amd` boots there, and on its
+//! `/dev/kvm` this crate's own tests of machines run (`tests/machine.rs`). `KTSTR_TEST_NESTED_HOST` is the directory with
+//! that Linux, which `make test` gets (`scripts/nested-host`); without it these tests are skipped.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use ktstr_vmm::Initramfs;
+use ktstr_vmm::initramfs::Pack;
+
+/// Against hanging only: software emulation of two levels.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// What the host's init says last (`examples/nested_host.rs`).
+const LAST_WORDS: &str = "nested host: ";
+
+/// A host that is ended when dropped.
+struct Host(Child);
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where cargo puts this target's programs.
+fn built(kind: &str, name: &str) -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    let deps = me.parent().unwrap();
+    match kind {
+        "example" => deps.parent().unwrap().join("examples").join(name),
+        _ => {
+            let prefix = format!("{name}-");
+            let found = fs::read_dir(deps).unwrap().filter_map(|entry| {
+                let path = entry.ok()?.path();
+                let file = path.file_name()?.to_str()?;
+                let is_program = file.starts_with(&prefix) && !file.contains('.');
+                is_program.then_some(path)
+            });
+            let age = |path: &PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok();
+            found.max_by_key(age).expect("tests/machine.rs is built")
+        }
+    }
+}
+
+fn kernel() -> PathBuf {
+    let set = ["KTSTR_TEST_KERNEL", "KTSTR_KERNEL"].map(std::env::var_os);
+    let path = set
+        .into_iter()
+        .flatten()
+        .next()
+        .expect("a kernel in KTSTR_KERNEL");
+    PathBuf::from(path)
+}
+
+/// Runs `command` in the host, with the files it needs; gives what it said and whether it ended well.
+fn in_nested_host(linux: &Path, files: &[(PathBuf, &str)], command: &[&str]) -> (String, bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut builder = Initramfs::builder()
+        .init(built("example", "nested_host"))
+        .inline(command.join("\n") + "\n", "/command", 0o644);
+    for module in fs::read_dir(linux.join("modules")).unwrap() {
+        let path = module.unwrap().path();
+        let name = Path::new("/modules").join(path.file_name().unwrap());
+        builder = builder.file(path, name, 0o644);
+    }
+    for (file, place) in files {
+        builder = builder.executable(file, *place, Pack::Loadable);
+    }
+    let initramfs = builder.build().build_cached(dir.path()).unwrap();
+
+    let begin = Instant::now();
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args([
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display",
+        "none",
+    ])
+    .args(["-machine", "q35", "-accel", "tcg,thread=single"])
+    // One CPU: with more, one that waits for another keeps it from being emulated.
+    .args(["-cpu", "max,+svm,+npt", "-smp", "1", "-m", "3072"])
+    .arg("-kernel")
+    .arg(linux.join("vmlinuz"))
+    .arg("-initrd")
+    .arg(initramfs.path())
+    .args([
+        "-append",
+        "console=ttyS0 panic=-1 quiet tsc=reliable no_timer_check",
+    ])
+    .args(["-serial", "stdio"])
+    .stdin(Stdio::null())
+    .stdout(Stdio::piped())
+    .process_group(0);
+    let mut host = Host(qemu.spawn().expect("qemu-system-x86_64"));
+    let output = BufReader::new(host.0.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            // The receiver goes when it has heard enough.
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut said = String::new();
+    let mut ended = None;
+    while let Some(left) = LIMIT.checked_sub(begin.elapsed()) {
+        let Ok(line) = lines.recv_timeout(left) else {
+            break;
+        };
+        println!("{line}");
+        said.push_str(&line);
+        said.push('\n');
+        if let Some(how) = line.strip_prefix(LAST_WORDS) {
+            ended = Some(how.trim() == "exit status: 0");
+            break;
+        }
+    }
+    drop(lines);
+    drop(host);
+    reader.join().unwrap();
+    println!(
+        "the nested host took {:.1} s",
+        begin.elapsed().as_secs_f64()
+    );
+    (said, ended.unwrap_or(false))
+}
+
+/// The directory with the host's Linux; nothing, and a word about it, where there is none.
+fn linux() -> Option<PathBuf> {
+    let dir = std::env::var_os("KTSTR_TEST_NESTED_HOST").filter(|dir| !dir.is_empty());
+    if dir.is_none() {
+        eprintln!("SKIP: KTSTR_TEST_NESTED_HOST is not set; `make test` sets it");
+    }
+    dir.map(PathBuf::from)
+}
+
+#[test]
+fn its_kvm_runs_what_a_kernel_is_made_of() {
+    let Some(linux) = linux() else { return };
+    let files = [(built("test", "ktstr_vmm"), "/unit-tests")];
+    let (said, well) = in_nested_host(
+        &linux,
+        &files,
+        &["/unit-tests", "kvm::trial", "--nocapture"],
+    );
+    assert!(well && said.contains("Ok(()) in"), "{said}");
+}
+
+#[test]
+fn machines_on_real_kvm_do_what_others_do() {
+    let Some(linux) = linux() else { return };
+    let files = [
+        (built("test", "machine"), "/machine"),
+        (built("example", "guest"), "/examples/guest"),
+        (kernel(), "/kernel"),
+    ];
+    let command = [
+        "KTSTR_TEST_KERNEL=/kernel",
+        "KTSTR_BACKEND=kvm",
+        "/machine",
+        "--test-threads=1",
+    ];
+    let (said, well) = in_nested_host(&linux, &files, &command);
+    assert!(well, "{said}");
+}
