@@ -29,6 +29,8 @@ pub use console::BoundedLog;
 pub use error::MachineError;
 pub use initramfs::{Initramfs, InitramfsBuilder, PackedInitramfs};
 pub use kvm::KvmError;
-pub use machine::{Backend, ExitReason, Flow, Machine, MachineExit, Observer, Outbox, Timings};
-pub use probe::{KvmAccess, Probe};
+pub use machine::{
+    Backend, ExitReason, Flow, Machine, MachineExit, Observer, Outbox, ParseBackendError, Timings,
+};
+pub use probe::{Choice, KvmAccess, Probe, find_qemu};
 pub use spec::{Emulation, MachineSpec, guest_memory_mib};

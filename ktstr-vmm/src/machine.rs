@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::cancel::CancelToken;
@@ -28,6 +29,23 @@ impl Backend {
         match self {
             Self::Kvm => "kvm",
             Self::Qemu => "qemu",
+        }
+    }
+}
+
+/// A name that no back end has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no back end `{0}`; use kvm or qemu")]
+pub struct ParseBackendError(String);
+
+impl FromStr for Backend {
+    type Err = ParseBackendError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "kvm" => Ok(Self::Kvm),
+            "qemu" => Ok(Self::Qemu),
+            _ => Err(ParseBackendError(text.to_owned())),
         }
     }
 }

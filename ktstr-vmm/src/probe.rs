@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ktstr_core::files::is_program;
 
 use crate::error::MachineError;
+use crate::kvm;
 use crate::machine::Backend;
 use crate::qemu::INSTALL;
 
@@ -20,46 +21,91 @@ const QEMU: &str = "qemu-system-x86_64";
 pub struct Probe {
     /// QEMU, where it is installed.
     pub qemu: Option<PathBuf>,
-    /// Whether `/dev/kvm` is there.
+    /// What became of trying KVM.
     pub kvm: KvmAccess,
 }
 
-/// Whether the host's KVM can be used by this process.
+/// Whether this process can run Linux on the host's KVM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KvmAccess {
-    /// `/dev/kvm` opens. Whether a kernel boots on it is another question: nested KVM may be emulated.
-    Opens,
+    /// A trial guest ran.
+    Works,
+    /// `/dev/kvm` opens, and a trial guest did not run; why. So it is in VMs whose hypervisor interprets their guests.
+    Broken(String),
     /// There is no `/dev/kvm`.
     Absent,
     /// It does not open; what the system said.
     Refused(String),
 }
 
+/// The back end that machines run on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The back end.
+    pub backend: Backend,
+    /// Why it is not KVM, in one line, where nobody asked for another one.
+    pub why: Option<String>,
+}
+
 impl Probe {
     /// Looks at this host: QEMU in the search path `path`, KVM at `/dev/kvm` below `root` (`/` but in tests).
+    ///
+    /// KVM is tried by a guest of a few instructions, which takes some milliseconds.
     pub fn new(path: &OsStr, root: &Path) -> Self {
         Self {
-            qemu: split_paths(path)
-                .map(|dir| dir.join(QEMU))
-                .find(|path| is_program(path)),
+            qemu: find_qemu(path),
             kvm: kvm_access(&root.join("dev/kvm")),
         }
     }
 
-    /// The back end that runs machines here. This version has one: QEMU.
-    pub fn choose(&self) -> Result<Backend, MachineError> {
-        match self.qemu {
-            Some(_) => Ok(Backend::Qemu),
-            None => Err(MachineError::Unavailable(format!(
-                "{QEMU}: not found in PATH; run: {INSTALL}"
+    /// The back end to run machines on: `wanted`, or else KVM where it works and QEMU where it does not.
+    pub fn choose(&self, wanted: Option<Backend>) -> Result<Choice, MachineError> {
+        let forced = |backend| Choice { backend, why: None };
+        let no_qemu = || format!("{QEMU}: not found in PATH; run: {INSTALL}");
+        match (wanted, &self.kvm, &self.qemu) {
+            (Some(Backend::Kvm) | None, KvmAccess::Works, _) => Ok(forced(Backend::Kvm)),
+            (Some(Backend::Kvm), _, _) => Err(MachineError::Unavailable(format!(
+                "the kvm back end cannot run here: {}; ask for qemu, or for none",
+                self.kvm.why()
             ))),
+            (Some(Backend::Qemu), _, Some(_)) => Ok(forced(Backend::Qemu)),
+            (None, _, Some(_)) => Ok(Choice {
+                backend: Backend::Qemu,
+                why: Some(self.kvm.why()),
+            }),
+            (Some(Backend::Qemu), _, None) => Err(MachineError::Unavailable(no_qemu())),
+            (None, _, None) => {
+                let why = format!("{}, and {}", self.kvm.why(), no_qemu());
+                Err(MachineError::Unavailable(why))
+            }
         }
     }
 }
 
+impl KvmAccess {
+    /// One line on it.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Works => "/dev/kvm works".to_owned(),
+            Self::Broken(why) => format!("/dev/kvm opens but cannot run Linux ({why})"),
+            Self::Absent => "there is no /dev/kvm".to_owned(),
+            Self::Refused(why) => format!("/dev/kvm does not open ({why})"),
+        }
+    }
+}
+
+/// QEMU in the search path `path`.
+pub fn find_qemu(path: &OsStr) -> Option<PathBuf> {
+    let found = split_paths(path).map(|dir| dir.join(QEMU));
+    found.into_iter().find(|path| is_program(path))
+}
+
 fn kvm_access(device: &Path) -> KvmAccess {
     match OpenOptions::new().read(true).write(true).open(device) {
-        Ok(_) => KvmAccess::Opens,
+        Ok(_) => match kvm::trial::run(device) {
+            Ok(()) => KvmAccess::Works,
+            Err(why) => KvmAccess::Broken(why),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => KvmAccess::Absent,
         Err(error) => KvmAccess::Refused(error.to_string()),
     }
@@ -79,7 +125,7 @@ mod tests {
         fs::create_dir(&bin).unwrap();
         let probe = Probe::new(bin.as_os_str(), root.path());
         assert_eq!(probe.kvm, KvmAccess::Absent);
-        let error = probe.choose().unwrap_err().to_string();
+        let error = probe.choose(None).unwrap_err().to_string();
         assert!(error.contains("qemu-system-x86_64: not found"), "{error}");
         assert!(error.contains(INSTALL), "{error}");
 
@@ -90,7 +136,43 @@ mod tests {
         fs::create_dir_all(root.path().join("dev/kvm")).unwrap();
         let probe = Probe::new(bin.as_os_str(), root.path());
         assert_eq!(probe.qemu, Some(qemu));
-        assert_eq!(probe.choose().unwrap(), Backend::Qemu);
         assert!(matches!(probe.kvm, KvmAccess::Refused(_)));
+    }
+
+    #[test]
+    fn kvm_comes_first_and_what_is_asked_for_is_taken_or_refused() {
+        let probe = |kvm| Probe {
+            qemu: Some("/bin/qemu".into()),
+            kvm,
+        };
+        let works = probe(KvmAccess::Works);
+        let broken = probe(KvmAccess::Broken("at cmpxchg16b".to_owned()));
+        let chosen = |probe: &Probe, wanted| probe.choose(wanted).unwrap();
+        assert_eq!(chosen(&works, None).backend, Backend::Kvm);
+        assert_eq!(chosen(&works, None).why, None);
+        assert_eq!(chosen(&works, Some(Backend::Qemu)).backend, Backend::Qemu);
+        let choice = chosen(&broken, None);
+        assert_eq!(choice.backend, Backend::Qemu);
+        assert!(choice.why.unwrap().contains("cmpxchg16b"));
+        assert_eq!(chosen(&broken, Some(Backend::Qemu)).why, None);
+        let error = broken.choose(Some(Backend::Kvm)).unwrap_err().to_string();
+        assert!(
+            error.contains("cmpxchg16b") && error.contains("qemu"),
+            "{error}"
+        );
+        let neither = Probe {
+            qemu: None,
+            ..broken
+        };
+        assert!(neither.choose(Some(Backend::Qemu)).is_err());
+    }
+
+    #[test]
+    fn a_device_that_is_no_kvm_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("dev")).unwrap();
+        fs::write(root.path().join("dev/kvm"), "").unwrap();
+        let probe = Probe::new(OsStr::new(""), root.path());
+        assert!(matches!(&probe.kvm, KvmAccess::Broken(_)), "{probe:?}");
     }
 }

@@ -8,8 +8,13 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum KvmError {
     /// The device does not open.
-    #[error("/dev/kvm: {0}; load kvm_intel or kvm_amd, and see that you may read and write it")]
-    Open(io::Error),
+    #[error("{path}: {source}; load kvm_intel or kvm_amd, and see that you may read and write it")]
+    Open {
+        /// The device.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A system call of KVM failed.
     #[error("{call}: {source}; check `dmesg` of the host")]
     Ioctl {

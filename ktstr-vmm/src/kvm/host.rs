@@ -1,13 +1,27 @@
 //! The host's KVM, and what every VM needs of it.
 
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use kvm_bindings::{kvm_enable_cap, kvm_pit_config};
 use kvm_ioctls::{Cap, Kvm as Device, VmFd};
 
 use super::error::KvmError;
 
-/// Opens `/dev/kvm`.
-pub(super) fn open() -> Result<Device, KvmError> {
-    Device::new().map_err(|error| KvmError::Open(std::io::Error::from_raw_os_error(error.errno())))
+/// Where KVM is.
+pub(super) const DEVICE: &str = "/dev/kvm";
+
+/// Opens KVM's device.
+pub(super) fn open(path: &Path) -> Result<Device, KvmError> {
+    let refused = |source| KvmError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| refused(error.into()))?;
+    Device::new_with_path(name)
+        .map_err(|error| refused(io::Error::from_raw_os_error(error.errno())))
 }
 
 /// What has to be there before memory and processors; `wide_ids` for APIC ids beyond 254.

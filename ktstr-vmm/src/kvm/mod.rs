@@ -7,7 +7,7 @@ mod layout;
 mod memory;
 mod registers;
 mod serial;
-mod trial;
+pub(crate) mod trial;
 mod vcpu;
 
 pub use error::KvmError;

@@ -1,6 +1,7 @@
 //! A machine on KVM, from its specification to one that runs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
@@ -11,7 +12,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::apic::ApicIds;
 use super::boot::{self, Payload};
 use super::error::KvmError;
-use super::host::{open, prepare};
+use super::host::{DEVICE, open, prepare};
 use super::layout::{
     COM1, COM1_GSI, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE, ram,
 };
@@ -41,7 +42,7 @@ impl Kvm {
     fn boot(&self, spec: &MachineSpec) -> Result<Running, MachineError> {
         let (console, guest_console) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let (channel, guest_channel) = stream::pair().map_err(MachineError::host("socketpair"))?;
-        let device = open()?;
+        let device = open(Path::new(DEVICE))?;
         let vm = device.create_vm().map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
         let ids = ApicIds::new(spec.topology);
         prepare(&device, &vm, ids.needs_x2apic())?;
@@ -78,7 +79,7 @@ impl Kvm {
 
 impl Hypervisor for Kvm {
     fn check(&self, spec: &MachineSpec) -> Result<(), MachineError> {
-        let device = open()?;
+        let device = open(Path::new(DEVICE))?;
         let most = device.get_max_vcpus();
         if spec.topology.cpus() as usize > most {
             return Err(MachineError::TooLarge {
