@@ -13,15 +13,18 @@ use std::time::{Duration, Instant};
 use ktstr_core::{Preset, Topology};
 use ktstr_vmm::{
     Backend, ExitReason, Flow, Frame, Initramfs, Machine, MachineExit, MachineSpec, Observer,
-    Outbox, PackedInitramfs, Probe,
+    Outbox, PackedInitramfs, find_qemu,
 };
 
 #[path = "support/processes.rs"]
 mod processes;
 use processes::{children, is_qemu};
 
-/// Back ends to test. The microVM joins when it is there.
-const BACKEND: Backend = Backend::Qemu;
+/// The back end under test: `KTSTR_BACKEND`, else QEMU, which runs everywhere. `tests/nested.rs` runs all of this on KVM.
+fn backend() -> Backend {
+    let set = std::env::var("KTSTR_BACKEND").ok();
+    set.map_or(Backend::Qemu, |name| name.parse().unwrap())
+}
 
 const SMALL: Topology = Topology::constant(1, 1, 2, 1);
 
@@ -74,15 +77,13 @@ impl Rig {
             initramfs: Some(self.initramfs.path().to_owned()),
             boot_deadline: LIMIT,
             deadline: LIMIT,
-            qemu: Probe::new(&std::env::var_os("PATH").unwrap(), Path::new("/"))
-                .qemu
-                .expect("QEMU"),
+            qemu: find_qemu(&std::env::var_os("PATH").unwrap_or_default()).unwrap_or_default(),
             ..MachineSpec::new(kernel(), topology)
         }
     }
 
     fn machine(&self) -> Machine {
-        Machine::new(self.spec(SMALL), BACKEND).unwrap()
+        Machine::new(self.spec(SMALL), backend()).unwrap()
     }
 }
 
@@ -135,8 +136,10 @@ fn run(mut script: Script) -> (MachineExit, Script) {
     (exit, script)
 }
 
-fn open_descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
+/// Open descriptors and threads of this process.
+fn held() -> (usize, usize) {
+    let entries = |dir| fs::read_dir(dir).unwrap().count();
+    (entries("/proc/self/fd"), entries("/proc/self/task"))
 }
 
 #[test]
@@ -183,7 +186,7 @@ fn cpus_and_nodes_are_as_declared() {
             file("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list"),
             file("/sys/devices/system/node/node0/cpulist"),
         ]);
-        let machine = Machine::new(rig.spec(topology), BACKEND).unwrap();
+        let machine = Machine::new(rig.spec(topology), backend()).unwrap();
         machine.run(&mut script).unwrap();
         let seen: Vec<String> = script.answers[1..]
             .iter()
@@ -234,7 +237,7 @@ fn a_triple_fault_is_a_reset() {
         cmdline: vec!["reboot=t".to_owned()],
         ..rig.spec(SMALL)
     };
-    let machine = Machine::new(spec, BACKEND).unwrap();
+    let machine = Machine::new(spec, backend()).unwrap();
     assert_eq!(
         machine.run(&mut Script::one(b'b')).unwrap().reason,
         ExitReason::Reset
@@ -249,7 +252,7 @@ fn deadlines_end_a_silent_guest() {
         deadline: soon,
         ..rig.spec(SMALL)
     };
-    let exit = Machine::new(silent, BACKEND)
+    let exit = Machine::new(silent, backend())
         .unwrap()
         .run(&mut Script::one(b's'))
         .unwrap();
@@ -260,7 +263,7 @@ fn deadlines_end_a_silent_guest() {
         boot_deadline: Duration::from_millis(200),
         ..rig.spec(SMALL)
     };
-    let exit = Machine::new(stuck, BACKEND)
+    let exit = Machine::new(stuck, backend())
         .unwrap()
         .run(&mut Script::default())
         .unwrap();
@@ -275,7 +278,7 @@ fn a_machine_without_init_says_why() {
         initramfs: None,
         ..rig.spec(SMALL)
     };
-    let exit = Machine::new(spec, BACKEND)
+    let exit = Machine::new(spec, backend())
         .unwrap()
         .run(&mut Script::default())
         .unwrap();
@@ -367,16 +370,16 @@ fn the_victim() {
 }
 
 #[test]
-fn ten_runs_of_one_machine_leave_no_descriptor() {
+fn ten_runs_of_one_machine_leave_no_descriptor_and_no_thread() {
     let rig = Rig::new();
     let machine = rig.machine();
     machine.run(&mut Script::one(b'e')).unwrap();
-    let before = open_descriptors();
+    let before = held();
     for _ in 0..9 {
         let exit = machine.run(&mut Script::one(b'e')).unwrap();
         assert_eq!(exit.reason, ExitReason::Stopped);
     }
-    assert_eq!(open_descriptors(), before);
+    assert_eq!(held(), before);
     assert_eq!(children(std::process::id()), BTreeSet::new());
 }
 
@@ -393,7 +396,7 @@ fn boots_in_a_row() {
             boots / 4,
         ),
     ] {
-        let machine = Machine::new(rig.spec(topology), BACKEND).unwrap();
+        let machine = Machine::new(rig.spec(topology), backend()).unwrap();
         let mut times: Vec<Duration> = Vec::new();
         for boot in 0..count {
             let mut script = Script::one(b'e');
