@@ -11,6 +11,8 @@ pub mod channel;
 pub mod child;
 mod console;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod image;
 pub mod initramfs;
 mod kvm;

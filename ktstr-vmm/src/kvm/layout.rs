@@ -119,7 +119,10 @@ mod tests {
     #[test]
     fn nodes_follow_each_other_and_leave_room_for_devices() {
         assert_eq!(pieces(1, 256), [(0, 0, 256)]);
-        assert_eq!(pieces(4, 1023), [(0, 0, 258), (1, 258, 255), (2, 513, 255), (3, 768, 255)]);
+        assert_eq!(
+            pieces(4, 1023),
+            [(0, 0, 258), (1, 258, 255), (2, 513, 255), (3, 768, 255)]
+        );
         assert_eq!(
             pieces(2, 4096),
             [(0, 0, 2048), (1, 2048, 1024), (1, 4096, 1024)]
