@@ -12,6 +12,8 @@ pub mod child;
 mod cmdline;
 mod console;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod image;
 pub mod initramfs;
 mod kvm;

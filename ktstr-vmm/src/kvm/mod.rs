@@ -1,6 +1,8 @@
 //! Machines on the host's KVM: a microVM of our own.
 
+mod acpi;
 mod boot;
+mod cpuid;
 mod error;
 mod host;
 mod layout;
@@ -9,5 +11,8 @@ mod registers;
 mod serial;
 pub(crate) mod trial;
 mod vcpu;
+pub(crate) mod virtio;
+mod vm;
 
 pub use error::KvmError;
+pub(crate) use vm::Kvm;

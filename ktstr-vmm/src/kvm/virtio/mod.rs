@@ -1,0 +1,184 @@
+//! The virtio console: named ports between the guest and stream sockets of the host.
+//!
+//! Virtual CPUs access registers and return at once; an I/O thread moves the bytes. What the guest does
+//! with registers and memory is taken as an enemy's work: every turn is bounded, every access checked, and
+//! nothing that it asks for makes anything grow.
+
+mod buffer;
+mod console;
+mod control;
+mod device;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+mod interrupt;
+mod mmio;
+mod port;
+mod ring;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{EventfdFlags, eventfd};
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use self::console::Named;
+use self::device::Core;
+use self::interrupt::Interrupt;
+use self::mmio::{Action, register};
+use self::worker::{Shared, Worker};
+
+/// Offset of the register that notifies of a queue, for ioeventfds: one per queue, 32 bits, the queue's
+/// number as the datum.
+pub(crate) const QUEUE_NOTIFY: u64 = register::QUEUE_NOTIFY;
+
+/// Most ports of a device.
+const MAX_PORTS: usize = 15;
+
+/// Longest name of a port in bytes; it ends in a file of the guest's sysfs.
+const MAX_NAME: usize = 64;
+
+/// A port to make.
+#[derive(Debug)]
+pub(crate) struct Port {
+    /// Its name, as in the guest's `/sys/class/virtio-ports/*/name`.
+    pub(crate) name: String,
+    /// The device's end of a stream socket.
+    pub(crate) socket: OwnedFd,
+    /// Whether the guest's kernel makes a terminal (`hvc`) of it. The kernel waits for a terminal with its
+    /// processor, so what the host does not read in time is dropped, not held.
+    pub(crate) console: bool,
+}
+
+/// A virtio console at work. Dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct VirtioConsole {
+    shared: Arc<Shared>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl VirtioConsole {
+    /// A device with these ports, which interrupts the guest by writing to `interrupt`, an edge each time.
+    pub(crate) fn new(
+        memory: GuestMemoryMmap,
+        interrupt: EventFd,
+        ports: Vec<Port>,
+    ) -> io::Result<Self> {
+        let named = ports
+            .into_iter()
+            .map(named)
+            .collect::<io::Result<Vec<_>>>()?;
+        if named.len() > MAX_PORTS {
+            return Err(invalid("virtio console: too many ports"));
+        }
+        let sockets = named.iter().map(|named| named.port.socket()).collect();
+        let interrupt = Arc::new(Interrupt::new(interrupt));
+        let core = Core::new(memory, Arc::clone(&interrupt), named)
+            .map_err(|fault| invalid(&fault.to_string()))?;
+        let event = || EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK);
+        let notify = (0..core.mmio.queue_count())
+            .map(|_| event())
+            .collect::<io::Result<_>>()?;
+        let ended = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let shared = Arc::new(Shared::new(core, interrupt, notify, event()?, ended));
+        let worker = Worker::new(Arc::clone(&shared), sockets)?;
+        let thread = thread::Builder::new()
+            .name("ktstr-virtio".to_owned())
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            shared,
+            worker: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// The guest reads `data` at `offset` from the device's first register.
+    pub(crate) fn read(&self, offset: u64, data: &mut [u8]) {
+        // What the interrupt handler reads needs no lock.
+        if let (register::INTERRUPT_STATUS, Ok(word)) =
+            (offset, <&mut [u8; 4]>::try_from(&mut *data))
+        {
+            *word = self.shared.interrupt.causes().to_le_bytes();
+        } else {
+            self.shared.core().mmio.read(offset, data);
+        }
+    }
+
+    /// The guest writes `data` at `offset`.
+    pub(crate) fn write(&self, offset: u64, data: &[u8]) {
+        if let (register::INTERRUPT_ACKNOWLEDGE, Ok(word)) = (offset, <[u8; 4]>::try_from(data)) {
+            self.shared.interrupt.acknowledge(u32::from_le_bytes(word));
+            return;
+        }
+        let action = self.shared.core().mmio.write(offset, data);
+        match action {
+            Action::None => {}
+            // It fails only when the counter is full, and then the thread is on its way.
+            Action::Notify(queue) => drop(self.shared.notify[usize::from(queue)].write(1)),
+            Action::Wake => self.shared.wake(),
+        }
+    }
+
+    /// One eventfd per queue, in order of their numbers: writing to it notifies of that queue, as writing
+    /// the number to [`QUEUE_NOTIFY`] does.
+    pub(crate) fn notify_eventfds(&self) -> &[EventFd] {
+        &self.shared.notify
+    }
+
+    /// Ends the I/O thread once the host has taken what the guest sent, waiting half a second for a host
+    /// that reads nothing and five in all. Returns at once; see [`VirtioConsole::ended`].
+    pub(crate) fn drain(&self) {
+        self.shared.end(true);
+    }
+
+    /// Readable once the I/O thread has ended.
+    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
+        self.shared.ended.as_fd()
+    }
+
+    /// Ends the I/O thread, which moves what the host takes at once; waits for its end. Registers stay,
+    /// so that a virtual CPU that runs on finds a device that does nothing.
+    pub(crate) fn stop(&self) {
+        self.shared.end(false);
+        let worker = self
+            .worker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // One that panicked has said so on standard error, and is as gone.
+        drop(worker.map(JoinHandle::join));
+    }
+
+    /// What the guest's driver did that no device puts up with, if anything.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.shared.core().mmio.fault().map(ToString::to_string)
+    }
+}
+
+impl Drop for VirtioConsole {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn named(port: Port) -> io::Result<Named> {
+    let name = port.name;
+    if name.is_empty() || name.len() > MAX_NAME || name.contains(|letter: char| letter.is_control())
+    {
+        return Err(invalid(
+            "virtio console: a port's name is empty, too long or not one line",
+        ));
+    }
+    let socket = Arc::new(port.socket);
+    let port = port::Port::new(socket, port.console);
+    Ok(Named { name, port })
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}

@@ -1,0 +1,226 @@
+//! The thread that moves bytes between queues and sockets, so that no virtual CPU ever does.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::device::{Core, Flush};
+use super::interrupt::Interrupt;
+
+/// How long a drain goes on in all.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a drain waits for a host that reads nothing.
+const DRAIN_STALL: Duration = Duration::from_millis(500);
+
+/// Most turns of a stop: more than any socket holds.
+const STOP_TURNS: u32 = 64;
+
+/// [`Shared::order`]: go on.
+const RUN: u8 = 0;
+/// Move what the guest has sent, waiting for the host, and end.
+const DRAIN: u8 = 1;
+/// Move what the host takes at once, and end.
+const STOP: u8 = 2;
+
+/// What an epoll event is about: a queue's notifications by number, sockets from here on, and the wake-up.
+const SOCKETS: u64 = 1 << 32;
+const WAKE: u64 = u64::MAX;
+
+/// What the I/O thread shares with the virtual CPUs and the machine.
+#[derive(Debug)]
+pub(super) struct Shared {
+    core: Mutex<Core>,
+    pub(super) interrupt: Arc<Interrupt>,
+    pub(super) notify: Vec<EventFd>,
+    wake: EventFd,
+    order: AtomicU8,
+    /// Readable once the thread has ended.
+    pub(super) ended: OwnedFd,
+}
+
+impl Shared {
+    pub(super) fn new(
+        core: Core,
+        interrupt: Arc<Interrupt>,
+        notify: Vec<EventFd>,
+        wake: EventFd,
+        ended: OwnedFd,
+    ) -> Self {
+        Self {
+            core: Mutex::new(core),
+            interrupt,
+            notify,
+            wake,
+            order: AtomicU8::new(RUN),
+            ended,
+        }
+    }
+
+    /// The device. Nobody keeps it longer than one turn takes.
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the thread look at everything.
+    pub(super) fn wake(&self) {
+        // It fails only when the counter is full, which wakes it as well.
+        let _ = self.wake.write(1);
+    }
+
+    /// Orders an end that waits for the host, or one that does not; the second overrides the first.
+    pub(super) fn end(&self, wait_for_host: bool) {
+        let order = if wait_for_host { DRAIN } else { STOP };
+        self.order.fetch_max(order, Ordering::SeqCst);
+        self.wake();
+    }
+}
+
+/// The thread's own state.
+#[derive(Debug)]
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    epoll: Epoll,
+    sockets: Vec<Socket>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    fd: Arc<OwnedFd>,
+    /// What epoll watches it for; empty when it is not watched at all, so that its end does not spin.
+    watched: EventSet,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, sockets: Vec<Arc<OwnedFd>>) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let watch = |event: &EventFd, data| {
+            let interest = EpollEvent::new(EventSet::IN, data);
+            epoll.ctl(ControlOperation::Add, event.as_raw_fd(), interest)
+        };
+        for (index, event) in (0..).zip(&shared.notify) {
+            watch(event, index)?;
+        }
+        watch(&shared.wake, WAKE)?;
+        let socket = |fd| Socket {
+            fd,
+            watched: EventSet::empty(),
+        };
+        Ok(Self {
+            epoll,
+            sockets: sockets.into_iter().map(socket).collect(),
+            shared,
+        })
+    }
+
+    /// Works until it is told to end.
+    pub(super) fn run(mut self) {
+        // Also when it panics: nobody waits for it in vain.
+        let _ended = Ended(Arc::clone(&self.shared));
+        // Without epoll it can still move what is there.
+        let _ = self.serve();
+        self.finish();
+    }
+
+    fn order(&self) -> u8 {
+        self.shared.order.load(Ordering::SeqCst)
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        while self.order() == RUN {
+            let mut core = shared.core();
+            let again = core.step();
+            self.watch(&mut core)?;
+            drop(core);
+            self.wait(if again { Some(Duration::ZERO) } else { None })?;
+        }
+        Ok(())
+    }
+
+    /// Moves what the guest sent before it ended.
+    fn finish(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let start = Instant::now();
+        for turn in 0.. {
+            let left = DRAIN_LIMIT.saturating_sub(start.elapsed());
+            let patient = self.order() == DRAIN && !left.is_zero();
+            if !patient && turn >= STOP_TURNS {
+                return;
+            }
+            let mut core = shared.core();
+            let flush = core.flush();
+            let watched = self.watch(&mut core);
+            drop(core);
+            match flush {
+                Flush::Done => return,
+                Flush::Again => {}
+                Flush::Blocked => {
+                    let wait = |()| self.wait(Some(DRAIN_STALL.min(left)));
+                    // Woken by nothing: the host does not read.
+                    if !patient || !watched.and_then(wait).unwrap_or(false) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has epoll watch what the ports want.
+    fn watch(&mut self, core: &mut Core) -> io::Result<()> {
+        for (index, socket) in self.sockets.iter_mut().enumerate() {
+            let wanted = core.wants(index);
+            let operation = match (socket.watched.is_empty(), wanted.is_empty()) {
+                _ if wanted == socket.watched => continue,
+                (true, _) => ControlOperation::Add,
+                (false, false) => ControlOperation::Modify,
+                (false, true) => ControlOperation::Delete,
+            };
+            let interest = EpollEvent::new(wanted, SOCKETS + index as u64);
+            self.epoll.ctl(operation, socket.fd.as_raw_fd(), interest)?;
+            socket.watched = wanted;
+        }
+        Ok(())
+    }
+
+    /// Waits until something happens, and takes note of it; false when nothing did in time.
+    fn wait(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let mut events = [EpollEvent::default(); 32];
+        let limit = limit.map_or(-1, |limit| limit.as_millis() as i32);
+        let count = match self.epoll.wait(limit, &mut events) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        for event in &events[..count] {
+            // Reading an eventfd that is not readable any more fails, which is fine.
+            match event.data() {
+                WAKE => drop(self.shared.wake.read()),
+                data @ SOCKETS.. => {
+                    let ended = EventSet::HANG_UP | EventSet::ERROR;
+                    if event.event_set().intersects(ended) {
+                        let port = (data - SOCKETS) as usize;
+                        self.shared.core().mmio.device().port(port).hang_up();
+                    }
+                }
+                queue => drop(self.shared.notify[queue as usize].read()),
+            }
+        }
+        Ok(count > 0)
+    }
+}
+
+/// Says that the thread has ended, when dropped.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // The counter is at zero: it cannot be full.
+        let _ = rustix::io::write(&self.0.ended, &1u64.to_ne_bytes());
+    }
+}
