@@ -10,6 +10,7 @@ use crate::cancel::CancelToken;
 use crate::channel::{Frame, FrameEncoder, FrameError};
 use crate::error::MachineError;
 use crate::image::Image;
+use crate::kvm::Kvm;
 use crate::qemu::Qemu;
 use crate::spec::MachineSpec;
 use crate::{run, spec};
@@ -176,12 +177,7 @@ impl Machine {
     pub fn new(spec: MachineSpec, backend: Backend) -> Result<Self, MachineError> {
         let backend: Box<dyn Hypervisor> = match backend {
             Backend::Qemu => Box::new(Qemu::new(Image::inspect(&spec.kernel)?)),
-            Backend::Kvm => {
-                return Err(MachineError::Unavailable(
-                    "KVM: ktstr's microVM is not part of this version; use the qemu back end"
-                        .to_owned(),
-                ));
-            }
+            Backend::Kvm => Box::new(Kvm::new(Image::inspect(&spec.kernel)?)),
         };
         check(&spec)?;
         backend.check(&spec)?;

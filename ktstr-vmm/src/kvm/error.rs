@@ -45,6 +45,9 @@ pub enum KvmError {
         /// Size of the initramfs.
         bytes: u64,
     },
+    /// The machine cannot be described to the guest.
+    #[error(transparent)]
+    Acpi(#[from] super::acpi::AcpiError),
     /// Something else of the host's failed.
     #[error("{what}: {source}; check the host's limits on open files, threads and memory")]
     Host {

@@ -5,21 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
-use kvm_ioctls::{IoEventAddress, Kvm as Device, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm as Device, VcpuFd, VmFd};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
-use super::apic::ApicIds;
 use super::boot::{self, Payload};
 use super::error::KvmError;
 use super::host::{DEVICE, open, prepare};
-use super::layout::{
-    COM1, COM1_GSI, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE, ram,
-};
+use super::layout::{COM1, COM1_GSI, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE, ram};
 use super::serial::Serial;
 use super::vcpu::{Devices, End, Vcpus};
-use super::virtio::{Port, VirtioConsole};
+use super::virtio::{self, Port, VirtioConsole};
 use super::{acpi, cpuid, memory, registers};
+use crate::apic::ApicIds;
 use crate::channel::PORT_NAME;
 use crate::cmdline;
 use crate::error::MachineError;
@@ -43,14 +41,16 @@ impl Kvm {
         let (console, guest_console) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let (channel, guest_channel) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let device = open(Path::new(DEVICE))?;
-        let vm = device.create_vm().map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
+        let vm = device
+            .create_vm()
+            .map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
         let ids = ApicIds::new(spec.topology);
         prepare(&device, &vm, ids.needs_x2apic())?;
 
         let ram = ram(spec.topology, spec.memory_mib);
         let memory = memory::allocate(&ram)?;
         memory::register(&vm, &memory)?;
-        let acpi = acpi::tables(spec.topology, &ram, &ids).map_err(KvmError::from)?;
+        let acpi = acpi::tables(ids, &ram).map_err(KvmError::from)?;
         let payload = Payload {
             image: &self.image,
             initramfs: spec.initramfs.as_deref(),
@@ -61,7 +61,7 @@ impl Kvm {
         registers::write_tables(&memory)?;
 
         let devices = Arc::new(Board::new(&vm, &memory, guest_console, guest_channel)?);
-        let vcpus = vcpus(&device, &vm, spec, &ids, entry)?;
+        let vcpus = vcpus(&device, &vm, ids, entry)?;
         let end = Arc::new(End::new().map_err(KvmError::host("eventfd"))?);
         let as_seen: Arc<dyn Devices> = devices.clone();
         let vcpus = Vcpus::start(vcpus, &as_seen, &end)?;
@@ -109,23 +109,21 @@ impl Hypervisor for Kvm {
 }
 
 /// The processors, the first at the kernel's entry and the others waiting to be woken.
-fn vcpus(
-    device: &Device,
-    vm: &VmFd,
-    spec: &MachineSpec,
-    ids: &ApicIds,
-    entry: u64,
-) -> Result<Vec<VcpuFd>, KvmError> {
+fn vcpus(device: &Device, vm: &VmFd, ids: ApicIds, entry: u64) -> Result<Vec<VcpuFd>, KvmError> {
     let supported = device
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(KvmError::ioctl("KVM_GET_SUPPORTED_CPUID"))?;
+    let features = cpuid::Features {
+        tsc_deadline: device.check_extension(Cap::TscDeadlineTimer),
+        realtime: false,
+    };
     let mut vcpus = Vec::new();
-    for cpu in 0..spec.topology.cpus() {
+    for cpu in 0..ids.topology().cpus() {
         // KVM takes the number of a vCPU for its APIC id.
         let vcpu = vm
             .create_vcpu(u64::from(ids.id_of(cpu)))
             .map_err(KvmError::ioctl("KVM_CREATE_VCPU"))?;
-        let entries = cpuid::of_cpu(supported.as_slice(), spec.topology, ids, cpu);
+        let entries = cpuid::vcpu(supported.as_slice(), ids, cpu, features);
         let entries = CpuId::from_entries(&entries)
             .map_err(|error| KvmError::Memory(format!("{error:?}")))?;
         vcpu.set_cpuid2(&entries)
@@ -164,10 +162,11 @@ impl Board {
         let port = Port {
             name: PORT_NAME.to_owned(),
             socket: channel,
+            console: false,
         };
         let console = VirtioConsole::new(memory.clone(), interrupt(VIRTIO_GSI)?, vec![port])
             .map_err(KvmError::host("virtio console"))?;
-        let notify = IoEventAddress::Mmio(VIRTIO_MMIO + u64::from(VirtioConsole::QUEUE_NOTIFY));
+        let notify = IoEventAddress::Mmio(VIRTIO_MMIO + virtio::QUEUE_NOTIFY);
         for (queue, event) in (0_u32..).zip(console.notify_eventfds()) {
             vm.register_ioevent(event, &notify, queue)
                 .map_err(KvmError::ioctl("KVM_IOEVENTFD"))?;
