@@ -100,8 +100,9 @@ fn in_nested_host(linux: &Path, files: &[(PathBuf, &str)], command: &[&str]) -> 
     ])
     .args(["-serial", "stdio"])
     .stdin(Stdio::null())
-    .stdout(Stdio::piped())
-    .process_group(0);
+    .stdout(Stdio::piped());
+    // Whatever kills the tests ends the machine too.
+    end_with_us(&mut qemu, Signal::KILL);
     let mut host = Host(qemu.spawn().expect("qemu-system-x86_64"));
     let output = BufReader::new(host.0.stdout.take().unwrap());
     let (sender, lines) = mpsc::channel();
