@@ -6,6 +6,7 @@
 //! [`channel::GuestChannel`] is the guest's side of the conversation. [`Probe`] tells which back ends
 //! work on this host.
 
+mod apic;
 mod cancel;
 pub mod channel;
 pub mod child;

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use ktstr_core::Topology;
 
+/// Distance of a NUMA node to itself, as firmware tables count it (ACPI 6.5, 5.2.17).
+pub(crate) const LOCAL_DISTANCE: u8 = 10;
+
+/// Distance to every other node.
+pub(crate) const REMOTE_DISTANCE: u8 = 20;
+
 /// A machine to be run: plain data, nothing is opened before [`crate::Machine::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineSpec {

@@ -3,21 +3,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use ktstr_core::Topology;
-
 use crate::channel::PORT_NAME;
-use crate::spec::{Emulation, MachineSpec};
+use crate::spec::{Emulation, LOCAL_DISTANCE, MachineSpec, REMOTE_DISTANCE};
 use crate::tsc;
 
 /// Most CPUs that emulation carries in reasonable time: 192 boot within a minute, 240 not in two.
 pub(crate) const MAX_CPUS: u32 = 192;
-
-/// Highest APIC id of an emulated processor: it has no x2APIC.
-const MAX_APIC_ID: u32 = 254;
-
-/// Distances between NUMA nodes, as firmware tables count them.
-const LOCAL_DISTANCE: u32 = 10;
-const REMOTE_DISTANCE: u32 = 20;
 
 /// Numbers of the descriptors that QEMU inherits.
 #[derive(Debug, Clone, Copy)]
@@ -144,18 +135,6 @@ fn topology(args: &mut Arguments, spec: &MachineSpec) {
     }
 }
 
-/// The highest APIC id of such a machine, where it is too high: threads, cores and packages have a field
-/// of whole bits each, so odd counts leave gaps.
-pub(super) fn excessive_apic_id(topology: Topology) -> Option<u32> {
-    let bits = |count: u32| count.next_power_of_two().ilog2();
-    let (cores, threads) = (topology.cores(), topology.threads());
-    let core_shift = bits(threads);
-    let package_shift = core_shift + bits(cores);
-    let highest =
-        (topology.llcs() - 1) << package_shift | (cores - 1) << core_shift | (threads - 1);
-    (highest > MAX_APIC_ID).then_some(highest)
-}
-
 #[derive(Debug, Default)]
 struct Arguments(Vec<OsString>);
 
@@ -186,20 +165,3 @@ const KERNEL_ARGUMENTS: &[&str] = &[
     // Nobody here opens BSD-style terminals, and making 256 of them takes an emulated CPU 60 ms.
     "pty.legacy_count=0",
 ];
-
-#[cfg(test)]
-mod tests {
-    use ktstr_core::Preset;
-
-    use super::*;
-
-    #[test]
-    fn odd_counts_cost_apic_ids() {
-        let of = |name: &str| excessive_apic_id(Preset::by_name(name).unwrap().topology);
-        assert_eq!(of("9cpu-3llc-nosmt"), None);
-        assert_eq!(of("4numa-192cpu-12llc-smt"), None);
-        assert_eq!(of("240cpu-15llc-smt"), None);
-        // 14 packages of 16 x 2 places for 9 cores: 13 << 5 | 8 << 1 | 1.
-        assert_eq!(of("252cpu-14llc-smt"), Some(433));
-    }
-}

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 
+use crate::apic::ApicIds;
 use crate::child::spawn_bound;
 use crate::error::MachineError;
 use crate::image::Image;
@@ -45,11 +46,13 @@ impl Hypervisor for Qemu {
                 max: MAX_CPUS,
             });
         }
-        if let Some(highest) = args::excessive_apic_id(spec.topology) {
+        let apic_ids = ApicIds::new(spec.topology);
+        // An emulated processor has none.
+        if apic_ids.needs_x2apic() {
             return Err(MachineError::ApicIds {
                 topology: spec.topology,
                 backend: Backend::Qemu,
-                highest,
+                highest: apic_ids.highest(),
             });
         }
         let length = args::kernel_command_line(spec).len();
