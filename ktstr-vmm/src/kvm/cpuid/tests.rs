@@ -1,0 +1,409 @@
+use ktstr_core::{Preset, Topology};
+use std::fmt::Debug;
+
+use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
+use proptest::prelude::*;
+
+use super::linux::{Linux, Processor, Vendor};
+use super::{Features, vcpu};
+use crate::apic::ApicIds;
+
+const FEATURES: Features = Features {
+    tsc_deadline: true,
+    realtime: false,
+};
+
+/// A host, by what its KVM lists.
+#[derive(Debug, Clone, Copy)]
+struct Host {
+    vendor: Vendor,
+    /// Of leaf 1: family, model and stepping.
+    signature: u32,
+    highest: u32,
+    highest_extended: u32,
+    /// Levels of cache that the vendor's own leaf tells of.
+    cache_levels: u32,
+}
+
+/// Sapphire Rapids, whose leaf 0x1F counts.
+const INTEL: Host = Host {
+    vendor: Vendor::Intel,
+    signature: 0x0008_06f8,
+    highest: 0x20,
+    highest_extended: 0x8000_0008,
+    cache_levels: 3,
+};
+
+/// Genoa.
+const AMD: Host = Host {
+    vendor: Vendor::Amd,
+    signature: 0x00a1_0f11,
+    highest: 0x10,
+    highest_extended: 0x8000_0022,
+    cache_levels: 3,
+};
+
+/// The first of family 17h: an LLC is bit 3 of the id, if it were not for us.
+const NAPLES: Host = Host {
+    signature: 0x0080_0f12,
+    highest: 0xd,
+    highest_extended: 0x8000_001f,
+    ..AMD
+};
+
+/// Family 15h, of compute units.
+const PILEDRIVER: Host = Host {
+    signature: 0x0060_0f20,
+    highest: 0xd,
+    highest_extended: 0x8000_001e,
+    ..AMD
+};
+
+/// The kinds of host that Linux tells apart.
+const HOSTS: &[Host] = &[
+    INTEL,
+    // Leaf 0xB and no 0x1F; no L3; an end before 0xB.
+    Host {
+        highest: 0xb,
+        ..INTEL
+    },
+    Host {
+        cache_levels: 2,
+        ..INTEL
+    },
+    Host {
+        highest: 0xa,
+        ..INTEL
+    },
+    AMD,
+    NAPLES,
+    PILEDRIVER,
+    // QEMU's `max`, the host in a nested rig: family 15, caches in the old leaves only.
+    Host {
+        signature: 0x0006_0fb1,
+        highest: 0xd,
+        highest_extended: 0x8000_000a,
+        cache_levels: 0,
+        ..AMD
+    },
+    // One that tells of 0x1F and 0x80000026.
+    Host {
+        signature: 0x00b0_0f20,
+        highest: 0x23,
+        highest_extended: 0x8000_0028,
+        ..AMD
+    },
+    Host {
+        vendor: Vendor::Hygon,
+        signature: 0x0090_0f02,
+        highest: 0xd,
+        ..AMD
+    },
+];
+
+impl Host {
+    /// What `KVM_GET_SUPPORTED_CPUID` says, with a topology of the host's own where old KVMs leave it in.
+    fn supported(self) -> Vec<kvm_cpuid_entry2> {
+        let name = match self.vendor {
+            Vendor::Intel => b"GenuineIntel",
+            Vendor::Amd => b"AuthenticAMD",
+            Vendor::Hygon => b"HygonGenuine",
+        };
+        let word = |at: usize| u32::from_le_bytes(name[at..at + 4].try_into().unwrap());
+        let leaf = |function, [eax, ebx, ecx, edx]: [u32; 4]| kvm_cpuid_entry2 {
+            function,
+            eax,
+            ebx,
+            ecx,
+            edx,
+            ..Default::default()
+        };
+        let subleaf = |function, index, registers| kvm_cpuid_entry2 {
+            index,
+            flags: KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+            ..leaf(function, registers)
+        };
+        let mut entries = vec![
+            leaf(0, [self.highest, word(0), word(8), word(4)]),
+            leaf(1, [self.signature, 0x0b20_0800, 0x8020_0000, 0x1078_bfff]),
+            leaf(0x4000_0000, [0x4000_0001, 0x4b4d_564b, 0x564b_4d56, 0x4d]),
+            leaf(0x4000_0001, [0x0100_7efb, 0, 0, 0]),
+            leaf(0x8000_0000, [self.highest_extended, 0, 0, 0]),
+            leaf(0x8000_0001, [self.signature, 0, 0x0040_01f3, 0x2c10_0800]),
+            leaf(
+                0x8000_0002,
+                [0x2044_4d41, 0x4359_5045, 0x3539_2034, 0x0034_3335],
+            ),
+            leaf(0x8000_0006, [0, 0, 0x0200_6140, 0x0100_9140]),
+            leaf(0x8000_0008, [0x3030, 0, 0x0001_601f, 0]),
+            leaf(0x8000_001e, [0x0b, 0x0103, 0x0302, 0]),
+        ];
+        for index in 0..3 {
+            for function in [0xb, 0x1f, 0x8000_0026] {
+                if function <= self.highest || function & 1 << 31 != 0 {
+                    entries.push(subleaf(
+                        function,
+                        index,
+                        [index + 3, 7, index | 0x300, 0x2a],
+                    ));
+                }
+            }
+        }
+        // 48 KiB, 32 KiB, 2 MiB and 105 MiB, shared by 2 and by 64 CPUs; then an L4.
+        let caches = [
+            [0x0400_4121, 0x02c0_003f, 0x3f, 0],
+            [0x0400_4122, 0x01c0_003f, 0x3f, 0],
+            [0x0400_4143, 0x03c0_003f, 0x7ff, 0],
+            [0x040f_c163, 0x0380_003f, 0x1bfff, 4],
+            [0x040f_c183, 0x03c0_003f, 0x1ffff, 0],
+        ];
+        let function = if self.vendor == Vendor::Intel {
+            4
+        } else {
+            0x8000_001d
+        };
+        let count = [0, 2, 3, 5][self.cache_levels as usize];
+        for (index, registers) in (0..).zip(&caches[..count]) {
+            entries.push(subleaf(function, index, *registers));
+        }
+        entries
+    }
+
+    fn boot(self, topology: Topology) -> Linux {
+        let ids = ApicIds::new(topology);
+        let supported = self.supported();
+        let cpus: Vec<_> = (0..topology.cpus())
+            .map(|cpu| (ids.id_of(cpu), vcpu(&supported, ids, cpu, FEATURES)))
+            .collect();
+        Linux::boot(&cpus)
+    }
+}
+
+/// What is wrong with the topology that Linux shows on `host`, if anything.
+fn check(host: Host, topology: Topology) -> Result<(), String> {
+    let linux = host.boot(topology);
+    let shifts = linux.cpu(0).shifts;
+    for cpu in 0..topology.cpus() {
+        let shown = linux.cpu(cpu);
+        let wrong = |what: &str, shown: &dyn Debug, declared: &dyn Debug| {
+            format!("{topology} on {host:x?}: {what} of CPU {cpu} is {shown:?}, not {declared:?}")
+        };
+        let core = topology.core_of(cpu) % topology.cores();
+        for (what, shown, declared) in [
+            ("CPUID's APIC id", shown.initial_apic_id, shown.apic_id),
+            ("SMT shift", shown.shifts[0], shifts[0]),
+            ("package shift", shown.shifts[1], shifts[1]),
+            ("package", shown.package, topology.llc_of(cpu)),
+            ("core", shown.core, core),
+        ] {
+            if shown != declared {
+                return Err(wrong(what, &shown, &declared));
+            }
+        }
+        let caches: Vec<_> = shown.caches.iter().map(|c| (c.level, c.kind)).collect();
+        let declared = [(1, 1), (1, 2), (2, 3), (3, 3)];
+        if caches != declared {
+            return Err(wrong("list of caches", &caches, &declared));
+        }
+        let core: Vec<_> = topology
+            .cpus_of_core(topology.core_of(cpu))
+            .iter()
+            .collect();
+        let llc: Vec<_> = topology.cpus_of_llc(topology.llc_of(cpu)).iter().collect();
+        for (what, shown, declared) in [
+            ("core", linux.core_siblings(cpu), &core),
+            ("package", linux.package_siblings(cpu), &llc),
+            ("LLC", linux.llc_siblings(cpu), &llc),
+            ("cluster", linux.l2_siblings(cpu), &core),
+            ("L1 data cache", linux.cache_siblings(cpu, 0), &core),
+            ("L1 instruction cache", linux.cache_siblings(cpu, 1), &core),
+            ("L2 cache", linux.cache_siblings(cpu, 2), &core),
+            ("L3 cache", linux.cache_siblings(cpu, 3), &llc),
+        ] {
+            if shown != *declared {
+                return Err(wrong(what, &shown, declared));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn linux_shows_every_preset_on_every_host() {
+    for preset in Preset::ALL {
+        for host in HOSTS {
+            check(*host, preset.topology).unwrap();
+        }
+    }
+}
+
+#[test]
+fn linux_shows_the_extremes() {
+    for shape in [
+        "1n1l1c1t",
+        "1n512l1c1t",
+        "512n512l1c1t",
+        "1n1l512c1t",
+        "1n1l256c2t",
+        "1n1l1c512t",
+        "1n56l3c3t",
+    ] {
+        for host in [INTEL, AMD, PILEDRIVER] {
+            check(host, shape.parse().unwrap()).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn linux_shows_any_topology(
+        host in prop::sample::select(HOSTS),
+        llcs in 1..=24u32, cores in 1..=40u32, threads in 1..=5u32, levels in 0..=3u32
+    ) {
+        if let Ok(topology) = Topology::new(1, llcs, cores, threads) {
+            let host = Host { cache_levels: levels, ..host };
+            prop_assert_eq!(check(host, topology), Ok(()));
+        }
+    }
+}
+
+/// What would go wrong without care: an L3 in the old leaf on Naples, an AMD's cache for 3 ids, a lost level.
+#[test]
+fn the_oracle_tells_wrong_from_right() {
+    let topology = Topology::constant(1, 3, 3, 1);
+    let ids = ApicIds::new(topology);
+    let boot = |host: Host, spoil: &dyn Fn(&mut kvm_cpuid_entry2)| {
+        let supported = host.supported();
+        let cpus: Vec<_> = (0..9)
+            .map(|cpu| {
+                let mut entries = vcpu(&supported, ids, cpu, FEATURES);
+                entries.iter_mut().for_each(spoil);
+                (ids.id_of(cpu), entries)
+            })
+            .collect();
+        Linux::boot(&cpus)
+    };
+    let old_l3 = boot(NAPLES, &|entry| {
+        if entry.function == 0x8000_0006 {
+            entry.edx = 0x0100_9140;
+        }
+    });
+    assert_eq!(old_l3.cache_siblings(0, 3), [0, 1, 2, 3, 4, 5]);
+    let three_share = boot(AMD, &|entry| {
+        if entry.function == 0x8000_001d && entry.index < 3 {
+            entry.eax = entry.eax & 0x3fff | 2 << 14;
+        }
+    });
+    assert_eq!(three_share.cache_siblings(3, 2), [3, 4]);
+    let no_core_level = boot(INTEL, &|entry| {
+        if [0xb, 0x1f].contains(&entry.function) && entry.index == 1 {
+            entry.ecx = 1;
+        }
+    });
+    assert_eq!(no_core_level.package_siblings(0), [0]);
+}
+
+fn cpuid(
+    host: Host,
+    topology: Topology,
+    cpu: u32,
+    features: Features,
+) -> impl Fn(u32, u32) -> [u32; 4] {
+    let entries = vcpu(&host.supported(), ApicIds::new(topology), cpu, features);
+    move |function, index| Processor(&entries).cpuid(function, index)
+}
+
+#[test]
+fn caches_have_the_hosts_sizes_or_plain_ones() {
+    let topology = Topology::constant(1, 2, 2, 2);
+    let sizes = |host: Host| -> Vec<u64> {
+        let linux = host.boot(topology);
+        linux
+            .cpu(0)
+            .caches
+            .iter()
+            .map(|cache| cache.size >> 10)
+            .collect()
+    };
+    for host in [INTEL, AMD] {
+        assert_eq!(sizes(host), [48, 32, 2048, 105 << 10]);
+        assert_eq!(
+            sizes(Host {
+                cache_levels: 2,
+                ..host
+            }),
+            [48, 32, 2048, 16 << 10]
+        );
+        assert_eq!(
+            sizes(Host {
+                cache_levels: 0,
+                ..host
+            }),
+            [32, 32, 512, 16 << 10]
+        );
+    }
+}
+
+#[test]
+fn leaf_1_counts_in_the_vendors_way() {
+    let topology = Topology::constant(1, 2, 3, 2);
+    // CPU 11: package 1, core 2, thread 1.
+    let [_, ebx, ecx, edx] = cpuid(INTEL, topology, 11, FEATURES)(1, 0);
+    assert_eq!((ebx, edx >> 28 & 1), (0x0d08_0800, 1));
+    assert_eq!(ecx, 0x8120_0000);
+    let [_, ebx, ..] = cpuid(AMD, topology, 11, FEATURES)(1, 0);
+    assert_eq!(ebx, 0x0d06_0800);
+    let alone = Topology::constant(1, 4, 1, 1);
+    let plain = Features {
+        tsc_deadline: false,
+        ..FEATURES
+    };
+    let [_, ebx, ecx, edx] = cpuid(INTEL, alone, 3, plain)(1, 0);
+    assert_eq!((ebx, edx >> 28 & 1, ecx), (0x0301_0800, 0, 0x8020_0000));
+}
+
+#[test]
+fn amd_counts_cores_in_the_old_leaves_too() {
+    let ask = cpuid(AMD, Topology::constant(1, 3, 9, 2), 53, FEATURES);
+    assert_eq!(ask(0x8000_0008, 0)[2], 0x0001_5011);
+    // CPU 53: package 2, core 8, thread 1.
+    assert_eq!(ask(0x8000_001e, 0), [2 << 5 | 8 << 1 | 1, 0x0108, 2, 0]);
+    assert_eq!(ask(0x8000_001e, 7), ask(0x8000_001e, 0));
+    assert_eq!(ask(0x8000_0026, 0), [0; 4]);
+    assert_eq!(
+        ask(0x8000_0001, 0)[2] & (1 << 22 | 1 << 1),
+        1 << 22 | 1 << 1
+    );
+}
+
+#[test]
+fn kvm_is_still_known_and_hints_are_given() {
+    let small = Topology::constant(1, 2, 2, 1);
+    let realtime = Features {
+        realtime: true,
+        ..FEATURES
+    };
+    for host in [INTEL, AMD] {
+        let [_, signature @ ..] = cpuid(host, small, 0, FEATURES)(0x4000_0000, 0);
+        assert_eq!(
+            signature.map(u32::to_le_bytes).as_flattened(),
+            b"KVMKVMKVM\0\0\0"
+        );
+        assert_eq!(
+            cpuid(host, small, 0, FEATURES)(0x4000_0001, 0),
+            [0x0100_7efb, 0, 0, 0]
+        );
+        assert_eq!(cpuid(host, small, 0, realtime)(0x4000_0001, 0)[3], 1);
+        assert_eq!(
+            cpuid(host, small, 0, FEATURES)(0x8000_0002, 0)[0],
+            0x2044_4d41
+        );
+        // 512 ids need 15 bits as an interrupt's target.
+        let wide = Topology::constant(1, 512, 1, 1);
+        assert_eq!(
+            cpuid(host, wide, 0, FEATURES)(0x4000_0001, 0)[0],
+            0x0100_fefb
+        );
+    }
+}
