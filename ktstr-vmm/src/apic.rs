@@ -51,7 +51,8 @@ impl ApicIds {
     pub(crate) fn id_of(self, cpu: u32) -> u32 {
         let package = self.topology.llc_of(cpu) << self.package_shift;
         let core = self.core_in_package(cpu) << self.core_shift;
-        package | core | cpu % self.topology.threads()
+        let thread = cpu % self.topology.threads();
+        package | core | thread
     }
 
     /// The highest of them.

@@ -55,10 +55,10 @@ impl<'a> Tables<'a> {
             .collect()
     }
 
-    fn get(&self, signature: &[u8; 4]) -> &'a [u8] {
+    fn get(&self, signature: &str) -> &'a [u8] {
         self.0
             .iter()
-            .find(|table| table.starts_with(signature))
+            .find(|table| table.starts_with(signature.as_bytes()))
             .unwrap()
     }
 }
@@ -130,19 +130,19 @@ fn check(topology: Topology) {
     assert_eq!(found.signatures(), names);
 
     let ids = ApicIds::new(topology);
-    let cpus = cpus_of_madt(found.get(b"APIC"));
+    let cpus = cpus_of_madt(found.get("APIC"));
     let expected: Vec<_> = (0..topology.cpus())
         .map(|cpu| (ids.id_of(cpu), cpu))
         .collect();
     assert_eq!(cpus, expected, "{topology}");
-    let (cpus, ram) = nodes_of_srat(found.get(b"SRAT"));
+    let (cpus, ram) = nodes_of_srat(found.get("SRAT"));
     let expected: Vec<_> = (0..topology.cpus())
         .map(|cpu| (ids.id_of(cpu), topology.node_of(cpu)))
         .collect();
     assert_eq!(cpus, expected, "{topology}");
     assert_eq!(ram, layout::ram(topology, MEMORY_MIB));
     if nodes > 1 {
-        let slit = found.get(b"SLIT");
+        let slit = found.get("SLIT");
         assert_eq!(number::<8>(slit, 36), u64::from(nodes));
         let distances = &slit[44..];
         for (at, distance) in distances.iter().enumerate() {
@@ -203,7 +203,7 @@ fn register(port: u16) -> [u8; 12] {
 #[test]
 fn the_machine_can_be_turned_off_and_reset() {
     let blob = build(Topology::constant(1, 1, 1, 1)).unwrap();
-    let fadt = Tables::find(&blob).get(b"FACP");
+    let fadt = Tables::find(&blob).get("FACP");
     assert_eq!((fadt.len(), fadt[8]), (276, 6));
     let flags = number::<4>(fadt, 112);
     assert_eq!((flags >> 10 & 1, flags >> 20 & 1), (1, 1));
@@ -211,7 +211,7 @@ fn the_machine_can_be_turned_off_and_reset() {
     assert_eq!(fadt[128], RESET_VALUE);
     assert_eq!(fadt[244..256], register(SLEEP_CONTROL_PORT));
     assert_eq!(fadt[256..268], register(SLEEP_STATUS_PORT));
-    let dsdt = Tables::find(&blob).get(b"DSDT");
+    let dsdt = Tables::find(&blob).get("DSDT");
     // Name (_S5, Package (4) { BytePrefix type, 0, 0, 0 })
     let s5 = [
         0x08,

@@ -69,9 +69,9 @@ impl Cache {
 ///
 /// The counts are of ids, not of CPUs: powers of two, the whole of a core's or a package's field. That is what
 /// Intel defines, and AMD's rule (round up to a power of two, shift the id right by it) gives the same. The
-/// number of CPUs would be wrong in both: 5 cores of 3 threads are 15, which rounds up to 16 where ids take
-/// 32 places; and Linux divides an AMD's ids by the very number, so that 3 cores would share a cache across
-/// packages.
+/// number of CPUs would be wrong with both: 5 cores of 3 threads are 15, which rounds up to 16 where ids have
+/// 32 places; and Linux divides an AMD's ids by the very number (`__cache_amd_cpumap_setup`), so that with 3
+/// threads of 4 places caches would be shared across cores.
 ///
 /// `upper` goes into EAX 31:26.
 pub(super) fn subleaves(

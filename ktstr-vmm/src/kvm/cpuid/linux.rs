@@ -1,6 +1,5 @@
 //! What Linux makes of CPUID: its topology and cache code of 6.12, function by function, for tests.
 
-use ktstr_core::CpuSet;
 use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
 use super::leaves::Registers;
@@ -79,22 +78,22 @@ impl Linux {
     }
 
     /// `topology/core_cpus_list`.
-    pub(super) fn core_siblings(&self, cpu: u32) -> CpuSet {
+    pub(super) fn core_siblings(&self, cpu: u32) -> Vec<u32> {
         self.mask(cpu, |c, o| self.has_smt && self.match_smt(c, o))
     }
 
     /// `topology/package_cpus_list`: `match_pkg()`.
-    pub(super) fn package_siblings(&self, cpu: u32) -> CpuSet {
+    pub(super) fn package_siblings(&self, cpu: u32) -> Vec<u32> {
         self.mask(cpu, |c, o| self.has_mp && c.package == o.package)
     }
 
     /// `cpu_llc_shared_mask`, the span of the scheduler's MC domain: `match_llc()`.
-    pub(super) fn llc_siblings(&self, cpu: u32) -> CpuSet {
+    pub(super) fn llc_siblings(&self, cpu: u32) -> Vec<u32> {
         self.mask(cpu, |c, o| self.has_mp && c.llc.is_some() && c.llc == o.llc)
     }
 
     /// `topology/cluster_cpus_list`: `match_l2c()`.
-    pub(super) fn l2_siblings(&self, cpu: u32) -> CpuSet {
+    pub(super) fn l2_siblings(&self, cpu: u32) -> Vec<u32> {
         self.mask(cpu, |c, o| {
             self.has_mp
                 && match c.l2 {
@@ -105,7 +104,7 @@ impl Linux {
     }
 
     /// `cache/index*/shared_cpu_list`: `__cache_cpumap_setup()`.
-    pub(super) fn cache_siblings(&self, cpu: u32, index: usize) -> CpuSet {
+    pub(super) fn cache_siblings(&self, cpu: u32, index: usize) -> Vec<u32> {
         let amd = self.cpu(cpu).vendor != Vendor::Intel;
         let sharing = self.cpu(cpu).caches[index].sharing;
         if amd && index == 3 {
@@ -131,7 +130,7 @@ impl Linux {
         }
     }
 
-    fn mask(&self, cpu: u32, linked: impl Fn(&Cpu, &Cpu) -> bool) -> CpuSet {
+    fn mask(&self, cpu: u32, linked: impl Fn(&Cpu, &Cpu) -> bool) -> Vec<u32> {
         let c = self.cpu(cpu);
         let others = (0..).zip(&self.cpus);
         others
@@ -223,7 +222,7 @@ impl Processor<'_> {
         cpu
     }
 
-    /// `cpu_parse_topology_ext()` in topology_ext.c.
+    /// `cpu_parse_topology_ext()` in `topology_ext.c`.
     fn topology_ext(&self, cpu: &mut Cpu) -> bool {
         let [highest, ..] = self.cpuid(0, 0);
         let [highest_extended, ..] = self.cpuid(0x8000_0000, 0);
@@ -255,7 +254,7 @@ impl Processor<'_> {
         unreachable!("the list has no end")
     }
 
-    /// `cpu_parse_topology_amd()` in topology_amd.c.
+    /// `cpu_parse_topology_amd()` in `topology_amd.c`.
     fn topology_amd(&self, cpu: &mut Cpu) {
         if !self.topology_ext(cpu) {
             // parse_8000_0008(), which does not know about threads
