@@ -133,7 +133,7 @@ impl Rings {
 
     /// Zeroes the rings, as a driver does before it uses them again.
     pub(super) fn clear(&self) {
-        let zeros = [0; BUFFERS as usize / 8];
+        let zeros = vec![0; BUFFERS as usize];
         self.memory.write_slice(&zeros, self.at(0)).unwrap();
     }
 

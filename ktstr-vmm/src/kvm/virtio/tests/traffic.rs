@@ -201,8 +201,10 @@ fn both_ways(features: u64, len: usize) {
                 free.push(slot);
                 progress = true;
             }
-            while let (Some(slot), Some(bytes)) = (free.pop(), to_send.next_if(|_| true)) {
-                machine.send(transmit, slot, bytes);
+            while !free.is_empty()
+                && let Some(bytes) = to_send.next()
+            {
+                machine.send(transmit, free.pop().unwrap(), bytes);
                 progress = true;
             }
             while let Some((slot, count)) = machine.queues[receive].used() {
@@ -384,7 +386,8 @@ fn a_closed_port_gets_nothing_and_a_reset_keeps_what_waits() {
     host.write_all(b"for the next one").unwrap();
     machine.say(1, event::PORT_OPEN, 0);
     assert_eq!(machine.queues[receive].used(), None);
-    // Another driver takes over.
+    // Another driver takes over; once the reset is written nobody touches the rings.
+    machine.device.write(register::STATUS, &[0; 4]);
     machine.queues = Rings::all(&machine.memory, 1, FEATURES);
     machine.queues.iter().for_each(Rings::clear);
     let device = &machine.device;
