@@ -7,7 +7,8 @@ use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use super::console::{CONTROL_SENDS, MULTIPORT, Named};
+use super::console::{CONTROL_SENDS, MULTIPORT, Named, receives};
+use super::control::{Message, event};
 use super::device::{Core, Flush};
 use super::interrupt::Interrupt;
 use super::mmio::{EVENT_IDX, VERSION_1, register, status};
@@ -99,7 +100,8 @@ impl Guest {
                 self.poke(address, input.bytes(32));
             }
             5..8 => self.queue_chain(input),
-            8..11 => self.say(input),
+            8 => self.open(input),
+            9 | 10 => self.say(input),
             11 => {
                 let host = usize::from(input.byte()) % self.hosts.len();
                 let count = usize::from(input.word()) % self.buffer.len();
@@ -216,6 +218,25 @@ impl Guest {
         self.publish(queue, head);
     }
 
+    /// What a driver says when a program opens a port, and buffers for it.
+    fn open(&mut self, input: &mut Input<'_>) {
+        let port = u32::from(input.byte() % 3);
+        for event in [event::DEVICE_READY, event::PORT_READY, event::PORT_OPEN] {
+            let message = Message {
+                port,
+                event,
+                value: 1,
+            };
+            self.tell(&message.encode(""), 8);
+            self.core.step();
+        }
+        let queue = receives(port as usize) as u64;
+        let descriptor = Descriptor::new(address(input), u32::from(input.word()), 2, 0);
+        let at = GuestAddress(QUEUES + queue * QUEUE);
+        let _ = self.memory.write_obj(descriptor, at);
+        self.publish(queue, 0);
+    }
+
     /// A control message, mostly of a kind that exists.
     fn say(&mut self, input: &mut Input<'_>) {
         let port = u32::from(input.byte() % 4);
@@ -230,9 +251,13 @@ impl Guest {
         } else {
             8
         };
-        self.poke(MESSAGE, &port.to_le_bytes());
-        self.poke(MESSAGE + 4, &event.to_le_bytes());
-        self.poke(MESSAGE + 6, &value.to_le_bytes());
+        let message = Message { port, event, value };
+        self.tell(&message.encode(""), len);
+    }
+
+    /// Sends a control message that claims to have `len` bytes.
+    fn tell(&self, message: &[u8], len: u32) {
+        self.poke(MESSAGE, message);
         let queue = CONTROL_SENDS as u64;
         let at = GuestAddress(QUEUES + queue * QUEUE);
         let descriptor = Descriptor::new(MESSAGE, len, 0, 0);
@@ -241,7 +266,7 @@ impl Guest {
     }
 
     /// Makes the chain at `head` available.
-    fn publish(&mut self, queue: u64, head: u16) {
+    fn publish(&self, queue: u64, head: u16) {
         let ring = QUEUES + queue * QUEUE + AVAILABLE;
         let index: u16 = self
             .memory

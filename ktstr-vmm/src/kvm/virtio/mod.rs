@@ -145,13 +145,9 @@ impl VirtioConsole {
     /// so that a virtual CPU that runs on finds a device that does nothing.
     pub(crate) fn stop(&self) {
         self.shared.end(false);
-        let worker = self
-            .worker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         // One that panicked has said so on standard error, and is as gone.
-        drop(worker.map(JoinHandle::join));
+        drop(worker.take().map(JoinHandle::join));
     }
 
     /// What the guest's driver did that no device puts up with, if anything.

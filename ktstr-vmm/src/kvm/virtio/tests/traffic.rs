@@ -1,0 +1,408 @@
+//! A well-behaved driver through the whole device: registers, thread, sockets.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use virtio_queue::desc::split::Descriptor;
+use vm_memory::{Bytes, GuestMemoryMmap};
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::super::console::{CONTROL_RECEIVES, CONTROL_SENDS, receives};
+use super::super::control::event;
+use super::super::mmio::{EVENT_IDX, register};
+use super::super::{Port, QUEUE_NOTIFY, VirtioConsole};
+use super::driver::{self, BUFFER, FEATURES, Rings, message, said};
+
+/// Longer than anything takes here: against hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A page, which is what Linux receives into.
+const PAGE: u32 = 4096;
+
+struct Machine {
+    memory: GuestMemoryMmap,
+    device: VirtioConsole,
+    interrupt: EventFd,
+    epoll: Epoll,
+    queues: Vec<Rings>,
+    /// Notify by eventfd, as KVM does, or by register.
+    by_eventfd: bool,
+}
+
+fn port(name: &str, console: bool) -> (UnixStream, Port) {
+    let (host, device) = UnixStream::pair().unwrap();
+    let port = Port {
+        name: name.to_owned(),
+        socket: OwnedFd::from(device),
+        console,
+    };
+    (host, port)
+}
+
+impl Machine {
+    fn new(ports: Vec<Port>, features: u64) -> Self {
+        let memory = driver::ram();
+        let interrupt = EventFd::new(EFD_NONBLOCK).unwrap();
+        let epoll = Epoll::new().unwrap();
+        let watched = EpollEvent::new(EventSet::IN, 0);
+        epoll
+            .ctl(ControlOperation::Add, interrupt.as_raw_fd(), watched)
+            .unwrap();
+        let queues = Rings::all(&memory, ports.len(), features);
+        let device =
+            VirtioConsole::new(memory.clone(), interrupt.try_clone().unwrap(), ports).unwrap();
+        assert_eq!(device.notify_eventfds().len(), queues.len());
+        driver::bring_up(
+            features,
+            &queues,
+            &|offset, data| device.read(offset, data),
+            &|offset, value| device.write(offset, &value.to_le_bytes()),
+        );
+        Self {
+            memory,
+            device,
+            interrupt,
+            epoll,
+            queues,
+            by_eventfd: features & EVENT_IDX != 0,
+        }
+    }
+
+    /// A machine with one port, opened by a program in the guest.
+    fn open(features: u64) -> (UnixStream, Self) {
+        let (host, port) = port("ktstr", false);
+        let mut machine = Self::new(vec![port], features);
+        machine.fill(CONTROL_RECEIVES);
+        machine.fill(receives(1));
+        machine.say(0, event::DEVICE_READY, 1);
+        assert_eq!(machine.hear(), (1, event::PORT_ADD, 1, String::new()));
+        machine.say(1, event::PORT_READY, 1);
+        assert_eq!(machine.hear(), (1, event::PORT_NAME, 1, "ktstr".to_owned()));
+        assert_eq!(machine.hear(), (1, event::PORT_OPEN, 1, String::new()));
+        machine.say(1, event::PORT_OPEN, 1);
+        (host, machine)
+    }
+
+    fn notify(&self, queue: usize) {
+        if self.by_eventfd {
+            self.device.notify_eventfds()[queue].write(1).unwrap();
+        } else {
+            let index = u32::try_from(queue).unwrap();
+            self.device.write(QUEUE_NOTIFY, &index.to_le_bytes());
+        }
+    }
+
+    /// Gives the device every buffer of a queue to write into.
+    fn fill(&mut self, queue: usize) {
+        let size = self.queues[queue].size;
+        let mut notify = false;
+        for slot in 0..size {
+            notify |= self.queues[queue].offer(slot, PAGE);
+        }
+        if notify {
+            self.notify(queue);
+        }
+    }
+
+    fn offer(&mut self, queue: usize, slot: u16) {
+        if self.queues[queue].offer(slot, PAGE) {
+            self.notify(queue);
+        }
+    }
+
+    fn send(&mut self, queue: usize, slot: u16, bytes: &[u8]) {
+        if self.queues[queue].send(slot, bytes) {
+            self.notify(queue);
+        }
+    }
+
+    /// Waits for an interrupt and acknowledges it as `vm_interrupt` does.
+    fn interrupted(&self) {
+        let mut events = [EpollEvent::default()];
+        let limit = PATIENCE.as_millis() as i32;
+        let count = self.epoll.wait(limit, &mut events).unwrap();
+        assert_eq!(count, 1, "no interrupt");
+        self.interrupt.read().unwrap();
+        let mut causes = [0; 4];
+        self.device.read(register::INTERRUPT_STATUS, &mut causes);
+        self.device.write(register::INTERRUPT_ACKNOWLEDGE, &causes);
+    }
+
+    /// Waits for the device to be done with a buffer.
+    fn used(&mut self, queue: usize) -> (u16, u32) {
+        loop {
+            if let Some(used) = self.queues[queue].used() {
+                return used;
+            }
+            self.interrupted();
+        }
+    }
+
+    /// Sends a control message; the driver spins until it is heard, as Linux does.
+    fn say(&mut self, port: u32, event: u16, value: u16) {
+        self.send(CONTROL_SENDS, 0, &message(port, event, value));
+        let start = Instant::now();
+        while self.queues[CONTROL_SENDS].used().is_none() {
+            assert!(start.elapsed() < PATIENCE, "nobody hears");
+            thread::yield_now();
+        }
+    }
+
+    /// Waits for a control message.
+    fn hear(&mut self) -> (u32, u16, u16, String) {
+        let (slot, len) = self.used(CONTROL_RECEIVES);
+        let bytes = self.queues[CONTROL_RECEIVES].content(slot, len);
+        self.offer(CONTROL_RECEIVES, slot);
+        said(&bytes)
+    }
+}
+
+/// Bytes that differ everywhere.
+fn pattern(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let words = (0..len.div_ceil(8)).flat_map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.take(len).collect()
+}
+
+/// Reads from the host's end until `len` bytes came.
+fn collect(mut host: &UnixStream, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    host.set_read_timeout(Some(PATIENCE)).unwrap();
+    host.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+/// Sends `len` bytes both ways at once and checks them.
+fn both_ways(features: u64, len: usize) {
+    let (host, mut machine) = Machine::open(features);
+    let (down, up) = (pattern(len, 1), pattern(len, 2));
+    let (receive, transmit) = (receives(1), receives(1) + 1);
+    thread::scope(|scope| {
+        scope.spawn(|| (&host).write_all(&down).unwrap());
+        let reader = scope.spawn(|| collect(&host, len) == up);
+        let mut free: Vec<u16> = (0..machine.queues[transmit].size).collect();
+        let mut to_send = up.chunks(BUFFER as usize).peekable();
+        let mut received = 0;
+        while received < len || to_send.peek().is_some() {
+            let mut progress = false;
+            while let Some((slot, _)) = machine.queues[transmit].used() {
+                free.push(slot);
+                progress = true;
+            }
+            while !free.is_empty()
+                && let Some(bytes) = to_send.next()
+            {
+                machine.send(transmit, free.pop().unwrap(), bytes);
+                progress = true;
+            }
+            while let Some((slot, count)) = machine.queues[receive].used() {
+                let bytes = machine.queues[receive].content(slot, count);
+                assert_eq!(bytes, down[received..received + bytes.len()]);
+                received += bytes.len();
+                machine.offer(receive, slot);
+                progress = true;
+            }
+            if !progress {
+                machine.interrupted();
+            }
+        }
+        assert!(reader.join().unwrap(), "what the guest sent came out wrong");
+    });
+    assert_eq!(machine.device.fault(), None);
+}
+
+#[test]
+fn sixty_four_mebibytes_pass_both_ways_intact() {
+    both_ways(FEATURES, 64 << 20);
+}
+
+#[test]
+fn a_driver_without_event_indices_and_ioeventfds_is_served_too() {
+    both_ways(FEATURES & !EVENT_IDX, 4 << 20);
+}
+
+#[test]
+fn ports_are_announced_with_their_kind_and_name() {
+    let (_one, first) = port("ktstr", false);
+    let (_two, second) = port("terminal", true);
+    let mut machine = Machine::new(vec![first, second], FEATURES);
+    machine.fill(CONTROL_RECEIVES);
+    machine.say(0, event::DEVICE_READY, 1);
+    assert_eq!(machine.hear(), (1, event::PORT_ADD, 1, String::new()));
+    assert_eq!(machine.hear(), (2, event::PORT_ADD, 1, String::new()));
+    machine.say(2, event::PORT_READY, 1);
+    assert_eq!(machine.hear(), (2, event::CONSOLE_PORT, 1, String::new()));
+    assert_eq!(
+        machine.hear(),
+        (2, event::PORT_NAME, 1, "terminal".to_owned())
+    );
+    assert_eq!(machine.hear(), (2, event::PORT_OPEN, 1, String::new()));
+}
+
+#[test]
+fn a_host_that_reads_nothing_holds_the_guest_up_and_loses_nothing() {
+    let (host, mut machine) = Machine::open(FEATURES);
+    let transmit = receives(1) + 1;
+    // One descriptor over all buffers, then small ones after it.
+    let big = pattern(2 << 20, 3);
+    for (slot, bytes) in (0..).zip(big.chunks(BUFFER as usize)) {
+        let buffer = machine.queues[transmit].buffer(slot);
+        machine.memory.write_slice(bytes, buffer).unwrap();
+    }
+    let start = machine.queues[transmit].buffer(0);
+    let descriptor = Descriptor::new(start.0, big.len() as u32, 0, 0);
+    machine.queues[transmit].describe(0, descriptor);
+    if machine.queues[transmit].publish(0) {
+        machine.notify(transmit);
+    }
+    machine.send(transmit, 100, b"after");
+    // The socket fills up.
+    let mut fds = [PollFd::new(&host, PollFlags::IN)];
+    let timeout = Timespec::try_from(PATIENCE).unwrap();
+    assert_eq!(poll(&mut fds, Some(&timeout)), Ok(1));
+    assert_eq!(
+        machine.queues[transmit].used(),
+        None,
+        "two mebibytes in a socket"
+    );
+    assert!(collect(&host, big.len()) == big);
+    assert_eq!(collect(&host, 5), b"after");
+    assert_eq!(machine.used(transmit).0, 0);
+    assert_eq!(machine.used(transmit).0, 100);
+}
+
+/// Queues as much as there are buffers, which is more than a socket holds; gives what it was.
+fn queue_much(machine: &mut Machine) -> Vec<u8> {
+    let transmit = receives(1) + 1;
+    let bytes = pattern(
+        usize::from(machine.queues[transmit].size) * BUFFER as usize,
+        4,
+    );
+    for (slot, chunk) in (0..).zip(bytes.chunks(BUFFER as usize)) {
+        machine.send(transmit, slot, chunk);
+    }
+    bytes
+}
+
+fn ended(device: &VirtioConsole, limit: Duration) -> bool {
+    let fd = device.ended();
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    poll(&mut fds, Timespec::try_from(limit).ok().as_ref()) == Ok(1)
+}
+
+#[test]
+fn what_the_guest_sent_before_it_powered_off_arrives() {
+    let (host, mut machine) = Machine::open(FEATURES);
+    let sent = queue_much(&mut machine);
+    machine.device.drain();
+    assert!(collect(&host, sent.len()) == sent);
+    assert!(ended(&machine.device, PATIENCE));
+    machine.device.stop();
+}
+
+#[test]
+fn a_drain_ends_without_a_host_and_a_stop_overrides_it() {
+    let (_host, mut machine) = Machine::open(FEATURES);
+    queue_much(&mut machine);
+    machine.device.drain();
+    assert!(ended(&machine.device, PATIENCE));
+    let (_host, mut machine) = Machine::open(FEATURES);
+    queue_much(&mut machine);
+    machine.device.drain();
+    machine.device.stop();
+    assert!(ended(&machine.device, Duration::ZERO));
+    // Its registers are still there for a virtual CPU that runs on.
+    let status = driver::get(
+        &|offset, data| machine.device.read(offset, data),
+        register::STATUS,
+    );
+    assert_eq!(status, 0xf);
+    machine.notify(receives(1));
+}
+
+#[test]
+fn a_stop_delivers_what_the_host_takes_at_once() {
+    let (host, mut machine) = Machine::open(FEATURES);
+    machine.send(receives(1) + 1, 0, b"last words");
+    machine.device.stop();
+    assert_eq!(collect(&host, 10), b"last words");
+}
+
+#[test]
+fn a_host_that_leaves_is_missed_after_its_last_words() {
+    let (mut host, mut machine) = Machine::open(FEATURES);
+    let (receive, transmit) = (receives(1), receives(1) + 1);
+    host.write_all(b"goodbye").unwrap();
+    drop(host);
+    let (slot, len) = machine.used(receive);
+    assert_eq!(machine.queues[receive].content(slot, len), b"goodbye");
+    assert_eq!(machine.hear(), (1, event::PORT_OPEN, 0, String::new()));
+    // A guest that goes on sending is not held up, and nothing spins: the thread can be stopped.
+    for slot in 0..100 {
+        machine.send(transmit, slot, &[0; 4096]);
+    }
+    for _ in 0..100 {
+        machine.used(transmit);
+    }
+    machine.device.stop();
+    assert_eq!(machine.device.fault(), None);
+}
+
+#[test]
+fn a_host_that_leaves_before_anybody_opened_the_port_is_noticed() {
+    let (host, port) = port("ktstr", false);
+    let mut machine = Machine::new(vec![port], FEATURES);
+    machine.fill(CONTROL_RECEIVES);
+    host.shutdown(Shutdown::Both).unwrap();
+    machine.say(1, event::PORT_READY, 1);
+    assert_eq!(machine.hear().1, event::PORT_NAME);
+    // The hang-up is seen once the port is watched.
+    machine.fill(receives(1));
+    machine.say(1, event::PORT_OPEN, 1);
+    let mut open = machine.hear();
+    if open.2 == 1 {
+        open = machine.hear();
+    }
+    assert_eq!(open, (1, event::PORT_OPEN, 0, String::new()));
+}
+
+#[test]
+fn a_closed_port_gets_nothing_and_a_reset_keeps_what_waits() {
+    let (mut host, mut machine) = Machine::open(FEATURES);
+    let receive = receives(1);
+    machine.say(1, event::PORT_OPEN, 0);
+    host.write_all(b"for the next one").unwrap();
+    machine.say(1, event::PORT_OPEN, 0);
+    assert_eq!(machine.queues[receive].used(), None);
+    // Another driver takes over; once the reset is written nobody touches the rings.
+    machine.device.write(register::STATUS, &[0; 4]);
+    machine.queues = Rings::all(&machine.memory, 1, FEATURES);
+    machine.queues.iter().for_each(Rings::clear);
+    let device = &machine.device;
+    driver::bring_up(
+        FEATURES,
+        &machine.queues,
+        &|offset, data| device.read(offset, data),
+        &|offset, value| device.write(offset, &value.to_le_bytes()),
+    );
+    machine.fill(receive);
+    machine.say(1, event::PORT_READY, 1);
+    machine.say(1, event::PORT_OPEN, 1);
+    let (slot, len) = machine.used(receive);
+    assert_eq!(
+        machine.queues[receive].content(slot, len),
+        b"for the next one"
+    );
+}
