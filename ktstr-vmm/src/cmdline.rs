@@ -1,5 +1,6 @@
 //! The kernel's command line: what makes it fast and quiet, then the machine's own arguments.
 
+use crate::apic::ApicIds;
 use crate::spec::MachineSpec;
 use crate::tsc;
 
@@ -22,7 +23,13 @@ const EMULATED: &[&str] = &[
 
 /// For a machine of KVM's.
 pub(crate) fn for_kvm(spec: &MachineSpec) -> String {
-    join(&[], spec)
+    // There is no PCI to be looked for.
+    let mut words = vec!["pci=off"];
+    if ApicIds::new(spec.topology).needs_x2apic() {
+        // The IOAPIC has eight bits for whom an interrupt goes to.
+        words.push("irqaffinity=0");
+    }
+    join(&words, spec)
 }
 
 /// For a machine that QEMU emulates.

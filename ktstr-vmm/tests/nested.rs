@@ -32,24 +32,28 @@ impl Drop for Host {
     }
 }
 
-/// Where cargo puts this target's programs.
-fn built(kind: &str, name: &str) -> PathBuf {
+/// Where cargo puts this crate's programs.
+fn deps() -> PathBuf {
     let me = std::env::current_exe().unwrap();
-    let deps = me.parent().unwrap();
-    match kind {
-        "example" => deps.parent().unwrap().join("examples").join(name),
-        _ => {
-            let prefix = format!("{name}-");
-            let found = fs::read_dir(deps).unwrap().filter_map(|entry| {
-                let path = entry.ok()?.path();
-                let file = path.file_name()?.to_str()?;
-                let is_program = file.starts_with(&prefix) && !file.contains('.');
-                is_program.then_some(path)
-            });
-            let age = |path: &PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok();
-            found.max_by_key(age).expect("tests/machine.rs is built")
-        }
-    }
+    me.parent().unwrap().to_owned()
+}
+
+fn example(name: &str) -> PathBuf {
+    deps().parent().unwrap().join("examples").join(name)
+}
+
+/// The newest test program called `name`.
+fn test(name: &str) -> PathBuf {
+    let prefix = format!("{name}-");
+    let found = fs::read_dir(deps()).unwrap().filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let file = path.file_name()?.to_str()?;
+        let is_program = file.starts_with(&prefix) && !file.contains('.');
+        is_program.then_some(path)
+    });
+    let age = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let newest = found.max_by_key(age);
+    newest.unwrap_or_else(|| panic!("{name} is missing: cargo build -p ktstr-vmm --all-targets"))
 }
 
 fn kernel() -> PathBuf {
@@ -65,9 +69,11 @@ fn kernel() -> PathBuf {
 /// Runs `command` in the host, with the files it needs; gives what it said and whether it ended well.
 fn in_nested_host(linux: &Path, files: &[(PathBuf, &str)], command: &[&str]) -> (String, bool) {
     let dir = tempfile::tempdir().unwrap();
-    let mut builder = Initramfs::builder()
-        .init(built("example", "nested_host"))
-        .inline(command.join("\n") + "\n", "/command", 0o644);
+    let mut builder = Initramfs::builder().init(example("nested_host")).inline(
+        command.join("\n") + "\n",
+        "/command",
+        0o644,
+    );
     for module in fs::read_dir(linux.join("modules")).unwrap() {
         let path = module.unwrap().path();
         let name = Path::new("/modules").join(path.file_name().unwrap());
@@ -150,7 +156,7 @@ fn linux() -> Option<PathBuf> {
 #[test]
 fn its_kvm_runs_what_a_kernel_is_made_of() {
     let Some(linux) = linux() else { return };
-    let files = [(built("test", "ktstr_vmm"), "/unit-tests")];
+    let files = [(test("ktstr_vmm"), "/unit-tests")];
     let (said, well) = in_nested_host(
         &linux,
         &files,
@@ -163,8 +169,8 @@ fn its_kvm_runs_what_a_kernel_is_made_of() {
 fn machines_on_real_kvm_do_what_others_do() {
     let Some(linux) = linux() else { return };
     let files = [
-        (built("test", "machine"), "/deps/machine"),
-        (built("example", "guest"), "/examples/guest"),
+        (test("machine"), "/deps/machine"),
+        (example("guest"), "/examples/guest"),
         (kernel(), "/kernel"),
     ];
     let command = [

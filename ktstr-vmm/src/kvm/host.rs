@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use kvm_bindings::{kvm_enable_cap, kvm_pit_config};
+use kvm_bindings::{KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip};
 use kvm_ioctls::{Cap, Kvm as Device, VmFd};
 
 use super::error::KvmError;
@@ -53,12 +53,30 @@ pub(super) fn prepare(device: &Device, vm: &VmFd, wide_ids: bool) -> Result<(), 
         vm.enable_cap(&capability)
             .map_err(KvmError::ioctl("KVM_ENABLE_CAP(KVM_CAP_X2APIC_API)"))?;
     }
+    // No timer beside it: hardware-reduced ACPI has none, and the local APICs have theirs.
     vm.create_irq_chip()
         .map_err(KvmError::ioctl("KVM_CREATE_IRQCHIP"))?;
-    let timer = kvm_pit_config {
-        flags: kvm_bindings::KVM_PIT_SPEAKER_DUMMY,
-        ..kvm_pit_config::default()
+    let routes: Vec<kvm_irq_routing_entry> = (0..IOAPIC_PINS).map(to_ioapic).collect();
+    let routes = KvmIrqRouting::from_entries(&routes)
+        .map_err(|error| KvmError::Memory(format!("{error:?}")))?;
+    vm.set_gsi_routing(&routes)
+        .map_err(KvmError::ioctl("KVM_SET_GSI_ROUTING"))
+}
+
+/// Pins of KVM's IOAPIC.
+const IOAPIC_PINS: u32 = 24;
+
+/// Leads an interrupt to the IOAPIC only. By default it goes to a PC's old controller as well, which a kernel on
+/// hardware-reduced ACPI never masks.
+fn to_ioapic(pin: u32) -> kvm_irq_routing_entry {
+    let mut route = kvm_irq_routing_entry {
+        gsi: pin,
+        type_: kvm_bindings::KVM_IRQ_ROUTING_IRQCHIP,
+        ..kvm_irq_routing_entry::default()
     };
-    vm.create_pit2(timer)
-        .map_err(KvmError::ioctl("KVM_CREATE_PIT2"))
+    route.u.irqchip = kvm_irq_routing_irqchip {
+        irqchip: kvm_bindings::KVM_IRQCHIP_IOAPIC,
+        pin,
+    };
+    route
 }

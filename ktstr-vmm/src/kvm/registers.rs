@@ -34,6 +34,13 @@ const LARGE_PAGE: u64 = 1 << 7;
 const BOOT_CS: u16 = 0x10;
 const BOOT_DS: u16 = 0x18;
 
+/// `EXTD` of `IA32_APIC_BASE` (Intel SDM, volume 3, 11.12.1).
+const APIC_BASE_X2APIC: u64 = 1 << 10;
+
+// All memory is cached: the type is write-back, and the registers are on (Intel SDM, volume 3, 12.11.2.1).
+const MTRR_DEF_TYPE: u32 = 0x2ff;
+const MTRR_ON_WRITE_BACK: u64 = 1 << 11 | 6;
+
 /// Types of segments: code that was executed and may be read, data that was accessed and may be written.
 const CODE: u8 = 0xb;
 const DATA: u8 = 0x3;
@@ -82,17 +89,22 @@ pub(super) fn enter(vcpu: &VcpuFd, entry: u64) -> Result<(), KvmError> {
         .map_err(KvmError::ioctl("KVM_SET_REGS"))
 }
 
-/// What every processor has after its reset.
-pub(super) fn reset(vcpu: &VcpuFd) -> Result<(), KvmError> {
+/// What every processor has after its reset; `x2apic` for one whose local APIC has a wide id from the start.
+///
+/// Linux passes over ids above 254 in firmware's tables otherwise (`acpi_parse_x2apic`).
+pub(super) fn reset(vcpu: &VcpuFd, x2apic: bool) -> Result<(), KvmError> {
+    if x2apic {
+        let mut sregs = vcpu.get_sregs().map_err(KvmError::ioctl("KVM_GET_SREGS"))?;
+        sregs.apic_base |= APIC_BASE_X2APIC;
+        vcpu.set_sregs(&sregs)
+            .map_err(KvmError::ioctl("KVM_SET_SREGS"))?;
+    }
     let fpu = kvm_fpu {
         fcw: 0x37f,
         mxcsr: 0x1f80,
         ..kvm_fpu::default()
     };
     vcpu.set_fpu(&fpu).map_err(KvmError::ioctl("KVM_SET_FPU"))?;
-    /// All memory is cached: the type is write-back, and the registers are on (Intel SDM, volume 3, 12.11.2.1).
-    const MTRR_DEF_TYPE: u32 = 0x2ff;
-    const MTRR_ON_WRITE_BACK: u64 = 1 << 11 | 6;
     let msrs = [kvm_msr_entry {
         index: MTRR_DEF_TYPE,
         data: MTRR_ON_WRITE_BACK,

@@ -100,7 +100,7 @@ fn attempt(device: &Path) -> Result<Option<Ended>, KvmError> {
     // Interrupted or not, what counts is whether it ended.
     let _ = poll(&mut fds, Timespec::try_from(LIMIT).ok().as_ref());
     vcpus.stop();
-    Ok(end.how().map(|ended| name_instruction(ended)))
+    Ok(end.how().map(name_instruction))
 }
 
 fn write_guest(memory: &GuestMemoryMmap) -> Result<(), KvmError> {
@@ -120,7 +120,7 @@ fn write_guest(memory: &GuestMemoryMmap) -> Result<(), KvmError> {
 }
 
 fn enter(vcpu: &VcpuFd) -> Result<(), KvmError> {
-    registers::reset(vcpu)?;
+    registers::reset(vcpu, false)?;
     let mut sregs = vcpu.get_sregs().map_err(KvmError::ioctl("KVM_GET_SREGS"))?;
     registers::set_long_mode(&mut sregs);
     sregs.cr4 |= CR4_VECTORS;

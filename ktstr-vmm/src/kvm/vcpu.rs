@@ -57,6 +57,12 @@ impl End {
         how.clone()
     }
 
+    /// Makes the event quiet again, once it was heard.
+    pub(super) fn silence(&self) {
+        // It fails when there is nothing to read.
+        let _ = rustix::io::read(&self.event, &mut [0; 8]);
+    }
+
     fn set(&self, ended: Ended) {
         let mut how = self.how.lock().unwrap_or_else(PoisonError::into_inner);
         how.get_or_insert(ended);
@@ -139,7 +145,9 @@ fn install_handler() -> Result<(), KvmError> {
     static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
     extern "C" fn nothing(_: std::ffi::c_int, _: *mut libc::siginfo_t, _: *mut std::ffi::c_void) {}
     INSTALLED
-        .get_or_init(|| register_signal_handler(SIGRTMIN(), nothing).map_err(|error| error.errno()))
+        .get_or_init(|| {
+            register_signal_handler(SIGRTMIN(), nothing).map_err(kvm_ioctls::Error::errno)
+        })
         .map_err(|errno| KvmError::Host {
             what: "sigaction",
             source: io::Error::from_raw_os_error(errno),

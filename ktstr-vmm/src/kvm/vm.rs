@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, IoEventAddress, Kvm as Device, VcpuFd, VmFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -128,7 +130,7 @@ fn vcpus(device: &Device, vm: &VmFd, ids: ApicIds, entry: u64) -> Result<Vec<Vcp
             .map_err(|error| KvmError::Memory(format!("{error:?}")))?;
         vcpu.set_cpuid2(&entries)
             .map_err(KvmError::ioctl("KVM_SET_CPUID2"))?;
-        registers::reset(&vcpu)?;
+        registers::reset(&vcpu, ids.needs_x2apic())?;
         if cpu == 0 {
             registers::enter(&vcpu, entry)?;
         }
@@ -228,13 +230,6 @@ struct Running {
     _memory: GuestMemoryMmap,
 }
 
-impl Running {
-    fn stop(&mut self) {
-        self.vcpus.stop();
-        self.devices.console.stop();
-    }
-}
-
 impl Vm for Running {
     fn console(&self) -> BorrowedFd<'_> {
         self.console.as_fd()
@@ -245,20 +240,32 @@ impl Vm for Running {
     }
 
     fn signals(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.end.event()]
+        vec![self.end.event(), self.devices.console.ended()]
     }
 
     fn check(&mut self) -> Result<Option<Ended>, MachineError> {
-        let ended = self.end.how();
-        if ended.is_some() {
-            // What the guest said before is in the streams afterwards.
-            self.stop();
-        }
-        Ok(ended)
+        let Some(ended) = self.end.how() else {
+            return Ok(None);
+        };
+        self.vcpus.stop();
+        self.end.silence();
+        // What the guest said before is on its way; meanwhile it is read.
+        let console = &self.devices.console;
+        console.drain();
+        Ok(is_readable(console.ended())?.then_some(ended))
     }
 
     fn end(mut self: Box<Self>) -> String {
-        self.stop();
-        String::new()
+        self.vcpus.stop();
+        self.devices.console.stop();
+        let fault = self.devices.console.fault();
+        fault.map_or_else(String::new, |fault| format!("virtio console: {fault}"))
     }
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, MachineError> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))
+        .map_err(MachineError::host("poll"))?;
+    Ok(!fds[0].revents().is_empty())
 }

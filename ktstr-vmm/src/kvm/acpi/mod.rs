@@ -46,7 +46,12 @@ pub enum AcpiError {
         "ACPI tables of {topology}: {size} bytes where {} fit; take fewer NUMA nodes",
         ACPI_END - ACPI_START
     )]
-    TooLarge { topology: Topology, size: usize },
+    TooLarge {
+        /// The machine's shape.
+        topology: Topology,
+        /// What its tables take, in bytes.
+        size: usize,
+    },
 }
 
 /// All tables as one piece, to be put at [`ACPI_START`]; the root pointer is first.
