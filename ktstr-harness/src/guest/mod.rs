@@ -39,6 +39,9 @@ pub(crate) const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// The host speaks right after "ready"; a silent one is gone.
 const HOST_PATIENCE: Duration = Duration::from_secs(600);
 
+/// Time for the host to read a report, megabytes at most.
+const FAREWELL: Duration = Duration::from_secs(20);
+
 /// Whether this process is the init of one of our machines.
 pub(crate) fn is_guest(mark: Option<&std::ffi::OsStr>) -> bool {
     std::process::id() == 1 && mark.is_some()
@@ -103,6 +106,9 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         scheduler,
         sampled,
     })))?;
+    // The port takes more than the host has read, and powering off would lose that. The host ends the machine as
+    // soon as it has it all.
+    let _ = channel.recv(FAREWELL);
     Ok(())
 }
 
