@@ -41,6 +41,10 @@ pub struct Sidecar {
     pub sampled: Option<Sampled>,
     /// Where the time went.
     pub timings: Timings,
+    /// Of a test that was run again because its scheduler died: `reproduced`, `not reproduced: …` or
+    /// `could not run: …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_repro: Option<String>,
     /// The machine it ran on.
     pub host: HostContext,
     /// Commit of the project under test.
@@ -167,6 +171,7 @@ impl Sidecar {
             metrics: BTreeMap::new(),
             sampled: None,
             timings: Timings::default(),
+            auto_repro: None,
             host: HostContext::default(),
             project_commit: None,
             run_source: RunSource::Local,

@@ -1,5 +1,9 @@
 //! Tests under schedulers; `tests/schedulers.rs` runs them one by one, with `KTSTR_SCHEDULER` set.
 
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use ktstr_harness::prelude::*;
 
 ktstr_harness::main!();
@@ -61,7 +65,7 @@ fn qmap_gives_up_as_declared(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::steady(ctx)
 }
 
-#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "100"],
+#[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "100"], auto_repro = false,
     expect_scx_bpf_error_contains = "something else")]
 fn qmap_gives_up_for_another_reason(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::steady(ctx)
@@ -71,6 +75,64 @@ fn qmap_gives_up_for_another_reason(ctx: &Ctx) -> Result<AssertResult> {
 #[ktstr_test(scheduler = GIVEN, duration_s = 30, watchdog_timeout_s = 3, extra_sched_args = ["-t", "5"])]
 fn qmap_stalls(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::steady(ctx)
+}
+
+/// Kills the scheduler's program as a fault of its own would.
+fn kill_the_scheduler() -> Result<()> {
+    let is_it = |process: &Path| {
+        let program = fs::read_link(process.join("exe"));
+        program.is_ok_and(|program| program == Path::new(Scheduler::PROGRAM))
+    };
+    for entry in fs::read_dir("/proc")? {
+        let process = entry?.path();
+        let pid = process
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw)
+            && is_it(&process)
+        {
+            rustix::process::kill_process(pid, rustix::process::Signal::SEGV)?;
+        }
+    }
+    // Whoever watches the scheduler ends this.
+    std::thread::sleep(Duration::from_secs(10));
+    Ok(())
+}
+
+/// Whether this is a second run: probes have a trace instance of their own.
+fn is_watched() -> bool {
+    Path::new("/sys/kernel/tracing/instances/ktstr").exists()
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 2)]
+fn dies_unless_watched(_: &Ctx) -> Result<AssertResult> {
+    if !is_watched() {
+        kill_the_scheduler()?;
+    }
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 2, auto_repro = false)]
+fn dies_and_is_not_looked_into(_: &Ctx) -> Result<AssertResult> {
+    kill_the_scheduler()?;
+    Ok(AssertResult::pass())
+}
+
+/// As many calls into the scheduler as there can be, from all CPUs, for seconds.
+#[ktstr_test(scheduler = GIVEN, duration_s = 10)]
+fn dies_in_a_flood(ctx: &Ctx) -> Result<AssertResult> {
+    let until = Instant::now() + Duration::from_secs(3);
+    std::thread::scope(|scope| {
+        for _ in 0..2 * ctx.topology().cpus() {
+            scope.spawn(|| {
+                while Instant::now() < until {
+                    std::thread::yield_now();
+                }
+            });
+        }
+    });
+    kill_the_scheduler()?;
+    Ok(AssertResult::pass())
 }
 
 #[ktstr_test(scheduler = NOWHERE)]

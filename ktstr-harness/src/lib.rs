@@ -25,6 +25,7 @@ pub mod driver;
 mod guest;
 pub mod host;
 pub mod prelude;
+mod probe;
 mod project;
 mod protocol;
 pub mod registry;

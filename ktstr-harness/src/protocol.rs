@@ -10,6 +10,7 @@ use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::probe::{ProbePlan, ProbeReport};
 use crate::{AssertResult, Checks};
 
 /// Tag of frames that hold a message.
@@ -57,6 +58,8 @@ pub(crate) struct RunSpec {
     pub env: Vec<(String, String)>,
     /// The scheduler to run it under, where that is not the kernel's own.
     pub scheduler: Option<SchedulerSpec>,
+    /// What to record of the scheduler's life.
+    pub probes: Option<ProbePlan>,
 }
 
 /// A scheduler to load.
@@ -113,6 +116,8 @@ pub struct Report {
     pub scheduler: Option<SchedulerReport>,
     /// What was seen of the kernel's scheduling, where the body ran.
     pub sampled: Option<Box<Sampled>>,
+    /// What was recorded, where that was asked for.
+    pub probes: Option<Box<ProbeReport>>,
 }
 
 /// What became of a scheduler.
@@ -203,6 +208,7 @@ mod tests {
             kernel_log: "log".to_owned(),
             scheduler: None,
             sampled: None,
+            probes: None,
         });
         let frame = to_frame(&message);
         assert_eq!(from_frame::<FromGuest>(&frame).unwrap(), message);

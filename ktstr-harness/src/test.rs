@@ -44,6 +44,8 @@ pub struct TestCase {
     pub expect_err: bool,
     /// An inconclusive ending passes.
     pub allow_inconclusive: bool,
+    /// Whether it is run again, watched, when its scheduler dies; see [`crate::host::AutoRepro`].
+    pub auto_repro: bool,
     /// Whether the guest kernel places itself at random.
     pub kaslr: bool,
     /// The body runs on the host, without a machine.
@@ -100,6 +102,7 @@ impl TestCase {
             checks: Checks::NONE,
             expect_err: false,
             allow_inconclusive: false,
+            auto_repro: true,
             kaslr: true,
             host_only: false,
             ignore: false,

@@ -84,7 +84,18 @@ fn an_error_of_the_scheduler_is_told_in_its_words() {
             failed.stderr
         );
     }
-    assert_eq!(run("qmap_gives_up_as_declared", &qmap).code, 0);
+    let repro = failed.auto_repro();
+    assert!(
+        repro.starts_with("reproduced: SCX_EXIT_ERROR_BPF (scx_bpf_error): test triggering error\nops.enqueue failed for "),
+        "{repro}"
+    );
+    let marked = |line: &str| line.contains(" >") && line.contains("do_enqueue_task > enqueue");
+    assert!(repro.lines().any(marked), "{repro}");
+    let expected = run("qmap_gives_up_as_declared", &qmap);
+    assert_eq!(
+        (expected.code, &expected.sidecars[0].auto_repro),
+        (0, &None)
+    );
     let other = run("qmap_gives_up_for_another_reason", &qmap);
     other.failed_with(
         "expect_scx_bpf_error_contains: the scheduler was not ejected with",
@@ -102,6 +113,12 @@ fn a_stall_is_told_with_the_task_that_waits() {
         Some("failed to run for"),
     );
     assert_eq!(run.sidecars[0].verdict.outcome(), Outcome::Fail);
+    let repro = run.auto_repro();
+    assert!(repro.contains("\nlast callback for "), "{repro}");
+    assert!(
+        repro.contains(": ops.enqueue, called by do_enqueue_task on CPU "),
+        "{repro}"
+    );
     // It does not wait for the end of its 30 s once the scheduler is gone.
     assert!(
         begin.elapsed() < Duration::from_secs(60),
@@ -156,4 +173,47 @@ fn a_package_that_cannot_be_built_is_told() {
         "`cargo build -p no-such-package --profile release` failed: error",
         None,
     );
+}
+
+#[test]
+fn what_happens_only_once_is_told_as_that() {
+    let Some(programs) = programs() else { return };
+    let run = run("dies_unless_watched", &programs.join("scx_simple"));
+    run.failed_with("its program was killed by signal 11", None);
+    assert_eq!(
+        run.auto_repro().trim_end(),
+        "not reproduced: the second run passed"
+    );
+}
+
+#[test]
+fn a_second_run_can_be_switched_off() {
+    let Some(programs) = programs() else { return };
+    let scheduler = programs.join("scx_simple");
+    let verbose = [
+        ("KTSTR_SCHEDULER", scheduler.to_str().expect("a plain path")),
+        ("KTSTR_VERBOSE", "1"),
+    ];
+    for (name, machines) in [
+        ("dies_and_is_not_looked_into", 1),
+        ("dies_unless_watched", 2),
+    ] {
+        let run = case::run("schedulers", &format!("ktstr/{name}"), &verbose);
+        let boots = run.stderr.matches("] Linux version ").count();
+        assert_eq!(boots, machines, "{name}: {}", run.stderr);
+        assert_eq!(run.sidecars[0].auto_repro.is_some(), machines == 2);
+    }
+}
+
+#[test]
+fn a_flood_of_calls_is_recorded_within_bounds() {
+    let Some(programs) = programs() else { return };
+    let run = run("dies_in_a_flood", &programs.join("scx_simple"));
+    let repro = run.auto_repro();
+    assert!(
+        repro.starts_with("reproduced: its program was killed by signal 11\n"),
+        "{repro}"
+    );
+    assert!(repro.lines().count() < 70, "{repro}");
+    assert!(run.dump.len() < 4 << 20, "{} bytes", run.dump.len());
 }

@@ -119,6 +119,7 @@ use crate::parse::Settings;
 /// |---|---|---|---|
 /// | `expect_err` | flag | false | the test must fail; it fails when it passes |
 /// | `allow_inconclusive` | flag | false | an ending without a verdict counts as a pass |
+/// | `auto_repro` | flag | true | when the scheduler dies, run the test again and show what led there; not with `expect_err` |
 /// | `host_only` | flag | false | run the body on the host, without a machine |
 /// | `ignore` | flag | false | run only when ignored tests are asked for, as with every `demo_*` test |
 ///
@@ -133,9 +134,10 @@ use crate::parse::Settings;
 /// - a bound, or `requires_smt`, that the test's own machine breaks. Default bounds do not count here:
 ///   `numa_nodes = 2` is fine, and then no two-node preset is a variant unless `max_numa_nodes` is
 ///   raised;
+/// - `auto_repro` switched on with `expect_err`;
 /// - `host_only` with any key that describes a machine or its variants.
 ///
-/// Keys that later versions will honour (`performance_mode`, `auto_repro` and more) are refused as not
+/// Keys that later versions will honour (`performance_mode`, `payload` and more) are refused as not
 /// supported yet.
 #[proc_macro_attribute]
 pub fn ktstr_test(

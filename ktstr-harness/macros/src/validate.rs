@@ -23,8 +23,9 @@ const BOUNDS: [(Count, &str, &str); 3] = [
 ];
 
 /// Keys of the test case that mean nothing without a machine.
-const OF_MACHINE: [&str; 5] = [
+const OF_MACHINE: [&str; 6] = [
     "memory_mib",
+    "auto_repro",
     "kaslr",
     "extra_include_files",
     "scheduler",
@@ -62,6 +63,7 @@ pub(crate) fn validate(settings: &Settings, errors: &mut Errors) -> Vec<Assertio
         assertions: Vec::new(),
     };
     judge.host_only();
+    judge.auto_repro();
     judge.config();
     judge.topology();
     for (count, min, max) in BOUNDS {
@@ -121,6 +123,16 @@ impl<'a> Judge<'a> {
                     format!("`{name}` contradicts `host_only`: there is no machine to apply it to"),
                 );
             }
+        }
+    }
+
+    /// A failure that must be is not run again.
+    fn auto_repro(&mut self) {
+        if let Some(Setting { ident, .. }) = self.settings.switched_on("auto_repro")
+            && self.settings.switched_on("expect_err").is_some()
+        {
+            let message = "`auto_repro` contradicts `expect_err`: a failure that is expected is not run again";
+            self.errors.at(ident.span(), message.to_owned());
         }
     }
 

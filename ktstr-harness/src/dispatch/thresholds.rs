@@ -22,6 +22,7 @@ pub(super) fn of(case: &Case) -> String {
     for (given, line) in [
         (test.expect_err, "the test must fail"),
         (test.allow_inconclusive, "an inconclusive ending passes"),
+        (!test.auto_repro, "no second run when the scheduler dies"),
     ] {
         if given {
             let _ = writeln!(text, "  {line}");

@@ -7,6 +7,7 @@
 mod body;
 mod klog;
 mod mounts;
+mod probe;
 mod sample;
 mod scheduler;
 mod sys;
@@ -24,6 +25,7 @@ use crate::protocol::{
     ToGuest, from_frame, to_frame,
 };
 use crate::{Ctx, TestCase, registry};
+use probe::Probes;
 use sample::Sampler;
 use scheduler::Loaded;
 
@@ -38,6 +40,9 @@ pub(crate) const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// The host speaks right after "ready"; a silent one is gone.
 const HOST_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Time for the host to read a report, megabytes at most.
+const FAREWELL: Duration = Duration::from_secs(20);
 
 /// Whether this process is the init of one of our machines.
 pub(crate) fn is_guest(mark: Option<&std::ffi::OsStr>) -> bool {
@@ -73,10 +78,15 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         cgroup_root: PathBuf::from(CGROUP_ROOT),
         include_dir: PathBuf::from(INCLUDE_DIR),
     };
+    let cpus = spec.topology.cpus();
+    let mut probes = spec.probes.as_ref().map(|plan| Probes::arm(plan, cpus));
     let mut send = |message| channel.send(&to_frame(&message));
     let mut sampled = None;
     let (ending, scheduler) = if let Some(test) = find(&spec.test) {
         under_scheduler(spec.scheduler.as_ref(), |scheduler| {
+            if let Some(probes) = &mut probes {
+                probes.note_scheduler(scheduler.as_ref().and_then(|loaded| loaded.pid()));
+            }
             let mut sampler = Sampler::start(spec.topology.cpus());
             let ending = body::run(test, &ctx, spec.limit, scheduler, &mut sampler, &mut send)?;
             sampled = Some(Box::new(sampler.finish()));
@@ -102,7 +112,11 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         kernel_log,
         scheduler,
         sampled,
+        probes: probes.map(|probes| Box::new(probes.into_report(!well))),
     })))?;
+    // The port takes more than the host has read, and powering off would lose that. The host ends the machine as
+    // soon as it has it all.
+    let _ = channel.recv(FAREWELL);
     Ok(())
 }
 

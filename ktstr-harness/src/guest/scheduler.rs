@@ -122,6 +122,12 @@ impl Loaded {
         }
     }
 
+    /// Its program, where it has one.
+    pub(super) fn pid(&self) -> Option<i32> {
+        let program = self.program.as_ref()?;
+        Some(Pid::from_child(&program.child).as_raw_nonzero().get())
+    }
+
     /// Readable when [`Loaded::is_gone`] has something to look at.
     pub(super) fn signals(&self) -> Vec<BorrowedFd<'_>> {
         let Some(program) = &self.program else {

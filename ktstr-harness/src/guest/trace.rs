@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 
-const TRACING: &str = "/sys/kernel/tracing";
+pub(super) const TRACING: &str = "/sys/kernel/tracing";
 
 /// What is read of the trace buffer; a dump has 32 KiB unless the scheduler asks for more.
 const LIMIT: u64 = 512 << 10;

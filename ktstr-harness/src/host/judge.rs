@@ -242,6 +242,7 @@ mod tests {
             kernel_log: kernel_log.to_owned(),
             scheduler: None,
             sampled: None,
+            probes: None,
         })
     }
 
@@ -255,6 +256,7 @@ mod tests {
                 dump: String::new(),
             }),
             sampled: None,
+            probes: None,
         })
     }
 

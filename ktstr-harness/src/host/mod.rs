@@ -2,7 +2,9 @@
 
 mod conversation;
 pub mod judge;
+mod machine;
 pub mod render;
+mod repro;
 mod run;
 mod scheduler;
 pub mod scx_exit;
@@ -10,6 +12,7 @@ mod surroundings;
 mod timeline;
 
 pub use render::Evidence;
+pub use repro::AutoRepro;
 pub use run::run;
 
 /// A case that ended: its record, and the evidence for it.

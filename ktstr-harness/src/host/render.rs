@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use ktstr_core::{CgroupStats, Outcome, Sidecar, verdict::Short};
 
+use super::repro::AutoRepro;
 use super::scx_exit::ScxExit;
 use super::timeline;
 use crate::protocol::since_body_start;
@@ -24,6 +25,8 @@ pub struct Evidence {
     pub sched_ext_dump: String,
     /// Why the kernel ejected it.
     pub scx_exit: Option<ScxExit>,
+    /// The second run of a test whose scheduler died.
+    pub auto_repro: Option<AutoRepro>,
 }
 
 /// The failure text of a run: a header, a line for each violated check, then sections.
@@ -60,6 +63,9 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
         "kernel log",
         &last_lines(since_body_start(&evidence.kernel_log), LOG_LINES),
     );
+    if let Some(repro) = &evidence.auto_repro {
+        section(&mut text, "auto-repro", &repro.text);
+    }
     text
 }
 

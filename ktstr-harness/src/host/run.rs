@@ -5,22 +5,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ktstr_core::sidecar::Timings;
 use ktstr_core::timestamp::rfc3339;
-use ktstr_core::{Outcome, Reservation, Sampled, Sidecar, Topology, Verdict};
-use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit};
+use ktstr_core::{Outcome, Sampled, Sidecar, Topology, Verdict};
+use ktstr_vmm::Backend;
 
-use super::conversation::Conversation;
 use super::judge::{self, MachineEnd};
+use super::machine::{Ground, Heard};
+use super::repro::{self, AutoRepro, Death};
 use super::scheduler;
 use super::scx_exit::ScxExit;
-use super::surroundings::{self, Kernel, early};
+use super::surroundings::{self, Kernel};
 use super::{Evidence, Finished};
 use crate::check::sampled_metrics;
 use crate::dispatch::{Case, Settings};
-use crate::protocol::{Ending, Report, since_body_start};
+use crate::protocol::{Ending, since_body_start};
 use crate::{AssertResult, Ctx, TestCase, guest};
-
-/// How long to wait for a place to run a machine: others' tests take minutes at most.
-const PLACE_WAIT: Duration = Duration::from_secs(900);
 
 /// Runs `case` and tells how it ended; failures of the surroundings are verdicts like others.
 pub fn run(case: &Case, settings: &Settings) -> Finished {
@@ -77,61 +75,50 @@ impl Run {
         topology: Topology,
         settings: &Settings,
     ) -> Result<Verdict, Verdict> {
-        let kernel = self.kernel.insert(surroundings::kernel(case, settings)?);
+        let test = case.test;
+        let kernel = self
+            .kernel
+            .insert(surroundings::kernel(case, settings)?)
+            .clone();
         let (backend, qemu) = surroundings::backend(settings)?;
         self.backend = Some(backend);
-        let scheduler = scheduler::program(case.test.scheduler, settings)?;
-        let initramfs = surroundings::initramfs(case.test, scheduler.as_deref(), settings)?;
-        let run = surroundings::run_spec(case.test, topology, settings);
-        let spec = surroundings::machine_spec(case.test, &run, kernel, &initramfs, qemu, settings);
-        let (boot_limit, limit) = (spec.boot_deadline, spec.deadline);
-        let machine = Machine::new(spec, backend).map_err(early)?;
-
-        let begin = Instant::now();
-        let place = Reservation::emulator(&settings.lock_dir, settings.allowed_cpus(), PLACE_WAIT)
-            .map_err(|error| Verdict::skip(error.to_string()))?;
-        self.timings.wait_s = Some(begin.elapsed().as_secs_f64());
-
-        let mut conversation = Conversation::new(run, settings.verbose);
-        let begin = Instant::now();
-        let exit = machine.run(&mut conversation).map_err(early)?;
-        drop(place);
-        let limits = Limits {
-            boot: boot_limit,
-            whole: limit,
+        let scheduler = scheduler::program(test.scheduler, settings)?;
+        let initramfs = surroundings::initramfs(test, scheduler.as_deref(), settings)?;
+        let ground = Ground {
+            test,
+            topology,
+            settings,
+            kernel,
+            backend,
+            qemu,
+            initramfs,
         };
-        Ok(self.take(case.test, conversation, exit, begin.elapsed(), limits))
+        let heard = ground.run(None, &mut self.timings.wait_s)?;
+        let death = heard.report().and_then(Death::of);
+        let verdict = self.take(test, heard);
+        if let Some(death) = death
+            && repro::is_wanted(test, &judge::expect(test, verdict.clone()))
+        {
+            self.evidence.auto_repro = Some(reproduce(&ground, &death));
+        }
+        Ok(verdict)
     }
 
-    fn take(
-        &mut self,
-        test: &TestCase,
-        heard: Conversation,
-        exit: MachineExit,
-        whole: Duration,
-        limits: Limits,
-    ) -> Verdict {
+    fn take(&mut self, test: &TestCase, heard: Heard) -> Verdict {
+        let mut verdict = heard.verdict(test);
         let seconds = |from: Option<Duration>, to: Option<Duration>| {
             Some(to?.saturating_sub(from?).as_secs_f64())
         };
         self.timings.boot_s = heard.ready.map(|ready| ready.as_secs_f64());
         self.timings.scenario_s = seconds(heard.ready, heard.reported);
-        self.timings.teardown_s = seconds(heard.reported, Some(whole));
+        self.timings.teardown_s = seconds(heard.reported, Some(heard.whole));
         if let (Some(kernel), Some(release)) = (&mut self.kernel, heard.kernel_release) {
             // The guest's own word; what was read from the image may be less exact.
             kernel.version = release;
         }
-        self.evidence.console = String::from_utf8_lossy(&exit.console).replace('\r', "");
-        let end = machine_end(exit, heard.report, heard.garbled, limits);
-        let mut verdict = judge::verdict(&end, &self.evidence.console, heard.ready.is_some());
-        self.evidence.kernel_log = self.evidence.console.clone();
-        if let MachineEnd::Reported(report) = end {
-            judge::add_sampled(
-                &mut verdict,
-                test,
-                &report.ending,
-                report.sampled.as_deref(),
-            );
+        self.evidence.kernel_log.clone_from(&heard.console);
+        self.evidence.console = heard.console;
+        if let MachineEnd::Reported(report) = heard.end {
             self.sampled = report.sampled.map(|sampled| *sampled);
             if !report.kernel_log.is_empty() {
                 self.evidence.kernel_log = report.kernel_log;
@@ -190,6 +177,11 @@ impl Run {
             metrics,
             sampled: self.sampled,
             timings: self.timings,
+            auto_repro: self
+                .evidence
+                .auto_repro
+                .as_ref()
+                .map(|repro| repro.outcome.clone()),
             host: settings.host.clone(),
             project_commit: settings.commit().map(|commit| commit.to_string()),
             run_source: settings.run_source,
@@ -205,32 +197,15 @@ impl Run {
     }
 }
 
-/// The deadlines a machine was given.
-#[derive(Clone, Copy)]
-struct Limits {
-    boot: Duration,
-    whole: Duration,
-}
-
-fn machine_end(
-    exit: MachineExit,
-    report: Option<Report>,
-    garbled: Option<String>,
-    limits: Limits,
-) -> MachineEnd {
-    if let Some(why) = garbled {
-        return MachineEnd::Garbled(why);
-    }
-    // A report counts however the machine went away after it.
-    if let Some(report) = report {
-        return MachineEnd::Reported(report);
-    }
-    match exit.reason {
-        ExitReason::BootDeadline => MachineEnd::BootDeadline(limits.boot),
-        ExitReason::Deadline => MachineEnd::Deadline(limits.whole),
-        ExitReason::Garbled(error) => MachineEnd::Garbled(error.to_string()),
-        ExitReason::Crashed(why) => MachineEnd::Crashed(why),
-        // Nobody but the observer stops or cancels it, and that takes a report.
-        _ => MachineEnd::Gone,
+/// Runs the test once more, watched, to see the scheduler's `death` again.
+fn reproduce(ground: &Ground<'_>, death: &Death) -> AutoRepro {
+    let plan = death.plan();
+    // Timings are those of the first run.
+    match ground.run(Some(plan.clone()), &mut None) {
+        Err(verdict) => repro::could_not_run(&verdict, ""),
+        Ok(heard) => match heard.report() {
+            None => repro::could_not_run(&heard.verdict(ground.test), &heard.console),
+            Some(report) => repro::compare(death, &plan, report, &heard.verdict(ground.test)),
+        },
     }
 }

@@ -25,6 +25,9 @@ fn boot_limit(topology: Topology) -> Duration {
 /// Time for the report to arrive after the body's own limit: the guest ends it by itself.
 const REPORT_GRACE: Duration = Duration::from_secs(30);
 
+/// Time to set probes up and to read what they recorded: the guest ends both by itself.
+const PROBE_GRACE: Duration = Duration::from_secs(40);
+
 /// The kernel of a run.
 #[derive(Debug, Clone)]
 pub(super) struct Kernel {
@@ -119,6 +122,7 @@ pub(super) fn run_spec(test: &TestCase, topology: Topology, settings: &Settings)
         checks: test.checks,
         env: settings.guest_env.clone(),
         scheduler: super::scheduler::spec(test),
+        probes: None,
     }
 }
 
@@ -132,6 +136,7 @@ pub(super) fn machine_spec(
     settings: &Settings,
 ) -> MachineSpec {
     let boot_limit = boot_limit(run.topology);
+    let watching = run.probes.as_ref().map_or(Duration::ZERO, |_| PROBE_GRACE);
     let plain = MachineSpec::new(&kernel.image, run.topology);
     let mut cmdline = vec![format!("{}=1", guest::MARK)];
     cmdline.extend(test.scheduler.kargs.iter().map(|karg| (*karg).to_owned()));
@@ -143,7 +148,7 @@ pub(super) fn machine_spec(
         memory_mib: guest_memory_mib(run.topology, test.memory_mib, initramfs.size()),
         cmdline,
         boot_deadline: boot_limit,
-        deadline: boot_limit + run.limit + REPORT_GRACE,
+        deadline: boot_limit + run.limit + REPORT_GRACE + watching,
         verbose_console: settings.verbose,
         kernel_hz: ktstr_kernel::timer_hz(&kernel.image),
         qemu: qemu.unwrap_or(plain.qemu),

@@ -21,6 +21,8 @@ pub(crate) struct Run {
     pub(crate) sidecars: Vec<Sidecar>,
     /// File names in the run directory.
     pub(crate) files: Vec<String>,
+    /// The failure dump; empty where there is none.
+    pub(crate) dump: String,
     _dir: tempfile::TempDir,
 }
 
@@ -32,6 +34,31 @@ impl Run {
             .lines()
             .skip_while(|line| !line.starts_with("ktstr_test "));
         lines.take(count).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The section of the second run, which is the last; it is the outcome in the sidecar as well.
+    pub(crate) fn auto_repro(&self) -> &str {
+        let (before, section) = self
+            .stderr
+            .split_once("--- auto-repro ---\n")
+            .unwrap_or_else(|| panic!("no second run in {}", self.stderr));
+        assert!(before.contains("--- kernel log ---") && !section.contains("\n--- "));
+        let outcome = self.sidecars[0].auto_repro.as_deref().unwrap();
+        assert!(section.starts_with(outcome), "{outcome}: {section}");
+        assert!(self.dump.contains("\"auto_repro\":"));
+        section
+    }
+
+    /// What the second run says of the failing callback's task: name, before, after.
+    pub(crate) fn before_and_after(&self) -> Vec<[String; 3]> {
+        let lines = self.auto_repro().lines();
+        let table = lines.skip_while(|line| !line.trim_start().starts_with("before "));
+        let rows = table.skip(1).take(3).map(|line| {
+            let line = line.replace("slice ns", "slice");
+            let words: Vec<_> = line.split_whitespace().collect();
+            [0, 1, 2].map(|word| (*words.get(word).expect("three words")).to_owned())
+        });
+        rows.collect()
     }
 
     /// Asserts a failure with `cause` in its first lines; `log` appears in the kernel log below.
@@ -124,6 +151,11 @@ pub(crate) fn run(example_name: &str, case: &str, variables: &[(&str, &str)]) ->
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
         sidecars,
+        dump: files
+            .iter()
+            .find(|name| name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX))
+            .map(|name| std::fs::read_to_string(results.join(name)).unwrap())
+            .unwrap_or_default(),
         files,
         _dir: dir,
     }

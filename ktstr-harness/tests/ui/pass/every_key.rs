@@ -47,6 +47,7 @@ fn bare(_ctx: &Ctx) -> Result<AssertResult> {
     max_keep_last_rate = 100,
     expect_err,
     allow_inconclusive,
+    auto_repro = false,
     kaslr = false,
     ignore,
     extra_include_files = ["data/a.json", "b"],
@@ -74,6 +75,7 @@ fn settings(test: TestCase) -> impl PartialEq + std::fmt::Debug {
         (
             test.expect_err,
             test.allow_inconclusive,
+            test.auto_repro,
             test.kaslr,
             test.host_only,
             test.ignore,
@@ -125,6 +127,7 @@ fn main() {
     );
     assert_eq!((full.memory_mib, full.duration_s), (1024, 7));
     assert!(full.expect_err && full.allow_inconclusive && full.ignore);
+    assert!(bare.auto_repro && !full.auto_repro);
     assert!(!full.kaslr && !full.host_only);
     assert_eq!(full.extra_include_files, ["data/a.json", "b"]);
 

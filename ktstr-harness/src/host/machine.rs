@@ -1,0 +1,144 @@
+//! One run in a machine: everything from a specification to how it ended.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ktstr_core::{Reservation, Topology, Verdict};
+use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit, PackedInitramfs};
+
+use super::conversation::Conversation;
+use super::judge::{self, MachineEnd};
+use super::surroundings::{self, Kernel, early};
+use crate::TestCase;
+use crate::dispatch::Settings;
+use crate::probe::ProbePlan;
+use crate::protocol::Report;
+
+/// How long to wait for a place to run a machine: others' tests take minutes at most.
+const PLACE_WAIT: Duration = Duration::from_secs(900);
+
+/// What machines of a test are made from: each run has one of its own.
+pub(super) struct Ground<'a> {
+    pub(super) test: &'a TestCase,
+    pub(super) topology: Topology,
+    pub(super) settings: &'a Settings,
+    pub(super) kernel: Kernel,
+    pub(super) backend: Backend,
+    pub(super) qemu: Option<PathBuf>,
+    pub(super) initramfs: PackedInitramfs,
+}
+
+/// A run that was made, however it ended.
+pub(super) struct Heard {
+    pub(super) end: MachineEnd,
+    pub(super) console: String,
+    /// Release of the guest's kernel, in its own words.
+    pub(super) kernel_release: Option<String>,
+    /// When the guest was ready, from the start of the machine.
+    pub(super) ready: Option<Duration>,
+    /// When it reported, likewise.
+    pub(super) reported: Option<Duration>,
+    /// When the machine was gone, likewise.
+    pub(super) whole: Duration,
+}
+
+impl Heard {
+    /// What the run came to, before the test's own expectations.
+    pub(super) fn verdict(&self, test: &TestCase) -> Verdict {
+        let mut verdict = judge::verdict(&self.end, &self.console, self.ready.is_some());
+        if let Some(report) = self.report() {
+            judge::add_sampled(
+                &mut verdict,
+                test,
+                &report.ending,
+                report.sampled.as_deref(),
+            );
+        }
+        verdict
+    }
+
+    /// What the guest reported, where it did.
+    pub(super) fn report(&self) -> Option<&Report> {
+        match &self.end {
+            MachineEnd::Reported(report) => Some(report),
+            _ => None,
+        }
+    }
+}
+
+impl Ground<'_> {
+    /// Runs the test once, watched by `probes`; notes in `wait_s` how long it waited for its place.
+    ///
+    /// The output of a watched run is not shown: it would be there twice.
+    pub(super) fn run(
+        &self,
+        probes: Option<ProbePlan>,
+        wait_s: &mut Option<f64>,
+    ) -> Result<Heard, Verdict> {
+        let settings = self.settings;
+        let mut run = surroundings::run_spec(self.test, self.topology, settings);
+        run.probes = probes;
+        let spec = surroundings::machine_spec(
+            self.test,
+            &run,
+            &self.kernel,
+            &self.initramfs,
+            self.qemu.clone(),
+            settings,
+        );
+        let limits = Limits {
+            boot: spec.boot_deadline,
+            whole: spec.deadline,
+        };
+        let machine = Machine::new(spec, self.backend).map_err(early)?;
+
+        let begin = Instant::now();
+        let place = Reservation::emulator(&settings.lock_dir, settings.allowed_cpus(), PLACE_WAIT)
+            .map_err(|error| Verdict::skip(error.to_string()))?;
+        *wait_s = Some(begin.elapsed().as_secs_f64());
+
+        let mut heard = Conversation::new(run, settings.verbose);
+        let begin = Instant::now();
+        let exit = machine.run(&mut heard).map_err(early)?;
+        drop(place);
+        let console = String::from_utf8_lossy(&exit.console).replace('\r', "");
+        Ok(Heard {
+            end: machine_end(exit, heard.report, heard.garbled, limits),
+            console,
+            kernel_release: heard.kernel_release,
+            ready: heard.ready,
+            reported: heard.reported,
+            whole: begin.elapsed(),
+        })
+    }
+}
+
+/// The deadlines a machine was given.
+#[derive(Clone, Copy)]
+struct Limits {
+    boot: Duration,
+    whole: Duration,
+}
+
+fn machine_end(
+    exit: MachineExit,
+    report: Option<Report>,
+    garbled: Option<String>,
+    limits: Limits,
+) -> MachineEnd {
+    if let Some(why) = garbled {
+        return MachineEnd::Garbled(why);
+    }
+    // A report counts however the machine went away after it.
+    if let Some(report) = report {
+        return MachineEnd::Reported(report);
+    }
+    match exit.reason {
+        ExitReason::BootDeadline => MachineEnd::BootDeadline(limits.boot),
+        ExitReason::Deadline => MachineEnd::Deadline(limits.whole),
+        ExitReason::Garbled(error) => MachineEnd::Garbled(error.to_string()),
+        ExitReason::Crashed(why) => MachineEnd::Crashed(why),
+        // Nobody but the observer stops or cancels it, and that takes a report.
+        _ => MachineEnd::Gone,
+    }
+}
