@@ -43,8 +43,26 @@ pub enum KvmAccess {
 pub struct Choice {
     /// The back end.
     pub backend: Backend,
+    /// QEMU, where it is installed.
+    pub qemu: Option<PathBuf>,
     /// Why it is not KVM, in one line, where nobody asked for another one.
     pub why: Option<String>,
+}
+
+impl Choice {
+    /// The back end to run machines on: `wanted`, or else KVM where it works and QEMU where it does not.
+    ///
+    /// Looks at this host as [`Probe::new`] does; KVM is not tried where it is not wanted.
+    pub fn make(path: &OsStr, root: &Path, wanted: Option<Backend>) -> Result<Self, MachineError> {
+        let probe = match wanted {
+            Some(Backend::Qemu) => Probe {
+                qemu: find_qemu(path),
+                kvm: KvmAccess::Absent,
+            },
+            Some(Backend::Kvm) | None => Probe::new(path, root),
+        };
+        probe.choose(wanted)
+    }
 }
 
 impl Probe {
@@ -60,25 +78,30 @@ impl Probe {
 
     /// The back end to run machines on: `wanted`, or else KVM where it works and QEMU where it does not.
     pub fn choose(&self, wanted: Option<Backend>) -> Result<Choice, MachineError> {
-        let forced = |backend| Choice { backend, why: None };
         let no_qemu = || format!("{QEMU}: not found in PATH; run: {INSTALL}");
-        match (wanted, &self.kvm, &self.qemu) {
-            (Some(Backend::Kvm) | None, KvmAccess::Works, _) => Ok(forced(Backend::Kvm)),
-            (Some(Backend::Kvm), _, _) => Err(MachineError::Unavailable(format!(
-                "the kvm back end cannot run here: {}; ask for qemu, or for none",
-                self.kvm.why()
-            ))),
-            (Some(Backend::Qemu), _, Some(_)) => Ok(forced(Backend::Qemu)),
-            (None, _, Some(_)) => Ok(Choice {
-                backend: Backend::Qemu,
-                why: Some(self.kvm.why()),
-            }),
-            (Some(Backend::Qemu), _, None) => Err(MachineError::Unavailable(no_qemu())),
+        let (backend, why) = match (wanted, &self.kvm, &self.qemu) {
+            (Some(Backend::Kvm) | None, KvmAccess::Works, _) => (Backend::Kvm, None),
+            (Some(Backend::Kvm), _, _) => {
+                return Err(MachineError::Unavailable(format!(
+                    "the kvm back end cannot run here: {}; ask for qemu, or for none",
+                    self.kvm.why()
+                )));
+            }
+            (Some(Backend::Qemu), _, Some(_)) => (Backend::Qemu, None),
+            (None, _, Some(_)) => (Backend::Qemu, Some(self.kvm.why())),
+            (Some(Backend::Qemu), _, None) => {
+                return Err(MachineError::Unavailable(no_qemu()));
+            }
             (None, _, None) => {
                 let why = format!("{}, and {}", self.kvm.why(), no_qemu());
-                Err(MachineError::Unavailable(why))
+                return Err(MachineError::Unavailable(why));
             }
-        }
+        };
+        Ok(Choice {
+            backend,
+            qemu: self.qemu.clone(),
+            why,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ktstr_core::Topology;
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 use ktstr_vmm::{
-    Flow, Frame, Initramfs, Machine, MachineSpec, Observer, Outbox, Probe, guest_memory_mib,
+    Choice, Flow, Frame, Initramfs, Machine, MachineSpec, Observer, Outbox, guest_memory_mib,
 };
 use rustix::mount::{MountFlags, mount};
 
@@ -34,13 +34,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .init(std::env::current_exe()?)
         .build()
         .build_cached(cache.path())?;
-    let probe = Probe::new(&std::env::var_os("PATH").unwrap_or_default(), "/".as_ref());
-    let backend = probe.choose()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let choice = Choice::make(&path, "/".as_ref(), None)?;
+    let backend = choice.backend;
     let machine = Machine::new(
         MachineSpec {
             initramfs: Some(initramfs.path().to_owned()),
             memory_mib: guest_memory_mib(topology, 256, initramfs.size()),
-            qemu: probe.qemu.unwrap_or("qemu-system-x86_64".into()),
+            qemu: choice.qemu.unwrap_or("qemu-system-x86_64".into()),
             ..MachineSpec::new(kernel, topology)
         },
         backend,

@@ -106,10 +106,10 @@ fn run_one(case: &Case, settings: &Settings) -> Outcome {
     let Finished {
         mut sidecar,
         evidence,
-        found,
+        notes,
     } = host::run(case, settings);
-    if let Some(found) = found {
-        eprintln!("ktstr: {found}");
+    for note in notes {
+        eprintln!("ktstr: {note}");
     }
     if settings.no_skip_mode {
         sidecar.verdict = std::mem::take(&mut sidecar.verdict).without_skips();

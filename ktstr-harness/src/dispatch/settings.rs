@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ktstr_core::sidecar::RunSource;
 use ktstr_core::{HostContext, env};
 
+use ktstr_vmm::{Backend, ParseBackendError};
+
 use super::cases::{NamedKernel, parse_kernel_list};
 use crate::project::{Commit, target_dir_of};
 
@@ -52,6 +54,8 @@ pub struct Settings {
     pub binary: PathBuf,
     /// Directory that relative include files are below.
     pub dir: PathBuf,
+    /// The back end to run machines on; what works here where nothing is said.
+    pub backend: Option<Backend>,
     /// The scheduler's program instead of a cargo package.
     pub scheduler: Option<PathBuf>,
     /// Cargo profile that scheduler packages are built with.
@@ -78,6 +82,9 @@ pub enum SettingsError {
         /// The variable.
         name: &'static str,
     },
+    /// No such back end.
+    #[error("{name}: {0}", name = env::BACKEND)]
+    Backend(#[from] ParseBackendError),
     /// No place for caches.
     #[error("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")]
     NoCache,
@@ -128,6 +135,10 @@ impl Settings {
             path: var_os("PATH").unwrap_or_default(),
             binary,
             dir,
+            backend: text(env::BACKEND)
+                .filter(|name| !name.is_empty())
+                .map(|name| name.parse())
+                .transpose()?,
             scheduler: var_os(env::SCHEDULER)
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),

@@ -22,6 +22,6 @@ pub struct Finished {
     pub sidecar: ktstr_core::Sidecar,
     /// Logs beside it.
     pub evidence: Evidence,
-    /// Which kernel was found and how, where nobody named one.
-    pub found: Option<String>,
+    /// What was chosen where nobody chose: the kernel, the back end; a line each.
+    pub notes: Vec<String>,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ktstr_core::sidecar::Timings;
 use ktstr_core::timestamp::rfc3339;
 use ktstr_core::{Outcome, Sampled, Sidecar, Topology, Verdict};
-use ktstr_vmm::Backend;
+use ktstr_vmm::{Backend, Choice};
 
 use super::judge::{self, MachineEnd};
 use super::machine::{Ground, Heard};
@@ -30,6 +30,7 @@ pub fn run(case: &Case, settings: &Settings) -> Finished {
         timings: Timings::default(),
         evidence: Evidence::default(),
         sampled: None,
+        notes: Vec::new(),
     };
     let verdict = match case.topology() {
         Some(topology) => run
@@ -48,6 +49,7 @@ struct Run {
     timings: Timings,
     evidence: Evidence,
     sampled: Option<Sampled>,
+    notes: Vec<String>,
 }
 
 impl Run {
@@ -76,12 +78,13 @@ impl Run {
         settings: &Settings,
     ) -> Result<Verdict, Verdict> {
         let test = case.test;
-        let kernel = self
-            .kernel
-            .insert(surroundings::kernel(case, settings)?)
-            .clone();
-        let (backend, qemu) = surroundings::backend(settings)?;
+        let kernel = surroundings::kernel(case, settings)?;
+        self.notes.extend(kernel.found.clone());
+        self.kernel = Some(kernel.clone());
+        let Choice { backend, qemu, why } = surroundings::backend(settings)?;
         self.backend = Some(backend);
+        let note = why.map(|why| format!("machines run on {backend}: {why}"));
+        self.notes.extend(note);
         let scheduler = scheduler::program(test.scheduler, settings)?;
         let initramfs = surroundings::initramfs(test, scheduler.as_deref(), settings)?;
         let ground = Ground {
@@ -155,14 +158,9 @@ impl Run {
         verdict: Verdict,
         started: SystemTime,
     ) -> Finished {
-        let (label, version, found) = match self.kernel {
-            Some(Kernel {
-                label,
-                version,
-                found,
-                ..
-            }) => (Some(label), Some(version), found),
-            None => (None, None, None),
+        let (label, version) = match self.kernel {
+            Some(Kernel { label, version, .. }) => (Some(label), Some(version)),
+            None => (None, None),
         };
         let mut metrics = self.result.metrics;
         metrics.extend(self.sampled.iter().flat_map(sampled_metrics));
@@ -192,7 +190,7 @@ impl Run {
         Finished {
             sidecar,
             evidence: self.evidence,
-            found,
+            notes: self.notes,
         }
     }
 }

@@ -7,9 +7,7 @@ use ktstr_core::{KernelLabel, Topology, Verdict};
 use ktstr_kernel::discover::{Discovery, discover};
 use ktstr_kernel::{Cache, ImageInfo};
 use ktstr_vmm::initramfs::Pack;
-use ktstr_vmm::{
-    Backend, Initramfs, MachineError, MachineSpec, PackedInitramfs, Probe, guest_memory_mib,
-};
+use ktstr_vmm::{Choice, Initramfs, MachineError, MachineSpec, PackedInitramfs, guest_memory_mib};
 
 use crate::dispatch::{Case, Settings};
 use crate::protocol::RunSpec;
@@ -74,10 +72,8 @@ pub(super) fn kernel(case: &Case, settings: &Settings) -> Result<Kernel, Verdict
 }
 
 /// What carries machines on this host: the back end, and the QEMU it may need.
-pub(super) fn backend(settings: &Settings) -> Result<(Backend, Option<PathBuf>), Verdict> {
-    let probe = Probe::new(&settings.path, Path::new("/"));
-    let backend = probe.choose().map_err(early)?;
-    Ok((backend, probe.qemu))
+pub(super) fn backend(settings: &Settings) -> Result<Choice, Verdict> {
+    Choice::make(&settings.path, Path::new("/"), settings.backend).map_err(early)
 }
 
 /// This binary as init, with the scheduler and the files the test asks for.

@@ -9,7 +9,7 @@ use ktstr_core::HostContext;
 use ktstr_core::files::temporary_beside;
 use ktstr_kernel::discover::{DiscoverError, Discovery, discover};
 use ktstr_kernel::{CacheEntry, LEAN_KCONFIG, tools};
-use ktstr_vmm::{KvmAccess, Probe};
+use ktstr_vmm::{KvmAccess, Probe, find_qemu};
 
 use super::programs::{PATIENCE, find, first_line};
 use super::{Check, Fix, Need, State, Surroundings, distribution_source, nextest_version};
@@ -55,7 +55,7 @@ pub(super) fn qemu(host: &Surroundings<'_>) -> Check {
         name: "QEMU (qemu-system-x86_64)",
         debian: "qemu-system-x86",
     };
-    let Some(path) = Probe::new(&host.path(), host.root).qemu else {
+    let Some(path) = find_qemu(&host.path()) else {
         let detail = "no qemu-system-x86_64 in PATH; it runs the machines".to_owned();
         return check(State::Missing, detail).needs(vec![need], host);
     };
@@ -200,15 +200,17 @@ pub(super) fn cached_kernels(host: &Surroundings<'_>) -> Check {
     check(State::Limited, detail).command("cargo ktstr kernel clean --corrupt-only")
 }
 
-/// Hardware virtualization: not used yet, whatever is there.
+/// Hardware virtualization: machines run on it where it works.
 pub(super) fn kvm(host: &Surroundings<'_>) -> Check {
-    let found = match Probe::new(&host.path(), host.root).kvm {
-        KvmAccess::Opens => "/dev/kvm opens".to_owned(),
-        KvmAccess::Absent => "no /dev/kvm".to_owned(),
-        KvmAccess::Refused(why) => format!("/dev/kvm does not open ({why})"),
-    };
-    let detail = format!("{found}; this version does not use it: QEMU emulates every machine");
-    Check::new("KVM", State::Info, detail)
+    let access = Probe::new(&host.path(), host.root).kvm;
+    let found = access.why();
+    let emulated = format!("{found}; QEMU emulates machines, which is slower");
+    match access {
+        KvmAccess::Works => Check::new("KVM", State::Ok, format!("{found}; machines run on it")),
+        KvmAccess::Absent | KvmAccess::Broken(_) => Check::new("KVM", State::Info, emulated),
+        KvmAccess::Refused(_) => Check::new("KVM", State::Limited, emulated)
+            .command("sudo usermod -aG kvm \"$USER\", then log in again"),
+    }
 }
 
 /// Memory for performance mode, which is not built yet.

@@ -1,0 +1,27 @@
+//! The demo tests on the KVM back end: on a real KVM, one level down.
+
+#[path = "../../ktstr-vmm/tests/support/nested.rs"]
+mod nested;
+use nested::{in_nested_host, kernel, linux, test};
+
+#[test]
+fn demo_tests_pass_on_real_kvm() {
+    let Some(linux) = linux() else { return };
+    let files = [(test("demo"), "/demo"), (kernel(), "/kernel")];
+    let command = [
+        "KTSTR_TEST_KERNEL=/kernel",
+        "KTSTR_BACKEND=kvm",
+        "KTSTR_CACHE_DIR=/tmp/cache",
+        "KTSTR_SIDECAR_DIR=/tmp/sidecars",
+        "KTSTR_LOCK_DIR=/tmp",
+        "/demo",
+        "--include-ignored",
+        "ktstr/demo_",
+        // SMT, two and four NUMA nodes.
+        "gauntlet/demo_topology/8cpu-2llc-smt",
+        "gauntlet/demo_topology/2numa-16cpu-4llc-nosmt",
+        "gauntlet/demo_topology/4numa-32cpu-8llc-nosmt",
+    ];
+    let (said, well) = in_nested_host(&linux, &files, &command);
+    assert!(well && said.contains("worst outcome: pass"), "{said}");
+}

@@ -1,0 +1,160 @@
+//! A host with a real KVM, where this one's may be none: QEMU emulates a processor that has SVM with nested paging, and a
+//! Linux with `kvm_amd` boots there.
+//!
+//! `KTSTR_TEST_NESTED_HOST` is the directory with that Linux, which `make test` gets (`scripts/nested-host`); without it
+//! tests that need it are skipped.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use ktstr_vmm::Initramfs;
+use ktstr_vmm::child::end_with_us;
+use ktstr_vmm::initramfs::Pack;
+use rustix::process::Signal;
+
+/// Against hanging only: software emulation of two levels.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// What the host's init says last (`examples/nested_host.rs`).
+const LAST_WORDS: &str = "nested host: ";
+
+/// A host that is ended when dropped.
+struct Host(Child);
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where cargo puts test programs.
+fn deps() -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    me.parent().unwrap().to_owned()
+}
+
+/// An example of this workspace.
+pub(crate) fn example(name: &str) -> PathBuf {
+    deps().parent().unwrap().join("examples").join(name)
+}
+
+/// The newest test program called `name`.
+pub(crate) fn test(name: &str) -> PathBuf {
+    let prefix = format!("{name}-");
+    let found = fs::read_dir(deps()).unwrap().filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let file = path.file_name()?.to_str()?;
+        let is_program = file.starts_with(&prefix) && !file.contains('.');
+        is_program.then_some(path)
+    });
+    let age = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let newest = found.max_by_key(age);
+    newest.unwrap_or_else(|| panic!("{name} is missing: cargo build --workspace --all-targets"))
+}
+
+/// The kernel for the machines in the host.
+pub(crate) fn kernel() -> PathBuf {
+    let set = ["KTSTR_TEST_KERNEL", "KTSTR_KERNEL"].map(std::env::var_os);
+    let path = set
+        .into_iter()
+        .flatten()
+        .next()
+        .expect("a kernel in KTSTR_KERNEL");
+    PathBuf::from(path)
+}
+
+/// Runs `command` in the host, with the files it needs; gives what it said and whether it ended well.
+pub(crate) fn in_nested_host(
+    linux: &Path,
+    files: &[(PathBuf, &str)],
+    command: &[&str],
+) -> (String, bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut builder = Initramfs::builder().init(example("nested_host")).inline(
+        command.join("\n") + "\n",
+        "/command",
+        0o644,
+    );
+    for module in fs::read_dir(linux.join("modules")).unwrap() {
+        let path = module.unwrap().path();
+        let name = Path::new("/modules").join(path.file_name().unwrap());
+        builder = builder.file(path, name, 0o644);
+    }
+    for (file, place) in files {
+        builder = builder.executable(file, *place, Pack::Loadable);
+    }
+    let initramfs = builder.build().build_cached(dir.path()).unwrap();
+
+    let begin = Instant::now();
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args([
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display",
+        "none",
+    ])
+    .args(["-machine", "q35", "-accel", "tcg,thread=single"])
+    // One CPU: with more, one that waits for another keeps it from being emulated.
+    .args(["-cpu", "max,+svm,+npt", "-smp", "1", "-m", "3072"])
+    .arg("-kernel")
+    .arg(linux.join("vmlinuz"))
+    .arg("-initrd")
+    .arg(initramfs.path())
+    .args([
+        "-append",
+        "console=ttyS0 panic=-1 quiet tsc=reliable no_timer_check",
+    ])
+    .args(["-serial", "stdio"])
+    .stdin(Stdio::null())
+    .stdout(Stdio::piped());
+    // Whatever kills the tests ends the machine too.
+    end_with_us(&mut qemu, Signal::KILL);
+    let mut host = Host(qemu.spawn().expect("qemu-system-x86_64"));
+    let output = BufReader::new(host.0.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            // The receiver goes when it has heard enough.
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut said = String::new();
+    let mut ended = None;
+    while let Some(left) = LIMIT.checked_sub(begin.elapsed()) {
+        let Ok(line) = lines.recv_timeout(left) else {
+            break;
+        };
+        println!("{line}");
+        said.push_str(&line);
+        said.push('\n');
+        if let Some(how) = line.strip_prefix(LAST_WORDS) {
+            ended = Some(how.trim() == "exit status: 0");
+            break;
+        }
+    }
+    drop(lines);
+    drop(host);
+    reader.join().unwrap();
+    println!(
+        "the nested host took {:.1} s",
+        begin.elapsed().as_secs_f64()
+    );
+    (said, ended.unwrap_or(false))
+}
+
+/// The directory with the host's Linux; nothing, and a word about it, where there is none.
+pub(crate) fn linux() -> Option<PathBuf> {
+    let dir = std::env::var_os("KTSTR_TEST_NESTED_HOST").filter(|dir| !dir.is_empty());
+    if dir.is_none() {
+        eprintln!("SKIP: KTSTR_TEST_NESTED_HOST is not set; `make test` sets it");
+    }
+    dir.map(PathBuf::from)
+}
