@@ -131,6 +131,11 @@ impl Port {
         !self.outgoing.is_empty()
     }
 
+    /// Whether it must, too, before the machine ends. A console does not hold anybody up.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.wants_write() && !self.console
+    }
+
     /// Whether there is more to take from the guest, and room for it.
     pub(super) fn can_transmit(&self) -> bool {
         self.more && !self.outgoing.is_full()
