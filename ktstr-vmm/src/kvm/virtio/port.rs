@@ -100,11 +100,6 @@ impl Port {
         self.guest_open = open && self.ready;
     }
 
-    /// The host's end is closed. What it sent before can still be read.
-    pub(super) fn hang_up(&mut self) {
-        self.outgoing_ended = true;
-    }
-
     /// Whether the guest finds somebody at the other end. A program that reads gets the rest first.
     pub(super) fn host_open(&self) -> bool {
         !self.incoming_ended && (self.guest_open || !self.outgoing_ended)
