@@ -98,6 +98,9 @@ impl Console {
         memory: &Memory,
     ) -> Result<bool, Fault> {
         let mut interrupt = false;
+        if !self.multiport {
+            return Ok(interrupt);
+        }
         for (id, named) in (1..).zip(&mut self.ports) {
             interrupt |= named.port.transmit(&mut queues[receives(id) + 1], memory)?;
         }
@@ -122,9 +125,9 @@ impl Console {
         self.ports.iter().any(|named| named.port.can_transmit())
     }
 
-    /// Whether something of the guest's waits for room in a socket.
+    /// Whether something of the guest's must wait for room in a socket.
     pub(super) fn is_blocked(&self) -> bool {
-        self.ports.iter().any(|named| named.port.wants_write())
+        self.ports.iter().any(|named| named.port.is_blocked())
     }
 
     fn drop_port_0(&mut self, queue: &mut Queue, memory: &Memory) -> Result<bool, Fault> {

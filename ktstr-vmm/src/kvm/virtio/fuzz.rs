@@ -124,7 +124,6 @@ impl Guest {
                 let host = usize::from(input.byte());
                 if host < self.hosts.len() {
                     self.hosts[host] = None;
-                    self.core.mmio.device().port(host).hang_up();
                 }
             }
         }

@@ -100,11 +100,6 @@ impl Port {
         self.guest_open = open && self.ready;
     }
 
-    /// The host's end is closed. What it sent before can still be read.
-    pub(super) fn hang_up(&mut self) {
-        self.outgoing_ended = true;
-    }
-
     /// Whether the guest finds somebody at the other end. A program that reads gets the rest first.
     pub(super) fn host_open(&self) -> bool {
         !self.incoming_ended && (self.guest_open || !self.outgoing_ended)
@@ -129,6 +124,11 @@ impl Port {
     /// Whether something waits for room in the socket.
     pub(super) fn wants_write(&self) -> bool {
         !self.outgoing.is_empty()
+    }
+
+    /// Whether it must, too, before the machine ends. A console does not hold anybody up.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.wants_write() && !self.console
     }
 
     /// Whether there is more to take from the guest, and room for it.

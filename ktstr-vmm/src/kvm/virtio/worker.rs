@@ -201,13 +201,8 @@ impl Worker {
             // Reading an eventfd that is not readable any more fails, which is fine.
             match event.data() {
                 WAKE => drop(self.shared.wake.read()),
-                data @ SOCKETS.. => {
-                    let ended = EventSet::HANG_UP | EventSet::ERROR;
-                    if event.event_set().intersects(ended) {
-                        let port = (data - SOCKETS) as usize;
-                        self.shared.core().mmio.device().port(port).hang_up();
-                    }
-                }
+                // The next turn reads and writes, and finds its end, too.
+                SOCKETS.. => {}
                 queue => drop(self.shared.notify[queue as usize].read()),
             }
         }

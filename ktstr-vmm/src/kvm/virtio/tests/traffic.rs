@@ -252,6 +252,25 @@ fn ports_are_announced_with_their_kind_and_name() {
 }
 
 #[test]
+fn a_terminal_holds_nobody_up() {
+    let (host, port) = port("terminal", true);
+    let mut machine = Machine::new(vec![port], FEATURES);
+    let transmit = receives(1) + 1;
+    let chunk = pattern(BUFFER as usize, 5);
+    // Nobody reads, and the guest is not held up; nor is the end of the machine.
+    for _ in 0..100 {
+        machine.send(transmit, 0, &chunk);
+        assert_eq!(machine.used(transmit), (0, 0));
+    }
+    machine.device.drain();
+    assert!(ended(&machine.device, PATIENCE));
+    assert!(
+        collect(&host, chunk.len()) == chunk,
+        "the beginning is there"
+    );
+}
+
+#[test]
 fn a_host_that_reads_nothing_holds_the_guest_up_and_loses_nothing() {
     let (host, mut machine) = Machine::open(FEATURES);
     let transmit = receives(1) + 1;
