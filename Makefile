@@ -26,6 +26,7 @@ IMAGE = $(shell KTSTR_BASE_CONFIG=$(KTSTR_BASE_CONFIG) $(KTSTR) kernel build --k
 test: setup-schedulers kernel ## Install what is missing, build a kernel, run every test of the project
 	cargo build --workspace --all-targets
 	KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" \
+		KTSTR_TEST_NESTED_HOST="$$(scripts/nested-host)" \
 		$(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
 	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
 	cargo test --workspace --doc --quiet
