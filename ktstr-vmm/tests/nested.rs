@@ -2,6 +2,8 @@
 //!
 //! On the host of `support/nested.rs` this crate's own tests of machines run (`tests/machine.rs`).
 
+use std::path::PathBuf;
+
 #[path = "support/nested.rs"]
 mod nested;
 use nested::{example, in_nested_host, kernel, linux, test};
@@ -18,14 +20,18 @@ fn its_kvm_runs_what_a_kernel_is_made_of() {
     assert!(well && said.contains("Ok(()) in"), "{said}");
 }
 
-#[test]
-fn machines_on_real_kvm_do_what_others_do() {
-    let Some(linux) = linux() else { return };
-    let files = [
+/// The tests of machines, and what they need.
+fn files() -> [(PathBuf, &'static str); 3] {
+    [
         (test("machine"), "/deps/machine"),
         (example("guest"), "/examples/guest"),
         (kernel(), "/kernel"),
-    ];
+    ]
+}
+
+#[test]
+fn machines_on_real_kvm_do_what_others_do() {
+    let Some(linux) = linux() else { return };
     let command = [
         "KTSTR_TEST_KERNEL=/kernel",
         "KTSTR_BACKEND=kvm",
@@ -38,6 +44,25 @@ fn machines_on_real_kvm_do_what_others_do() {
         "--skip=the_carriers_death_is_told",
         "--skip=a_killed_process_takes_its_machine_along",
     ];
-    let (said, well) = in_nested_host(&linux, &files, &command);
+    let (said, well) = in_nested_host(&linux, &files(), &command);
+    assert!(well, "{said}");
+}
+
+#[test]
+#[ignore = "takes half an hour: 100 boots with 4 CPUs and 25 with 32"]
+fn boots_in_a_row_on_real_kvm() {
+    let linux = linux().expect("KTSTR_TEST_NESTED_HOST");
+    let boots = std::env::var("KTSTR_BOOTS").unwrap_or_else(|_| "100".to_owned());
+    let boots = format!("KTSTR_BOOTS={boots}");
+    let command = [
+        "KTSTR_TEST_KERNEL=/kernel",
+        "KTSTR_BACKEND=kvm",
+        &boots,
+        "/deps/machine",
+        "--ignored",
+        "--nocapture",
+        "boots_in_a_row",
+    ];
+    let (said, well) = in_nested_host(&linux, &files(), &command);
     assert!(well, "{said}");
 }

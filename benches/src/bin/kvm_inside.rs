@@ -130,7 +130,13 @@ fn qemu(kernel: &str, initramfs: &str, data: &str) -> Duration {
     let begin = Instant::now();
     let mut qemu = Command::new("/qemu/qemu-system-x86_64");
     qemu.args(["-M", "microvm,accel=kvm,acpi=on,rtc=off"])
-        .args(["-cpu", "host", "-nodefaults", "-no-user-config", "-no-reboot"])
+        .args([
+            "-cpu",
+            "host",
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+        ])
         .args(["-display", "none", "-smp", "2"])
         .args(["-m", &format!("{MEMORY_MIB}M"), "-L", data])
         .args(["-serial", "stdio", "-kernel", kernel, "-initrd", initramfs])

@@ -17,7 +17,7 @@ use ktstr_vmm::initramfs::Pack;
 use rustix::process::Signal;
 
 /// Against hanging only: software emulation of two levels.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(3600);
 
 /// What the host's init says last (`examples/nested_host.rs`).
 const LAST_WORDS: &str = "nested host: ";
