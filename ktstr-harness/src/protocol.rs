@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ktstr_core::{Sampled, Topology};
+use ktstr_core::{Sampled, Topology, VerifierStats};
 use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,19 @@ pub(crate) fn since_body_start(log: &str) -> &str {
 pub(crate) enum ToGuest {
     /// Run this, once.
     Run(RunSpec),
+    /// Try this scheduler, once.
+    Verify(VerifySpec),
+}
+
+/// A cell of the verifier sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VerifySpec {
+    /// Shape of the machine.
+    pub topology: Topology,
+    /// What to try.
+    pub scheduler: SchedulerSpec,
+    /// Environment variables of its program.
+    pub env: Vec<(String, String)>,
 }
 
 /// What to run.
@@ -92,7 +105,7 @@ pub(crate) enum SchedulerStart {
 /// From the guest, in this order; output may come anywhere after `Started`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum FromGuest {
-    /// Init is up and waits for a [`ToGuest::Run`].
+    /// Init is up and waits for a [`ToGuest`].
     Ready {
         /// Release of the running kernel.
         kernel_release: String,
@@ -103,6 +116,21 @@ pub(crate) enum FromGuest {
     Output(String),
     /// The body ended; nothing follows.
     Report(Report),
+    /// The scheduler was tried; nothing follows.
+    Verified(VerifyReport),
+}
+
+/// How far a scheduler came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VerifyReport {
+    /// What was seen on the way.
+    pub stats: VerifierStats,
+    /// What went wrong in the last stage.
+    pub problem: Option<String>,
+    /// The end of the kernel log, where something went wrong.
+    pub kernel_log: String,
+    /// What became of the scheduler.
+    pub scheduler: SchedulerReport,
 }
 
 /// How a body ended.

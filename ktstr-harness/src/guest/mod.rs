@@ -5,6 +5,7 @@
 //! observation of init's, not the end of it. Nothing before "ready" depends on the test.
 
 mod body;
+mod bpf;
 mod klog;
 mod mounts;
 mod probe;
@@ -12,6 +13,7 @@ mod sample;
 mod scheduler;
 mod sys;
 mod trace;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,7 +69,14 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         .to_owned();
     channel.send(&to_frame(&FromGuest::Ready { kernel_release }))?;
     let frame = channel.recv(HOST_PATIENCE)?;
-    let ToGuest::Run(spec) = from_frame(&frame)?;
+    let spec = match from_frame(&frame)? {
+        ToGuest::Run(spec) => spec,
+        ToGuest::Verify(spec) => {
+            let report = verify::run(&spec);
+            channel.send(&to_frame(&FromGuest::Verified(report)))?;
+            return Ok(());
+        }
+    };
 
     sys::set_env(&spec.env);
     klog::write(BODY_MARK);

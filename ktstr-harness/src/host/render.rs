@@ -27,6 +27,9 @@ pub struct Evidence {
     pub scx_exit: Option<ScxExit>,
     /// The second run of a test whose scheduler died.
     pub auto_repro: Option<AutoRepro>,
+    /// Whether the verifier's log is shown as it is, with every iteration of its loops.
+    #[serde(skip)]
+    pub raw_verifier_log: bool,
 }
 
 /// The failure text of a run: a header, a line for each violated check, then sections.

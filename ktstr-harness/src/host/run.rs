@@ -1,7 +1,7 @@
 //! Running one case.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use ktstr_core::sidecar::Timings;
 use ktstr_core::timestamp::rfc3339;
@@ -78,7 +78,7 @@ impl Run {
         let test = case.test;
         let kernel = self
             .kernel
-            .insert(surroundings::kernel(case, settings)?)
+            .insert(surroundings::kernel(case.kernel.as_ref(), settings)?)
             .clone();
         let (backend, qemu) = surroundings::backend(settings)?;
         self.backend = Some(backend);
@@ -106,12 +106,7 @@ impl Run {
 
     fn take(&mut self, test: &TestCase, heard: Heard) -> Verdict {
         let mut verdict = heard.verdict(test);
-        let seconds = |from: Option<Duration>, to: Option<Duration>| {
-            Some(to?.saturating_sub(from?).as_secs_f64())
-        };
-        self.timings.boot_s = heard.ready.map(|ready| ready.as_secs_f64());
-        self.timings.scenario_s = seconds(heard.ready, heard.reported);
-        self.timings.teardown_s = seconds(heard.reported, Some(heard.whole));
+        heard.time(&mut self.timings);
         if let (Some(kernel), Some(release)) = (&mut self.kernel, heard.kernel_release) {
             // The guest's own word; what was read from the image may be less exact.
             kernel.version = release;

@@ -1,0 +1,164 @@
+//! A cell of the verifier sweep: a scheduler is loaded, comes into force, runs tasks, is still there at the end.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ktstr_core::{Stage, Topology, VerifiedProgram, VerifierStats};
+
+use super::scheduler::Loaded;
+use super::{bpf, klog, sys};
+use crate::protocol::{
+    BODY_MARK, KERNEL_LOG_LIMIT, SchedulerProblem, SchedulerReport, VerifyReport, VerifySpec,
+};
+use crate::workload::{Crew, Squad, WorkType};
+
+/// What is kept of the program's output, from its beginning and its end: the verifier's log is in it. With what else
+/// is in the report it fits into a frame.
+const LOG_LIMITS: (usize, usize) = (1 << 20, 3 << 20);
+
+/// How long the spinners may take to be seen running: 192 CPUs under emulation take seconds.
+const DISPATCH_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often they are looked at.
+const POLL: Duration = Duration::from_millis(1);
+
+/// What libbpf says where the kernel rejects a program.
+const REJECTED: &[&str] = &[
+    "-- BEGIN PROG LOAD LOG --",
+    "BPF program load failed",
+    "failed to load object",
+];
+
+/// Tries the scheduler, stage by stage, and tells how far it came.
+pub(super) fn run(spec: &VerifySpec) -> VerifyReport {
+    sys::set_env(&spec.env);
+    klog::write(BODY_MARK);
+    if let Err(error) = sys::run_above_schedulers() {
+        klog::write(&format!("ktstr: init stays under the scheduler: {error}"));
+    }
+    let before = bpf::program_ids();
+    let has_new = || bpf::program_ids().iter().any(|id| !before.contains(id));
+    let mut accepted_some = false;
+    let begin = Instant::now();
+    let started = Loaded::start_watched(&spec.scheduler, LOG_LIMITS, &mut || {
+        accepted_some = accepted_some || has_new();
+    });
+    let mut stats = VerifierStats {
+        stage: Stage::Load,
+        load_s: None,
+        programs: Vec::new(),
+    };
+    let (problem, scheduler) = match started {
+        Err(report) => {
+            let is_rejected = REJECTED.iter().any(|words| report.log.contains(words));
+            if accepted_some && !is_rejected {
+                stats.stage = Stage::Attach;
+            }
+            (report.problem.as_ref().map(told), report)
+        }
+        Ok(loaded) => {
+            stats.load_s = Some(begin.elapsed().as_secs_f64());
+            stats.programs = programs_beside(&before);
+            under(loaded, spec.topology, &mut stats.stage)
+        }
+    };
+    sys::kill_everyone_else();
+    let kernel_log = match problem {
+        Some(_) => klog::tail(KERNEL_LOG_LIMIT),
+        None => String::new(),
+    };
+    VerifyReport {
+        stats,
+        problem,
+        kernel_log,
+        scheduler: SchedulerReport {
+            log: printable(scheduler.log),
+            ..scheduler
+        },
+    }
+}
+
+/// What happens once it is in force: the problem, if any, and what became of it.
+fn under(
+    mut loaded: Loaded,
+    topology: Topology,
+    stage: &mut Stage,
+) -> (Option<String>, SchedulerReport) {
+    *stage = Stage::Dispatch;
+    let dispatched = dispatch(&mut loaded, topology);
+    if dispatched.is_ok() {
+        *stage = Stage::Liveness;
+    } else {
+        Loaded::request_dump();
+    }
+    let was_gone = loaded.is_gone();
+    let report = loaded.stop(was_gone);
+    // That it is gone explains more than what did not happen then.
+    let ended = report.problem.as_ref().map(told);
+    match dispatched {
+        Err(why) if !was_gone => (Some(why), report),
+        Err(_) | Ok(()) => (ended, report),
+    }
+}
+
+/// One spinner more than CPUs, so that one of them has to wait for its turn; each must be seen to run.
+fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
+    let squad = Squad {
+        work: WorkType::Spin,
+        workers: topology.cpus() as usize + 1,
+    };
+    let mut crew = Crew::fork(&[squad], topology).map_err(|error| error.to_string())?;
+    for worker in crew.workers() {
+        // A kernel that knows of no such policy has put them under the scheduler anyway.
+        let _ = sys::run_under_sched_ext(worker.pid);
+    }
+    crew.release(2 * DISPATCH_LIMIT);
+    let begin = Instant::now();
+    loop {
+        let waiting = crew
+            .progress()
+            .filter(|iterations| *iterations == 0)
+            .count();
+        if loaded.is_gone() {
+            return Err("it was gone before every task had run".to_owned());
+        }
+        if waiting == 0 {
+            return Ok(());
+        }
+        if begin.elapsed() >= DISPATCH_LIMIT {
+            let (spinners, limit) = (squad.workers, DISPATCH_LIMIT.as_secs());
+            return Err(format!(
+                "{waiting} of {spinners} spinning tasks did not run within {limit} s"
+            ));
+        }
+        sleep(POLL);
+    }
+}
+
+fn programs_beside(before: &[u32]) -> Vec<VerifiedProgram> {
+    let ids = bpf::program_ids();
+    let new = ids.into_iter().filter(|id| !before.contains(id));
+    // One that went meanwhile was a probe of the kernel's abilities.
+    new.filter_map(|id| bpf::program(id).ok()).collect()
+}
+
+fn told(problem: &SchedulerProblem) -> String {
+    match problem {
+        SchedulerProblem::NotStarted(why) => format!("it could not be started: {why}"),
+        SchedulerProblem::NotEnabled(why) => why.clone(),
+        SchedulerProblem::Gone(how) => format!("it was gone: {how}"),
+        SchedulerProblem::NotDisabled(why) => {
+            format!("it did not go when it was told to: {why}")
+        }
+    }
+}
+
+/// Without what grows sixfold on its way to the host: control characters.
+fn printable(text: String) -> String {
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(is_odd) {
+        text.replace(is_odd, "\u{fffd}")
+    } else {
+        text
+    }
+}
