@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ktstr_core::{Stage, Topology, VerifiedProgram, VerifierStats};
 
 use super::scheduler::Loaded;
-use super::{bpf, klog, sys};
+use super::{body, bpf, klog, sys};
 use crate::protocol::{
     BODY_MARK, KERNEL_LOG_LIMIT, SchedulerProblem, SchedulerReport, VerifyReport, VerifySpec,
 };
@@ -21,6 +21,9 @@ const DISPATCH_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often they are looked at.
 const POLL: Duration = Duration::from_millis(1);
+
+/// `BPF_PROG_TYPE_STRUCT_OPS`; libbpf loads others to see what the kernel is able to.
+const STRUCT_OPS: u32 = 27;
 
 /// What libbpf says where the kernel rejects a program.
 const REJECTED: &[&str] = &[
@@ -37,11 +40,16 @@ pub(super) fn run(spec: &VerifySpec) -> VerifyReport {
         klog::write(&format!("ktstr: init stays under the scheduler: {error}"));
     }
     let before = bpf::program_ids();
-    let has_new = || bpf::program_ids().iter().any(|id| !before.contains(id));
-    let mut accepted_some = false;
+    let mut seen = Vec::new();
+    let mut programs = Vec::new();
     let begin = Instant::now();
     let started = Loaded::start_watched(&spec.scheduler, LOG_LIMITS, &mut || {
-        accepted_some = accepted_some || has_new();
+        let ids = ids_beside(&before);
+        // Those of a scheduler that does not come into force are gone when it is.
+        if !ids.is_empty() && ids != seen {
+            programs = read(&ids);
+            seen = ids;
+        }
     });
     let mut stats = VerifierStats {
         stage: Stage::Load,
@@ -51,14 +59,16 @@ pub(super) fn run(spec: &VerifySpec) -> VerifyReport {
     let (problem, scheduler) = match started {
         Err(report) => {
             let is_rejected = REJECTED.iter().any(|words| report.log.contains(words));
-            if accepted_some && !is_rejected {
+            let is_part = |program: &VerifiedProgram| program.prog_type == STRUCT_OPS;
+            if programs.iter().any(is_part) && !is_rejected {
                 stats.stage = Stage::Attach;
             }
+            stats.programs = programs;
             (report.problem.as_ref().map(told), report)
         }
         Ok(loaded) => {
             stats.load_s = Some(begin.elapsed().as_secs_f64());
-            stats.programs = programs_beside(&before);
+            stats.programs = read(&ids_beside(&before));
             under(loaded, spec.topology, &mut stats.stage)
         }
     };
@@ -107,7 +117,11 @@ fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
         work: WorkType::Spin,
         workers: topology.cpus() as usize + 1,
     };
-    let mut crew = Crew::fork(&[squad], topology).map_err(|error| error.to_string())?;
+    // They bear the name that init has at that time.
+    body::name_thread("spinner");
+    let crew = Crew::fork(&[squad], topology).map_err(|error| error.to_string());
+    body::name_thread("init");
+    let mut crew = crew?;
     for worker in crew.workers() {
         // A kernel that knows of no such policy has put them under the scheduler anyway.
         let _ = sys::run_under_sched_ext(worker.pid);
@@ -135,11 +149,15 @@ fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
     }
 }
 
-fn programs_beside(before: &[u32]) -> Vec<VerifiedProgram> {
-    let ids = bpf::program_ids();
-    let new = ids.into_iter().filter(|id| !before.contains(id));
+fn ids_beside(before: &[u32]) -> Vec<u32> {
+    let mut ids = bpf::program_ids();
+    ids.retain(|id| !before.contains(id));
+    ids
+}
+
+fn read(ids: &[u32]) -> Vec<VerifiedProgram> {
     // One that went meanwhile was a probe of the kernel's abilities.
-    new.filter_map(|id| bpf::program(id).ok()).collect()
+    ids.iter().filter_map(|id| bpf::program(*id).ok()).collect()
 }
 
 fn told(problem: &SchedulerProblem) -> String {

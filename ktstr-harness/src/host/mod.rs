@@ -10,6 +10,7 @@ mod scheduler;
 pub mod scx_exit;
 mod surroundings;
 mod timeline;
+pub mod verifier_log;
 mod verify;
 
 pub use render::Evidence;

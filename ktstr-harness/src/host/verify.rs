@@ -10,7 +10,7 @@ use ktstr_vmm::Backend;
 use super::machine::{Ground, Heard};
 use super::scx_exit::ScxExit;
 use super::surroundings::{self, Kernel};
-use super::{Evidence, Finished, scheduler};
+use super::{Evidence, Finished, scheduler, verifier_log};
 use crate::dispatch::{Cell, Settings};
 use crate::protocol::{ToGuest, VerifyReport, VerifySpec, since_body_start};
 use crate::test::Location;
@@ -103,10 +103,21 @@ impl Run {
             (Some(_), Some(exit)) => {
                 Verdict::fail(stage.name(), format!("the kernel ejected it: {exit}"))
             }
-            (Some(why), None) => Verdict::fail(stage.name(), why),
+            (Some(why), None) => Verdict::fail(stage.name(), self.rejection().unwrap_or(why)),
         };
         self.evidence.scx_exit = exit;
         verdict
+    }
+
+    /// What the verifier says against the program that it rejected.
+    fn rejection(&self) -> Option<String> {
+        let (logs, _) = verifier_log::split(&self.evidence.scheduler_log);
+        let (program, complaint) = logs
+            .iter()
+            .find_map(|log| Some((log.program, log.complaint()?)))?;
+        Some(format!(
+            "the kernel rejects its program `{program}`: {complaint}"
+        ))
     }
 
     fn finish(
