@@ -14,7 +14,7 @@ pub enum Stage {
     Attach,
     /// It runs tasks.
     Dispatch,
-    /// It is still in force, and goes when it is told to.
+    /// It is still in force when those tasks have ended.
     Liveness,
 }
 

@@ -19,6 +19,13 @@ const TAG_MESSAGE: u8 = 1;
 /// Most of a body's output that travels to the host, in bytes.
 pub(crate) const OUTPUT_LIMIT: usize = 1 << 20;
 
+/// Most of the output of a scheduler's program that travels to the host from a cell of the verifier sweep, in bytes of
+/// its beginning and its end: libbpf gives a verifier's log up to 16 MiB.
+pub(crate) const VERIFIER_LOG_LIMITS: (usize, usize) = (1 << 20, 16 << 20);
+
+/// Most of it that goes into one message, in bytes.
+pub(crate) const LOG_PART: usize = 1 << 20;
+
 /// Most of the kernel log that travels with a report, in bytes: the end of it.
 pub(crate) const KERNEL_LOG_LIMIT: usize = 256 << 10;
 
@@ -116,6 +123,8 @@ pub(crate) enum FromGuest {
     Output(String),
     /// The body ended; nothing follows.
     Report(Report),
+    /// A part of what the program of a scheduler said; all of it would be too much for one message.
+    SchedulerLog(String),
     /// The scheduler was tried; nothing follows.
     Verified(VerifyReport),
 }
@@ -129,7 +138,7 @@ pub(crate) struct VerifyReport {
     pub problem: Option<String>,
     /// The end of the kernel log, where something went wrong.
     pub kernel_log: String,
-    /// What became of the scheduler.
+    /// What became of the scheduler; its log came before.
     pub scheduler: SchedulerReport,
 }
 
@@ -149,7 +158,7 @@ pub struct Report {
 }
 
 /// What became of a scheduler.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SchedulerReport {
     /// What went wrong.
     pub problem: Option<SchedulerProblem>,

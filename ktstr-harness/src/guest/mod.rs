@@ -72,9 +72,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let spec = match from_frame(&frame)? {
         ToGuest::Run(spec) => spec,
         ToGuest::Verify(spec) => {
-            let report = verify::run(&spec);
-            channel.send(&to_frame(&FromGuest::Verified(report)))?;
-            return Ok(());
+            return verify::serve(&spec, &mut |message| Ok(channel.send(&to_frame(&message))?));
         }
     };
 

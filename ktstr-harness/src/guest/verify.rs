@@ -8,13 +8,10 @@ use ktstr_core::{Stage, Topology, VerifiedProgram, VerifierStats};
 use super::scheduler::Loaded;
 use super::{body, bpf, klog, sys};
 use crate::protocol::{
-    BODY_MARK, KERNEL_LOG_LIMIT, SchedulerProblem, SchedulerReport, VerifyReport, VerifySpec,
+    BODY_MARK, FromGuest, KERNEL_LOG_LIMIT, LOG_PART, SchedulerProblem, SchedulerReport,
+    VERIFIER_LOG_LIMITS, VerifyReport, VerifySpec,
 };
 use crate::workload::{Crew, Squad, WorkType};
-
-/// What is kept of the program's output, from its beginning and its end: the verifier's log is in it. With what else
-/// is in the report it fits into a frame.
-const LOG_LIMITS: (usize, usize) = (1 << 20, 3 << 20);
 
 /// How long the spinners may take to be seen running: 192 CPUs under emulation take seconds.
 const DISPATCH_LIMIT: Duration = Duration::from_secs(30);
@@ -32,8 +29,34 @@ const REJECTED: &[&str] = &[
     "failed to load object",
 ];
 
+/// Tries the scheduler and tells the host what came of it.
+pub(super) fn serve<E>(
+    spec: &VerifySpec,
+    send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut report = run(spec);
+    let log = std::mem::take(&mut report.scheduler.log);
+    for part in parts(&log) {
+        send(FromGuest::SchedulerLog(part.to_owned()))?;
+    }
+    send(FromGuest::Verified(report))
+}
+
+/// `text` in pieces of at most [`LOG_PART`] bytes.
+fn parts(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let mut end = text.len().min(LOG_PART);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (part, rest) = text.split_at(end);
+        text = rest;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 /// Tries the scheduler, stage by stage, and tells how far it came.
-pub(super) fn run(spec: &VerifySpec) -> VerifyReport {
+fn run(spec: &VerifySpec) -> VerifyReport {
     sys::set_env(&spec.env);
     klog::write(BODY_MARK);
     if let Err(error) = sys::run_above_schedulers() {
@@ -43,7 +66,7 @@ pub(super) fn run(spec: &VerifySpec) -> VerifyReport {
     let mut seen = Vec::new();
     let mut programs = Vec::new();
     let begin = Instant::now();
-    let started = Loaded::start_watched(&spec.scheduler, LOG_LIMITS, &mut || {
+    let started = Loaded::start_watched(&spec.scheduler, VERIFIER_LOG_LIMITS, &mut || {
         let ids = ids_beside(&before);
         // Those of a scheduler that does not come into force are gone when it is.
         if !ids.is_empty() && ids != seen {
@@ -72,7 +95,6 @@ pub(super) fn run(spec: &VerifySpec) -> VerifyReport {
             under(loaded, spec.topology, &mut stats.stage)
         }
     };
-    sys::kill_everyone_else();
     let kernel_log = match problem {
         Some(_) => klog::tail(KERNEL_LOG_LIMIT),
         None => String::new(),
@@ -81,10 +103,7 @@ pub(super) fn run(spec: &VerifySpec) -> VerifyReport {
         stats,
         problem,
         kernel_log,
-        scheduler: SchedulerReport {
-            log: printable(scheduler.log),
-            ..scheduler
-        },
+        scheduler,
     }
 }
 
@@ -96,19 +115,25 @@ fn under(
 ) -> (Option<String>, SchedulerReport) {
     *stage = Stage::Dispatch;
     let dispatched = dispatch(&mut loaded, topology);
-    if dispatched.is_ok() {
-        *stage = Stage::Liveness;
-    } else {
-        Loaded::request_dump();
-    }
+    // The spinners have ended by now, which the scheduler has to do with as well.
     let was_gone = loaded.is_gone();
+    match dispatched {
+        Ok(()) => {
+            *stage = Stage::Liveness;
+            if !was_gone {
+                // Going in good order takes its time, and the machine goes anyway.
+                return (None, SchedulerReport::default());
+            }
+        }
+        Err(_) => Loaded::request_dump(),
+    }
     let report = loaded.stop(was_gone);
     // That it is gone explains more than what did not happen then.
-    let ended = report.problem.as_ref().map(told);
-    match dispatched {
-        Err(why) if !was_gone => (Some(why), report),
-        Err(_) | Ok(()) => (ended, report),
-    }
+    let problem = match dispatched {
+        Err(why) if !was_gone => Some(why),
+        Err(_) | Ok(()) => report.problem.as_ref().map(told),
+    };
+    (problem, report)
 }
 
 /// One spinner more than CPUs, so that one of them has to wait for its turn; each must be seen to run.
@@ -168,15 +193,5 @@ fn told(problem: &SchedulerProblem) -> String {
         SchedulerProblem::NotDisabled(why) => {
             format!("it did not go when it was told to: {why}")
         }
-    }
-}
-
-/// Without what grows sixfold on its way to the host: control characters.
-fn printable(text: String) -> String {
-    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if text.contains(is_odd) {
-        text.replace(is_odd, "\u{fffd}")
-    } else {
-        text
     }
 }

@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 use ktstr_vmm::{Flow, Frame, Observer, Outbox};
 
 use crate::protocol::{
-    FromGuest, OUTPUT_LIMIT, Report, ToGuest, VerifyReport, from_frame, to_frame,
+    FromGuest, LOG_PART, OUTPUT_LIMIT, Report, ToGuest, VERIFIER_LOG_LIMITS, VerifyReport,
+    from_frame, to_frame,
 };
+
+/// What is kept of a scheduler's log that comes in parts.
+const SCHEDULER_LOG_ROOM: usize = VERIFIER_LOG_LIMITS.0 + VERIFIER_LOG_LIMITS.1 + LOG_PART;
 
 /// One guest's run, from "ready" to the report.
 #[derive(Debug)]
@@ -16,6 +20,7 @@ pub(super) struct Conversation {
     verbose: bool,
     start: Instant,
     output_room: usize,
+    scheduler_log: String,
     /// When the guest was ready, from the start.
     pub ready: Option<Duration>,
     /// When the body was about to run, from the start.
@@ -46,6 +51,7 @@ impl Conversation {
             start: Instant::now(),
             // The guest bounds its output itself; it is not believed.
             output_room,
+            scheduler_log: String::new(),
             ready: None,
             started: None,
             reported: None,
@@ -81,8 +87,16 @@ impl Conversation {
                 self.report = Some(report);
                 Flow::Stop
             }
-            FromGuest::Verified(report) if self.ready.is_some() => {
+            FromGuest::SchedulerLog(part) if self.ready.is_some() => {
+                // Bounded like the output.
+                if self.scheduler_log.len() + part.len() <= SCHEDULER_LOG_ROOM {
+                    self.scheduler_log.push_str(&part);
+                }
+                Flow::Continue
+            }
+            FromGuest::Verified(mut report) if self.ready.is_some() => {
                 self.reported = Some(now);
+                report.scheduler.log = std::mem::take(&mut self.scheduler_log);
                 self.verified = Some(report);
                 Flow::Stop
             }
@@ -105,6 +119,7 @@ fn kind(message: &FromGuest) -> &'static str {
         FromGuest::Started => "Started",
         FromGuest::Output(_) => "Output",
         FromGuest::Report(_) => "Report",
+        FromGuest::SchedulerLog(_) => "SchedulerLog",
         FromGuest::Verified(_) => "Verified",
     }
 }
