@@ -165,3 +165,132 @@ impl<'s> Filter<'s> {
         is_from(false) || is_from(true) || kernel.image == path
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ktstr_core::Constraints;
+
+    use super::*;
+    use crate::scheduler::Source;
+
+    const PLAIN: Scheduler = Scheduler {
+        name: "plain",
+        source: Source::Path("/bin/true"),
+        ..Scheduler::EEVDF
+    };
+
+    /// A kernel image as far as anybody looks for its version: the setup header of `x86/boot.rst`.
+    fn image(path: &Path, version: &str) {
+        let mut bytes = vec![0; 0x1000];
+        bytes[0x1f1] = 4;
+        bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+        bytes[0x202..0x206].copy_from_slice(b"HdrS");
+        bytes[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
+        bytes[0x20e..0x210].copy_from_slice(&0x400_u16.to_le_bytes());
+        bytes[0x211] = 1;
+        bytes[0x236] = 1;
+        let text = format!("{version} (me@here) #1\0");
+        bytes[0x600..0x600 + text.len()].copy_from_slice(text.as_bytes());
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    fn names(schedulers: &[&'static Scheduler], kernels: &[NamedKernel]) -> Vec<String> {
+        let cells = cells(schedulers, kernels, |_| None).unwrap();
+        cells.into_iter().map(|cell| cell.name).collect()
+    }
+
+    fn kernel(image: &str) -> NamedKernel {
+        NamedKernel {
+            label: KernelLabel::from_version("6.12.9"),
+            image: image.into(),
+        }
+    }
+
+    #[test]
+    fn default_caps_do_not_bound_and_declared_ones_do() {
+        static ALL: Scheduler = PLAIN;
+        static SMALL: Scheduler = Scheduler {
+            name: "small",
+            constraints: Some(Constraints {
+                max_cpus: 9,
+                ..Constraints::DEFAULT
+            }),
+            verifier_exclude_topologies: &[Preset::constant("9cpu-3llc-nosmt")],
+            ..PLAIN
+        };
+        let kernels = [kernel("/k")];
+        assert_eq!(names(&[&ALL], &kernels).len(), Preset::ALL.len());
+        assert_eq!(
+            names(&[&SMALL], &kernels),
+            [
+                "verifier/small/kernel_6_12_9/4cpu-1llc-nosmt",
+                "verifier/small/kernel_6_12_9/4cpu-2llc-nosmt",
+                "verifier/small/kernel_6_12_9/8cpu-2llc-smt"
+            ]
+        );
+        // Outside of a session, and of the kernel's own scheduler, there is none.
+        assert!(names(&[&ALL, &SMALL], &[]).is_empty());
+        assert!(names(&[&Scheduler::EEVDF], &kernels).is_empty());
+    }
+
+    #[test]
+    fn kernels_that_are_not_admitted_have_no_cell() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let entry = dir.join("6.12.9-tarball-x86_64-kc1");
+        std::fs::create_dir_all(&entry).unwrap();
+        std::fs::create_dir_all(dir.join("crate")).unwrap();
+        let path = entry.join("bzImage");
+        image(&path, "6.12.9-amd64");
+        let kernel = kernel(path.to_str().unwrap());
+        let of_tree = NamedKernel {
+            label: KernelLabel::from_path(&dir, true),
+            ..kernel.clone()
+        };
+        let manifest_dir: &'static str = dir.join("crate").to_str().unwrap().to_owned().leak();
+        let admits = |text: &'static str, kernel: &NamedKernel| {
+            let kernels: &'static [&'static str] = vec![text].leak();
+            let scheduler = Scheduler {
+                kernels,
+                manifest_dir,
+                ..PLAIN
+            };
+            Filter::of(&scheduler, &|_| None)
+                .unwrap()
+                .admits(kernel)
+                .unwrap()
+        };
+        for (text, admitted) in [
+            ("6.12", true),
+            ("6.12.9", true),
+            ("6.11..6.12", true),
+            ("6.13..6.14", false),
+            ("6.12.9-tarball-x86_64-kc1", true),
+            ("6.12.9-tarball-x86_64-kc2", false),
+            ("../6.12.9-tarball-x86_64-kc1/bzImage", true),
+            ("./nothing", false),
+            ("..", false),
+        ] {
+            assert_eq!(admits(text, &kernel), admitted, "{text}");
+        }
+        assert!(admits("..", &of_tree), "a tree with changes is that tree");
+        assert!(!admits(".", &of_tree));
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_told() {
+        static ODD: Scheduler = Scheduler {
+            kernels: &["6.14..6.12"],
+            ..PLAIN
+        };
+        static GIT: Scheduler = Scheduler {
+            kernels: &["git+https://example.com/r.git#tag=v6.14"],
+            ..PLAIN
+        };
+        let error = |scheduler| cells(&[scheduler], &[], |_| None).unwrap_err().to_string();
+        assert!(
+            error(&ODD).starts_with("scheduler plain: `kernels`: `6.14..6.12`: it ends before")
+        );
+        assert!(error(&GIT).contains("give a version, a range, a path or a cache key"));
+    }
+}
