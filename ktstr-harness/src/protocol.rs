@@ -45,7 +45,7 @@ pub(crate) fn since_body_start(log: &str) -> &str {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum ToGuest {
     /// Run this, once.
-    Run(RunSpec),
+    Run(Box<RunSpec>),
     /// Try this scheduler, once.
     Verify(VerifySpec),
 }

@@ -94,21 +94,19 @@ impl Parse for Field {
         let ident = Ident::parse_any(input)?;
         let word = ident.to_string();
         let names = FIELDS.iter().map(|(name, _)| *name);
-        let using = match FIELDS.iter().find(|(name, _)| *name == word) {
-            Some((_, using)) => *using,
-            None => {
-                let message = if let Some(near) = nearest_of(names.clone(), &word) {
-                    format!("unknown field `{word}`; did you mean `{near}`?")
-                } else {
-                    let names: Vec<_> = names.collect();
-                    format!(
-                        "unknown field `{word}`; the fields are {}",
-                        names.join(", ")
-                    )
-                };
-                return Err(Error::new(ident.span(), message));
-            }
-        };
+        let field = FIELDS.iter().find(|(name, _)| *name == word);
+        let &(_, using) = field.ok_or_else(|| {
+            let message = if let Some(near) = nearest_of(names.clone(), &word) {
+                format!("unknown field `{word}`; did you mean `{near}`?")
+            } else {
+                let names: Vec<_> = names.collect();
+                format!(
+                    "unknown field `{word}`; the fields are {}",
+                    names.join(", ")
+                )
+            };
+            Error::new(ident.span(), message)
+        })?;
         // As in a struct, or as in the attribute.
         if input.peek(Token![:]) {
             input.parse::<Token![:]>()?;

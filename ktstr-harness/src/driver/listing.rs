@@ -33,7 +33,7 @@ struct Json {
 struct Suite {
     binary_path: PathBuf,
     #[serde(default)]
-    testcases: BTreeMap<String, serde::de::IgnoredAny>,
+    testcases: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Listing {
@@ -42,7 +42,7 @@ impl Listing {
         let suites = serde_json::from_slice::<Json>(json).map(|json| json.rust_suites);
         let binary = |suite: Suite| Binary {
             path: suite.binary_path,
-            cases: suite.testcases.into_keys().collect(),
+            cases: suite.testcases.into_iter().map(|(name, _)| name).collect(),
         };
         let suites = suites.unwrap_or_default().into_iter();
         Self {

@@ -80,7 +80,7 @@ fn output(command: &mut Command) -> Result<String, ThresholdsError> {
 }
 
 /// The test binaries that have a test of one of `names`, and which.
-fn holders<'n>(listing: Listing, names: &'n [String]) -> Vec<(PathBuf, &'n str)> {
+fn holders(listing: Listing, names: &[String]) -> Vec<(PathBuf, &str)> {
     let mut found = Vec::new();
     for binary in listing.binaries.into_values() {
         let here = names.iter().filter(|name| binary.cases.contains(*name));

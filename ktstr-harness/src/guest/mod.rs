@@ -72,7 +72,9 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let spec = match from_frame(&frame)? {
         ToGuest::Run(spec) => spec,
         ToGuest::Verify(spec) => {
-            return verify::serve(&spec, &mut |message| Ok(channel.send(&to_frame(&message))?));
+            verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            part(&mut channel);
+            return Ok(());
         }
     };
 
@@ -121,10 +123,14 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         sampled,
         probes: probes.map(|probes| Box::new(probes.into_report(!well))),
     })))?;
-    // The port takes more than the host has read, and powering off would lose that. The host ends the machine as
-    // soon as it has it all.
-    let _ = channel.recv(FAREWELL);
+    part(&mut channel);
     Ok(())
+}
+
+/// The port takes more than the host has read, and powering off would lose that. The host ends the machine as soon as
+/// it has it all.
+fn part(channel: &mut GuestChannel) {
+    let _ = channel.recv(FAREWELL);
 }
 
 /// Calls `run` with the scheduler in force, where there is one to load, and tells what became of it.

@@ -92,7 +92,7 @@ impl Ground<'_> {
         run.probes = probes;
         let watching = run.probes.as_ref().map_or(Duration::ZERO, |_| PROBE_GRACE);
         let limit = run.limit + watching;
-        self.talk(ToGuest::Run(run), limit, wait_s)
+        self.talk(ToGuest::Run(Box::new(run)), limit, wait_s)
     }
 
     /// Has a guest do `request`, for which it may take that long.
