@@ -14,7 +14,7 @@ pub enum Stage {
     Attach,
     /// It runs tasks.
     Dispatch,
-    /// It is still in force when those tasks have ended.
+    /// It is still in force when those tasks have ended, and goes when it is told to.
     Liveness,
 }
 

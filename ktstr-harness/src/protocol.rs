@@ -158,7 +158,7 @@ pub struct Report {
 }
 
 /// What became of a scheduler.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SchedulerReport {
     /// What went wrong.
     pub problem: Option<SchedulerProblem>,
