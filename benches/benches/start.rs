@@ -4,13 +4,12 @@
 //! Both are timed from the start of the process to a line of output: `BODY` from the test, `INIT` from the
 //! init. They take turns, so that a busy host slows both.
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
 
+use ktstr_benches::bare::{self, until};
 use ktstr_benches::{cargo_in, figure, kernel, make_user_project, ms, workspace};
-use ktstr_vmm::Initramfs;
 
 /// Runs of each.
 const ROUNDS: usize = 15;
@@ -20,7 +19,7 @@ fn main() {
     make_user_project(dir.path()).expect("a project");
     let kernel = kernel();
     let tool = build_tool();
-    let initramfs = bare_initramfs(dir.path());
+    let initramfs = bare::initramfs(dir.path());
     let ktstr = || {
         let mut command = Command::new(&tool);
         command
@@ -41,7 +40,7 @@ fn main() {
 
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        bare.push(until(qemu(&kernel, &initramfs), "INIT"));
+        bare.push(bare::boot(&kernel, &initramfs, 2));
         ours.push(ktstr());
     }
     let middle = |times: &mut Vec<Duration>| {
@@ -57,78 +56,6 @@ fn main() {
     );
     let ratio = format!("{:.2} x", ours.as_secs_f64() / bare.as_secs_f64());
     figure("ratio", &ratio, "1.15 x");
-}
-
-/// How long `command` takes to print a line that contains `word`; then it is ended.
-fn until(mut command: Command, word: &str) -> Duration {
-    let begin = Instant::now();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command runs");
-    let mut stderr = child.stderr.take().expect("a pipe");
-    let complaints = std::thread::spawn(move || {
-        let mut text = String::new();
-        let _ = stderr.read_to_string(&mut text);
-        text
-    });
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    let said = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(word)));
-    let took = begin.elapsed();
-    if word == "INIT" {
-        let _ = child.kill();
-    }
-    let _ = child.wait();
-    let complaints = complaints.join().unwrap_or_default();
-    assert!(said.is_some(), "`{word}` never came:\n{complaints}");
-    took
-}
-
-/// What a person would type, for the machine that the test declares by default.
-fn qemu(kernel: &Path, initramfs: &Path) -> Command {
-    let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args([
-        "-nodefaults",
-        "-no-reboot",
-        "-display",
-        "none",
-        "-accel",
-        "tcg,thread=single",
-    ])
-    .args([
-        "-smp",
-        "2,sockets=1,cores=2,threads=1",
-        "-m",
-        "256M",
-        "-serial",
-        "stdio",
-        "-kernel",
-    ])
-    .arg(kernel)
-    .arg("-initrd")
-    .arg(initramfs)
-    .args(["-append", "console=ttyS0 quiet panic=-1"]);
-    qemu
-}
-
-fn bare_initramfs(dir: &Path) -> PathBuf {
-    let init = dir.join("bare-init");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/init.c");
-    let gcc = Command::new("gcc")
-        .args(["-O2", "-static", "-nostdlib", "-o"])
-        .args([&init, &source])
-        .status();
-    assert!(gcc.expect("gcc runs").success());
-    let archive = dir.join("bare.cpio");
-    let mut file = std::fs::File::create(&archive).expect("a file");
-    Initramfs::builder()
-        .init(init)
-        .build()
-        .write(&mut file)
-        .expect("an archive");
-    archive
 }
 
 fn build_tool() -> PathBuf {

@@ -3,6 +3,8 @@
 //! `cargo bench -p ktstr-benches` (or `make bench`) runs them all. Figures that depend on the machine are
 //! stated against something measured in the same run.
 
+pub mod bare;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -18,7 +18,6 @@ pub(crate) const PLANNED: &[&str] = &[
     "shell",
     "show-host",
     "stats",
-    "verifier",
 ];
 
 /// Commands of `ktstr` that later versions bring.
@@ -43,7 +42,7 @@ Examples:
   cargo ktstr test -- -E 'test(my_test)'  one test, on a kernel built before
 
 Planned, not built yet: affected, coverage, export, llvm-cov, locks, perf-delta,
-replay, shell, show-host, stats, verifier.";
+replay, shell, show-host, stats.";
 
 const KTSTR_AFTER: &str = "\
 `cargo ktstr test` runs tests. Planned, not built yet: locks, shell.";
@@ -61,6 +60,15 @@ A bare name is a cache key (`cargo ktstr kernel list` shows them); write ./NAME
 for a file or directory beside you.
 
 Exit code: nextest's; 0 when every test passed or was skipped.";
+
+const VERIFIER_AFTER: &str = "\
+Examples:
+  cargo ktstr verifier --kernel ../linux
+  cargo ktstr verifier --scheduler scx-mine --raw
+  cargo ktstr verifier -- -p mine -E 'test(/8cpu-2llc-smt/)'
+
+Tables of what the verifier walked through, and of what passed where, follow on
+standard output. Exit code: nextest's; 0 when every cell passed or was skipped.";
 
 const KERNEL_AFTER: &str = "\
 Kernels are kept in $KTSTR_CACHE_DIR/kernels, else ~/.cache/ktstr/kernels.";
@@ -116,6 +124,10 @@ pub(crate) enum Command {
     /// Manage cached kernels: list, build, clean.
     #[command(after_help = KERNEL_AFTER)]
     Kernel(Kernel),
+    /// Try every declared scheduler on every machine and kernel: does the kernel
+    /// verify it, does it come into force, does it run tasks?
+    #[command(after_help = VERIFIER_AFTER)]
+    Verifier(Verifier),
     /// Say what a test is judged by: defaults, its scheduler's, its own.
     ShowThresholds(ShowThresholds),
     /// Say what this machine has, what is missing and what installs it.
@@ -123,6 +135,20 @@ pub(crate) enum Command {
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS_AFTER)]
     Completions(Completions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verifier {
+    /// Try this scheduler alone. Give it several times to try several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scheduler: Vec<String>,
+
+    /// Show the whole verifier log of what fails, with every iteration of its loops.
+    #[arg(long)]
+    pub(crate) raw: bool,
+
+    #[command(flatten)]
+    pub(crate) test: Test,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod progress;
 mod resolve;
 mod terminal;
 mod test;
+mod verifier;
 
 use std::env::args_os;
 use std::ffi::OsString;
@@ -37,6 +38,7 @@ pub fn cargo_main() -> ExitCode {
     report(match arguments.command {
         Command::Test(arguments) => test::run(&arguments, PROGRAM),
         Command::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
+        Command::Verifier(arguments) => verifier::run(&arguments, PROGRAM),
         Command::ShowThresholds(arguments) => show_thresholds(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => completions(&arguments),

@@ -20,15 +20,23 @@ use crate::terminal::{quote, say, tilde};
 const REPLAYS: usize = 10;
 
 pub(crate) fn run(arguments: &Test, program: &'static str) -> CommandResult {
+    let args = arguments.nextest_args.iter().cloned();
+    let report = session(arguments, program)?.nextest_args(args).run()?;
+    summarize(&report, arguments, program);
+    Ok(ExitCode::from(report.exit_code))
+}
+
+/// A session as `arguments` want it, with its kernels, but without the arguments for nextest.
+pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session, Failure> {
     let session = Session::new(current_dir()?)
         .release(arguments.release)
         .nextest_profile(arguments.nextest_profile.clone())
         .scheduler_profile(arguments.profile.clone())
         .no_skip_mode(arguments.no_skip_mode)
-        .no_perf_mode(arguments.no_perf_mode)
-        .nextest_args(arguments.nextest_args.iter().cloned());
+        .no_perf_mode(arguments.no_perf_mode);
     // Before kernels are built, which takes its time.
-    session.check()?;
+    let args = arguments.nextest_args.iter().cloned();
+    session.clone().nextest_args(args).check()?;
     let reporter = Reporter::new(program);
     let kernels = if arguments.kernel.is_empty() {
         vec![discovered(&reporter)?]
@@ -36,9 +44,7 @@ pub(crate) fn run(arguments: &Test, program: &'static str) -> CommandResult {
         let options = resolve::build_options(arguments.base_config)?;
         resolve::all(&arguments.kernel, cache()?, options, &reporter, |_| {})?
     };
-    let report = session.kernels(kernels).run()?;
-    summarize(&report, arguments, program);
-    Ok(ExitCode::from(report.exit_code))
+    Ok(session.kernels(kernels))
 }
 
 /// The kernel that tests would find by themselves: told, so that all of them take this one.
@@ -55,7 +61,8 @@ fn discovered(reporter: &Reporter) -> Result<ResolvedKernel, Failure> {
     Ok(kernel)
 }
 
-fn summarize(report: &SessionReport, arguments: &Test, program: &str) {
+/// Says where results are, and how to run failures again.
+pub(crate) fn summarize(report: &SessionReport, arguments: &Test, program: &str) {
     if report.runs.is_empty() {
         return;
     }

@@ -19,6 +19,7 @@ pub mod stats;
 pub mod timestamp;
 pub mod topology;
 pub mod verdict;
+pub mod verifier;
 
 pub use cpuset::{CpuSet, ParseCpuSetError};
 pub use host::HostContext;
@@ -31,3 +32,4 @@ pub use sampled::Sampled;
 pub use sidecar::{CgroupStats, Sidecar};
 pub use topology::{Constraints, ParseTopologyError, Rejection, Topology, TopologyError};
 pub use verdict::{Detail, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, Outcome, Verdict};
+pub use verifier::{Stage, VerifiedProgram, VerifierStats};

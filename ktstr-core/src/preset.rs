@@ -47,10 +47,42 @@ impl Preset {
         "4numa-192cpu-12llc-smt" 4 12 8 2;
     };
 
+    /// [`Preset::by_name`] for constants: an unknown name is a compile error.
+    ///
+    /// # Panics
+    /// When no preset is called so.
+    #[must_use]
+    pub const fn constant(name: &str) -> Self {
+        let mut at = 0;
+        while at < Self::ALL.len() {
+            if is_same(Self::ALL[at].name, name) {
+                return Self::ALL[at];
+            }
+            at += 1;
+        }
+        panic!("no preset is called so; `Preset::ALL` has them, such as \"8cpu-2llc-smt\"")
+    }
+
     /// The preset called `name`.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|preset| preset.name == name).copied()
     }
+}
+
+/// `==` of texts is nothing for constants yet.
+const fn is_same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -68,6 +100,7 @@ mod tests {
             }
             assert_eq!(*name, spelled);
             assert_eq!(Preset::by_name(name).unwrap().topology, *topology);
+            assert_eq!(Preset::constant(name).topology, *topology);
         }
         assert_eq!(Preset::by_name("3cpu"), None);
     }

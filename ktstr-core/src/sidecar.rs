@@ -7,7 +7,7 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{CpuSet, HostContext, KernelLabel, Sampled, Topology, Verdict};
+use crate::{CpuSet, HostContext, KernelLabel, Sampled, Topology, Verdict, VerifierStats};
 
 /// Everything that is kept of one test variant's run: `{test}-{variant hash}.ktstr.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct Sidecar {
     /// What the kernel's scheduling looked like meanwhile; absent where no machine ran, or not to its end.
     #[serde(default)]
     pub sampled: Option<Sampled>,
+    /// What the kernel's verifier had to do; present for cells of the verifier sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<VerifierStats>,
     /// Where the time went.
     pub timings: Timings,
     /// Of a test that was run again because its scheduler died: `reproduced`, `not reproduced: …` or
@@ -170,6 +173,7 @@ impl Sidecar {
             cgroups: Vec::new(),
             metrics: BTreeMap::new(),
             sampled: None,
+            verifier: None,
             timings: Timings::default(),
             auto_repro: None,
             host: HostContext::default(),

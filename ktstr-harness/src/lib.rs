@@ -60,5 +60,5 @@ macro_rules! main {
 #[doc(hidden)]
 pub mod private {
     pub use inventory;
-    pub use ktstr_core::{Constraints, Topology};
+    pub use ktstr_core::{Constraints, Preset, Topology};
 }

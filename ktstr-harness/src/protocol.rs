@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ktstr_core::{Sampled, Topology};
+use ktstr_core::{Sampled, Topology, VerifierStats};
 use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,13 @@ const TAG_MESSAGE: u8 = 1;
 
 /// Most of a body's output that travels to the host, in bytes.
 pub(crate) const OUTPUT_LIMIT: usize = 1 << 20;
+
+/// Most of the output of a scheduler's program that travels to the host from a cell of the verifier sweep, in bytes of
+/// its beginning and its end: libbpf gives a verifier's log up to 16 MiB.
+pub(crate) const VERIFIER_LOG_LIMITS: (usize, usize) = (1 << 20, 16 << 20);
+
+/// Most of it that goes into one message, in bytes.
+pub(crate) const LOG_PART: usize = 1 << 20;
 
 /// Most of the kernel log that travels with a report, in bytes: the end of it.
 pub(crate) const KERNEL_LOG_LIMIT: usize = 256 << 10;
@@ -38,7 +45,20 @@ pub(crate) fn since_body_start(log: &str) -> &str {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum ToGuest {
     /// Run this, once.
-    Run(RunSpec),
+    Run(Box<RunSpec>),
+    /// Try this scheduler, once.
+    Verify(VerifySpec),
+}
+
+/// A cell of the verifier sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VerifySpec {
+    /// Shape of the machine.
+    pub topology: Topology,
+    /// What to try.
+    pub scheduler: SchedulerSpec,
+    /// Environment variables of its program.
+    pub env: Vec<(String, String)>,
 }
 
 /// What to run.
@@ -92,7 +112,7 @@ pub(crate) enum SchedulerStart {
 /// From the guest, in this order; output may come anywhere after `Started`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum FromGuest {
-    /// Init is up and waits for a [`ToGuest::Run`].
+    /// Init is up and waits for a [`ToGuest`].
     Ready {
         /// Release of the running kernel.
         kernel_release: String,
@@ -103,6 +123,23 @@ pub(crate) enum FromGuest {
     Output(String),
     /// The body ended; nothing follows.
     Report(Report),
+    /// A part of what the program of a scheduler said; all of it would be too much for one message.
+    SchedulerLog(String),
+    /// The scheduler was tried; nothing follows.
+    Verified(VerifyReport),
+}
+
+/// How far a scheduler came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VerifyReport {
+    /// What was seen on the way.
+    pub stats: VerifierStats,
+    /// What went wrong in the last stage.
+    pub problem: Option<String>,
+    /// The end of the kernel log, where something went wrong.
+    pub kernel_log: String,
+    /// What became of the scheduler; its log came before.
+    pub scheduler: SchedulerReport,
 }
 
 /// How a body ended.

@@ -1,6 +1,6 @@
 //! A scheduler under test, as data.
 
-use ktstr_core::{Constraints, Topology};
+use ktstr_core::{Constraints, Preset, Topology};
 
 use crate::Checks;
 
@@ -21,7 +21,8 @@ pub struct Scheduler {
     pub sysctls: &'static [(&'static str, &'static str)],
     /// Shape of the machine of tests that do not declare one.
     pub topology: Option<Topology>,
-    /// Gauntlet presets that its tests accept, where they do not say otherwise.
+    /// Gauntlet presets that its tests accept, where they do not say otherwise, and that `cargo ktstr verifier` tries it
+    /// on. Without any, tests get [`Constraints::DEFAULT`] and the verifier every preset.
     pub constraints: Option<Constraints>,
     /// Cgroup of the guest that its program runs in, made first; below the root where it does not say.
     pub cgroup_parent: Option<&'static str>,
@@ -29,6 +30,12 @@ pub struct Scheduler {
     pub config_file: Option<&'static str>,
     /// How it is given a file whose content is a test's own.
     pub config_file_def: Option<ConfigFileDef>,
+    /// Kernels that `cargo ktstr verifier` tries it on, of those of a session; all where nothing is said. Written as for
+    /// `--kernel`: a version, a series or a range of them is compared with what the image says its version is, a path
+    /// with that of the tree or image, a cache key with the cache entry.
+    pub kernels: &'static [&'static str],
+    /// Presets that `cargo ktstr verifier` does not try it on, of those within `constraints`.
+    pub verifier_exclude_topologies: &'static [Preset],
     /// What its tests are judged by, where they do not say otherwise.
     pub assert: Checks,
     /// Where it is declared: what relative paths and cargo packages are looked for from.
@@ -89,6 +96,8 @@ impl Scheduler {
         cgroup_parent: None,
         config_file: None,
         config_file_def: None,
+        kernels: &[],
+        verifier_exclude_topologies: &[],
         assert: Checks::NONE,
         manifest_dir: "",
     };

@@ -41,6 +41,48 @@ impl Release {
         Self::parse(text.get(..end.unwrap_or(text.len()))?)
     }
 
+    /// Reads what a kernel calls itself, such as `6.12.117-amd64` or `6.15.0-rc3+`: the release it was made from.
+    pub fn of_kernel(version: &str) -> Option<Self> {
+        let release = Self::leading(version)?;
+        let rc = version.split_once("-rc").and_then(|(_, rest)| {
+            let end = rest.find(|c: char| !c.is_ascii_digit());
+            number(&rest[..end.unwrap_or(rest.len())])
+        });
+        Some(match rc {
+            Some(_) => Self {
+                patch: None,
+                rc,
+                ..release
+            },
+            // The first of a series calls itself `6.14.0`.
+            None => Self {
+                patch: Some(release.patch.unwrap_or(0)),
+                ..release
+            },
+        })
+    }
+
+    /// Whether it lies between the two, which are included: all of a series that is named by its two numbers.
+    pub fn is_within(&self, start: &Self, end: &Self) -> bool {
+        let series = |release: &Self| (release.major, release.minor);
+        // Candidates come before the first release.
+        let order = |release: &Self| {
+            let patch = release.patch.map_or(0, |patch| u32::from(patch) + 1);
+            (series(release), patch, release.rc)
+        };
+        let is_after_start = if start.is_series() {
+            series(self) >= series(start)
+        } else {
+            order(self) >= order(start)
+        };
+        let is_before_end = if end.is_series() {
+            series(self) <= series(end)
+        } else {
+            order(self) <= order(end)
+        };
+        is_after_start && is_before_end
+    }
+
     /// Whether this names a whole series (`6.14`) instead of one release.
     pub fn is_series(&self) -> bool {
         self.patch.is_none() && self.rc.is_none()
@@ -93,6 +135,16 @@ mod tests {
             Release::parse("6.12.117")
         );
         assert!(Release::parse("6.14").unwrap().is_series());
+        for (version, release) in [
+            ("6.12.117-amd64+", "6.12.117"),
+            ("6.15.0-rc3+", "6.15-rc3"),
+            ("6.15-rc3", "6.15-rc3"),
+            ("6.14.0", "6.14.0"),
+            ("6.14-local", "6.14.0"),
+        ] {
+            assert_eq!(Release::of_kernel(version), Release::parse(release));
+        }
+        assert_eq!(Release::of_kernel("linux"), None);
         assert!(Release::parse("6.9") < Release::parse("6.10.1"));
     }
 }

@@ -137,6 +137,21 @@ impl KernelSpec {
     }
 }
 
+impl KernelSpec {
+    /// Whether a kernel that calls itself `version` is one of the releases that this names; never where it names
+    /// something else than releases.
+    pub fn admits_release(&self, version: &str) -> bool {
+        let Some(release) = Release::of_kernel(version) else {
+            return false;
+        };
+        match self {
+            Self::Version(named) | Self::Series(named) => release.is_within(named, named),
+            Self::Range { start, end } => release.is_within(start, end),
+            Self::Path(_) | Self::CacheKey(_) | Self::Git { .. } => false,
+        }
+    }
+}
+
 fn expand_home(text: &str, rest: &str, home: Option<OsString>) -> Result<PathBuf, SpecError> {
     let error = |why| SpecError::Home {
         text: text.to_owned(),
@@ -256,6 +271,32 @@ mod tests {
                 reference: GitRef::Tag("v6.14".into())
             })
         );
+    }
+
+    #[test]
+    fn releases_are_compared_with_kernels() {
+        for (text, version, admitted) in [
+            ("6.12", "6.12.117-amd64", true),
+            ("6.12", "6.13.1", false),
+            ("6.12", "6.12.0-rc2", true),
+            ("6.12.3", "6.12.3+", true),
+            ("6.12.3", "6.12.30", false),
+            ("6.15-rc2", "6.15.0-rc2", true),
+            ("6.15-rc2", "6.15.0", false),
+            ("6.12..6.14", "6.14.9", true),
+            ("6.12..6.14", "6.12.0-rc1", true),
+            ("6.12..6.14", "6.15.0-rc1", false),
+            ("6.12.3..6.14.2", "6.12.2", false),
+            ("6.12.3..6.14.2", "6.14.2", true),
+            ("6.12.3..6.14.2", "6.14.3", false),
+            ("6.15-rc2..6.15.1", "6.15.0-rc1", false),
+            ("6.15-rc2..6.15.1", "6.15.0", true),
+            ("6.12", "next-20260101", false),
+            ("./linux", "6.12.1", false),
+        ] {
+            let spec = parse(text).unwrap();
+            assert_eq!(spec.admits_release(version), admitted, "{text} {version}");
+        }
     }
 
     #[test]

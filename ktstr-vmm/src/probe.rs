@@ -63,6 +63,12 @@ impl Choice {
         };
         probe.choose(wanted)
     }
+
+    /// One line that tells of a choice that nobody made.
+    pub fn note(&self) -> Option<String> {
+        let why = self.why.as_ref()?;
+        Some(format!("machines run on {}: {why}", self.backend))
+    }
 }
 
 impl Probe {

@@ -3,4 +3,5 @@
 mod kernels;
 mod place;
 mod session;
+mod verifier;
 mod words;

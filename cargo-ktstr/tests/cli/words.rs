@@ -11,6 +11,7 @@ const COMMANDS: &[&str] = &[
     "",
     "test",
     "nextest",
+    "verifier",
     "kernel",
     "kernel list",
     "kernel build",
@@ -70,6 +71,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
     let expected = [
         "test",
         "kernel",
+        "verifier",
         "show-thresholds",
         "doctor",
         "completions",
@@ -88,7 +90,7 @@ fn what_later_versions_bring_says_so() {
         .map(str::trim)
         .filter(|word| !word.is_empty())
         .collect();
-    assert_eq!(commands.len(), 11, "{commands:?}");
+    assert_eq!(commands.len(), 10, "{commands:?}");
     for command in commands {
         let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
         assert!(

@@ -16,10 +16,11 @@ struct switches {
 	u64 wrong_cpu;
 	u64 crowd;
 	u64 no_shortcut; /* every task passes through enqueue() */
+	u64 fail_verify;
 	u64 loader;	 /* its tgid: it must stay able to tell what happened */
 	char starve[64]; /* name of a cgroup; empty: none */
 };
-_Static_assert(sizeof(struct switches) == 8 * 8 + 64, "src/object.rs writes this");
+_Static_assert(sizeof(struct switches) == 9 * 8 + 64, "src/object.rs writes this");
 
 SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 * 1000 * 1000 };
 
@@ -192,7 +193,10 @@ int rejected(void *ctx)
 	return *(int *)bpf_ktime_get_ns();
 }
 
-/* --verifier-loop: correct, and tens of thousands of instructions to walk through. */
+/*
+ * --verifier-loop: correct, and tens of thousands of instructions to walk through. With --fail-verify
+ * it goes wrong at the very end.
+ */
 SEC("?syscall")
 int long_way(void *ctx)
 {
@@ -200,5 +204,7 @@ int long_way(void *ctx)
 
 	for (i = 0; i < 6000; i++)
 		sum += bpf_get_prandom_u32() >> (i & 7);
+	if (switches.fail_verify)
+		return *(int *)bpf_ktime_get_ns();
 	return sum & 1;
 }

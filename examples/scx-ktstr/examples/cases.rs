@@ -12,6 +12,25 @@ declare_scheduler!(KTSTR, {
     topology = (1, 2, 2, 1),
 });
 
+/// Schedulers for cells of the verifier sweep: each fault ends one in a stage of its own.
+macro_rules! faulty {
+    ($($name:ident $text:literal $args:tt)*) => {$(
+        declare_scheduler!($name, { name = $text, binary = "scx-ktstr", sched_args = $args });
+    )*};
+}
+
+faulty! {
+    REJECTED "rejected" ["--fail-verify"]
+    REJECTED_LATE "rejected-late" ["--fail-verify", "--verifier-loop"]
+    LONG_WAY "long-way" ["--verifier-loop"]
+    NEVER_ATTACHES "never-attaches" ["--never-attach"]
+    EXITS_EARLY "exits-early" ["--exit-early", "7"]
+    STALLS "stalls" ["--stall-after", "0", "--timeout-ms", "2000"]
+    ERRS "errs" ["--error-after", "10"]
+    IGNORES_SIGTERM "ignores-sigterm" ["--ignore-sigterm"]
+    FLOODS "floods" ["--flood-mib", "100"]
+}
+
 /// What every case does: groups on an LLC each, of workers that compute and workers that sleep.
 fn scenario(ctx: &Ctx) -> Result<AssertResult> {
     execute_defs(

@@ -82,7 +82,9 @@ impl Loaded {
         }
         for mut program in open.progs_mut() {
             match program.name().to_str() {
-                Some("rejected") => program.set_autoload(options.fail_verify),
+                Some("rejected") => {
+                    program.set_autoload(options.fail_verify && !options.verifier_loop);
+                }
                 Some("long_way") => program.set_autoload(options.verifier_loop),
                 _ => {}
             }
@@ -148,6 +150,7 @@ fn switches(options: &Options, loader: u32) -> Vec<u8> {
         options.wrong_cpu.into(),
         options.crowd.into(),
         needs_every_task(options).into(),
+        options.fail_verify.into(),
         loader.into(),
     ];
     let mut bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
@@ -257,12 +260,12 @@ mod tests {
             ..Options::default()
         };
         let bytes = switches(&options, 7);
-        assert_eq!(bytes.len(), 8 * 8 + 64);
+        assert_eq!(bytes.len(), 9 * 8 + 64);
         let number = |index: usize| &bytes[8 * index..8 * (index + 1)];
         assert_eq!(number(0), 20_000_000_u64.to_ne_bytes());
         assert_eq!(number(1), 1_u64.to_ne_bytes(), "0 would mean never");
         assert_eq!(number(6), 1_u64.to_ne_bytes());
-        assert_eq!(number(7), 7_u64.to_ne_bytes());
+        assert_eq!(number(8), 7_u64.to_ne_bytes());
         assert_eq!(bytes.last(), Some(&0));
     }
 

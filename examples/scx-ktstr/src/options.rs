@@ -26,7 +26,8 @@ Faults of the scheduler:
       --burn-us N           Spend N microseconds of each enqueue, 1 to 10000
       --starve CGROUP-NAME  Run tasks of cgroups of this name once in 400 ms, for 1 ms
       --fail-verify         Load a program that the kernel rejects
-      --verifier-loop       Load a program that takes the kernel long to verify
+      --verifier-loop       Load a program that takes the kernel long to verify; with
+                            --fail-verify, the kernel rejects this one, at its end
 
 Faults of this program:
       --exit-early CODE     Exit with CODE, 0 to 255, between loading and attaching

@@ -1,12 +1,12 @@
 //! `declare_scheduler!`: a scheduler as a constant, registered.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, Result, Token, Visibility, braced};
+use syn::{Attribute, Error, Expr, LitStr, Result, Token, Visibility, braced};
 
 use crate::keys::nearest_of;
 use crate::value::text;
@@ -14,12 +14,16 @@ use crate::value::text;
 /// What becomes of a field.
 #[derive(Clone, Copy, PartialEq)]
 enum Use {
-    /// A string literal that is not empty, as it is.
-    Text,
+    /// A string literal that can be part of a test's name.
+    Name,
     /// The same, in a field that is `None` without it.
     OptionalText,
     /// An array.
     Slice,
+    /// An array of string literals that are not empty.
+    Texts,
+    /// An array of names of presets.
+    Presets,
     /// A topology: an expression, or its four numbers in parentheses.
     Topology,
     /// An argument with `{file}` in it, and the path that it stands for.
@@ -30,13 +34,11 @@ enum Use {
     Plain,
     /// Part of where the scheduler comes from.
     Source,
-    /// Planned: refused by name until it does something.
-    Later,
 }
 
 /// Every field, in the order the documentation lists them.
 const FIELDS: &[(&str, Use)] = &[
-    ("name", Use::Text),
+    ("name", Use::Name),
     ("binary", Use::Source),
     ("binary_path", Use::Source),
     ("kernel_builtin_enable", Use::Source),
@@ -50,8 +52,8 @@ const FIELDS: &[(&str, Use)] = &[
     ("config_file", Use::OptionalText),
     ("config_file_def", Use::ConfigFileDef),
     ("assert", Use::Plain),
-    ("kernels", Use::Later),
-    ("verifier_exclude_topologies", Use::Later),
+    ("kernels", Use::Texts),
+    ("verifier_exclude_topologies", Use::Presets),
 ];
 
 /// What stands between the parentheses: `/// docs`, `pub NAME, { field = value, … }`.
@@ -92,25 +94,19 @@ impl Parse for Field {
         let ident = Ident::parse_any(input)?;
         let word = ident.to_string();
         let names = FIELDS.iter().map(|(name, _)| *name);
-        let using = match FIELDS.iter().find(|(name, _)| *name == word) {
-            Some((_, Use::Later)) => {
-                let message = format!("`{word}` is not supported yet");
-                return Err(Error::new(ident.span(), message));
-            }
-            Some((_, using)) => *using,
-            None => {
-                let message = if let Some(near) = nearest_of(names.clone(), &word) {
-                    format!("unknown field `{word}`; did you mean `{near}`?")
-                } else {
-                    let names: Vec<_> = names.collect();
-                    format!(
-                        "unknown field `{word}`; the fields are {}",
-                        names.join(", ")
-                    )
-                };
-                return Err(Error::new(ident.span(), message));
-            }
-        };
+        let field = FIELDS.iter().find(|(name, _)| *name == word);
+        let &(_, using) = field.ok_or_else(|| {
+            let message = if let Some(near) = nearest_of(names.clone(), &word) {
+                format!("unknown field `{word}`; did you mean `{near}`?")
+            } else {
+                let names: Vec<_> = names.collect();
+                format!(
+                    "unknown field `{word}`; the fields are {}",
+                    names.join(", ")
+                )
+            };
+            Error::new(ident.span(), message)
+        })?;
         // As in a struct, or as in the attribute.
         if input.peek(Token![:]) {
             input.parse::<Token![:]>()?;
@@ -222,14 +218,25 @@ impl Field {
         let (name, value) = (format_ident!("{}", self.ident), &self.value);
         let some = |value: TokenStream| quote!(#name: ::core::option::Option::Some(#value));
         Ok(match self.using {
-            Use::Text => {
-                let text = self.text()?;
+            Use::Name => {
+                let text = self.name()?;
                 quote!(#name: #text)
             }
             Use::OptionalText => some(self.text()?),
             Use::Slice => {
                 let array = self.array()?;
                 quote!(#name: &#array)
+            }
+            Use::Texts => {
+                let texts = self.texts()?;
+                quote!(#name: &[#(#texts),*])
+            }
+            Use::Presets => {
+                let presets = self.texts()?.into_iter().map(|text| {
+                    // The compiler's complaint of an unknown name shows that name.
+                    quote_spanned!(text.span()=> ::ktstr_harness::private::Preset::constant(#text))
+                });
+                quote!(#name: &[#(#presets),*])
             }
             Use::Topology => match value {
                 Expr::Tuple(levels) if levels.elems.len() == 4 => {
@@ -241,7 +248,7 @@ impl Field {
             Use::ConfigFileDef => some(self.config_file_def()?),
             Use::Optional => some(quote!(#value)),
             Use::Plain => quote!(#name: #value),
-            Use::Source | Use::Later => unreachable!("these are no fields of their own"),
+            Use::Source => unreachable!("these are no fields of their own"),
         })
     }
 
@@ -279,6 +286,37 @@ impl Field {
                 Ok(quote!(::ktstr_harness::scheduler::ConfigFileDef { arg: #arg, path: #path }))
             }
         }
+    }
+
+    fn name(&self) -> Result<TokenStream> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        match text(&self.value) {
+            Some(text) if !text.value().is_empty() && text.value().chars().all(plain) => {
+                Ok(quote!(#text))
+            }
+            _ => {
+                let message = "`name` takes a string literal of letters, digits, `.`, `_` and `-`: tests are named by it";
+                Err(Error::new(self.value.span(), message))
+            }
+        }
+    }
+
+    fn texts(&self) -> Result<Vec<LitStr>> {
+        let wrong = |at: &Expr| {
+            let message = format!(
+                "`{}` takes an array of string literals that are not empty",
+                self.ident
+            );
+            Error::new(at.span(), message)
+        };
+        let Expr::Array(array) = &self.value else {
+            return Err(wrong(&self.value));
+        };
+        let element = |element: &Expr| match text(element) {
+            Some(text) if !text.value().is_empty() => Ok(text),
+            _ => Err(wrong(element)),
+        };
+        array.elems.iter().map(element).collect()
     }
 
     fn array(&self) -> Result<TokenStream> {

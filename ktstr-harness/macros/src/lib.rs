@@ -176,11 +176,13 @@ pub fn ktstr_test(
 /// | `kargs` | array of strings | arguments of the guest's kernel |
 /// | `sysctls` | array of pairs | `("kernel.name", "value")`, set before it starts |
 /// | `topology` | four numbers in parentheses, or a `Topology` | NUMA nodes, LLCs, cores, threads of its tests' machine |
-/// | `constraints` | `Constraints` | gauntlet presets that its tests accept |
+/// | `constraints` | `Constraints` | gauntlet presets that its tests accept, and that the verifier sweep tries |
 /// | `cgroup_parent` | string | cgroup that the program runs in |
 /// | `config_file_def` | (string, string) | an argument with `{file}` in it, and the path in the guest that replaces it: the file holds the test's `config`; tests without one run without the argument |
 /// | `config_file` | string | a file that the guest finds at `/scheduler/config`; relative to this crate |
 /// | `assert` | `Checks` | what its tests are judged by |
+/// | `kernels` | array of strings | kernels that the verifier sweep tries it on, of those of a session; written as for `--kernel` |
+/// | `verifier_exclude_topologies` | array of strings | presets that the verifier sweep leaves out |
 ///
 /// Exactly one of the ways to come by it is given. `KTSTR_SCHEDULER=/path` takes the place of `binary`.
 #[proc_macro]

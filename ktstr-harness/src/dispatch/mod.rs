@@ -2,6 +2,7 @@
 
 mod args;
 mod cases;
+mod cells;
 mod orphan;
 mod settings;
 mod thresholds;
@@ -14,9 +15,10 @@ use ktstr_core::{Outcome, RunDir, Verdict, rundir};
 
 pub use args::Args;
 pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};
+pub use cells::{Cell, CellError, cells};
 #[cfg(feature = "driver")]
 pub(crate) use settings::own_epoch;
-pub use settings::{PROJECT_COMMIT, SCHEDULER_PROFILE, Settings, SettingsError};
+pub use settings::{PROJECT_COMMIT, SCHEDULER_PROFILE, Settings, SettingsError, VERIFIER_RAW};
 
 use crate::host::{self, Finished};
 use crate::{guest, registry};
@@ -55,18 +57,21 @@ fn run(
     }
     let tests = registry::tests()?;
     let settings = Settings::read()?;
-    let all = cases(&tests, &settings.kernels);
-    let selected: Vec<&Case> = all
-        .iter()
-        .filter(|case| args.selects(&case.name, case.is_ignored()))
-        .collect();
+    let cells = cells(&registry::schedulers(), &settings.kernels, |name| {
+        var_os(name)
+    })?;
+    let tests = cases(&tests, &settings.kernels).into_iter().map(Job::Test);
+    let mut selected: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
+    selected.retain(|job| args.selects(job.name(), job.is_ignored()));
     if args.list {
         list(&selected)?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.thresholds {
-        for case in &selected {
-            print!("{}", thresholds::of(case));
+        for job in &selected {
+            if let Job::Test(case) = job {
+                print!("{}", thresholds::of(case));
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -78,11 +83,11 @@ fn run(
     }
     orphan::end_with_nextest();
     let mut worst = Outcome::Skip;
-    for case in &selected {
+    for job in &selected {
         if selected.len() > 1 {
-            println!("test {} ...", case.name);
+            println!("test {} ...", job.name());
         }
-        worst = worst.max(run_one(case, &settings));
+        worst = worst.max(run_one(job, &settings));
     }
     if !args.exact {
         println!(
@@ -93,21 +98,46 @@ fn run(
     Ok(ExitCode::from(worst.exit_code()))
 }
 
-fn list(cases: &[&Case]) -> io::Result<()> {
+/// One thing to run.
+enum Job {
+    Test(Case),
+    Cell(Cell),
+}
+
+impl Job {
+    fn name(&self) -> &str {
+        match self {
+            Self::Test(case) => &case.name,
+            Self::Cell(cell) => &cell.name,
+        }
+    }
+
+    fn is_ignored(&self) -> bool {
+        match self {
+            Self::Test(case) => case.is_ignored(),
+            Self::Cell(_) => true,
+        }
+    }
+}
+
+fn list(jobs: &[Job]) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    for case in cases {
-        writeln!(out, "{}: test", case.name)?;
+    for job in jobs {
+        writeln!(out, "{}: test", job.name())?;
     }
     out.flush()
 }
 
-/// Runs one case, writes its sidecar and tells a person what they need to know.
-fn run_one(case: &Case, settings: &Settings) -> Outcome {
+/// Runs one job, writes its sidecar and tells a person what they need to know.
+fn run_one(job: &Job, settings: &Settings) -> Outcome {
     let Finished {
         mut sidecar,
         evidence,
         notes,
-    } = host::run(case, settings);
+    } = match job {
+        Job::Test(case) => host::run(case, settings),
+        Job::Cell(cell) => host::verify(cell, settings),
+    };
     for note in notes {
         eprintln!("ktstr: {note}");
     }

@@ -25,6 +25,9 @@ const NOT_BUILT: &[&str] = &["KTSTR_CPU_CAP", "KTSTR_BUDGET_SECS"];
 /// Cargo profile of schedulers under test, from a session's `--profile`.
 pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
 
+/// Set where a failed cell of the verifier sweep is to show the verifier's log as it is, from a session's `--raw`.
+pub const VERIFIER_RAW: &str = "KTSTR_VERIFIER_RAW";
+
 /// Surroundings of a test process.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -60,6 +63,8 @@ pub struct Settings {
     pub scheduler: Option<PathBuf>,
     /// Cargo profile that scheduler packages are built with.
     pub scheduler_profile: String,
+    /// Show the verifier's log as it is, with every iteration of its loops.
+    pub raw_verifier_log: bool,
     /// Variables handed to the guest.
     pub guest_env: Vec<(String, String)>,
     /// The machine we are on.
@@ -145,6 +150,7 @@ impl Settings {
             scheduler_profile: text(SCHEDULER_PROFILE)
                 .filter(|profile| !profile.is_empty())
                 .unwrap_or_else(|| "release".to_owned()),
+            raw_verifier_log: is_on(VERIFIER_RAW),
             guest_env: GUEST_VARIABLES
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), text(name)?)))

@@ -11,10 +11,13 @@
 
 pub mod doctor;
 mod foreground;
+mod listing;
 mod session;
 mod summary;
 mod thresholds;
+pub mod verifier;
 
+pub use listing::Listing;
 pub use session::{Session, SessionError, SessionReport};
 pub use summary::{RunSummary, replay_filter};
 pub use thresholds::{ThresholdsError, thresholds};

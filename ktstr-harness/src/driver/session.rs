@@ -10,7 +10,8 @@ use ktstr_core::env;
 use ktstr_kernel::ResolvedKernel;
 
 use super::foreground;
-use super::summary::RunSummary;
+use super::listing::Listing;
+use super::summary::{RunSummary, build_selection};
 use crate::dispatch::{
     NamedKernel, PROJECT_COMMIT, SCHEDULER_PROFILE, format_kernel_list, own_epoch,
 };
@@ -29,6 +30,7 @@ pub struct Session {
     scheduler_profile: Option<String>,
     no_skip_mode: bool,
     no_perf_mode: bool,
+    variables: Vec<(OsString, OsString)>,
     nextest_args: Vec<OsString>,
 }
 
@@ -56,6 +58,12 @@ pub enum SessionError {
     /// There is no nextest.
     #[error("cargo nextest is not installed; run: cargo install --locked cargo-nextest")]
     NoNextest,
+    /// Nextest could not list the tests.
+    #[error("`cargo nextest list` ended with exit code {exit_code}; it said why")]
+    List {
+        /// Its exit code.
+        exit_code: u8,
+    },
     /// The directory belongs to no cargo project.
     #[error("{dir}: no Cargo.toml there or above; run this in a cargo project")]
     NoProject {
@@ -85,6 +93,7 @@ impl Session {
             scheduler_profile: None,
             no_skip_mode: false,
             no_perf_mode: false,
+            variables: Vec::new(),
             nextest_args: Vec::new(),
         }
     }
@@ -131,6 +140,13 @@ impl Session {
         self
     }
 
+    /// Sets an environment variable of the tests.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
     /// Arguments for `cargo nextest run` itself.
     #[must_use]
     pub fn nextest_args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
@@ -159,7 +175,7 @@ impl Session {
         self.check()?;
         let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let epoch = epoch();
-        let mut command = self.command(&cargo, &epoch)?;
+        let mut command = self.run_command(&cargo, &epoch)?;
         let status = foreground::run(&mut command).map_err(|source| cargo_error(&cargo, source))?;
         let only = var_os(env::SIDECAR_DIR)
             .filter(|dir| !dir.is_empty())
@@ -175,10 +191,36 @@ impl Session {
         })
     }
 
-    fn command(&self, cargo: &OsStr, epoch: &str) -> Result<Command, SessionError> {
+    /// Every case that there is, ignored ones too, by the binaries that have them. Builds the tests where need be.
+    pub fn list(&self) -> Result<Listing, SessionError> {
+        self.check()?;
+        let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = self.command(&cargo, "list", &epoch())?;
+        command.args(["--message-format", "json", "--run-ignored", "all"]);
+        command.args(build_selection(&self.nextest_args));
+        let output = command
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|source| cargo_error(&cargo, source))?;
+        if !output.status.success() {
+            return Err(SessionError::List {
+                exit_code: exit_code(output.status),
+            });
+        }
+        Ok(Listing::parse(&output.stdout))
+    }
+
+    fn run_command(&self, cargo: &OsStr, epoch: &str) -> Result<Command, SessionError> {
+        let mut command = self.command(cargo, "run", epoch)?;
+        command.args(&self.nextest_args);
+        Ok(command)
+    }
+
+    /// Nextest's `verb` with all that is the session's, but its arguments.
+    fn command(&self, cargo: &OsStr, verb: &str, epoch: &str) -> Result<Command, SessionError> {
         let mut command = Command::new(cargo);
         command
-            .args(["nextest", "run"])
+            .args(["nextest", verb])
             .current_dir(&self.dir)
             .stdin(Stdio::null());
         if self.release {
@@ -187,8 +229,8 @@ impl Session {
         if let Some(profile) = &self.nextest_profile {
             command.args(["--profile", profile]);
         }
-        command.args(&self.nextest_args);
         command.env(env::RUN_EPOCH, epoch);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let commit = Commit::of(&self.dir).map(|commit| commit.to_string());
         command.env(PROJECT_COMMIT, commit.unwrap_or_default());
         if let Some(profile) = &self.scheduler_profile {

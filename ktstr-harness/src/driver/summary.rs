@@ -115,7 +115,10 @@ impl RunSummary {
         let asked = nextest_args
             .iter()
             .any(|arg| text(arg).starts_with("--run-ignored"));
-        let ignored = sidecar.case.starts_with("gauntlet/") || sidecar.test.starts_with("demo_");
+        let ignored = ["gauntlet/", "verifier/"]
+            .iter()
+            .any(|kind| sidecar.case.starts_with(kind))
+            || sidecar.test.starts_with("demo_");
         if asked || ignored {
             args.extend(["--run-ignored", "all"].map(Into::into));
         }
@@ -129,7 +132,8 @@ pub fn replay_filter(name: &str) -> String {
     format!("test(={name})")
 }
 
-fn build_selection(args: &[OsString]) -> Vec<OsString> {
+/// Those of nextest's `args` that decide what is built.
+pub(super) fn build_selection(args: &[OsString]) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut args = args.iter();
     while let Some(arg) = args.next() {

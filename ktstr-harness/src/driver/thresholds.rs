@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::listing::Listing;
+
 /// A question that cannot be answered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,7 +51,7 @@ pub fn thresholds(
     let listed = output(&mut list)?;
     let names = ["ktstr", "host"].map(|kind| format!("{kind}/{test}"));
     let mut text = String::new();
-    for (binary, name) in holders(&listed, &names) {
+    for (binary, name) in holders(Listing::parse(listed.as_bytes()), &names) {
         let mut ask = Command::new(&binary);
         ask.args(["--thresholds", "--include-ignored", "--exact", name]);
         text.push_str(&output(&mut ask)?);
@@ -77,43 +79,12 @@ fn output(command: &mut Command) -> Result<String, ThresholdsError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The test binaries of nextest's list that have a test of one of `names`, and which.
-fn holders<'n>(listed: &str, names: &'n [String]) -> Vec<(PathBuf, &'n str)> {
-    let listed: serde_json::Value = serde_json::from_str(listed).unwrap_or_default();
-    let suites = listed
-        .get("rust-suites")
-        .and_then(serde_json::Value::as_object);
+/// The test binaries that have a test of one of `names`, and which.
+fn holders(listing: Listing, names: &[String]) -> Vec<(PathBuf, &str)> {
     let mut found = Vec::new();
-    for suite in suites.into_iter().flat_map(serde_json::Map::values) {
-        let path = suite.get("binary-path").and_then(serde_json::Value::as_str);
-        let cases = suite
-            .get("testcases")
-            .and_then(serde_json::Value::as_object);
-        if let (Some(path), Some(cases)) = (path, cases) {
-            let here = names
-                .iter()
-                .filter(|name| cases.contains_key(name.as_str()));
-            found.extend(here.map(|name| (PathBuf::from(path), name.as_str())));
-        }
+    for binary in listing.binaries.into_values() {
+        let here = names.iter().filter(|name| binary.cases.contains(*name));
+        found.extend(here.map(|name| (binary.path.clone(), name.as_str())));
     }
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn binaries_are_found_in_nextests_list() {
-        let listed = r#"{"rust-suites": {
-            "a::x": {"binary-path": "/t/x", "testcases": {"ktstr/steady": {}, "ktstr/other": {}}},
-            "a::y": {"binary-path": "/t/y", "testcases": {"unit": {}}}
-        }}"#;
-        let names = ["ktstr/steady".to_owned(), "host/steady".to_owned()];
-        assert_eq!(
-            holders(listed, &names),
-            [(PathBuf::from("/t/x"), "ktstr/steady")]
-        );
-        assert_eq!(holders("not json", &names), []);
-    }
 }

@@ -93,7 +93,7 @@ fn be_the_body(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &OwnedFd) 
 }
 
 /// Shows the test's name where the kernel names tasks: at most 15 bytes of it.
-fn name_thread(name: &str) {
+pub(super) fn name_thread(name: &str) {
     let short: Vec<u8> = name.bytes().take(15).collect();
     if let Ok(short) = std::ffi::CString::new(short) {
         // A nameless task is no reason not to run.

@@ -5,6 +5,7 @@
 //! observation of init's, not the end of it. Nothing before "ready" depends on the test.
 
 mod body;
+mod bpf;
 mod klog;
 mod mounts;
 mod probe;
@@ -12,6 +13,7 @@ mod sample;
 mod scheduler;
 mod sys;
 mod trace;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,7 +69,14 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         .to_owned();
     channel.send(&to_frame(&FromGuest::Ready { kernel_release }))?;
     let frame = channel.recv(HOST_PATIENCE)?;
-    let ToGuest::Run(spec) = from_frame(&frame)?;
+    let spec = match from_frame(&frame)? {
+        ToGuest::Run(spec) => spec,
+        ToGuest::Verify(spec) => {
+            verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            part(&mut channel);
+            return Ok(());
+        }
+    };
 
     sys::set_env(&spec.env);
     klog::write(BODY_MARK);
@@ -114,10 +123,14 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         sampled,
         probes: probes.map(|probes| Box::new(probes.into_report(!well))),
     })))?;
-    // The port takes more than the host has read, and powering off would lose that. The host ends the machine as
-    // soon as it has it all.
-    let _ = channel.recv(FAREWELL);
+    part(&mut channel);
     Ok(())
+}
+
+/// The port takes more than the host has read, and powering off would lose that. The host ends the machine as soon as
+/// it has it all.
+fn part(channel: &mut GuestChannel) {
+    let _ = channel.recv(FAREWELL);
 }
 
 /// Calls `run` with the scheduler in force, where there is one to load, and tells what became of it.

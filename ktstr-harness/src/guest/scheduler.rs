@@ -51,13 +51,23 @@ struct Program {
 impl Loaded {
     /// Starts a scheduler and waits until the kernel says that it is in force.
     pub(super) fn start(spec: &SchedulerSpec) -> Result<Self, SchedulerReport> {
+        Self::start_watched(spec, LOG_LIMITS, &mut || {})
+    }
+
+    /// Likewise; calls `look` again and again meanwhile, and keeps that much of the beginning and the end of the
+    /// program's output.
+    pub(super) fn start_watched(
+        spec: &SchedulerSpec,
+        log_limits: (usize, usize),
+        look: &mut dyn FnMut(),
+    ) -> Result<Self, SchedulerReport> {
         let mut loaded = Self {
             start: spec.start.clone(),
             program: None,
-            log: BoundedLog::with_limits(LOG_LIMITS.0, LOG_LIMITS.1),
+            log: BoundedLog::with_limits(log_limits.0, log_limits.1),
         };
         let started = loaded.begin(spec).map_err(SchedulerProblem::NotStarted);
-        let enabled = started.and_then(|()| loaded.await_enabled());
+        let enabled = started.and_then(|()| loaded.await_enabled(look));
         match enabled {
             Ok(()) => Ok(loaded),
             Err(problem) => Err(loaded.end(Some(problem))),
@@ -99,10 +109,11 @@ impl Loaded {
         Ok(())
     }
 
-    fn await_enabled(&mut self) -> Result<(), SchedulerProblem> {
+    fn await_enabled(&mut self, look: &mut dyn FnMut()) -> Result<(), SchedulerProblem> {
         let begin = Instant::now();
         loop {
             self.drain();
+            look();
             let state = state().unwrap_or_default();
             if state == "enabled" {
                 return Ok(());

@@ -50,6 +50,19 @@ pub(super) fn run_above_schedulers() -> io::Result<()> {
     }
 }
 
+/// Puts a process under the scheduler in force, also where that takes only who asks for it.
+pub(super) fn run_under_sched_ext(pid: u32) -> io::Result<()> {
+    /// `include/uapi/linux/sched.h` of the kernel.
+    const SCHED_EXT: libc::c_int = 7;
+    let parameter = libc::sched_param { sched_priority: 0 };
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    // SAFETY: plain system call; the parameter is read before it returns.
+    match unsafe { libc::sched_setscheduler(pid, SCHED_EXT, &raw const parameter) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Ends this process at once: nothing of the parent's is flushed or dropped twice.
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no precondition.

@@ -5,15 +5,22 @@ use std::time::{Duration, Instant};
 
 use ktstr_vmm::{Flow, Frame, Observer, Outbox};
 
-use crate::protocol::{FromGuest, OUTPUT_LIMIT, Report, RunSpec, ToGuest, from_frame, to_frame};
+use crate::protocol::{
+    FromGuest, LOG_PART, OUTPUT_LIMIT, Report, ToGuest, VERIFIER_LOG_LIMITS, VerifyReport,
+    from_frame, to_frame,
+};
+
+/// What is kept of a scheduler's log that comes in parts.
+const SCHEDULER_LOG_ROOM: usize = VERIFIER_LOG_LIMITS.0 + VERIFIER_LOG_LIMITS.1 + LOG_PART;
 
 /// One guest's run, from "ready" to the report.
 #[derive(Debug)]
 pub(super) struct Conversation {
-    spec: RunSpec,
+    request: ToGuest,
     verbose: bool,
     start: Instant,
     output_room: usize,
+    scheduler_log: String,
     /// When the guest was ready, from the start.
     pub ready: Option<Duration>,
     /// When the body was about to run, from the start.
@@ -24,30 +31,33 @@ pub(super) struct Conversation {
     pub kernel_release: Option<String>,
     /// The report.
     pub report: Option<Report>,
+    /// The report of a cell of the verifier sweep.
+    pub verified: Option<VerifyReport>,
     /// How the guest broke the protocol.
     pub garbled: Option<String>,
 }
 
 impl Conversation {
-    /// A conversation that will have the guest run `spec`; `verbose` shows its console as it comes.
-    pub(super) fn new(spec: RunSpec, verbose: bool) -> Self {
-        // That of a test that is run again was there already.
-        let output_room = if spec.probes.is_some() {
-            0
-        } else {
-            2 * OUTPUT_LIMIT
+    /// A conversation that will have the guest do `request`; `verbose` shows its console as it comes.
+    pub(super) fn new(request: ToGuest, verbose: bool) -> Self {
+        let output_room = match &request {
+            // That of a test that is run again was there already.
+            ToGuest::Run(spec) if spec.probes.is_none() => 2 * OUTPUT_LIMIT,
+            ToGuest::Run(_) | ToGuest::Verify(_) => 0,
         };
         Self {
-            spec,
+            request,
             verbose,
             start: Instant::now(),
             // The guest bounds its output itself; it is not believed.
             output_room,
+            scheduler_log: String::new(),
             ready: None,
             started: None,
             reported: None,
             kernel_release: None,
             report: None,
+            verified: None,
             garbled: None,
         }
     }
@@ -58,7 +68,7 @@ impl Conversation {
             FromGuest::Ready { kernel_release } if self.ready.is_none() => {
                 self.ready = Some(now);
                 self.kernel_release = Some(kernel_release);
-                outbox.send(&to_frame(&ToGuest::Run(self.spec.clone())));
+                outbox.send(&to_frame(&self.request));
                 Flow::Continue
             }
             FromGuest::Started if self.ready.is_some() && self.started.is_none() => {
@@ -75,6 +85,19 @@ impl Conversation {
             FromGuest::Report(report) if self.ready.is_some() => {
                 self.reported = Some(now);
                 self.report = Some(report);
+                Flow::Stop
+            }
+            FromGuest::SchedulerLog(part) if self.ready.is_some() => {
+                // Bounded like the output.
+                if self.scheduler_log.len() + part.len() <= SCHEDULER_LOG_ROOM {
+                    self.scheduler_log.push_str(&part);
+                }
+                Flow::Continue
+            }
+            FromGuest::Verified(mut report) if self.ready.is_some() => {
+                self.reported = Some(now);
+                report.scheduler.log = std::mem::take(&mut self.scheduler_log);
+                self.verified = Some(report);
                 Flow::Stop
             }
             early => self.give_up(format!(
@@ -96,6 +119,8 @@ fn kind(message: &FromGuest) -> &'static str {
         FromGuest::Started => "Started",
         FromGuest::Output(_) => "Output",
         FromGuest::Report(_) => "Report",
+        FromGuest::SchedulerLog(_) => "SchedulerLog",
+        FromGuest::Verified(_) => "Verified",
     }
 }
 

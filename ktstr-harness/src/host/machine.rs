@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use ktstr_core::sidecar::Timings;
 use ktstr_core::{Reservation, Topology, Verdict};
 use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit, PackedInitramfs};
 
 use super::conversation::Conversation;
 use super::judge::{self, MachineEnd};
-use super::surroundings::{self, Kernel, early};
+use super::surroundings::{self, Kernel, PROBE_GRACE, early};
 use crate::TestCase;
 use crate::dispatch::Settings;
 use crate::probe::ProbePlan;
-use crate::protocol::Report;
+use crate::protocol::{Report, ToGuest, VerifyReport};
 
 /// How long to wait for a place to run a machine: others' tests take minutes at most.
 const PLACE_WAIT: Duration = Duration::from_secs(900);
@@ -31,6 +32,8 @@ pub(super) struct Ground<'a> {
 /// A run that was made, however it ended.
 pub(super) struct Heard {
     pub(super) end: MachineEnd,
+    /// What came of a cell of the verifier sweep, where the guest told.
+    pub(super) verified: Option<VerifyReport>,
     pub(super) console: String,
     /// Release of the guest's kernel, in its own words.
     pub(super) kernel_release: Option<String>,
@@ -57,6 +60,16 @@ impl Heard {
         verdict
     }
 
+    /// Notes where the time went.
+    pub(super) fn time(&self, timings: &mut Timings) {
+        let seconds = |from: Option<Duration>, to: Option<Duration>| {
+            Some(to?.saturating_sub(from?).as_secs_f64())
+        };
+        timings.boot_s = self.ready.map(|ready| ready.as_secs_f64());
+        timings.scenario_s = seconds(self.ready, self.reported);
+        timings.teardown_s = seconds(self.reported, Some(self.whole));
+    }
+
     /// What the guest reported, where it did.
     pub(super) fn report(&self) -> Option<&Report> {
         match &self.end {
@@ -75,12 +88,25 @@ impl Ground<'_> {
         probes: Option<ProbePlan>,
         wait_s: &mut Option<f64>,
     ) -> Result<Heard, Verdict> {
-        let settings = self.settings;
-        let mut run = surroundings::run_spec(self.test, self.topology, settings);
+        let mut run = surroundings::run_spec(self.test, self.topology, self.settings);
         run.probes = probes;
+        let watching = run.probes.as_ref().map_or(Duration::ZERO, |_| PROBE_GRACE);
+        let limit = run.limit + watching;
+        self.talk(ToGuest::Run(Box::new(run)), limit, wait_s)
+    }
+
+    /// Has a guest do `request`, for which it may take that long.
+    pub(super) fn talk(
+        &self,
+        request: ToGuest,
+        limit: Duration,
+        wait_s: &mut Option<f64>,
+    ) -> Result<Heard, Verdict> {
+        let settings = self.settings;
         let spec = surroundings::machine_spec(
             self.test,
-            &run,
+            self.topology,
+            limit,
             &self.kernel,
             &self.initramfs,
             self.qemu.clone(),
@@ -97,13 +123,14 @@ impl Ground<'_> {
             .map_err(|error| Verdict::skip(error.to_string()))?;
         *wait_s = Some(begin.elapsed().as_secs_f64());
 
-        let mut heard = Conversation::new(run, settings.verbose);
+        let mut heard = Conversation::new(request, settings.verbose);
         let begin = Instant::now();
         let exit = machine.run(&mut heard).map_err(early)?;
         drop(place);
         let console = String::from_utf8_lossy(&exit.console).replace('\r', "");
         Ok(Heard {
             end: machine_end(exit, heard.report, heard.garbled, limits),
+            verified: heard.verified,
             console,
             kernel_release: heard.kernel_release,
             ready: heard.ready,

@@ -10,10 +10,13 @@ mod scheduler;
 pub mod scx_exit;
 mod surroundings;
 mod timeline;
+pub mod verifier_log;
+mod verify;
 
 pub use render::Evidence;
 pub use repro::AutoRepro;
 pub use run::run;
+pub use verify::verify;
 
 /// A case that ended: its record, and the evidence for it.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use ktstr_core::{CgroupStats, Outcome, Sidecar, verdict::Short};
 use super::repro::AutoRepro;
 use super::scx_exit::ScxExit;
 use super::timeline;
+use super::verifier_log::{self, ProgramLog};
 use crate::protocol::since_body_start;
 
 /// Lines of a log that are shown; the whole is in the failure dump.
@@ -27,6 +28,9 @@ pub struct Evidence {
     pub scx_exit: Option<ScxExit>,
     /// The second run of a test whose scheduler died.
     pub auto_repro: Option<AutoRepro>,
+    /// Whether the verifier's log is shown as it is, with every iteration of its loops.
+    #[serde(skip)]
+    pub raw_verifier_log: bool,
 }
 
 /// The failure text of a run: a header, a line for each violated check, then sections.
@@ -51,8 +55,16 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
     if let Some(sampled) = &sidecar.sampled {
         section(&mut text, "timeline", &timeline::render(sampled));
     }
+    // In a cell of the sweep the verifier's log is what it is about, and has no end that says it all.
+    let scheduler_log = if sidecar.verifier.is_some() {
+        let (logs, others) = verifier_log::split(&evidence.scheduler_log);
+        section(&mut text, "verifier log", &verifier_logs(&logs, evidence));
+        others
+    } else {
+        evidence.scheduler_log.clone()
+    };
     let logs = [
-        ("scheduler log", &evidence.scheduler_log),
+        ("scheduler log", &scheduler_log),
         ("sched_ext dump", &evidence.sched_ext_dump),
     ];
     for (name, log) in logs {
@@ -69,10 +81,26 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
     text
 }
 
+fn verifier_logs(logs: &[ProgramLog<'_>], evidence: &Evidence) -> String {
+    logs.iter().fold(String::new(), |mut all, log| {
+        let ProgramLog { program, text } = log;
+        let _ = writeln!(all, "program {program}, {} lines:", text.lines().count());
+        if evidence.raw_verifier_log {
+            all.push_str(text);
+        } else {
+            all.push_str(&verifier_log::collapse(text));
+        }
+        all
+    })
+}
+
 fn header(sidecar: &Sidecar) -> String {
-    let Sidecar {
-        test, scheduler, ..
-    } = sidecar;
+    let scheduler = &sidecar.scheduler;
+    // A cell has no function of its own.
+    let test = match sidecar.verifier {
+        Some(_) => &sidecar.case,
+        None => &sidecar.test,
+    };
     let place = match sidecar.topology {
         Some(topology) => format!("[topo={topology}]"),
         None => "[host]".to_owned(),

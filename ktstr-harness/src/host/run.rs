@@ -1,7 +1,7 @@
 //! Running one case.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use ktstr_core::sidecar::Timings;
 use ktstr_core::timestamp::rfc3339;
@@ -78,13 +78,13 @@ impl Run {
         settings: &Settings,
     ) -> Result<Verdict, Verdict> {
         let test = case.test;
-        let kernel = surroundings::kernel(case, settings)?;
+        let kernel = surroundings::kernel(case.kernel.as_ref(), settings)?;
         self.notes.extend(kernel.found.clone());
         self.kernel = Some(kernel.clone());
-        let Choice { backend, qemu, why } = surroundings::backend(settings)?;
+        let choice = surroundings::backend(settings)?;
+        self.notes.extend(choice.note());
+        let Choice { backend, qemu, .. } = choice;
         self.backend = Some(backend);
-        let note = why.map(|why| format!("machines run on {backend}: {why}"));
-        self.notes.extend(note);
         let scheduler = scheduler::program(test.scheduler, settings)?;
         let initramfs = surroundings::initramfs(test, scheduler.as_deref(), settings)?;
         let ground = Ground {
@@ -109,12 +109,7 @@ impl Run {
 
     fn take(&mut self, test: &TestCase, heard: Heard) -> Verdict {
         let mut verdict = heard.verdict(test);
-        let seconds = |from: Option<Duration>, to: Option<Duration>| {
-            Some(to?.saturating_sub(from?).as_secs_f64())
-        };
-        self.timings.boot_s = heard.ready.map(|ready| ready.as_secs_f64());
-        self.timings.scenario_s = seconds(heard.ready, heard.reported);
-        self.timings.teardown_s = seconds(heard.reported, Some(heard.whole));
+        heard.time(&mut self.timings);
         if let (Some(kernel), Some(release)) = (&mut self.kernel, heard.kernel_release) {
             // The guest's own word; what was read from the image may be less exact.
             kernel.version = release;

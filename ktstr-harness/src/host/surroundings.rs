@@ -9,7 +9,7 @@ use ktstr_kernel::{Cache, ImageInfo};
 use ktstr_vmm::initramfs::Pack;
 use ktstr_vmm::{Choice, Initramfs, MachineError, MachineSpec, PackedInitramfs, guest_memory_mib};
 
-use crate::dispatch::{Case, Settings};
+use crate::dispatch::{NamedKernel, Settings};
 use crate::protocol::RunSpec;
 use crate::scheduler::Source;
 use crate::{Scheduler, TestCase, guest};
@@ -24,7 +24,7 @@ fn boot_limit(topology: Topology) -> Duration {
 const REPORT_GRACE: Duration = Duration::from_secs(30);
 
 /// Time to set probes up and to read what they recorded: the guest ends both by itself.
-const PROBE_GRACE: Duration = Duration::from_secs(40);
+pub(super) const PROBE_GRACE: Duration = Duration::from_secs(40);
 
 /// The kernel of a run.
 #[derive(Debug, Clone)]
@@ -37,10 +37,10 @@ pub(super) struct Kernel {
     pub(super) found: Option<String>,
 }
 
-/// The kernel that `case` names, or one that is already built.
-pub(super) fn kernel(case: &Case, settings: &Settings) -> Result<Kernel, Verdict> {
+/// The kernel that is named, or one that is already built.
+pub(super) fn kernel(named: Option<&NamedKernel>, settings: &Settings) -> Result<Kernel, Verdict> {
     let fail = |message: String| Verdict::fail("kernel", message);
-    if let Some(named) = &case.kernel {
+    if let Some(named) = named {
         let info = ImageInfo::read(&named.image).map_err(|error| fail(error.to_string()))?;
         return Ok(Kernel {
             image: named.image.clone(),
@@ -122,18 +122,18 @@ pub(super) fn run_spec(test: &TestCase, topology: Topology, settings: &Settings)
     }
 }
 
-/// The machine that runs it.
+/// The machine that runs it, on which the guest may take `limit` once it is ready.
 pub(super) fn machine_spec(
     test: &TestCase,
-    run: &RunSpec,
+    topology: Topology,
+    limit: Duration,
     kernel: &Kernel,
     initramfs: &PackedInitramfs,
     qemu: Option<PathBuf>,
     settings: &Settings,
 ) -> MachineSpec {
-    let boot_limit = boot_limit(run.topology);
-    let watching = run.probes.as_ref().map_or(Duration::ZERO, |_| PROBE_GRACE);
-    let plain = MachineSpec::new(&kernel.image, run.topology);
+    let boot_limit = boot_limit(topology);
+    let plain = MachineSpec::new(&kernel.image, topology);
     let mut cmdline = vec![format!("{}=1", guest::MARK)];
     cmdline.extend(test.scheduler.kargs.iter().map(|karg| (*karg).to_owned()));
     if !test.kaslr {
@@ -141,10 +141,10 @@ pub(super) fn machine_spec(
     }
     MachineSpec {
         initramfs: Some(initramfs.path().to_owned()),
-        memory_mib: guest_memory_mib(run.topology, test.memory_mib, initramfs.size()),
+        memory_mib: guest_memory_mib(topology, test.memory_mib, initramfs.size()),
         cmdline,
         boot_deadline: boot_limit,
-        deadline: boot_limit + run.limit + REPORT_GRACE + watching,
+        deadline: boot_limit + limit + REPORT_GRACE,
         verbose_console: settings.verbose,
         kernel_hz: ktstr_kernel::timer_hz(&kernel.image),
         qemu: qemu.unwrap_or(plain.qemu),

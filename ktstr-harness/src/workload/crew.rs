@@ -231,6 +231,11 @@ impl Crew {
         wake_all(&control.go);
     }
 
+    /// How many loop iterations each worker has done so far.
+    pub fn progress(&self) -> impl Iterator<Item = u64> + '_ {
+        self.slots.iter().map(|slot| slot.iterations.load(Relaxed))
+    }
+
     /// Waits for the end of the run and says what became of each worker, by squad.
     ///
     /// Returns `grace` and a few seconds after the end at the latest: who is still there is killed,

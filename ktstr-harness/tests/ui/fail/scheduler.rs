@@ -5,7 +5,11 @@ declare_scheduler!(NOWHERE, { name = "x" });
 declare_scheduler!(TWICE, { name = "x", binary = "x", binary_path = "/x" });
 declare_scheduler!(HALF, { name = "x", kernel_builtin_enable = ["echo 1"] });
 declare_scheduler!(SLIP, { name = "x", binary = "x", sched_arg = ["-v"] });
-declare_scheduler!(PLANNED, { name = "x", binary = "x", kernels = ["6.12"] });
+declare_scheduler!(SPACED, { name = "x y", binary = "x" });
+declare_scheduler!(ONE_KERNEL, { name = "x", binary = "x", kernels = "6.12" });
+declare_scheduler!(EMPTY_KERNEL, { name = "x", binary = "x", kernels = ["6.12", ""] });
+declare_scheduler!(ODD_PRESET, { name = "x", binary = "x",
+    verifier_exclude_topologies = ["8cpu-2llc-smt", "8cpu-3llc-smt"] });
 declare_scheduler!(REPEATED, { name = "x", binary = "x", name = "y" });
 declare_scheduler!(FIXED, { name = "x", binary = "x", config_file_def = ("--config", "/run/x") });
 declare_scheduler!(ADRIFT, { name = "x", binary = "x", config_file_def = ("{file}", "x") });

@@ -16,6 +16,8 @@ declare_scheduler!(
         topology = (1, 4, 2, 2),
         constraints = Constraints { min_llcs: 2, ..Constraints::DEFAULT },
         cgroup_parent = "/sched",
+        kernels = ["6.12", "6.14..6.16", "../linux"],
+        verifier_exclude_topologies = ["8cpu-2llc-smt"],
         assert = Checks { max_gap_ms: Some(500), isolation: Some(true), ..Checks::NONE },
     }
 );
@@ -67,6 +69,8 @@ fn main() {
     assert_eq!(says_some.expect_scx_bpf_error_contains, Some("oops"));
 
     assert_eq!(MINE.source, Source::Package("scx_mine"));
+    assert_eq!(MINE.kernels, ["6.12", "6.14..6.16", "../linux"]);
+    assert_eq!(MINE.verifier_exclude_topologies[0].name, "8cpu-2llc-smt");
     assert_eq!(MINE.sysctls, [("kernel.sched_schedstats", "1")]);
     assert!(!MINE.manifest_dir.is_empty());
     assert!(matches!(BUILTIN.source, Source::KernelBuiltin { .. }));

@@ -1,0 +1,194 @@
+//! A cell of the verifier sweep: a scheduler is loaded, comes into force, runs tasks, is still there at the end.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ktstr_core::{Stage, Topology, VerifiedProgram, VerifierStats};
+
+use super::scheduler::Loaded;
+use super::{body, bpf, klog, sys};
+use crate::protocol::{
+    BODY_MARK, FromGuest, KERNEL_LOG_LIMIT, LOG_PART, SchedulerProblem, SchedulerReport,
+    VERIFIER_LOG_LIMITS, VerifyReport, VerifySpec,
+};
+use crate::workload::{Crew, Squad, WorkType};
+
+/// How long the spinners may take to be seen running: 192 CPUs under emulation take seconds.
+const DISPATCH_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often they are looked at.
+const POLL: Duration = Duration::from_millis(1);
+
+/// `BPF_PROG_TYPE_STRUCT_OPS`; libbpf loads others to see what the kernel is able to.
+const STRUCT_OPS: u32 = 27;
+
+/// What libbpf says where the kernel rejects a program.
+const REJECTED: &[&str] = &[
+    "-- BEGIN PROG LOAD LOG --",
+    "BPF program load failed",
+    "failed to load object",
+];
+
+/// Tries the scheduler and tells the host what came of it.
+pub(super) fn serve<E>(
+    spec: &VerifySpec,
+    send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut report = run(spec);
+    let log = std::mem::take(&mut report.scheduler.log);
+    // Nobody reads what a good one says.
+    if report.problem.is_some() {
+        for part in parts(&log) {
+            send(FromGuest::SchedulerLog(part.to_owned()))?;
+        }
+    }
+    send(FromGuest::Verified(report))
+}
+
+/// `text` in pieces of at most [`LOG_PART`] bytes.
+fn parts(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let mut end = text.len().min(LOG_PART);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (part, rest) = text.split_at(end);
+        text = rest;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+/// Tries the scheduler, stage by stage, and tells how far it came.
+fn run(spec: &VerifySpec) -> VerifyReport {
+    sys::set_env(&spec.env);
+    klog::write(BODY_MARK);
+    if let Err(error) = sys::run_above_schedulers() {
+        klog::write(&format!("ktstr: init stays under the scheduler: {error}"));
+    }
+    let before = bpf::program_ids();
+    let mut seen = Vec::new();
+    let mut programs = Vec::new();
+    let begin = Instant::now();
+    let started = Loaded::start_watched(&spec.scheduler, VERIFIER_LOG_LIMITS, &mut || {
+        let ids = ids_beside(&before);
+        // Those of a scheduler that does not come into force are gone when it is.
+        if !ids.is_empty() && ids != seen {
+            programs = read(&ids);
+            seen = ids;
+        }
+    });
+    let mut stats = VerifierStats {
+        stage: Stage::Load,
+        load_s: None,
+        programs: Vec::new(),
+    };
+    let (problem, scheduler) = match started {
+        Err(report) => {
+            let is_rejected = REJECTED.iter().any(|words| report.log.contains(words));
+            let is_part = |program: &VerifiedProgram| program.prog_type == STRUCT_OPS;
+            if programs.iter().any(is_part) && !is_rejected {
+                stats.stage = Stage::Attach;
+            }
+            stats.programs = programs;
+            (report.problem.as_ref().map(told), report)
+        }
+        Ok(loaded) => {
+            stats.load_s = Some(begin.elapsed().as_secs_f64());
+            stats.programs = read(&ids_beside(&before));
+            under(loaded, spec.topology, &mut stats.stage)
+        }
+    };
+    let kernel_log = match problem {
+        Some(_) => klog::tail(KERNEL_LOG_LIMIT),
+        None => String::new(),
+    };
+    VerifyReport {
+        stats,
+        problem,
+        kernel_log,
+        scheduler,
+    }
+}
+
+/// What happens once it is in force: the problem, if any, and what became of it.
+fn under(
+    mut loaded: Loaded,
+    topology: Topology,
+    stage: &mut Stage,
+) -> (Option<String>, SchedulerReport) {
+    *stage = Stage::Dispatch;
+    let dispatched = dispatch(&mut loaded, topology);
+    // The spinners have ended by now, which the scheduler has to do with as well.
+    let was_gone = loaded.is_gone();
+    match dispatched {
+        Ok(()) => *stage = Stage::Liveness,
+        Err(_) => Loaded::request_dump(),
+    }
+    let report = loaded.stop(was_gone);
+    // That it is gone explains more than what did not happen then.
+    let problem = match dispatched {
+        Err(why) if !was_gone => Some(why),
+        Err(_) | Ok(()) => report.problem.as_ref().map(told),
+    };
+    (problem, report)
+}
+
+/// One spinner more than CPUs, so that one of them has to wait for its turn; each must be seen to run.
+fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
+    let squad = Squad {
+        work: WorkType::Spin,
+        workers: topology.cpus() as usize + 1,
+    };
+    // They bear the name that init has at that time.
+    body::name_thread("spinner");
+    let crew = Crew::fork(&[squad], topology).map_err(|error| error.to_string());
+    body::name_thread("init");
+    let mut crew = crew?;
+    for worker in crew.workers() {
+        // A kernel that knows of no such policy has put them under the scheduler anyway.
+        let _ = sys::run_under_sched_ext(worker.pid);
+    }
+    crew.release(2 * DISPATCH_LIMIT);
+    let begin = Instant::now();
+    loop {
+        let waiting = crew
+            .progress()
+            .filter(|iterations| *iterations == 0)
+            .count();
+        if loaded.is_gone() {
+            return Err("it was gone before every task had run".to_owned());
+        }
+        if waiting == 0 {
+            return Ok(());
+        }
+        if begin.elapsed() >= DISPATCH_LIMIT {
+            let (spinners, limit) = (squad.workers, DISPATCH_LIMIT.as_secs());
+            return Err(format!(
+                "{waiting} of {spinners} spinning tasks did not run within {limit} s"
+            ));
+        }
+        sleep(POLL);
+    }
+}
+
+fn ids_beside(before: &[u32]) -> Vec<u32> {
+    let mut ids = bpf::program_ids();
+    ids.retain(|id| !before.contains(id));
+    ids
+}
+
+fn read(ids: &[u32]) -> Vec<VerifiedProgram> {
+    // One that went meanwhile was a probe of the kernel's abilities.
+    ids.iter().filter_map(|id| bpf::program(*id).ok()).collect()
+}
+
+fn told(problem: &SchedulerProblem) -> String {
+    match problem {
+        SchedulerProblem::NotStarted(why) => format!("it could not be started: {why}"),
+        SchedulerProblem::NotEnabled(why) => why.clone(),
+        SchedulerProblem::Gone(how) => format!("it was gone: {how}"),
+        SchedulerProblem::NotDisabled(why) => {
+            format!("it did not go when it was told to: {why}")
+        }
+    }
+}

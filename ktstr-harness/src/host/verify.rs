@@ -1,0 +1,171 @@
+//! Running one cell of the verifier sweep.
+
+use std::time::{Duration, SystemTime};
+
+use ktstr_core::sidecar::Timings;
+use ktstr_core::timestamp::rfc3339;
+use ktstr_core::{Sidecar, Verdict, VerifierStats};
+use ktstr_vmm::{Backend, Choice};
+
+use super::machine::{Ground, Heard};
+use super::scx_exit::ScxExit;
+use super::surroundings::{self, Kernel};
+use super::{Evidence, Finished, scheduler, verifier_log};
+use crate::dispatch::{Cell, Settings};
+use crate::protocol::{ToGuest, VerifyReport, VerifySpec, since_body_start};
+use crate::test::Location;
+use crate::{AssertResult, TestCase};
+
+/// What the guest may take after it was told: every stage has a limit of its own, which add up to less.
+const LIMIT: Duration = Duration::from_secs(150);
+
+/// Runs `cell` and tells how it ended; failures of the surroundings are verdicts like others.
+pub fn verify(cell: &Cell, settings: &Settings) -> Finished {
+    let started = SystemTime::now();
+    let mut run = Run {
+        kernel: None,
+        backend: None,
+        timings: Timings::default(),
+        notes: Vec::new(),
+        stats: None,
+        evidence: Evidence {
+            raw_verifier_log: settings.raw_verifier_log,
+            ..Evidence::default()
+        },
+    };
+    let verdict = run.in_machine(cell, settings).unwrap_or_else(|early| early);
+    run.finish(cell, settings, verdict, started)
+}
+
+struct Run {
+    kernel: Option<Kernel>,
+    backend: Option<Backend>,
+    timings: Timings,
+    notes: Vec<String>,
+    stats: Option<VerifierStats>,
+    evidence: Evidence,
+}
+
+impl Run {
+    /// An early end, before there is a machine, is a verdict as well: the `Err`.
+    fn in_machine(&mut self, cell: &Cell, settings: &Settings) -> Result<Verdict, Verdict> {
+        let test = machine_of(cell);
+        let kernel = surroundings::kernel(Some(&cell.kernel), settings)?;
+        let kernel = self.kernel.insert(kernel).clone();
+        let choice = surroundings::backend(settings)?;
+        self.notes.extend(choice.note());
+        let Choice { backend, qemu, .. } = choice;
+        self.backend = Some(backend);
+        let program = scheduler::program(cell.scheduler, settings)?;
+        let Some(scheduler) = scheduler::spec(&test) else {
+            return Err(Verdict::skip("the kernel's own scheduler is not loaded"));
+        };
+        let topology = cell.preset.topology;
+        let request = ToGuest::Verify(VerifySpec {
+            topology,
+            scheduler,
+            env: settings.guest_env.clone(),
+        });
+        let ground = Ground {
+            test: &test,
+            topology,
+            settings,
+            kernel,
+            backend,
+            qemu,
+            initramfs: surroundings::initramfs(&test, program.as_deref(), settings)?,
+        };
+        let heard = ground.talk(request, LIMIT, &mut self.timings.wait_s)?;
+        heard.time(&mut self.timings);
+        if let (Some(kernel), Some(release)) = (&mut self.kernel, &heard.kernel_release) {
+            // The guest's own word; what was read from the image may be less exact.
+            kernel.version.clone_from(release);
+        }
+        self.evidence.kernel_log.clone_from(&heard.console);
+        self.evidence.console.clone_from(&heard.console);
+        Ok(match heard {
+            Heard {
+                verified: Some(report),
+                ..
+            } => self.take(report),
+            heard => heard.verdict(&test),
+        })
+    }
+
+    fn take(&mut self, report: VerifyReport) -> Verdict {
+        if !report.kernel_log.is_empty() {
+            self.evidence.kernel_log = report.kernel_log;
+        }
+        self.evidence.scheduler_log = report.scheduler.log;
+        self.evidence.sched_ext_dump = report.scheduler.dump;
+        let log = since_body_start(&self.evidence.kernel_log);
+        let exit = ScxExit::find(log).filter(ScxExit::is_error);
+        let stage = report.stats.stage;
+        self.stats = Some(report.stats);
+        let verdict = match (report.problem, &exit) {
+            (None, _) => Verdict::pass(),
+            (Some(_), Some(exit)) => {
+                Verdict::fail(stage.name(), format!("the kernel ejected it: {exit}"))
+            }
+            (Some(why), None) => Verdict::fail(stage.name(), self.rejection().unwrap_or(why)),
+        };
+        self.evidence.scx_exit = exit;
+        verdict
+    }
+
+    /// What the verifier says against the program that it rejected.
+    fn rejection(&self) -> Option<String> {
+        let (logs, _) = verifier_log::split(&self.evidence.scheduler_log);
+        let (program, complaint) = logs
+            .iter()
+            .find_map(|log| Some((log.program, log.complaint()?)))?;
+        Some(format!(
+            "the kernel rejects its program `{program}`: {complaint}"
+        ))
+    }
+
+    fn finish(
+        self,
+        cell: &Cell,
+        settings: &Settings,
+        verdict: Verdict,
+        started: SystemTime,
+    ) -> Finished {
+        let version = self.kernel.map(|kernel| kernel.version);
+        let sidecar = Sidecar {
+            variant: cell.preset.name.to_owned(),
+            topology: Some(cell.preset.topology),
+            scheduler: cell.scheduler.name.to_owned(),
+            kernel_version: version,
+            kernel_label: Some(cell.kernel.label.clone()),
+            backend: self.backend.map(|backend| backend.to_string()),
+            verifier: self.stats,
+            timings: self.timings,
+            host: settings.host.clone(),
+            project_commit: settings.commit().map(|commit| commit.to_string()),
+            run_source: settings.run_source,
+            started: rfc3339(started),
+            finished: rfc3339(SystemTime::now()),
+            ..Sidecar::new(Cell::TEST, &cell.name, verdict)
+        };
+        Finished {
+            sidecar,
+            evidence: self.evidence,
+            notes: self.notes,
+        }
+    }
+}
+
+/// What a cell's machine is made from: as that of a test under the scheduler that says nothing else. The body is
+/// never called.
+fn machine_of(cell: &Cell) -> TestCase {
+    let location = Location {
+        file: file!(),
+        line: line!(),
+    };
+    TestCase {
+        scheduler: cell.scheduler,
+        topology: cell.preset.topology,
+        ..TestCase::new(Cell::TEST, location, |_| Ok(AssertResult::pass()))
+    }
+}
