@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ktstr_kernel::BaseConfig;
+use ktstr_vmm::Backend;
 
 /// Commands of `cargo ktstr` that later versions bring.
 pub(crate) const PLANNED: &[&str] = &[
@@ -235,6 +236,11 @@ pub(crate) struct Test {
     /// Count a skipped test as failed.
     #[arg(long)]
     pub(crate) no_skip_mode: bool,
+
+    /// What runs the machines: kvm or qemu [default: `KTSTR_BACKEND`, else KVM
+    /// where it works].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<Backend>,
 
     /// Turn performance mode off.
     #[arg(long)]

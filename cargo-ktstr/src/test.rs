@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use ktstr_core::env;
 use ktstr_harness::driver::{RunSummary, Session, SessionReport};
 use ktstr_kernel::discover::{Discovery, discover};
 use ktstr_kernel::{BaseConfig, ResolvedKernel};
+use ktstr_vmm::{Backend, Choice, ParseBackendError};
 
 use crate::cli::Test;
 use crate::doctor::cache;
@@ -38,6 +40,7 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
     let args = arguments.nextest_args.iter().cloned();
     session.clone().nextest_args(args).check()?;
     let reporter = Reporter::new(program);
+    let session = session.backend(backend(arguments, &reporter)?);
     let kernels = if arguments.kernel.is_empty() {
         vec![discovered(&reporter)?]
     } else {
@@ -45,6 +48,28 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
         resolve::all(&arguments.kernel, cache()?, options, &reporter, |_| {})?
     };
     Ok(session.kernels(kernels))
+}
+
+/// The back end that tests would choose by themselves: told, so that KVM is tried once and not by each of them. Where
+/// there is none, they say so.
+fn backend(arguments: &Test, reporter: &Reporter) -> Result<Option<Backend>, Failure> {
+    let set = var_os(env::BACKEND).and_then(|name| name.into_string().ok());
+    let set = set.filter(|name| !name.is_empty());
+    let set = set
+        .map(|name| name.parse())
+        .transpose()
+        .map_err(|error: ParseBackendError| Failure::new(format!("{}: {error}", env::BACKEND)))?;
+    let wanted = arguments.backend.or(set);
+    match Choice::make(&var_os("PATH").unwrap_or_default(), Path::new("/"), wanted) {
+        Ok(choice) => {
+            if let Some(note) = choice.note() {
+                reporter.line(&note);
+            }
+            Ok(Some(choice.backend))
+        }
+        Err(error) if wanted.is_some() => Err(error.into()),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The kernel that tests would find by themselves: told, so that all of them take this one.
@@ -107,6 +132,9 @@ fn command_line(arguments: &Test, program: &str, nextest_args: Vec<OsString>) ->
             "--base-config".to_owned(),
             BaseConfig::from(base).to_string(),
         ]);
+    }
+    if let Some(backend) = arguments.backend {
+        words.extend(["--backend".to_owned(), backend.to_string()]);
     }
     let profiles = [
         ("--profile", &arguments.profile),

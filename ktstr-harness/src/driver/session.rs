@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use ktstr_core::env;
 use ktstr_kernel::ResolvedKernel;
+use ktstr_vmm::Backend;
 
 use super::foreground;
 use super::listing::Listing;
@@ -30,6 +31,7 @@ pub struct Session {
     scheduler_profile: Option<String>,
     no_skip_mode: bool,
     no_perf_mode: bool,
+    backend: Option<Backend>,
     variables: Vec<(OsString, OsString)>,
     nextest_args: Vec<OsString>,
 }
@@ -93,6 +95,7 @@ impl Session {
             scheduler_profile: None,
             no_skip_mode: false,
             no_perf_mode: false,
+            backend: None,
             variables: Vec::new(),
             nextest_args: Vec::new(),
         }
@@ -130,6 +133,13 @@ impl Session {
     #[must_use]
     pub fn no_skip_mode(mut self, on: bool) -> Self {
         self.no_skip_mode = on;
+        self
+    }
+
+    /// What runs the machines; each test looks for itself where nothing is said.
+    #[must_use]
+    pub fn backend(mut self, backend: Option<Backend>) -> Self {
+        self.backend = backend;
         self
     }
 
@@ -233,6 +243,9 @@ impl Session {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let commit = Commit::of(&self.dir).map(|commit| commit.to_string());
         command.env(PROJECT_COMMIT, commit.unwrap_or_default());
+        if let Some(backend) = self.backend {
+            command.env(env::BACKEND, backend.name());
+        }
         if let Some(profile) = &self.scheduler_profile {
             command.env(SCHEDULER_PROFILE, profile);
         }

@@ -137,7 +137,7 @@ fn enter(vcpu: &VcpuFd) -> Result<(), KvmError> {
         .map_err(KvmError::ioctl("KVM_SET_REGS"))
 }
 
-/// Puts the name of the instruction to the address where a guest crashed.
+/// Names the instruction at which a guest crashed, where that is known.
 fn name_instruction(ended: Ended) -> Ended {
     let Ended::Crashed(why) = &ended else {
         return ended;
@@ -152,7 +152,7 @@ fn name_instruction(ended: Ended) -> Ended {
     for (name, code) in instructions() {
         start += code.len() as u64;
         if offset < start {
-            return Ended::Crashed(format!("{why}, an instruction that kernels need: {name}"));
+            return Ended::Crashed(format!("it fails at an instruction that kernels use: {name}"));
         }
     }
     ended
