@@ -36,9 +36,8 @@ lint: setup-schedulers ## Formatting and clippy, warnings as errors
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
-bench: setup tool ## Measure: ratios from one run
-	$(KTSTR) kernel build --kernel "$(KERNEL)"
-	cargo bench -p ktstr-benches
+bench: setup-schedulers kernel ## Measure: ratios from one run
+	KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" cargo bench -p ktstr-benches
 
 setup: ## Install what is missing
 	@scripts/setup

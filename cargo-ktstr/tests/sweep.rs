@@ -106,19 +106,21 @@ fn make_project(dir: &Path, programs: &Path) {
         "[package]\nname = \"user\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
          [lib]\npath = \"lib.rs\"\n\n[[test]]\nname = \"sched\"\nharness = false\n\n\
          [dev-dependencies]\nktstr-harness = {{ path = {:?} }}\n\n[workspace]\n",
-        workspace.join("ktstr-harness")
+        workspace.join("ktstr-harness").display().to_string()
     );
     fs::write(dir.join("Cargo.toml"), manifest).unwrap();
     // The versions that the workspace was tested with.
     fs::copy(workspace.join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
     fs::write(dir.join("lib.rs"), "").unwrap();
-    let mut source = "use ktstr_harness::prelude::*;\n\nktstr_harness::main!();\n".to_owned();
-    for name in SCHEDULERS {
+    let declarations = SCHEDULERS.iter().map(|name| {
         let (constant, path) = (name.to_uppercase(), programs.join(name));
-        source.push_str(&format!(
-            "declare_scheduler!({constant}, {{ name = {name:?}, binary_path = {path:?} }});\n"
-        ));
-    }
+        let path = path.display().to_string();
+        format!("declare_scheduler!({constant}, {{ name = {name:?}, binary_path = {path:?} }});\n")
+    });
+    let source: String = ["use ktstr_harness::prelude::*;\n\nktstr_harness::main!();\n".to_owned()]
+        .into_iter()
+        .chain(declarations)
+        .collect();
     fs::write(dir.join("tests/sched.rs"), source).unwrap();
 }
 
