@@ -152,7 +152,9 @@ fn name_instruction(ended: Ended) -> Ended {
     for (name, code) in instructions() {
         start += code.len() as u64;
         if offset < start {
-            return Ended::Crashed(format!("it fails at an instruction that kernels use: {name}"));
+            return Ended::Crashed(format!(
+                "it fails at an instruction that kernels use: {name}"
+            ));
         }
     }
     ended
