@@ -1,4 +1,4 @@
-//! The BPF programs that the kernel has, by its system call.
+//! bpf(2): the call itself, and the BPF programs that the kernel has.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -68,9 +68,8 @@ pub(super) fn program(id: u32) -> io::Result<VerifiedProgram> {
     };
     // SAFETY: the attributes are as the command has them and hold no pointer.
     let fd = unsafe { bpf(PROG_GET_FD_BY_ID, &raw mut by_id) }?;
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made it for us.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let fd = unsafe { owned(fd) }?;
     let mut info = ProgInfo::default();
     let mut get = GetInfo {
         bpf_fd: fd.as_raw_fd().cast_unsigned(),
@@ -100,13 +99,25 @@ fn next_id(last: u32) -> io::Result<u32> {
     Ok(by_id.next_id)
 }
 
+/// bpf(2).
+///
 /// # Safety
 /// `attributes` must be what `command` takes, with pointers that hold for what it does with them.
-unsafe fn bpf<A>(command: libc::c_long, attributes: *mut A) -> io::Result<libc::c_long> {
+pub(super) unsafe fn bpf<A>(command: libc::c_long, attributes: *mut A) -> io::Result<libc::c_long> {
     // SAFETY: the caller's.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<A>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(result)
+}
+
+/// What a command that makes a descriptor gives.
+///
+/// # Safety
+/// `fd` must be a descriptor that nobody else owns.
+pub(super) unsafe fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the caller's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

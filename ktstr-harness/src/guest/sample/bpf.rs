@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
+use super::super::bpf::{bpf, owned};
 use super::insn::Insn;
 
 /// `include/uapi/linux/bpf.h` of the kernel.
@@ -130,14 +131,14 @@ impl Program {
         }
         // SAFETY: the attributes are as the command has them; what they point to lives until it returns, and the
         // kernel only reads it.
-        let fd = unsafe { bpf(BPF_PROG_LOAD, &raw const attributes) }?;
+        let fd = unsafe { bpf(BPF_PROG_LOAD, &raw mut attributes) }?;
         // SAFETY: the kernel has just made it for us.
         unsafe { owned(fd) }.map(Self)
     }
 
     /// Calls it once: it reads and writes `words`.
     pub(super) fn run(&self, words: &mut [u32]) -> io::Result<()> {
-        let attributes = RunAttributes {
+        let mut attributes = RunAttributes {
             prog_fd: self.0.as_raw_fd().cast_unsigned(),
             ctx_size_in: u32::try_from(size_of_val(words)).map_err(io::Error::other)?,
             ctx_in: words.as_mut_ptr() as u64,
@@ -145,41 +146,22 @@ impl Program {
         };
         // SAFETY: the attributes are as the command has them; the kernel reads and writes the buffer within the
         // size that is given, and nobody else has it meanwhile.
-        unsafe { bpf(BPF_PROG_TEST_RUN, &raw const attributes) }.map(drop)
+        unsafe { bpf(BPF_PROG_TEST_RUN, &raw mut attributes) }.map(drop)
     }
 }
 
 fn load_btf(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let attributes = BtfAttributes {
+    let mut attributes = BtfAttributes {
         btf: bytes.as_ptr() as u64,
         btf_size: length(bytes)?,
         ..BtfAttributes::default()
     };
     // SAFETY: the attributes are as the command has them; the kernel only reads the bytes.
-    let fd = unsafe { bpf(BPF_BTF_LOAD, &raw const attributes) }?;
+    let fd = unsafe { bpf(BPF_BTF_LOAD, &raw mut attributes) }?;
     // SAFETY: the kernel has just made it for us.
     unsafe { owned(fd) }
 }
 
 fn length<T>(slice: &[T]) -> io::Result<u32> {
     u32::try_from(slice.len()).map_err(io::Error::other)
-}
-
-/// # Safety
-/// `fd` must be a descriptor that nobody else owns.
-unsafe fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the caller's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// # Safety
-/// `attributes` must be what `command` takes, with pointers that hold for what it does with them.
-unsafe fn bpf<A>(command: libc::c_long, attributes: *const A) -> io::Result<libc::c_long> {
-    // SAFETY: the caller's.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<A>()) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
 }
