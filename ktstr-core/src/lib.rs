@@ -7,6 +7,7 @@
 pub mod cpuset;
 pub mod env;
 pub mod files;
+pub mod held_locks;
 pub mod host;
 pub mod host_cpus;
 pub mod kernel_label;
@@ -23,6 +24,7 @@ pub mod topology;
 pub mod verdict;
 
 pub use cpuset::{CpuSet, ParseCpuSetError};
+pub use held_locks::{LockHolder, LockKind, LockPlaces, LockStatus, held_locks};
 pub use host::HostContext;
 pub use host_cpus::{HostCpus, HostCpusError, HostLlc};
 pub use kernel_label::KernelLabel;

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 /// How long to sleep between two tries for a lock: short against any run, long against the cost of a try.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 
@@ -46,7 +48,8 @@ pub struct LockFile {
 }
 
 /// Who may hold a lock beside us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Nobody.
     Exclusive,

@@ -17,6 +17,7 @@ const COMMANDS: &[&str] = &[
     "kernel clean",
     "show-thresholds",
     "doctor",
+    "locks",
     "completions",
 ];
 
@@ -53,6 +54,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "kernel build",
         "kernel clean",
         "doctor",
+        "locks",
     ] {
         let args = [words(command), vec!["--help"]].concat();
         check(command, place.run(ktstr().args(args)));
@@ -72,6 +74,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "kernel",
         "show-thresholds",
         "doctor",
+        "locks",
         "completions",
         "help",
     ];
@@ -88,7 +91,7 @@ fn what_later_versions_bring_says_so() {
         .map(str::trim)
         .filter(|word| !word.is_empty())
         .collect();
-    assert_eq!(commands.len(), 11, "{commands:?}");
+    assert_eq!(commands.len(), 10, "{commands:?}");
     for command in commands {
         let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
         assert!(
@@ -96,7 +99,7 @@ fn what_later_versions_bring_says_so() {
             "{error}"
         );
     }
-    let error = place.fails(ktstr().arg("locks"), 1);
+    let error = place.fails(ktstr().arg("shell"), 1);
     assert!(error.contains("`ktstr --help`"), "{error}");
     for option in [
         "test --relevant",
@@ -132,6 +135,7 @@ fn what_is_mistyped_is_a_usage_error() {
     assert!(usage("kernel clean --keep many").contains("invalid value 'many'"));
     assert!(usage("kernel clean --keep 1 --corrupt-only").contains("cannot be used with"));
     assert!(usage("test --base-config tiny").contains("possible values: defconfig, lean"));
+    assert!(usage("locks --watch 0s").contains("at least 100ms"));
     assert!(usage("completions tcsh").contains("possible values: bash"));
     assert!(usage("").contains("Usage: cargo ktstr <COMMAND>"));
 }
