@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -13,7 +14,6 @@ pub(crate) const PLANNED: &[&str] = &[
     "coverage",
     "export",
     "llvm-cov",
-    "locks",
     "perf-delta",
     "replay",
     "shell",
@@ -22,7 +22,7 @@ pub(crate) const PLANNED: &[&str] = &[
 ];
 
 /// Commands of `ktstr` that later versions bring.
-pub(crate) const PLANNED_STANDALONE: &[&str] = &["locks", "shell"];
+pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
 
 /// Options that later versions bring.
 pub(crate) const PLANNED_OPTIONS: &[&str] = &[
@@ -42,11 +42,11 @@ Examples:
   cargo ktstr test --kernel ../linux      every test, on a source tree
   cargo ktstr test -- -E 'test(my_test)'  one test, on a kernel built before
 
-Planned, not built yet: affected, coverage, export, llvm-cov, locks, perf-delta,
-replay, shell, show-host, stats.";
+Planned, not built yet: affected, coverage, export, llvm-cov, perf-delta, replay,
+shell, show-host, stats.";
 
 const KTSTR_AFTER: &str = "\
-`cargo ktstr test` runs tests. Planned, not built yet: locks, shell.";
+`cargo ktstr test` runs tests. Planned, not built yet: shell.";
 
 const TEST_AFTER: &str = "\
 Examples:
@@ -87,6 +87,11 @@ const CLEAN_AFTER: &str = "\
 Examples:
   cargo ktstr kernel clean --keep 3               all but the three newest
   cargo ktstr kernel clean --corrupt-only --force broken entries, unasked";
+
+const LOCKS_AFTER: &str = "\
+Locks are files: of last-level caches, CPUs and emulator places in
+$KTSTR_LOCK_DIR, else /tmp; of kernels in the kernel cache; of run directories
+beside them. Looking takes none of them.";
 
 const COMPLETIONS_AFTER: &str = "\
 Examples:
@@ -133,6 +138,9 @@ pub(crate) enum Command {
     ShowThresholds(ShowThresholds),
     /// Say what this machine has, what is missing and what installs it.
     Doctor(Doctor),
+    /// Say which of ktstr's locks are held, and by whom.
+    #[command(after_help = LOCKS_AFTER)]
+    Locks(Locks),
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS_AFTER)]
     Completions(Completions),
@@ -187,6 +195,9 @@ pub(crate) enum StandaloneCommand {
     Kernel(Kernel),
     /// Say what this machine has, what is missing and what installs it.
     Doctor(Doctor),
+    /// Say which of ktstr's locks are held, and by whom.
+    #[command(after_help = LOCKS_AFTER)]
+    Locks(Locks),
 }
 
 /// What a source is configured from that has no configuration of its own.
@@ -321,6 +332,26 @@ pub(crate) struct Doctor {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Locks {
+    /// Print JSON; with --watch, a document per line.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Look again every DURATION, such as 2s or 500ms, until interrupted.
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub(crate) watch: Option<Duration>,
+}
+
+/// A time between two looks.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < Duration::from_millis(100) {
+        return Err("at least 100ms".to_owned());
+    }
+    Ok(interval)
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod cli;
 mod doctor;
 mod failure;
 mod kernel;
+mod locks;
 mod progress;
 mod resolve;
 mod terminal;
@@ -41,6 +42,7 @@ pub fn cargo_main() -> ExitCode {
         Command::Verifier(arguments) => verifier::run(&arguments, PROGRAM),
         Command::ShowThresholds(arguments) => show_thresholds(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Locks(arguments) => locks::run(&arguments),
         Command::Completions(arguments) => completions(&arguments),
     })
 }
@@ -55,6 +57,7 @@ pub fn ktstr_main() -> ExitCode {
     report(match arguments.command {
         StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
         StandaloneCommand::Doctor(arguments) => doctor::run(&arguments),
+        StandaloneCommand::Locks(arguments) => locks::run(&arguments),
     })
 }
 

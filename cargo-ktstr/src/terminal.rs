@@ -10,12 +10,16 @@ use crate::failure::{CommandResult, Failure};
 
 /// Prints `text` to standard output. A reader that has seen enough is no error.
 pub(crate) fn print(text: &[u8]) -> CommandResult {
+    print_more(text).map(|_| ExitCode::SUCCESS)
+}
+
+/// Like [`print`]; tells whether anybody would read more.
+pub(crate) fn print_more(text: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("standard output: {error}")))
-        }
-        _ => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(format!("standard output: {error}"))),
+        Ok(()) => Ok(true),
     }
 }
 

@@ -63,7 +63,7 @@ impl HostContext {
 }
 
 /// The value of the first `name : value` line.
-fn field<'t>(text: Option<&'t str>, name: &str) -> Option<&'t str> {
+pub(crate) fn field<'t>(text: Option<&'t str>, name: &str) -> Option<&'t str> {
     text?.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
         (key.trim() == name).then(|| value.trim())

@@ -1,17 +1,19 @@
-//! Advisory locks on files (`flock`), and what is reserved with them.
+//! Advisory locks on files (`flock`).
 //!
 //! The kernel drops a lock when the last descriptor of its open file goes away, so a killed process
 //! never leaves one behind. Lock files themselves stay: removing one would let two processes lock
 //! two different files of the same name.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 /// How long to sleep between two tries for a lock: short against any run, long against the cost of a try.
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// A lock that could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +48,8 @@ pub struct LockFile {
 }
 
 /// Who may hold a lock beside us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Nobody.
     Exclusive,
@@ -66,13 +69,7 @@ impl LockFile {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(open_error)?;
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(open_error)?;
+        let file = open(path).map_err(open_error)?;
         let locked = match mode {
             Mode::Exclusive => file.try_lock(),
             Mode::Shared => file.try_lock_shared(),
@@ -98,7 +95,21 @@ impl LockFile {
     }
 }
 
-fn first_of(
+/// Opens the lock file `path`, which may be another user's: reading is enough for a lock on a local disk, and the
+/// kernel refuses to create over others' files in `/tmp` (`fs.protected_regular`).
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            options.create(true).truncate(false).open(path)
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => File::open(path),
+        opened => opened,
+    }
+}
+
+pub(crate) fn first_of(
     paths: &[PathBuf],
     mode: Mode,
     wait: Duration,
@@ -121,32 +132,6 @@ fn first_of(
             });
         }
         sleep(POLL.min(wait.saturating_sub(waited)));
-    }
-}
-
-/// Host capacity held for one machine; dropping it gives the capacity back.
-#[derive(Debug)]
-pub struct Reservation {
-    _lock: LockFile,
-}
-
-impl Reservation {
-    /// Reserves one of `slots` places for an emulated machine, waiting up to `wait`.
-    ///
-    /// Single-threaded emulation keeps one host CPU busy. Guest time is host time, so machines that
-    /// share a CPU would see stalls no scheduler caused: with one place per CPU, the verdicts of
-    /// parallel tests are those of tests run one after another.
-    pub fn emulator(lock_dir: &Path, slots: usize, wait: Duration) -> Result<Self, LockError> {
-        let paths: Vec<PathBuf> = (0..slots.max(1))
-            .map(|slot| lock_dir.join(format!("ktstr-emulator-{slot}.lock")))
-            .collect();
-        let lock = first_of(
-            &paths,
-            Mode::Exclusive,
-            wait,
-            "every emulator place of this host",
-        )?;
-        Ok(Self { _lock: lock })
     }
 }
 
@@ -177,17 +162,6 @@ mod tests {
         let one = LockFile::try_acquire(&path, Mode::Shared).unwrap().unwrap();
         let two = LockFile::try_acquire(&path, Mode::Shared).unwrap().unwrap();
         assert_eq!(one.path(), two.path());
-    }
-
-    #[test]
-    fn emulators_take_no_more_than_their_places() {
-        let dir = tempfile::tempdir().unwrap();
-        let none = Duration::ZERO;
-        let first = Reservation::emulator(dir.path(), 2, none).unwrap();
-        let _second = Reservation::emulator(dir.path(), 2, none).unwrap();
-        assert!(Reservation::emulator(dir.path(), 2, none).is_err());
-        drop(first);
-        assert!(Reservation::emulator(dir.path(), 2, none).is_ok());
     }
 
     #[test]

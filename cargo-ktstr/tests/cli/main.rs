@@ -1,6 +1,7 @@
 //! The built binaries, from the outside. No machine is started and no kernel built.
 
 mod kernels;
+mod locks;
 mod place;
 mod session;
 mod verifier;

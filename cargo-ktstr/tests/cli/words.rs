@@ -18,6 +18,7 @@ const COMMANDS: &[&str] = &[
     "kernel clean",
     "show-thresholds",
     "doctor",
+    "locks",
     "completions",
 ];
 
@@ -54,6 +55,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "kernel build",
         "kernel clean",
         "doctor",
+        "locks",
     ] {
         let args = [words(command), vec!["--help"]].concat();
         check(command, place.run(ktstr().args(args)));
@@ -74,6 +76,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "verifier",
         "show-thresholds",
         "doctor",
+        "locks",
         "completions",
         "help",
     ];
@@ -98,7 +101,7 @@ fn what_later_versions_bring_says_so() {
             "{error}"
         );
     }
-    let error = place.fails(ktstr().arg("locks"), 1);
+    let error = place.fails(ktstr().arg("shell"), 1);
     assert!(error.contains("`ktstr --help`"), "{error}");
     for option in [
         "test --relevant",
@@ -134,6 +137,7 @@ fn what_is_mistyped_is_a_usage_error() {
     assert!(usage("kernel clean --keep many").contains("invalid value 'many'"));
     assert!(usage("kernel clean --keep 1 --corrupt-only").contains("cannot be used with"));
     assert!(usage("test --base-config tiny").contains("possible values: defconfig, lean"));
+    assert!(usage("locks --watch 0s").contains("at least 100ms"));
     assert!(usage("completions tcsh").contains("possible values: bash"));
     assert!(usage("").contains("Usage: cargo ktstr <COMMAND>"));
 }

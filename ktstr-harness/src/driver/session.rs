@@ -170,9 +170,7 @@ impl Session {
         if !nextest_is_there() {
             return Err(SessionError::NoNextest);
         }
-        let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
-        let found = dir.ancestors().any(|dir| dir.join("Cargo.toml").is_file());
-        if found || self.manifest_path().is_some() {
+        if self.has_project() {
             Ok(())
         } else {
             let dir = self.dir.clone();
@@ -301,6 +299,19 @@ impl Session {
             }
         }
         None
+    }
+
+    fn has_project(&self) -> bool {
+        let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let found = dir.ancestors().any(|dir| dir.join("Cargo.toml").is_file());
+        found || self.manifest_path().is_some()
+    }
+
+    /// Where the project's run directories are, `target/ktstr`: asks cargo. `None` where no project is.
+    pub fn runs_dir(&self) -> Option<PathBuf> {
+        let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let target = self.has_project().then(|| self.target_dir(&cargo))?;
+        Some(target?.join("ktstr"))
     }
 
     fn target_dir(&self, cargo: &OsStr) -> Option<PathBuf> {

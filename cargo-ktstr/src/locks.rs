@@ -1,0 +1,177 @@
+//! `locks`: which locks of ktstr's there are, and who holds them.
+
+use std::env::{current_dir, var_os};
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread::sleep;
+
+use ktstr_core::{CpuSet, LockHolder, LockKind, LockPlaces, LockStatus, env, held_locks};
+use ktstr_harness::driver::Session;
+use serde_json::json;
+
+use crate::cli::Locks;
+use crate::failure::{CommandResult, Failure};
+use crate::terminal::{print_more, quote, tilde};
+
+/// Width of the output.
+const COLUMNS: usize = 80;
+
+/// Homes the cursor and clears the screen.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+pub(crate) fn run(arguments: &Locks) -> CommandResult {
+    let places = places()?;
+    let clear = arguments.watch.is_some() && !arguments.json && io::stdout().is_terminal();
+    loop {
+        let locks = held_locks(&places, Path::new("/"))?;
+        let mut text = if clear {
+            CLEAR.to_owned()
+        } else {
+            String::new()
+        };
+        if arguments.json {
+            let json = json!({
+                "lock_dir": places.lock_dir,
+                "cache_locks": places.cache,
+                "run_locks": places.runs,
+                "locks": locks,
+            });
+            let _ = match arguments.watch {
+                Some(_) => writeln!(text, "{json}"),
+                None => writeln!(text, "{json:#}"),
+            };
+        } else {
+            text.push_str(&render(&places, &locks));
+        }
+        let more = print_more(text.as_bytes())?;
+        let Some(interval) = arguments.watch.filter(|_| more) else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        sleep(interval);
+    }
+}
+
+/// Where locks are, by this process's environment and directory.
+fn places() -> Result<LockPlaces, Failure> {
+    let runs = match var_os(env::SIDECAR_DIR).filter(|dir| !dir.is_empty()) {
+        Some(dir) => Path::new(&dir).parent().map(Path::to_owned),
+        None => Session::new(current_dir()?).runs_dir(),
+    };
+    let locks = |dir: PathBuf| dir.join(".locks");
+    Ok(LockPlaces {
+        lock_dir: env::lock_dir(|name| var_os(name)),
+        cache: env::cache_root(|name| var_os(name)).map(locks),
+        runs: runs.map(locks),
+    })
+}
+
+fn render(places: &LockPlaces, locks: &[LockStatus]) -> String {
+    let of = |kinds: &[LockKind]| -> Vec<&LockStatus> {
+        let locks = locks.iter();
+        locks.filter(|lock| kinds.contains(&lock.kind)).collect()
+    };
+    let mut text = format!("host: {}\n", shown(&tilde(&places.lock_dir)));
+    let kinds = [LockKind::Llc, LockKind::Cpu, LockKind::Emulator];
+    section(&mut text, &of(&kinds));
+    for (title, dir, kind, absent) in [
+        (
+            "kernel cache",
+            &places.cache,
+            LockKind::Cache,
+            "no directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME",
+        ),
+        ("runs", &places.runs, LockKind::Run, "no cargo project here"),
+    ] {
+        match dir {
+            Some(dir) => {
+                let _ = writeln!(text, "{title}: {}", shown(&tilde(dir)));
+                section(&mut text, &of(&[kind]));
+            }
+            None => {
+                let _ = writeln!(text, "{title}: {absent}");
+            }
+        }
+    }
+    text
+}
+
+fn section(text: &mut String, locks: &[&LockStatus]) {
+    let (held, free): (Vec<&LockStatus>, Vec<_>) = locks
+        .iter()
+        .copied()
+        .partition(|lock| !lock.holders.is_empty());
+    for lock in held {
+        let _ = writeln!(text, "  {}", name(lock));
+        for holder in &lock.holders {
+            let _ = writeln!(text, "{}", cut(&by(holder)));
+        }
+    }
+    for kind in [LockKind::Llc, LockKind::Cpu, LockKind::Emulator] {
+        let of_kind = free.iter().filter(|lock| lock.kind == kind);
+        let numbers: CpuSet = of_kind.filter_map(|lock| lock.number).collect();
+        if !numbers.is_empty() {
+            let _ = writeln!(
+                text,
+                "{}",
+                cut(&format!("  {} {numbers}: free", word(kind)))
+            );
+        }
+    }
+    for lock in free.iter().filter(|lock| lock.number.is_none()) {
+        let _ = writeln!(text, "  {}: free", name(lock));
+    }
+    if locks.is_empty() {
+        text.push_str("  no locks\n");
+    }
+}
+
+fn name(lock: &LockStatus) -> String {
+    match lock.number {
+        Some(number) => format!("{} {number}", word(lock.kind)),
+        None => shown(&lock.name),
+    }
+}
+
+fn word(kind: LockKind) -> &'static str {
+    match kind {
+        LockKind::Llc => "LLC",
+        LockKind::Cpu => "CPU",
+        LockKind::Emulator => "emulator",
+        LockKind::Cache => "kernel",
+        LockKind::Run => "run",
+    }
+}
+
+fn by(holder: &LockHolder) -> String {
+    let mode = match holder.mode {
+        ktstr_core::lock::Mode::Exclusive => "exclusive",
+        ktstr_core::lock::Mode::Shared => "shared",
+    };
+    let command = match &holder.command {
+        Some(words) => {
+            let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
+            shown(&words.join(" "))
+        }
+        None => "(gone; a child of it may hold the lock)".to_owned(),
+    };
+    format!("    {mode:<9}  {:>7}  {command}", holder.pid)
+}
+
+/// `text` without what a terminal takes for a command.
+fn shown(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
+/// The beginning of `line` that fits.
+fn cut(line: &str) -> String {
+    if line.chars().count() <= COLUMNS {
+        return line.to_owned();
+    }
+    let mut cut: String = line.chars().take(COLUMNS - 3).collect();
+    cut.push_str("...");
+    cut
+}

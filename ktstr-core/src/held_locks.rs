@@ -1,0 +1,346 @@
+//! Which of ktstr's locks there are on this host, and who holds them. Reading takes none of them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, major, minor, statx};
+use serde::Serialize;
+
+use crate::lock::Mode;
+
+/// Longest command line that is read, in bytes.
+const MAX_COMMAND: u64 = 64 << 10;
+
+/// Where lock files are.
+#[derive(Debug, Clone)]
+pub struct LockPlaces {
+    /// Those of CPUs, last-level caches and emulator places: `KTSTR_LOCK_DIR`.
+    pub lock_dir: PathBuf,
+    /// Those of the kernel cache: `{cache}/.locks`.
+    pub cache: Option<PathBuf>,
+    /// Those of run directories: `{runs}/.locks`.
+    pub runs: Option<PathBuf>,
+}
+
+/// What a lock stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockKind {
+    /// A last-level cache of the host.
+    Llc,
+    /// A CPU of the host.
+    Cpu,
+    /// A place for an emulated machine.
+    Emulator,
+    /// An entry of the kernel cache, or a source tree that is being built.
+    Cache,
+    /// A run directory.
+    Run,
+}
+
+/// A lock file, and who holds its lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LockStatus {
+    /// What it stands for.
+    pub kind: LockKind,
+    /// Number of the cache, CPU or place; `None` for what has a name only.
+    pub number: Option<u32>,
+    /// Name of the file without `.lock`.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Who holds the lock: nobody when empty. Processes of other PID namespaces are not seen from inside one.
+    pub holders: Vec<LockHolder>,
+}
+
+/// A process that took a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LockHolder {
+    /// Who took it. A child may keep it when that one is gone.
+    pub pid: u32,
+    /// Alone or with others.
+    pub mode: Mode,
+    /// Its program and arguments; `None` when the process is gone or has none to show.
+    pub command: Option<Vec<String>>,
+}
+
+/// Locks that could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}; check that it can be read")]
+pub struct HeldLocksError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Every lock of ktstr's in `places`, by kind, number and name; `root` is `/` but in tests.
+///
+/// Holders are those of `{root}/proc/locks`, by device and inode (kernel: `fs/locks.c`, `lock_get_status`).
+pub fn held_locks(places: &LockPlaces, root: &Path) -> Result<Vec<LockStatus>, HeldLocksError> {
+    let path = root.join("proc/locks");
+    let text = fs::read_to_string(&path).map_err(|source| HeldLocksError { path, source })?;
+    let mut held: HashMap<FileId, Vec<(u32, Mode)>> = HashMap::new();
+    for (id, pid, mode) in text.lines().filter_map(flock) {
+        held.entry(id).or_default().push((pid, mode));
+    }
+    let mut locks = Vec::new();
+    for (path, name) in lock_files(&places.lock_dir)? {
+        if let Some((kind, number)) = host_lock(&name) {
+            locks.push((kind, Some(number), name, path));
+        }
+    }
+    for (kind, dir) in [
+        (LockKind::Cache, &places.cache),
+        (LockKind::Run, &places.runs),
+    ] {
+        for (path, name) in dir.as_deref().map_or(Ok(Vec::new()), lock_files)? {
+            locks.push((kind, None, name, path));
+        }
+    }
+    locks.sort();
+    let status = |(kind, number, name, path): (LockKind, Option<u32>, String, PathBuf)| {
+        let id = match FileId::of(&path, root) {
+            Ok(id) => id,
+            // Somebody removed it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(source) => return Some(Err(HeldLocksError { path, source })),
+        };
+        let holders = held.get(&id).into_iter().flatten();
+        let holders = holders.map(|&(pid, mode)| LockHolder {
+            pid,
+            mode,
+            command: command(root, pid),
+        });
+        Some(Ok(LockStatus {
+            kind,
+            number,
+            name,
+            path,
+            holders: holders.collect(),
+        }))
+    };
+    locks.into_iter().filter_map(status).collect()
+}
+
+/// The files `*.lock` in `dir`, with their names without that; none where there is no such directory.
+fn lock_files(dir: &Path) -> Result<Vec<(PathBuf, String)>, HeldLocksError> {
+    let error = |source| HeldLocksError {
+        path: dir.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(error)?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(error)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if let Some(name) = name.strip_suffix(".lock").map(str::to_owned) {
+            files.push((path, name));
+        }
+    }
+    Ok(files)
+}
+
+/// What the lock called `name` stands for in the directory of host locks, which may well be `/tmp`.
+fn host_lock(name: &str) -> Option<(LockKind, u32)> {
+    [
+        ("ktstr-llc-", LockKind::Llc),
+        ("ktstr-cpu-", LockKind::Cpu),
+        ("ktstr-emulator-", LockKind::Emulator),
+    ]
+    .into_iter()
+    .find_map(|(prefix, kind)| {
+        let digits = name.strip_prefix(prefix)?;
+        let number: u32 = digits.parse().ok()?;
+        (number.to_string() == digits).then_some((kind, number))
+    })
+}
+
+/// A file as `/proc/locks` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct FileId {
+    major: u32,
+    minor: u32,
+    inode: u64,
+}
+
+impl FileId {
+    /// The device is the file system's own, which differs from that of `stat` on btrfs and its like: the mount knows.
+    fn of(path: &Path, root: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let (major, minor) = device_of_mount(path, root)
+            .unwrap_or_else(|| (major(metadata.dev()), minor(metadata.dev())));
+        Ok(Self {
+            major,
+            minor,
+            inode: metadata.ino(),
+        })
+    }
+}
+
+/// The device of the mount that `path` is on; `None` where the kernel (before 5.8) does not tell which one it is.
+fn device_of_mount(path: &Path, root: &Path) -> Option<(u32, u32)> {
+    let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+        return None;
+    }
+    let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
+    mounts.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        if words.next()?.parse() != Ok(stat.stx_mnt_id) {
+            return None;
+        }
+        let (major, minor) = words.nth(1)?.split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    })
+}
+
+/// The file, process and mode of a line of `/proc/locks` that is about a `flock` somebody holds.
+fn flock(line: &str) -> Option<(FileId, u32, Mode)> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    // One that waits has an arrow here.
+    if words.next()? != "FLOCK" {
+        return None;
+    }
+    let mode = match words.nth(1)? {
+        "READ" => Mode::Shared,
+        "WRITE" => Mode::Exclusive,
+        _ => return None,
+    };
+    let pid = words.next()?.parse().ok()?;
+    let mut id = words.next()?.splitn(3, ':');
+    let mut hex = || u32::from_str_radix(id.next()?, 16).ok();
+    let (major, minor) = (hex()?, hex()?);
+    let inode = id.next()?.parse().ok()?;
+    let id = FileId {
+        major,
+        minor,
+        inode,
+    };
+    Some((id, pid, mode))
+}
+
+/// Program and arguments of the process `pid`.
+fn command(root: &Path, pid: u32) -> Option<Vec<String>> {
+    let file = fs::File::open(root.join(format!("proc/{pid}/cmdline"))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(MAX_COMMAND).read_to_end(&mut bytes).ok()?;
+    let words = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+    let words = words.split(|byte| *byte == 0);
+    (!bytes.is_empty()).then(|| {
+        words
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::lock::LockFile;
+
+    fn places(dir: &Path) -> LockPlaces {
+        LockPlaces {
+            lock_dir: dir.join("host"),
+            cache: Some(dir.join("cache/.locks")),
+            runs: Some(dir.join("runs/.locks")),
+        }
+    }
+
+    #[test]
+    fn holders_are_found_and_what_is_free_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(dir.path());
+        let root = Path::new("/");
+        assert_eq!(held_locks(&places, root).unwrap(), []);
+        let file = |dir: &Path, name: &str| dir.join(format!("{name}.lock"));
+        let take = |path: &Path, mode| LockFile::try_acquire(path, mode).unwrap().unwrap();
+        let shared = file(&places.lock_dir, "ktstr-cpu-10");
+        let held = [
+            take(&shared, Mode::Shared),
+            take(&shared, Mode::Shared),
+            take(&file(&places.lock_dir, "ktstr-emulator-0"), Mode::Exclusive),
+            take(
+                &file(places.runs.as_deref().unwrap(), "6.12-abc"),
+                Mode::Exclusive,
+            ),
+        ];
+        drop(take(
+            &file(&places.lock_dir, "ktstr-cpu-9"),
+            Mode::Exclusive,
+        ));
+        for name in ["ktstr-cpu-01", "ktstr-cpu-x", "other"] {
+            fs::write(file(&places.lock_dir, name), "").unwrap();
+        }
+        fs::write(places.lock_dir.join("ktstr-cpu-3"), "").unwrap();
+
+        let locks = held_locks(&places, root).unwrap();
+        let seen: Vec<_> = locks
+            .iter()
+            .map(|lock| (lock.kind, lock.number, lock.holders.len()))
+            .collect();
+        let expected = [
+            (LockKind::Cpu, Some(9), 0),
+            (LockKind::Cpu, Some(10), 2),
+            (LockKind::Emulator, Some(0), 1),
+            (LockKind::Run, None, 1),
+        ];
+        assert_eq!(seen, expected);
+        let holder = &locks[2].holders[0];
+        assert_eq!(holder.pid, std::process::id());
+        assert_eq!(holder.mode, Mode::Exclusive);
+        let ours: Vec<String> = std::env::args().collect();
+        assert_eq!(holder.command.as_deref(), Some(&ours[..]));
+        assert_eq!(locks[1].holders[0].mode, Mode::Shared);
+        drop(held);
+        let locks = held_locks(&places, root).unwrap();
+        assert!(locks.iter().all(|lock| lock.holders.is_empty()));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_command() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(dir.path());
+        let path = places.lock_dir.join("ktstr-llc-0.lock");
+        fs::create_dir_all(&places.lock_dir).unwrap();
+        fs::write(&path, "").unwrap();
+        let id = FileId::of(&path, Path::new("/")).unwrap();
+        let (major, minor, inode) = (id.major, id.minor, id.inode);
+        fs::create_dir_all(dir.path().join("proc")).unwrap();
+        let line = format!("1: FLOCK  ADVISORY  WRITE 77 {major:02x}:{minor:02x}:{inode} 0 EOF\n");
+        let waits =
+            format!("1: -> FLOCK  ADVISORY  READ 78 {major:02x}:{minor:02x}:{inode} 0 EOF\n");
+        fs::write(dir.path().join("proc/locks"), line + &waits).unwrap();
+        let locks = held_locks(&places, dir.path()).unwrap();
+        let expected = LockHolder {
+            pid: 77,
+            mode: Mode::Exclusive,
+            command: None,
+        };
+        assert_eq!(locks[0].holders, [expected]);
+
+        fs::remove_dir_all(dir.path().join("proc")).unwrap();
+        let error = held_locks(&places, dir.path()).unwrap_err().to_string();
+        assert!(error.contains("proc/locks: "), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn lines_round_trip(major in 0..0xfff_u32, minor in 0..0xfffff_u32, inode: u64, pid: u32) {
+            let line = format!("12: FLOCK  ADVISORY  READ  {pid} {major:02x}:{minor:02x}:{inode} 0 EOF");
+            let id = FileId { major, minor, inode };
+            prop_assert_eq!(flock(&line), Some((id, pid, Mode::Shared)));
+        }
+
+        #[test]
+        fn any_line_is_taken_or_passed_over(line in "[0-9]{0,3}:? ?(FLOCK|POSIX)?[ a-fA-Z0-9:-]{0,40}") {
+            let _ = flock(&line);
+        }
+    }
+}

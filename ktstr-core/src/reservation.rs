@@ -1,0 +1,290 @@
+//! Host capacity that a machine holds for itself: CPUs, last-level caches, places to emulate in.
+//!
+//! A machine of performance mode holds the locks of its caches and CPUs exclusively, every other one shares those of
+//! the CPUs it runs on. All locks of a reservation are taken in one go or not at all, and nothing is held while
+//! waiting: two processes cannot wait for each other.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::lock::{LockError, LockFile, Mode, POLL, first_of};
+use crate::{CpuSet, HostCpus};
+
+/// Something of the host's that there is a lock for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resource {
+    /// A last-level cache, by [`crate::HostLlc::number`].
+    Llc(u32),
+    /// A CPU.
+    Cpu(u32),
+}
+
+/// What a reservation takes, and in which mode; by the order of it they are locked.
+pub type Claims = BTreeMap<Resource, Mode>;
+
+impl Resource {
+    /// Its lock file.
+    pub fn lock_path(self, lock_dir: &Path) -> PathBuf {
+        lock_dir.join(match self {
+            Self::Llc(number) => format!("ktstr-llc-{number}.lock"),
+            Self::Cpu(cpu) => format!("ktstr-cpu-{cpu}.lock"),
+        })
+    }
+}
+
+/// Host capacity held for one machine; dropping it gives the capacity back.
+#[derive(Debug)]
+pub struct Reservation {
+    _locks: Vec<LockFile>,
+}
+
+impl Reservation {
+    /// Reserves one of `slots` places for an emulated machine, waiting up to `wait`.
+    ///
+    /// Single-threaded emulation keeps one host CPU busy. Guest time is host time, so machines that
+    /// share a CPU would see stalls no scheduler caused: with one place per CPU, the verdicts of
+    /// parallel tests are those of tests run one after another.
+    pub fn emulator(lock_dir: &Path, slots: usize, wait: Duration) -> Result<Self, LockError> {
+        let paths: Vec<PathBuf> = (0..slots.max(1))
+            .map(|slot| lock_dir.join(format!("ktstr-emulator-{slot}.lock")))
+            .collect();
+        let lock = first_of(
+            &paths,
+            Mode::Exclusive,
+            wait,
+            "every emulator place of this host",
+        )?;
+        Ok(Self { _locks: vec![lock] })
+    }
+
+    /// Takes all of the first of `candidates` that is free, waiting up to `wait`; tells which one it was.
+    pub fn any_of(
+        lock_dir: &Path,
+        candidates: &[Claims],
+        wait: Duration,
+    ) -> Result<(usize, Self), LockError> {
+        retry(wait, "every set of host CPUs that would do", || {
+            let mut busy = lock_dir.to_owned();
+            for (index, claims) in candidates.iter().enumerate() {
+                match all_of(lock_dir, claims)? {
+                    Ok(locks) => return Ok(Ok((index, Self { _locks: locks }))),
+                    Err(path) => busy = path,
+                }
+            }
+            Ok(Err(busy))
+        })
+    }
+
+    /// Shares `count` of the CPUs that this process may use, and their caches, with whoever shares as well; waits up
+    /// to `wait` for those that somebody has alone. Tells which CPUs.
+    ///
+    /// `start` says where to begin: processes that begin at different places load the host evenly. The caller sees
+    /// that `count` is between 1 and the number of allowed CPUs.
+    pub fn shared(
+        lock_dir: &Path,
+        host: &HostCpus,
+        count: usize,
+        start: usize,
+        wait: Duration,
+    ) -> Result<(CpuSet, Self), LockError> {
+        let mut cpus: Vec<u32> = host.allowed.iter().collect();
+        let begin = start % cpus.len().max(1);
+        cpus.rotate_left(begin);
+        retry(wait, &format!("{count} CPUs of this host"), || {
+            share(lock_dir, host, &cpus, count)
+        })
+    }
+}
+
+/// What a try came to: something, or the lock file that somebody else holds.
+type Attempt<T> = Result<Result<T, PathBuf>, LockError>;
+
+fn share(
+    lock_dir: &Path,
+    host: &HostCpus,
+    cpus: &[u32],
+    count: usize,
+) -> Attempt<(CpuSet, Reservation)> {
+    let mut busy = lock_dir.to_owned();
+    let mut taken = CpuSet::new();
+    let mut locks: BTreeMap<Resource, LockFile> = BTreeMap::new();
+    for &cpu in cpus {
+        if taken.len() == count {
+            break;
+        }
+        let llc = host.llc_of(cpu).map(|llc| Resource::Llc(llc.number));
+        // A cache that no CPU was got on stays locked too: others' service CPUs are on it, so it is nobody's alone.
+        let wanted = llc.into_iter().chain([Resource::Cpu(cpu)]);
+        let mut got = true;
+        for resource in wanted
+            .filter(|resource| !locks.contains_key(resource))
+            .collect::<Vec<_>>()
+        {
+            let path = resource.lock_path(lock_dir);
+            let Some(lock) = LockFile::try_acquire(&path, Mode::Shared)? else {
+                busy = path;
+                got = false;
+                break;
+            };
+            locks.insert(resource, lock);
+        }
+        if got {
+            taken.insert(cpu);
+        }
+    }
+    if taken.len() < count {
+        return Ok(Err(busy));
+    }
+    let locks = locks.into_values().collect();
+    Ok(Ok((taken, Reservation { _locks: locks })))
+}
+
+fn all_of(lock_dir: &Path, claims: &Claims) -> Attempt<Vec<LockFile>> {
+    let mut locks = Vec::with_capacity(claims.len());
+    for (resource, mode) in claims {
+        let path = resource.lock_path(lock_dir);
+        match LockFile::try_acquire(&path, *mode)? {
+            Some(lock) => locks.push(lock),
+            None => return Ok(Err(path)),
+        }
+    }
+    Ok(Ok(locks))
+}
+
+/// Tries until something comes of it or `wait` is over; `what` names it in the error.
+fn retry<T>(
+    wait: Duration,
+    what: &str,
+    mut attempt: impl FnMut() -> Attempt<T>,
+) -> Result<T, LockError> {
+    let start = Instant::now();
+    loop {
+        let path = match attempt()? {
+            Ok(got) => return Ok(got),
+            Err(path) => path,
+        };
+        let waited = start.elapsed();
+        if waited >= wait {
+            return Err(LockError::Busy {
+                what: what.to_owned(),
+                path,
+                waited,
+            });
+        }
+        sleep(POLL.min(wait.saturating_sub(waited)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::HostLlc;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn exclusive(llcs: &[u32], cpus: &[u32]) -> Claims {
+        let llcs = llcs.iter().map(|&llc| Resource::Llc(llc));
+        let all = llcs.chain(cpus.iter().map(|&cpu| Resource::Cpu(cpu)));
+        all.map(|resource| (resource, Mode::Exclusive)).collect()
+    }
+
+    /// Two caches with two CPUs each.
+    fn host() -> HostCpus {
+        let one = |cpu| CpuSet::from_iter([cpu]);
+        HostCpus {
+            allowed: (0..4).collect(),
+            llcs: vec![
+                HostLlc {
+                    number: 0,
+                    cores: vec![one(0), one(1)],
+                },
+                HostLlc {
+                    number: 1,
+                    cores: vec![one(2), one(3)],
+                },
+            ],
+            nodes: BTreeMap::new(),
+            caches_known: true,
+        }
+    }
+
+    #[test]
+    fn emulators_take_no_more_than_their_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Reservation::emulator(dir.path(), 2, NOW).unwrap();
+        let _second = Reservation::emulator(dir.path(), 2, NOW).unwrap();
+        assert!(Reservation::emulator(dir.path(), 2, NOW).is_err());
+        drop(first);
+        assert!(Reservation::emulator(dir.path(), 2, NOW).is_ok());
+    }
+
+    #[test]
+    fn what_is_taken_alone_is_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let candidates = [exclusive(&[0], &[0, 1]), exclusive(&[1], &[2, 3])];
+        let (first, held) = Reservation::any_of(dir.path(), &candidates, NOW).unwrap();
+        assert_eq!(first, 0);
+        assert!(dir.path().join("ktstr-llc-0.lock").exists());
+        let (cpus, shared) = Reservation::shared(dir.path(), &host(), 2, 0, NOW).unwrap();
+        assert_eq!(cpus, "2-3".parse().unwrap());
+        let (again, _more) = Reservation::shared(dir.path(), &host(), 1, 3, NOW).unwrap();
+        assert_eq!(again, "3".parse().unwrap());
+        let error = Reservation::shared(dir.path(), &host(), 3, 0, NOW).unwrap_err();
+        assert!(error.to_string().contains("3 CPUs"), "{error}");
+        assert!(error.to_string().contains("ktstr-llc-0.lock"), "{error}");
+        let error = Reservation::any_of(dir.path(), &candidates, NOW).unwrap_err();
+        assert!(error.to_string().contains("ktstr-llc-1.lock"), "{error}");
+        drop(held);
+        assert_eq!(
+            Reservation::any_of(dir.path(), &candidates, NOW).unwrap().0,
+            0
+        );
+        drop(shared);
+    }
+
+    #[test]
+    fn a_failed_try_leaves_nothing_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = exclusive(&[], &[3]);
+        let (_, _held) = Reservation::any_of(dir.path(), &[held], NOW).unwrap();
+        let all = [exclusive(&[0], &[0, 1, 3])];
+        assert!(Reservation::any_of(dir.path(), &all, NOW).is_err());
+        assert!(Reservation::shared(dir.path(), &host(), 4, 0, NOW).is_err());
+        let rest = [exclusive(&[0, 1], &[0, 1, 2])];
+        assert!(Reservation::any_of(dir.path(), &rest, NOW).is_ok());
+    }
+
+    /// Reservations that overlap in every order: all get their turn, and no two have a CPU at once.
+    #[test]
+    fn overlapping_reservations_neither_deadlock_nor_overlap() {
+        let dir = tempfile::tempdir().unwrap();
+        let owners = [const { AtomicU32::new(0) }; 4];
+        thread::scope(|scope| {
+            for me in 1..=6_u32 {
+                let (dir, owners) = (dir.path(), &owners);
+                scope.spawn(move || {
+                    for round in 0..5 {
+                        let first = (me + round) % 4;
+                        let cpus = [first, (first + 1) % 4, (first + 2) % 4];
+                        let wait = Duration::from_secs(120);
+                        let claims = [exclusive(&[], &cpus)];
+                        let (_, held) = Reservation::any_of(dir, &claims, wait).unwrap();
+                        for cpu in cpus {
+                            assert_eq!(owners[cpu as usize].swap(me, Ordering::SeqCst), 0);
+                        }
+                        thread::yield_now();
+                        for cpu in cpus {
+                            assert_eq!(owners[cpu as usize].swap(0, Ordering::SeqCst), me);
+                        }
+                        drop(held);
+                    }
+                });
+            }
+        });
+    }
+}
