@@ -36,7 +36,8 @@ fn main() {
     println!("qemu_us {}", middle(qemus).as_micros());
     println!("ours_us {}", middle(ours).as_micros());
     println!("started_us {}", middle(started).as_micros());
-    println!("extra_kib {}", middle(extra));
+    // The first machine takes most: what it frees is there for the next.
+    println!("extra_kib {}", extra.into_iter().max().unwrap_or(0));
 }
 
 fn middle<T: Ord>(mut values: Vec<T>) -> T {
