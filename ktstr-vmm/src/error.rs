@@ -63,6 +63,11 @@ pub enum MachineError {
         /// Highest APIC id that the shape takes.
         highest: u32,
     },
+    /// The back end leaves it to the host where machines run: a reason to skip as well.
+    #[error(
+        "{0} cannot give a machine host CPUs of its own, as performance mode does; it needs KVM"
+    )]
+    HostShare(crate::Backend),
     /// The back end is not there.
     #[error("{0}")]
     Unavailable(String),

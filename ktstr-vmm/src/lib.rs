@@ -36,4 +36,4 @@ pub use machine::{
     Backend, ExitReason, Flow, Machine, MachineExit, Observer, Outbox, ParseBackendError, Timings,
 };
 pub use probe::{Choice, KvmAccess, Probe, find_qemu};
-pub use spec::{Emulation, MachineSpec, guest_memory_mib};
+pub use spec::{Emulation, HostShare, MachineSpec, Performance, guest_memory_mib};

@@ -1,9 +1,10 @@
 //! What a machine is made of.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ktstr_core::Topology;
+use ktstr_core::{CpuSet, Topology};
 
 /// Distance of a NUMA node to itself, as firmware tables count it (ACPI 6.5, 5.2.17).
 pub(crate) const LOCAL_DISTANCE: u8 = 10;
@@ -35,6 +36,8 @@ pub struct MachineSpec {
     pub verbose_console: bool,
     /// How emulation uses host threads; other back ends ignore it.
     pub emulation: Emulation,
+    /// What of the host it runs on. Back ends other than KVM refuse anything but the default.
+    pub host: HostShare,
     /// The QEMU to use: a path, or a name to be found in `PATH`; other back ends ignore it. With an
     /// absolute path, such as [`crate::Probe`] gives, its faster firmware is found too.
     pub qemu: PathBuf,
@@ -49,6 +52,37 @@ pub enum Emulation {
     /// A host thread per guest CPU. It loses races in the kernel's code patching: kernels panic now and then
     /// for no fault of theirs.
     MultiThreaded,
+}
+
+/// What of the host a machine runs on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum HostShare {
+    /// Wherever the host's scheduler puts its threads.
+    #[default]
+    Anywhere,
+    /// On these CPUs.
+    Within(CpuSet),
+    /// On CPUs that are its own: performance mode.
+    Alone(Performance),
+}
+
+/// Performance mode: the guest's CPUs behave like hardware of its own.
+///
+/// Beside what is said here, KVM takes no exit for a guest that halts or spins, and the guest is told so
+/// (`KVM_HINTS_REALTIME`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Performance {
+    /// The host CPU that each vCPU is pinned to.
+    pub vcpus: Vec<u32>,
+    /// The host CPU for all other threads of the machine, and for the one that runs it.
+    pub service: u32,
+    /// The host's NUMA nodes that the memory of each of the guest's is bound to; an empty set binds nothing.
+    pub nodes: Vec<BTreeSet<u32>>,
+    /// Whether guest memory shall be of 2 MiB pages. Where none are free the kernel is asked for transparent ones, and
+    /// [`crate::MachineExit::diagnostics`] says so. Pieces of memory whose size is odd in MiB have none.
+    pub hugepages: bool,
+    /// Priority of the vCPU threads under `SCHED_FIFO`, 1 to 99.
+    pub priority: u8,
 }
 
 /// Least memory of any machine, in MiB.
@@ -74,6 +108,7 @@ impl MachineSpec {
             deadline: Duration::from_secs(600),
             verbose_console: false,
             emulation: Emulation::default(),
+            host: HostShare::default(),
             qemu: PathBuf::from("qemu-system-x86_64"),
         }
     }

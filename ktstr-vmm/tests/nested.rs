@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[path = "support/nested.rs"]
 mod nested;
-use nested::{example, in_nested_host, kernel, linux, test};
+use nested::{example, in_nested_host, in_nested_host_of, kernel, linux, test};
 
 #[test]
 fn its_kvm_runs_what_a_kernel_is_made_of() {
@@ -65,4 +65,24 @@ fn boots_in_a_row_on_real_kvm() {
     ];
     let (said, well) = in_nested_host(&linux, &files(), &command);
     assert!(well, "{said}");
+}
+
+#[test]
+fn performance_mode_on_real_kvm_has_cpus_of_its_own() {
+    let Some(linux) = linux() else { return };
+    let files = [
+        (test("machine"), "/deps/machine"),
+        (example("guest"), "/examples/guest"),
+        (kernel(), "/kernel"),
+    ];
+    let command = [
+        "KTSTR_TEST_KERNEL=/kernel",
+        "KTSTR_BACKEND=kvm",
+        "KTSTR_TEST_HUGEPAGES=256",
+        "/deps/machine",
+        "performance_mode",
+        "--nocapture",
+    ];
+    let (said, well) = in_nested_host_of(2, &linux, &files, &command);
+    assert!(well && said.contains("\"vcpu0\""), "{said}");
 }

@@ -48,6 +48,24 @@ pub enum KvmError {
     /// The machine cannot be described to the guest.
     #[error(transparent)]
     Acpi(#[from] super::acpi::AcpiError),
+    /// The host does not grant a machine what performance mode is: a reason to skip.
+    #[error("performance mode: {what}: {why}; run with --no-perf-mode, or {remedy}")]
+    Performance {
+        /// What was asked for.
+        what: &'static str,
+        /// Why not.
+        why: String,
+        /// What would help.
+        remedy: &'static str,
+    },
+    /// The machine cannot run on the host CPUs it shall run on.
+    #[error("host CPUs {cpus}: {source}; see taskset -p and the cpuset of this process's cgroup")]
+    Affinity {
+        /// The CPUs.
+        cpus: ktstr_core::CpuSet,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Something else of the host's failed.
     #[error("{what}: {source}; check the host's limits on open files, threads and memory")]
     Host {

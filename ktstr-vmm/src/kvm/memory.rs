@@ -1,20 +1,149 @@
 //! The guest's memory: host memory, mapped where the guest expects it.
 #![allow(unsafe_code)]
 
+use std::collections::BTreeSet;
+use std::io;
+
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
-use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
+use vm_memory::{
+    Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    MmapRegion,
+};
 
 use super::error::KvmError;
 use super::layout::Ram;
 
+/// Size of a huge page.
+const HUGE: usize = 2 << 20;
+
+/// What guest memory shall be like.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wishes<'a> {
+    /// Made of 2 MiB pages.
+    pub(super) hugepages: bool,
+    /// The host's nodes that each of the guest's is bound to; those it has no entry for, or an empty one, are not.
+    pub(super) nodes: &'a [BTreeSet<u32>],
+}
+
+/// Guest memory, and what it is not like although it was wished for.
+#[derive(Debug)]
+pub(super) struct Allocated {
+    pub(super) memory: GuestMemoryMmap,
+    pub(super) note: Option<String>,
+}
+
 /// Takes memory for `ram` from the host. Pages come into being when they are first touched.
 pub(super) fn allocate(ram: &[Ram]) -> Result<GuestMemoryMmap, KvmError> {
-    let ranges: Vec<(GuestAddress, usize)> = ram
-        .iter()
-        .map(|piece| (GuestAddress(piece.start), piece.size as usize))
-        .collect();
-    GuestMemoryMmap::from_ranges(&ranges).map_err(|error| KvmError::Memory(error.to_string()))
+    allocate_as(ram, Wishes::default()).map(|allocated| allocated.memory)
+}
+
+/// Like [`allocate`], as near to `wishes` as the host allows. Huge pages are there at once, or not at all.
+pub(super) fn allocate_as(ram: &[Ram], wishes: Wishes<'_>) -> Result<Allocated, KvmError> {
+    let mut note = None;
+    let mut regions = Vec::with_capacity(ram.len());
+    for piece in ram {
+        let none = BTreeSet::new();
+        let nodes = wishes.nodes.get(piece.node as usize).unwrap_or(&none);
+        let size = piece.size as usize;
+        let huge = if wishes.hugepages {
+            huge(size, nodes)?
+        } else {
+            None
+        };
+        let mapping = if let Some(mapping) = huge {
+            mapping
+        } else {
+            let mapping = map(size, libc::MAP_NORESERVE)
+                .map_err(|error| KvmError::Memory(error.to_string()))?;
+            bind(&mapping, nodes)?;
+            if wishes.hugepages {
+                let asked = advise(&mapping, libc::MADV_HUGEPAGE);
+                note.get_or_insert_with(|| not_huge(asked.err()));
+            }
+            mapping
+        };
+        let region = GuestRegionMmap::new(mapping, GuestAddress(piece.start));
+        regions.push(region.ok_or_else(|| KvmError::Memory("it ends beyond any address".into()))?);
+    }
+    let memory = GuestMemoryMmap::from_regions(regions)
+        .map_err(|error| KvmError::Memory(error.to_string()))?;
+    Ok(Allocated { memory, note })
+}
+
+fn not_huge(error: Option<io::Error>) -> String {
+    let instead = match error {
+        None => "transparent ones were asked for".to_owned(),
+        Some(error) => format!("and none transparently: {error}"),
+    };
+    format!(
+        "guest memory has too few free 2 MiB pages on its nodes, {instead}; reserve some by vm.nr_hugepages"
+    )
+}
+
+/// A mapping of huge pages, all of them there and on `nodes`; `None` where not as many are free.
+fn huge(size: usize, nodes: &BTreeSet<u32>) -> Result<Option<MmapRegion>, KvmError> {
+    // The kernel would not unmap it.
+    if !size.is_multiple_of(HUGE) {
+        return Ok(None);
+    }
+    let Ok(mapping) = map(size, libc::MAP_HUGETLB | libc::MAP_HUGE_2MB) else {
+        return Ok(None);
+    };
+    bind(&mapping, nodes)?;
+    // What is reserved may be on other nodes: touching it would end in a SIGBUS. This fails instead.
+    let filled = advise(&mapping, libc::MADV_POPULATE_WRITE);
+    Ok(filled.is_ok().then_some(mapping))
+}
+
+fn map(size: usize, flags: i32) -> Result<MmapRegion, MmapRegionError> {
+    MmapRegionBuilder::new(size)
+        .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+        .with_mmap_flags(libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | flags)
+        .build()
+}
+
+fn advise(mapping: &MmapRegion, advice: i32) -> io::Result<()> {
+    // SAFETY: the range is a mapping that `mapping` owns, and none of these advices changes what it holds.
+    let code = unsafe { libc::madvise(mapping.as_ptr().cast(), mapping.size(), advice) };
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Has pages of `mapping` come from the host's `nodes` only; the kernel's `mbind`.
+fn bind(mapping: &MmapRegion, nodes: &BTreeSet<u32>) -> Result<(), KvmError> {
+    let Some(&highest) = nodes.last() else {
+        return Ok(());
+    };
+    let mut mask = vec![0_u64; highest as usize / 64 + 1];
+    for node in nodes {
+        mask[*node as usize / 64] |= 1 << (node % 64);
+    }
+    // SAFETY: the range is a mapping that `mapping` owns; the kernel reads the mask, whose bits are fewer by one than
+    // it is told (`get_nodes` of mm/mempolicy.c takes one off).
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_mbind,
+            mapping.as_ptr(),
+            mapping.size(),
+            libc::MPOL_BIND,
+            mask.as_ptr(),
+            mask.len() * 64 + 1,
+            0,
+        )
+    };
+    if code == 0 {
+        return Ok(());
+    }
+    Err(KvmError::Performance {
+        what: "binding guest memory to its NUMA nodes (mbind)",
+        why: io::Error::last_os_error().to_string(),
+        remedy: "allow the nodes in the cpuset of this process's cgroup",
+    })
 }
 
 /// Shows it to the guest.
@@ -36,4 +165,75 @@ pub(super) fn register(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), KvmErr
             .map_err(KvmError::ioctl("KVM_SET_USER_MEMORY_REGION"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ram(sizes: &[u64]) -> Vec<Ram> {
+        let mut start = 0;
+        let piece = |&size| {
+            let ram = Ram {
+                node: 0,
+                start,
+                size,
+            };
+            start += size;
+            ram
+        };
+        sizes.iter().map(piece).collect()
+    }
+
+    /// The line `name:` in kB of the mapping that the first region of `memory` is.
+    fn kib_of(memory: &GuestMemoryMmap, name: &str) -> u64 {
+        let region = memory.iter().next().unwrap();
+        let at = region.get_host_address(vm_memory::MemoryRegionAddress(0));
+        let start = format!("{:x}-", at.unwrap() as usize);
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let (_, ours) = maps.split_once(&format!("\n{start}")).unwrap();
+        let line = ours.lines().find(|line| line.starts_with(name)).unwrap();
+        let value = line.split_whitespace().nth(1).unwrap();
+        value.parse().unwrap()
+    }
+
+    #[test]
+    fn huge_pages_are_there_or_it_is_said() {
+        let odd = (HUGE + (1 << 20)) as u64;
+        for sizes in [vec![2 * HUGE as u64], vec![odd]] {
+            let wishes = Wishes {
+                hugepages: true,
+                nodes: &[],
+            };
+            let Allocated { memory, note } = allocate_as(&ram(&sizes), wishes).unwrap();
+            let page = kib_of(&memory, "KernelPageSize:");
+            match note {
+                None => assert_eq!(page, 2048),
+                Some(note) => {
+                    assert_eq!(page, 4);
+                    assert!(note.contains("vm.nr_hugepages"), "{note}");
+                }
+            }
+            assert!(page == 4 || sizes[0] != odd);
+        }
+    }
+
+    #[test]
+    fn memory_is_bound_to_nodes_that_are_there() {
+        let wishes = |nodes| Wishes {
+            hugepages: false,
+            nodes,
+        };
+        let nodes = [BTreeSet::from([0])];
+        match allocate_as(&ram(&[1 << 20]), wishes(&nodes)) {
+            Ok(allocated) => assert_eq!(allocated.memory.num_regions(), 1),
+            // A kernel without NUMA.
+            Err(error) => assert!(error.to_string().contains("not implemented"), "{error}"),
+        }
+        let nodes = [BTreeSet::from([1000])];
+        let error = allocate_as(&ram(&[1 << 20]), wishes(&nodes)).unwrap_err();
+        assert!(error.to_string().contains("mbind"), "{error}");
+        // What no node is told for is bound to none.
+        assert!(allocate_as(&ram(&[1 << 20]), wishes(&[])).is_ok());
+    }
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
 use kvm_ioctls::{VcpuExit, VcpuFd};
@@ -13,6 +13,7 @@ use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use super::error::KvmError;
 use super::layout::{RESET_PORT, RESET_VALUE, SLEEP_CONTROL_PORT, SLEEP_OFF};
+use super::seat::Seat;
 use crate::machine::Ended;
 
 /// The controller of a PC's keyboard, and its command that resets the processors: what Linux falls back to.
@@ -99,23 +100,38 @@ impl ExitNow {
 }
 
 impl Vcpus {
-    /// Starts them, the first one last: it is the one that wakes the others.
+    /// Starts them, the first one last: it is the one that wakes the others. Each takes its seat before the next one
+    /// starts; without `seats` they run where this thread may.
     pub(super) fn start(
         vcpus: Vec<VcpuFd>,
         devices: &Arc<dyn Devices>,
         end: &Arc<End>,
+        seats: &[Seat],
     ) -> Result<Self, KvmError> {
         install_handler()?;
         let mut threads = Self(Vec::with_capacity(vcpus.len()));
         for (cpu, mut vcpu) in vcpus.into_iter().enumerate().rev() {
             let exit_now = ExitNow(&raw mut vcpu.get_kvm_run().immediate_exit);
             let (devices, end) = (Arc::clone(devices), Arc::clone(end));
+            let seat = seats.get(cpu).copied();
+            let (tell, seated) = mpsc::sync_channel(1);
             let handle = thread::Builder::new()
                 .name(format!("vcpu{cpu}"))
                 // The thread gives `vcpu` back when it is joined: `exit_now` points to something until then.
-                .spawn(move || run(vcpu, cpu, devices.as_ref(), &end))
+                .spawn(move || {
+                    let taken = seat.map_or(Ok(()), Seat::take);
+                    let go = taken.is_ok();
+                    let _ = tell.send(taken);
+                    if go {
+                        run(vcpu, cpu, devices.as_ref(), &end)
+                    } else {
+                        vcpu
+                    }
+                })
                 .map_err(KvmError::host("starting a thread for a vCPU"))?;
             threads.0.push(Thread { handle, exit_now });
+            // A thread that panicked tells nothing; that has been told on standard error.
+            seated.recv().unwrap_or(Ok(()))?;
         }
         Ok(threads)
     }

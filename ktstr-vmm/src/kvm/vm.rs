@@ -15,10 +15,12 @@ use super::boot::{self, Payload};
 use super::error::KvmError;
 use super::host::{DEVICE, open, prepare};
 use super::layout::{COM1, COM1_GSI, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE, ram};
+use super::memory::Allocated;
+use super::seat::Confined;
 use super::serial::Serial;
 use super::vcpu::{Devices, End, Vcpus};
 use super::virtio::{self, Port, VirtioConsole};
-use super::{acpi, cpuid, memory, registers};
+use super::{acpi, cpuid, memory, performance, registers};
 use crate::apic::ApicIds;
 use crate::channel::PORT_NAME;
 use crate::cmdline;
@@ -40,6 +42,8 @@ impl Kvm {
     }
 
     fn boot(&self, spec: &MachineSpec) -> Result<Running, MachineError> {
+        // First: whatever is started below inherits it.
+        let confined = spec.host.confine()?;
         let (console, guest_console) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let (channel, guest_channel) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let device = open(Path::new(DEVICE))?;
@@ -48,9 +52,13 @@ impl Kvm {
             .map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
         let ids = ApicIds::new(spec.topology);
         prepare(&device, &vm, ids.needs_x2apic())?;
+        let realtime = spec.host.performance().is_some();
+        if realtime {
+            performance::keep_in_guest(&vm)?;
+        }
 
         let ram = ram(spec.topology, spec.memory_mib);
-        let memory = memory::allocate(&ram)?;
+        let Allocated { memory, note } = memory::allocate_as(&ram, spec.host.memory())?;
         memory::register(&vm, &memory)?;
         let acpi = acpi::tables(ids, &ram).map_err(KvmError::from)?;
         let payload = Payload {
@@ -63,18 +71,20 @@ impl Kvm {
         registers::write_tables(&memory)?;
 
         let devices = Arc::new(Board::new(&vm, &memory, guest_console, guest_channel)?);
-        let vcpus = vcpus(&device, &vm, ids, entry)?;
+        let vcpus = vcpus(&device, &vm, ids, entry, realtime)?;
         let end = Arc::new(End::new().map_err(KvmError::host("eventfd"))?);
         let as_seen: Arc<dyn Devices> = devices.clone();
-        let vcpus = Vcpus::start(vcpus, &as_seen, &end)?;
+        let vcpus = Vcpus::start(vcpus, &as_seen, &end, &spec.host.seats())?;
         Ok(Running {
             vcpus,
             devices,
             end,
             console,
             channel,
+            note,
             _vm: vm,
             _memory: memory,
+            _confined: confined,
         })
     }
 }
@@ -98,6 +108,7 @@ impl Hypervisor for Kvm {
                 highest,
             });
         }
+        performance::check(&device, spec)?;
         let length = cmdline::for_kvm(spec).len();
         if length > MAX_CMDLINE {
             return Err(MachineError::CmdlineTooLong(length));
@@ -111,13 +122,19 @@ impl Hypervisor for Kvm {
 }
 
 /// The processors, the first at the kernel's entry and the others waiting to be woken.
-fn vcpus(device: &Device, vm: &VmFd, ids: ApicIds, entry: u64) -> Result<Vec<VcpuFd>, KvmError> {
+fn vcpus(
+    device: &Device,
+    vm: &VmFd,
+    ids: ApicIds,
+    entry: u64,
+    realtime: bool,
+) -> Result<Vec<VcpuFd>, KvmError> {
     let supported = device
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(KvmError::ioctl("KVM_GET_SUPPORTED_CPUID"))?;
     let features = cpuid::Features {
         tsc_deadline: device.check_extension(Cap::TscDeadlineTimer),
-        realtime: false,
+        realtime,
     };
     let mut vcpus = Vec::new();
     for cpu in 0..ids.topology().cpus() {
@@ -226,8 +243,11 @@ struct Running {
     end: Arc<End>,
     console: OwnedFd,
     channel: OwnedFd,
+    /// What its memory is not like.
+    note: Option<String>,
     _vm: VmFd,
     _memory: GuestMemoryMmap,
+    _confined: Option<Confined>,
 }
 
 impl Vm for Running {
@@ -259,7 +279,9 @@ impl Vm for Running {
         self.vcpus.stop();
         self.devices.console.stop();
         let fault = self.devices.console.fault();
-        fault.map_or_else(String::new, |fault| format!("virtio console: {fault}"))
+        let fault = fault.map(|fault| format!("virtio console: {fault}"));
+        let words: Vec<String> = self.note.take().into_iter().chain(fault).collect();
+        words.join("\n")
     }
 }
 

@@ -15,7 +15,7 @@ use crate::cmdline;
 use crate::error::MachineError;
 use crate::image::Image;
 use crate::machine::{Backend, Ended, Hypervisor, MAX_CMDLINE, Vm};
-use crate::spec::MachineSpec;
+use crate::spec::{HostShare, MachineSpec};
 use crate::stream;
 use args::Descriptors;
 use monitor::Monitor;
@@ -55,6 +55,9 @@ impl Hypervisor for Qemu {
                 backend: Backend::Qemu,
                 highest: apic_ids.highest(),
             });
+        }
+        if spec.host != HostShare::Anywhere {
+            return Err(MachineError::HostShare(Backend::Qemu));
         }
         let length = cmdline::for_qemu(spec).len();
         if length > MAX_CMDLINE {

@@ -69,7 +69,19 @@ pub(crate) fn kernel() -> PathBuf {
 }
 
 /// Runs `command` in the host, with the files it needs; gives what it said and whether it ended well.
+///
+/// The host has one CPU: with more, one that waits for another keeps it from being emulated.
 pub(crate) fn in_nested_host(
+    linux: &Path,
+    files: &[(PathBuf, &str)],
+    command: &[&str],
+) -> (String, bool) {
+    in_nested_host_of(1, linux, files, command)
+}
+
+/// Like [`in_nested_host`], with as many CPUs, each a core, on one last-level cache.
+pub(crate) fn in_nested_host_of(
+    cpus: u32,
     linux: &Path,
     files: &[(PathBuf, &str)],
     command: &[&str],
@@ -100,8 +112,8 @@ pub(crate) fn in_nested_host(
         "none",
     ])
     .args(["-machine", "q35", "-accel", "tcg,thread=single"])
-    // One CPU: with more, one that waits for another keeps it from being emulated.
-    .args(["-cpu", "max,+svm,+npt", "-smp", "1", "-m", "3072"])
+    .args(["-cpu", "max,+svm,+npt", "-m", "3072"])
+    .args(["-smp", &cpus.to_string()])
     .arg("-kernel")
     .arg(linux.join("vmlinuz"))
     .arg("-initrd")

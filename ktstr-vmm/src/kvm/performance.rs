@@ -1,0 +1,194 @@
+//! Performance mode: what a machine asks of KVM and the host for CPUs that behave like hardware of its own.
+
+use ktstr_core::CpuSet;
+use kvm_bindings::{
+    KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT, KVM_X86_DISABLE_EXITS_PAUSE,
+    kvm_enable_cap,
+};
+use kvm_ioctls::{Kvm as Device, VmFd};
+
+use super::error::KvmError;
+use super::memory::Wishes;
+use super::seat::{Confined, Seat};
+use crate::spec::{HostShare, MachineSpec, Performance};
+
+/// A guest that halts or spins is to stay on its CPU.
+const EXITS: u32 = KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE;
+
+/// What a machine wants of the host, in the terms of its parts.
+impl HostShare {
+    pub(super) fn performance(&self) -> Option<&Performance> {
+        match self {
+            Self::Alone(performance) => Some(performance),
+            Self::Anywhere | Self::Within(_) => None,
+        }
+    }
+
+    /// Puts the calling thread, and what it will start, where all but the vCPUs run.
+    pub(super) fn confine(&self) -> Result<Option<Confined>, KvmError> {
+        match self {
+            Self::Anywhere => Ok(None),
+            Self::Within(cpus) => Confined::to(cpus).map(Some),
+            Self::Alone(performance) => {
+                Confined::to(&CpuSet::from_iter([performance.service])).map(Some)
+            }
+        }
+    }
+
+    pub(super) fn seats(&self) -> Vec<Seat> {
+        let performance = self.performance().into_iter();
+        performance
+            .flat_map(|performance| {
+                performance.vcpus.iter().map(|&cpu| Seat {
+                    cpu,
+                    priority: performance.priority,
+                })
+            })
+            .collect()
+    }
+
+    pub(super) fn memory(&self) -> Wishes<'_> {
+        self.performance()
+            .map_or_else(Wishes::default, |performance| Wishes {
+                hugepages: performance.hugepages,
+                nodes: &performance.nodes,
+            })
+    }
+}
+
+/// Whether `spec` makes sense and this KVM can leave a guest alone.
+pub(super) fn check(device: &Device, spec: &MachineSpec) -> Result<(), KvmError> {
+    let Some(performance) = spec.host.performance() else {
+        return Ok(());
+    };
+    shape(performance, spec)?;
+    let offered = device.check_extension_raw(KVM_CAP_X86_DISABLE_EXITS.into());
+    if u32::try_from(offered).unwrap_or(0) & EXITS == EXITS {
+        return Ok(());
+    }
+    Err(refused(
+        "guests that halt and spin without leaving their CPU",
+        "KVM of this host does not offer it (KVM_CAP_X86_DISABLE_EXITS)".to_owned(),
+        "use a newer host kernel",
+    ))
+}
+
+fn shape(performance: &Performance, spec: &MachineSpec) -> Result<(), KvmError> {
+    let wrong = |why: String| {
+        let what = "the host CPUs and nodes of the machine";
+        Err(refused(
+            what,
+            why,
+            "give it one host CPU for each of its own",
+        ))
+    };
+    let topology = spec.topology;
+    let mut cpus: CpuSet = performance.vcpus.iter().copied().collect();
+    if performance.vcpus.len() != topology.cpus() as usize {
+        let count = performance.vcpus.len();
+        return wrong(format!("{count} host CPUs for {topology}"));
+    }
+    if cpus.len() != performance.vcpus.len() || !cpus.insert(performance.service) {
+        return wrong("one host CPU is there twice".to_owned());
+    }
+    if performance.nodes.len() > topology.numa_nodes() as usize {
+        let count = performance.nodes.len();
+        return wrong(format!("memory of {count} nodes for {topology}"));
+    }
+    if performance
+        .nodes
+        .iter()
+        .flatten()
+        .any(|&node| node > MAX_NODE)
+    {
+        return wrong(format!("a NUMA node beyond {MAX_NODE}"));
+    }
+    if !(1..=99).contains(&performance.priority) {
+        return wrong(format!("a priority of {}", performance.priority));
+    }
+    Ok(())
+}
+
+/// Highest NUMA node of any kernel: `MAX_NUMNODES` of include/linux/numa.h, less one.
+const MAX_NODE: u32 = 1023;
+
+/// Has guests of `vm` halt and spin where they are; before it has vCPUs.
+pub(super) fn keep_in_guest(vm: &VmFd) -> Result<(), KvmError> {
+    let mut capability = kvm_enable_cap {
+        cap: KVM_CAP_X86_DISABLE_EXITS,
+        ..kvm_enable_cap::default()
+    };
+    capability.args[0] = EXITS.into();
+    vm.enable_cap(&capability)
+        .map_err(KvmError::ioctl("KVM_ENABLE_CAP(KVM_CAP_X86_DISABLE_EXITS)"))
+}
+
+fn refused(what: &'static str, why: String, remedy: &'static str) -> KvmError {
+    KvmError::Performance { what, why, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use ktstr_core::Topology;
+
+    use super::*;
+
+    type Fault = (fn(&mut Performance), &'static str);
+
+    fn performance() -> Performance {
+        Performance {
+            vcpus: vec![2, 3],
+            service: 4,
+            nodes: vec![BTreeSet::from([0])],
+            hugepages: true,
+            priority: 1,
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        let spec = MachineSpec::new("none", Topology::constant(1, 1, 2, 1));
+        let error = |change: fn(&mut Performance)| {
+            let mut performance = performance();
+            change(&mut performance);
+            shape(&performance, &spec).map_err(|error| error.to_string())
+        };
+        assert_eq!(error(|_| {}), Ok(()));
+        let faults: [Fault; 6] = [
+            (|it| it.vcpus = vec![1], "1 host CPUs for"),
+            (|it| it.vcpus = vec![3, 3], "twice"),
+            (|it| it.service = 2, "twice"),
+            (
+                |it| it.nodes = vec![BTreeSet::new(); 2],
+                "memory of 2 nodes",
+            ),
+            (|it| it.nodes = vec![BTreeSet::from([1024])], "beyond 1023"),
+            (|it| it.priority = 100, "priority of 100"),
+        ];
+        for (change, expected) in faults {
+            let error = error(change).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_part_gets_its_share() {
+        let share = HostShare::Alone(performance());
+        let seats = share.seats();
+        assert_eq!(
+            seats[1],
+            Seat {
+                cpu: 3,
+                priority: 1
+            }
+        );
+        assert!(share.memory().hugepages);
+        let cpus = CpuSet::from_iter([0]);
+        for share in [HostShare::Anywhere, HostShare::Within(cpus)] {
+            assert!(share.seats().is_empty());
+            assert!(!share.memory().hugepages && share.memory().nodes.is_empty());
+        }
+    }
+}
