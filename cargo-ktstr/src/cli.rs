@@ -225,6 +225,11 @@ pub(crate) struct Test {
     #[arg(long)]
     pub(crate) no_perf_mode: bool,
 
+    /// Give each machine that is not in performance mode N host CPUs; more than
+    /// there are is an error [default: one more than its own].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpu_cap: Option<u32>,
+
     /// Arguments for `cargo nextest run`: filters, cargo features, retries.
     #[arg(last = true, value_name = "NEXTEST-ARGS")]
     pub(crate) nextest_args: Vec<OsString>,

@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &Test, program: &'static str) -> CommandResult {
         .scheduler_profile(arguments.profile.clone())
         .no_skip_mode(arguments.no_skip_mode)
         .no_perf_mode(arguments.no_perf_mode)
+        .cpu_cap(arguments.cpu_cap)
         .nextest_args(arguments.nextest_args.iter().cloned());
     // Before kernels are built, which takes its time.
     session.check()?;
@@ -109,6 +110,9 @@ fn command_line(arguments: &Test, program: &str, nextest_args: Vec<OsString>) ->
         if let Some(profile) = profile {
             words.extend([flag.to_owned(), profile.clone()]);
         }
+    }
+    if let Some(cap) = arguments.cpu_cap {
+        words.extend(["--cpu-cap".to_owned(), cap.to_string()]);
     }
     let switches = [
         (arguments.release, "--release"),

@@ -135,6 +135,7 @@ fn what_is_mistyped_is_a_usage_error() {
     assert!(usage("kernel clean --keep many").contains("invalid value 'many'"));
     assert!(usage("kernel clean --keep 1 --corrupt-only").contains("cannot be used with"));
     assert!(usage("test --base-config tiny").contains("possible values: defconfig, lean"));
+    assert!(usage("test --cpu-cap 0").contains("0 is not in 1.."));
     assert!(usage("locks --watch 0s").contains("at least 100ms"));
     assert!(usage("completions tcsh").contains("possible values: bash"));
     assert!(usage("").contains("Usage: cargo ktstr <COMMAND>"));

@@ -29,6 +29,7 @@ pub struct Session {
     scheduler_profile: Option<String>,
     no_skip_mode: bool,
     no_perf_mode: bool,
+    cpu_cap: Option<u32>,
     nextest_args: Vec<OsString>,
 }
 
@@ -85,6 +86,7 @@ impl Session {
             scheduler_profile: None,
             no_skip_mode: false,
             no_perf_mode: false,
+            cpu_cap: None,
             nextest_args: Vec::new(),
         }
     }
@@ -128,6 +130,13 @@ impl Session {
     #[must_use]
     pub fn no_perf_mode(mut self, on: bool) -> Self {
         self.no_perf_mode = on;
+        self
+    }
+
+    /// Gives each machine that is not in performance mode `cap` host CPUs.
+    #[must_use]
+    pub fn cpu_cap(mut self, cap: Option<u32>) -> Self {
+        self.cpu_cap = cap;
         self
     }
 
@@ -191,6 +200,9 @@ impl Session {
         command.env(PROJECT_COMMIT, commit.unwrap_or_default());
         if let Some(profile) = &self.scheduler_profile {
             command.env(SCHEDULER_PROFILE, profile);
+        }
+        if let Some(cap) = self.cpu_cap {
+            command.env(env::CPU_CAP, cap.to_string());
         }
         let switches = [
             (self.no_skip_mode, env::NO_SKIP_MODE),
