@@ -172,8 +172,8 @@ fn asks_for_too_much(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
 
-/// On KVM only, and where there are three CPUs.
-#[ktstr_test(performance_mode, duration_s = 1)]
+/// On KVM only, and where there are two CPUs.
+#[ktstr_test(performance_mode, cores = 1, duration_s = 1)]
 fn wants_cpus_of_its_own(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
