@@ -28,7 +28,6 @@ pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
 pub(crate) const PLANNED_OPTIONS: &[&str] = &[
     "--base",
     "--base-ref",
-    "--cpu-cap",
     "--default-branch",
     "--extra-kconfig",
     "--include-eol",
@@ -283,6 +282,10 @@ pub(crate) struct KernelBuild {
     /// Run make mrproper first (source trees only).
     #[arg(long)]
     pub(crate) clean: bool,
+
+    /// Build on N host CPUs, with as many jobs [default: all that are allowed].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpu_cap: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -101,11 +101,7 @@ fn what_later_versions_bring_says_so() {
     }
     let error = place.fails(ktstr().arg("shell"), 1);
     assert!(error.contains("`ktstr --help`"), "{error}");
-    for option in [
-        "test --relevant",
-        "kernel build --cpu-cap 2",
-        "kernel build --include-eol",
-    ] {
+    for option in ["test --relevant", "kernel build --include-eol"] {
         let error = place.fails(cargo_ktstr().args(words(option)), 1);
         assert!(error.contains("is planned and not built yet"), "{error}");
     }
