@@ -11,7 +11,6 @@ use std::time::Duration;
 use ktstr_benches::{bare, figure, ms, workspace};
 
 #[path = "../../ktstr-vmm/tests/support/nested.rs"]
-#[allow(dead_code, reason = "tests use more of it")]
 mod nested;
 use nested::{in_nested_host, linux};
 

@@ -28,7 +28,6 @@ pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
 pub(crate) const PLANNED_OPTIONS: &[&str] = &[
     "--base",
     "--base-ref",
-    "--cpu-cap",
     "--default-branch",
     "--extra-kconfig",
     "--include-eol",
@@ -257,6 +256,11 @@ pub(crate) struct Test {
     #[arg(long)]
     pub(crate) no_perf_mode: bool,
 
+    /// Give each machine that is not in performance mode N host CPUs; more than
+    /// there are is an error [default: one more than its own].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpu_cap: Option<u32>,
+
     /// Arguments for `cargo nextest run`: filters, cargo features, retries.
     #[arg(last = true, value_name = "NEXTEST-ARGS")]
     pub(crate) nextest_args: Vec<OsString>,
@@ -310,6 +314,10 @@ pub(crate) struct KernelBuild {
     /// Run make mrproper first (source trees only).
     #[arg(long)]
     pub(crate) clean: bool,
+
+    /// Build on N host CPUs, with as many jobs [default: all that are allowed].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpu_cap: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -4,11 +4,14 @@ use std::fmt::Write;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use ktstr_core::{HostCpus, Reservation, env};
 use ktstr_harness::driver::doctor::distribution_source;
 use ktstr_kernel::{
     Cache, CacheEntry, CleanPlan, EntryState, KernelSpec, Metadata, ResolvedKernel,
 };
+use rustix::thread;
 use serde_json::{Value, json};
 
 use crate::cli::{Kernel, KernelBuild, KernelClean, KernelCommand, KernelList};
@@ -17,6 +20,9 @@ use crate::failure::{CommandResult, Failure};
 use crate::progress::Reporter;
 use crate::resolve;
 use crate::terminal::{print, quote, say, tilde};
+
+/// How long to wait for host CPUs that tests have alone.
+const CPU_WAIT: Duration = Duration::from_secs(900);
 
 pub(crate) fn run(arguments: &Kernel, program: &'static str) -> CommandResult {
     match &arguments.command {
@@ -142,6 +148,14 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     let mut options = resolve::build_options(arguments.base_config)?;
     options.force = arguments.force;
     options.clean = arguments.clean;
+    // Held until all is built.
+    let _cpus = match arguments.cpu_cap {
+        Some(cap) => {
+            options.jobs = cap as usize;
+            Some(confine(cap as usize)?)
+        }
+        None => None,
+    };
     let reporter = Reporter::new(program);
     let mut printed = Ok(ExitCode::SUCCESS);
     let done = |kernel: &ResolvedKernel| {
@@ -152,6 +166,30 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     };
     resolve::all(&arguments.kernel, cache()?, options, &reporter, done)?;
     printed
+}
+
+/// Shares `cap` host CPUs with whoever shares them too, and stays on them with everything that is started from here on.
+fn confine(cap: usize) -> Result<Reservation, Failure> {
+    let host = HostCpus::read(Path::new("/"))?;
+    let allowed = host.allowed.len();
+    if cap > allowed {
+        return Err(Failure::new(format!(
+            "--cpu-cap asks for {cap} host CPUs and {allowed} are allowed to this process; ask for fewer, see taskset -p"
+        )));
+    }
+    let lock_dir = env::lock_dir(|name| std::env::var_os(name));
+    let start = std::process::id() as usize;
+    let (cpus, reservation) = Reservation::shared(&lock_dir, &host, cap, start, CPU_WAIT)?;
+    let mut mask = thread::CpuSet::new();
+    for cpu in cpus
+        .iter()
+        .filter(|cpu| (*cpu as usize) < thread::CpuSet::MAX_CPU)
+    {
+        mask.set(cpu as usize);
+    }
+    thread::sched_setaffinity(None, &mask)
+        .map_err(|errno| Failure::new(format!("host CPUs {cpus}: {errno}; see taskset -p")))?;
+    Ok(reservation)
 }
 
 fn kernel_text(kernel: &ResolvedKernel) -> String {

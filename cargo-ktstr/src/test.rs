@@ -35,7 +35,8 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
         .nextest_profile(arguments.nextest_profile.clone())
         .scheduler_profile(arguments.profile.clone())
         .no_skip_mode(arguments.no_skip_mode)
-        .no_perf_mode(arguments.no_perf_mode);
+        .no_perf_mode(arguments.no_perf_mode)
+        .cpu_cap(arguments.cpu_cap);
     // Before kernels are built, which takes its time.
     let args = arguments.nextest_args.iter().cloned();
     session.clone().nextest_args(args).check()?;
@@ -144,6 +145,9 @@ fn command_line(arguments: &Test, program: &str, nextest_args: Vec<OsString>) ->
         if let Some(profile) = profile {
             words.extend([flag.to_owned(), profile.clone()]);
         }
+    }
+    if let Some(cap) = arguments.cpu_cap {
+        words.extend(["--cpu-cap".to_owned(), cap.to_string()]);
     }
     let switches = [
         (arguments.release, "--release"),

@@ -19,6 +19,8 @@ pub const BASE_CONFIG: &str = "KTSTR_BASE_CONFIG";
 pub const BACKEND: &str = "KTSTR_BACKEND";
 /// Turns performance mode off when set and not empty.
 pub const NO_PERF_MODE: &str = "KTSTR_NO_PERF_MODE";
+/// How many host CPUs a machine may use when it does not run in performance mode.
+pub const CPU_CAP: &str = "KTSTR_CPU_CAP";
 /// Turns skips into failures when set and not empty.
 pub const NO_SKIP_MODE: &str = "KTSTR_NO_SKIP_MODE";
 /// Directory of the CPU, LLC and emulator locks.

@@ -172,6 +172,12 @@ fn asks_for_too_much(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
 
+/// On KVM only, and where there are two CPUs.
+#[ktstr_test(performance_mode, cores = 1, duration_s = 1)]
+fn wants_cpus_of_its_own(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
 /// Six workers on one CPU of four.
 #[ktstr_test(cores = 4, duration_s = 1, max_imbalance_ratio = 1.5)]
 fn crowds_a_cpu(ctx: &Ctx) -> Result<AssertResult> {

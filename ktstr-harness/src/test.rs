@@ -46,6 +46,13 @@ pub struct TestCase {
     pub allow_inconclusive: bool,
     /// Whether it is run again, watched, when its scheduler dies; see [`crate::host::AutoRepro`].
     pub auto_repro: bool,
+    /// The machine gets host CPUs of its own, where the host can give them, and the test is skipped elsewhere.
+    pub performance_mode: bool,
+    /// The test says that it needs no performance mode; it cannot ask for both.
+    pub no_perf_mode: bool,
+    /// How many host CPUs the machine may use outside performance mode; one more than its own, or what there is,
+    /// where nothing is said.
+    pub cpu_budget: Option<u32>,
     /// Whether the guest kernel places itself at random.
     pub kaslr: bool,
     /// The body runs on the host, without a machine.
@@ -103,6 +110,9 @@ impl TestCase {
             expect_err: false,
             allow_inconclusive: false,
             auto_repro: true,
+            performance_mode: false,
+            no_perf_mode: false,
+            cpu_budget: None,
             kaslr: true,
             host_only: false,
             ignore: false,

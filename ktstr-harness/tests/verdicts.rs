@@ -116,10 +116,42 @@ fn a_missing_emulator_is_told_with_what_installs_it() {
 
 #[test]
 fn variables_of_what_is_not_built_are_refused() {
-    let run = run_with("ktstr/passes", &[("KTSTR_CPU_CAP", "2")]);
+    let run = run_with("ktstr/passes", &[("KTSTR_BUDGET_SECS", "2")]);
     assert_eq!(run.code, 1);
-    let line = "ktstr: KTSTR_CPU_CAP is set, and what it asks for is planned and not built yet";
+    let line = "ktstr: KTSTR_BUDGET_SECS is set, and what it asks for is planned and not built yet";
     assert!(run.stderr.contains(line), "{}", run.stderr);
+}
+
+#[test]
+fn a_cap_that_makes_no_sense_or_that_the_host_cannot_satisfy_fails() {
+    for (cap, expected) in [
+        ("0", "KTSTR_CPU_CAP: `0` is no number of CPUs"),
+        ("two", "KTSTR_CPU_CAP: `two` is no number of CPUs"),
+        ("100000", "--cpu-cap asks for 100000 host CPUs"),
+    ] {
+        let run = run_with("ktstr/passes", &[("KTSTR_CPU_CAP", cap)]);
+        assert_eq!(run.code, 1, "{}", run.stderr);
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+    }
+    assert_eq!(run_with("ktstr/passes", &[("KTSTR_CPU_CAP", "1")]).code, 0);
+}
+
+#[test]
+fn performance_mode_is_a_skip_with_its_reason_where_it_cannot_be() {
+    let qemu = ("KTSTR_BACKEND", "qemu");
+    let case = "ktstr/wants_cpus_of_its_own";
+    let run = run_with(case, &[qemu]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let reason = "performance mode needs KVM";
+    assert!(
+        run.stderr.contains(&format!("SKIP: {reason}")),
+        "{}",
+        run.stderr
+    );
+    run_with(case, &[qemu, ("KTSTR_NO_SKIP_MODE", "1")]).failed_with(reason, None);
+    let run = run_with(case, &[qemu, ("KTSTR_NO_PERF_MODE", "1")]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!run.stderr.contains("SKIP"), "{}", run.stderr);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `kernel list` and `kernel clean` on a cache made by hand.
 
+use std::fs;
+
 use ktstr_core::lock::{LockFile, Mode};
 use ktstr_kernel::CacheKey;
 
@@ -129,6 +131,52 @@ fn a_kernel_that_is_being_built_is_left_alone() {
         "the others go"
     );
     drop(held);
+}
+
+#[test]
+fn a_build_stays_on_the_cpus_it_may_use() {
+    let place = Place::new();
+    place.tree("linux");
+    let build = |cap: &str, path: &str| {
+        let mut command = cargo_ktstr();
+        command.args(["kernel", "build", "--kernel", "./linux", "--cpu-cap", cap]);
+        command.env("PATH", path);
+        place.run(&mut command)
+    };
+    let path = std::env::var("PATH").unwrap();
+    let output = build("100000", &path);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = error_lines(&output);
+    assert!(
+        errors[0].contains("asks for 100000 host CPUs"),
+        "{errors:?}"
+    );
+
+    // A make that only says where it runs, and how.
+    let script = place.dir().join("make.sh");
+    let log = place.dir().join("make.log");
+    let text = format!(
+        "#!/bin/sh\necho \"$@\" >> {0}\ngrep Cpus_allowed_list /proc/self/status >> {0}\nexit 1\n",
+        log.display()
+    );
+    fs::write(&script, text).unwrap();
+    let mut install = std::process::Command::new("install");
+    install.args(["-m", "755"]).arg(&script);
+    assert!(
+        install
+            .arg(place.dir().join("make"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = build("1", &format!("{}:{path}", place.dir().display()));
+    assert_eq!(output.status.code(), Some(1));
+    let said = fs::read_to_string(log).unwrap();
+    assert!(said.contains("-j1 "), "{said}");
+    let cpus = said
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    assert!(cpus.unwrap().trim().parse::<u32>().is_ok(), "{said}");
 }
 
 #[test]

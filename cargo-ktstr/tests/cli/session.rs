@@ -12,7 +12,7 @@ fn nextest_gets_kernels_switches_and_arguments() {
     place.file("bzImage", &bz_image("6.12.0"));
     place.file("other", &bz_image("6.13.0"));
     let args = "test --kernel ./bzImage --kernel ./bzImage --kernel ./other --release \
-        --nextest-profile ci --no-skip-mode --no-perf-mode -- -p x --run-ignored all --release";
+        --nextest-profile ci --no-skip-mode --no-perf-mode --cpu-cap 2 -- -p x --run-ignored all --release";
     let output = place.run(cargo_ktstr().args(args.split_whitespace()));
     // Nextest's own.
     assert_eq!(output.status.code(), Some(100), "{}", text(&output.stderr));
@@ -33,6 +33,7 @@ fn nextest_gets_kernels_switches_and_arguments() {
     assert!(list[0].starts_with("kernel_path_bzimage_") && list[0].ends_with("/bzImage"));
     assert_eq!(variable("KTSTR_NO_SKIP_MODE"), "1");
     assert_eq!(variable("KTSTR_NO_PERF_MODE"), "1");
+    assert_eq!(variable("KTSTR_CPU_CAP"), "2");
     let stderr = text(&output.stderr);
     assert_eq!(
         stderr

@@ -113,6 +113,14 @@ use crate::parse::Settings;
 /// A scheduler that dies, stalls or is ejected fails the test. Topology, constraints and checks that a test
 /// does not give come from the scheduler.
 ///
+/// # The host
+///
+/// | key | value | default | |
+/// |---|---|---|---|
+/// | `performance_mode` | flag | false | each CPU of the machine on a host CPU of its own; needs KVM and one host CPU more, else the test is skipped |
+/// | `no_perf_mode` | flag | false | says that it needs none |
+/// | `cpu_budget` | count | CPUs + 1 | how many host CPUs the machine may use outside performance mode |
+///
 /// # The verdict
 ///
 /// | key | value | default | |
@@ -135,9 +143,10 @@ use crate::parse::Settings;
 ///   `numa_nodes = 2` is fine, and then no two-node preset is a variant unless `max_numa_nodes` is
 ///   raised;
 /// - `auto_repro` switched on with `expect_err`;
+/// - `performance_mode` with `no_perf_mode` or `cpu_budget`;
 /// - `host_only` with any key that describes a machine or its variants.
 ///
-/// Keys that later versions will honour (`performance_mode`, `payload` and more) are refused as not
+/// Keys that later versions will honour (`payload`, `workloads` and more) are refused as not
 /// supported yet.
 #[proc_macro_attribute]
 pub fn ktstr_test(

@@ -23,7 +23,9 @@ const BOUNDS: [(Count, &str, &str); 3] = [
 ];
 
 /// Keys of the test case that mean nothing without a machine.
-const OF_MACHINE: [&str; 6] = [
+const OF_MACHINE: [&str; 8] = [
+    "performance_mode",
+    "no_perf_mode",
     "memory_mib",
     "auto_repro",
     "kaslr",
@@ -64,6 +66,7 @@ pub(crate) fn validate(settings: &Settings, errors: &mut Errors) -> Vec<Assertio
     };
     judge.host_only();
     judge.auto_repro();
+    judge.performance_mode();
     judge.config();
     judge.topology();
     for (count, min, max) in BOUNDS {
@@ -133,6 +136,24 @@ impl<'a> Judge<'a> {
         {
             let message = "`auto_repro` contradicts `expect_err`: a failure that is expected is not run again";
             self.errors.at(ident.span(), message.to_owned());
+        }
+    }
+
+    /// Host CPUs of one's own leave nothing to choose.
+    fn performance_mode(&mut self) {
+        if self.settings.switched_on("performance_mode").is_none() {
+            return;
+        }
+        let others = [
+            self.settings.switched_on("no_perf_mode"),
+            self.settings.get("cpu_budget"),
+        ];
+        for Setting { key, ident, .. } in others.into_iter().flatten() {
+            let name = key.name;
+            let message = format!(
+                "`{name}` contradicts `performance_mode`, which takes a host CPU for each of the machine's"
+            );
+            self.errors.at(ident.span(), message);
         }
     }
 
@@ -247,7 +268,13 @@ impl<'a> Judge<'a> {
                 Value::Integer {
                     known: None, range, ..
                 } if range.least == 1 && *part != Part::Topology => {
-                    (quote!(#field >= 1), "must be at least 1")
+                    let condition = if *part == Part::Optional {
+                        quote!(::core::matches!(#field, ::core::option::Option::Some(value)
+                            if value >= 1))
+                    } else {
+                        quote!(#field >= 1)
+                    };
+                    (condition, "must be at least 1")
                 }
                 Value::Float { known: None, .. } => (
                     quote!(::core::matches!(#field, ::core::option::Option::Some(value)

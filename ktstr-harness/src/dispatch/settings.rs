@@ -20,7 +20,7 @@ const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
 pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
 
 /// Variables of features that this version does not have: to be told, not to be passed over.
-const NOT_BUILT: &[&str] = &["KTSTR_CPU_CAP", "KTSTR_BUDGET_SECS"];
+const NOT_BUILT: &[&str] = &["KTSTR_BUDGET_SECS"];
 
 /// Cargo profile of schedulers under test, from a session's `--profile`.
 pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
@@ -35,6 +35,10 @@ pub struct Settings {
     pub kernels: Vec<NamedKernel>,
     /// Skips are failures.
     pub no_skip_mode: bool,
+    /// No test runs in performance mode.
+    pub no_perf_mode: bool,
+    /// How many host CPUs each machine gets that is not in performance mode.
+    pub cpu_cap: Option<usize>,
     /// Show the guest console as it comes.
     pub verbose: bool,
     /// Root of everything cached.
@@ -87,6 +91,12 @@ pub enum SettingsError {
         /// The variable.
         name: &'static str,
     },
+    /// A cap that is no number of CPUs.
+    #[error("{name}: `{value}` is no number of CPUs; give 1 or more", name = env::CPU_CAP)]
+    CpuCap {
+        /// What it was set to.
+        value: String,
+    },
     /// No such back end.
     #[error("{name}: {0}", name = env::BACKEND)]
     Backend(#[from] ParseBackendError),
@@ -121,6 +131,8 @@ impl Settings {
             kernels: parse_kernel_list(&kernels)
                 .map_err(|why| SettingsError::KernelList { why })?,
             no_skip_mode: is_on(env::NO_SKIP_MODE),
+            no_perf_mode: is_on(env::NO_PERF_MODE),
+            cpu_cap: cpu_cap(var_os(env::CPU_CAP))?,
             verbose: is_on(env::VERBOSE),
             cache_root: env::cache_root(|name| var_os(name)).ok_or(SettingsError::NoCache)?,
             lock_dir: env::lock_dir(|name| var_os(name)),
@@ -166,13 +178,19 @@ impl Settings {
             None => Commit::of(&self.dir),
         }
     }
+}
 
-    /// CPUs that this process may use.
-    pub fn allowed_cpus(&self) -> usize {
-        self.host
-            .allowed_cpus
-            .as_ref()
-            .map_or(1, ktstr_core::CpuSet::len)
+/// A number of CPUs, where the variable is set.
+fn cpu_cap(value: Option<OsString>) -> Result<Option<usize>, SettingsError> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let cap = value.to_str().and_then(|text| text.parse().ok());
+    match cap.filter(|cap| *cap > 0) {
+        Some(cap) => Ok(Some(cap)),
+        None => Err(SettingsError::CpuCap {
+            value: value.to_string_lossy().into_owned(),
+        }),
     }
 }
 

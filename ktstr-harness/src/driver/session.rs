@@ -33,6 +33,7 @@ pub struct Session {
     no_perf_mode: bool,
     backend: Option<Backend>,
     variables: Vec<(OsString, OsString)>,
+    cpu_cap: Option<u32>,
     nextest_args: Vec<OsString>,
 }
 
@@ -97,6 +98,7 @@ impl Session {
             no_perf_mode: false,
             backend: None,
             variables: Vec::new(),
+            cpu_cap: None,
             nextest_args: Vec::new(),
         }
     }
@@ -154,6 +156,13 @@ impl Session {
     #[must_use]
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives each machine that is not in performance mode `cap` host CPUs.
+    #[must_use]
+    pub fn cpu_cap(mut self, cap: Option<u32>) -> Self {
+        self.cpu_cap = cap;
         self
     }
 
@@ -246,6 +255,9 @@ impl Session {
         }
         if let Some(profile) = &self.scheduler_profile {
             command.env(SCHEDULER_PROFILE, profile);
+        }
+        if let Some(cap) = self.cpu_cap {
+            command.env(env::CPU_CAP, cap.to_string());
         }
         let switches = [
             (self.no_skip_mode, env::NO_SKIP_MODE),

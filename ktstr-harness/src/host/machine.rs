@@ -4,19 +4,19 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ktstr_core::sidecar::Timings;
-use ktstr_core::{Reservation, Topology, Verdict};
-use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit, PackedInitramfs};
+use ktstr_core::{Topology, Verdict};
+use ktstr_vmm::{
+    Backend, ExitReason, HostShare, Machine, MachineExit, MachineSpec, PackedInitramfs,
+};
 
 use super::conversation::Conversation;
 use super::judge::{self, MachineEnd};
+use super::place;
 use super::surroundings::{self, Kernel, PROBE_GRACE, early};
 use crate::TestCase;
 use crate::dispatch::Settings;
 use crate::probe::ProbePlan;
 use crate::protocol::{Report, ToGuest, VerifyReport};
-
-/// How long to wait for a place to run a machine: others' tests take minutes at most.
-const PLACE_WAIT: Duration = Duration::from_secs(900);
 
 /// What machines of a test are made from: each run has one of its own.
 pub(super) struct Ground<'a> {
@@ -43,6 +43,8 @@ pub(super) struct Heard {
     pub(super) reported: Option<Duration>,
     /// When the machine was gone, likewise.
     pub(super) whole: Duration,
+    /// What of performance mode the host did not grant.
+    pub(super) note: Option<String>,
 }
 
 impl Heard {
@@ -116,19 +118,30 @@ impl Ground<'_> {
             boot: spec.boot_deadline,
             whole: spec.deadline,
         };
-        let machine = Machine::new(spec, self.backend).map_err(early)?;
+        // What cannot run needs no place.
+        let mut machine = Machine::new(spec.clone(), self.backend).map_err(early)?;
 
         let begin = Instant::now();
-        let place = Reservation::emulator(&settings.lock_dir, settings.allowed_cpus(), PLACE_WAIT)
-            .map_err(|error| Verdict::skip(error.to_string()))?;
+        let place = place::take(self.test, self.topology, self.backend, settings)?;
         *wait_s = Some(begin.elapsed().as_secs_f64());
+        if place.share != HostShare::Anywhere {
+            let spec = MachineSpec {
+                host: place.share.clone(),
+                ..spec
+            };
+            machine = Machine::new(spec, self.backend).map_err(early)?;
+        }
 
         let mut heard = Conversation::new(request, settings.verbose);
         let begin = Instant::now();
         let exit = machine.run(&mut heard).map_err(early)?;
         drop(place);
         let console = String::from_utf8_lossy(&exit.console).replace('\r', "");
+        let performance = place::in_performance_mode(self.test, settings);
+        let note = Some(format!("performance mode: {}", exit.diagnostics))
+            .filter(|_| performance && !exit.diagnostics.is_empty());
         Ok(Heard {
+            note,
             end: machine_end(exit, heard.report, heard.garbled, limits),
             verified: heard.verified,
             console,

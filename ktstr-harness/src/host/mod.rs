@@ -3,6 +3,7 @@
 mod conversation;
 pub mod judge;
 mod machine;
+mod place;
 pub mod render;
 mod repro;
 mod run;

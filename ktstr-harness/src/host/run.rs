@@ -114,6 +114,7 @@ impl Run {
             // The guest's own word; what was read from the image may be less exact.
             kernel.version = release;
         }
+        self.notes.extend(heard.note);
         self.evidence.kernel_log.clone_from(&heard.console);
         self.evidence.console = heard.console;
         if let MachineEnd::Reported(report) = heard.end {

@@ -7,8 +7,11 @@ use ktstr_core::{KernelLabel, Topology, Verdict};
 use ktstr_kernel::discover::{Discovery, discover};
 use ktstr_kernel::{Cache, ImageInfo};
 use ktstr_vmm::initramfs::Pack;
-use ktstr_vmm::{Choice, Initramfs, MachineError, MachineSpec, PackedInitramfs, guest_memory_mib};
+use ktstr_vmm::{
+    Choice, Initramfs, KvmError, MachineError, MachineSpec, PackedInitramfs, guest_memory_mib,
+};
 
+use super::place;
 use crate::dispatch::{NamedKernel, Settings};
 use crate::protocol::RunSpec;
 use crate::scheduler::Source;
@@ -141,7 +144,11 @@ pub(super) fn machine_spec(
     }
     MachineSpec {
         initramfs: Some(initramfs.path().to_owned()),
-        memory_mib: guest_memory_mib(topology, test.memory_mib, initramfs.size()),
+        memory_mib: place::memory_mib(
+            guest_memory_mib(topology, test.memory_mib, initramfs.size()),
+            topology,
+            place::in_performance_mode(test, settings),
+        ),
         cmdline,
         boot_deadline: boot_limit,
         deadline: boot_limit + limit + REPORT_GRACE,
@@ -158,7 +165,10 @@ pub(super) fn machine_spec(
 pub(super) fn early(error: MachineError) -> Verdict {
     match error {
         // No fault of the test's, and nothing that a bigger effort would mend here.
-        MachineError::TooLarge { .. } | MachineError::ApicIds { .. } => {
+        MachineError::TooLarge { .. }
+        | MachineError::ApicIds { .. }
+        | MachineError::HostShare(_)
+        | MachineError::Kvm(KvmError::Performance { .. } | KvmError::Affinity { .. }) => {
             Verdict::skip(error.to_string())
         }
         _ => Verdict::fail("machine", error.to_string()),

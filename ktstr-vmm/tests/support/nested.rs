@@ -3,6 +3,10 @@
 //!
 //! `KTSTR_TEST_NESTED_HOST` is the directory with that Linux, which `make test` gets (`scripts/nested-host`); without it
 //! tests that need it are skipped.
+#![allow(
+    dead_code,
+    reason = "several targets include this, and none uses all of it"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader};

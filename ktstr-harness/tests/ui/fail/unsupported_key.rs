@@ -2,7 +2,7 @@
 
 use ktstr_harness::{AssertResult, Ctx, Result, ktstr_test};
 
-#[ktstr_test(performance_mode, cpu_budget = 2, payload = MINE)]
+#[ktstr_test(workloads, cleanup_budget_ms = 2, payload = MINE)]
 fn later(_ctx: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }

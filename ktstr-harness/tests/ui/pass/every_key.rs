@@ -29,6 +29,9 @@ fn bare(_ctx: &Ctx) -> Result<AssertResult> {
     min_cpus = 0x10,
     max_cpus = 512,
     requires_smt,
+    performance_mode = false,
+    no_perf_mode,
+    cpu_budget = 2 * NODES,
     not_stuck,
     isolation = true,
     max_gap_ms = GAP_MS,
@@ -129,6 +132,8 @@ fn main() {
     assert!(full.expect_err && full.allow_inconclusive && full.ignore);
     assert!(bare.auto_repro && !full.auto_repro);
     assert!(!full.kaslr && !full.host_only);
+    assert!(!full.performance_mode && full.no_perf_mode && !bare.no_perf_mode);
+    assert_eq!((bare.cpu_budget, full.cpu_budget), (None, Some(4)));
     assert_eq!(full.extra_include_files, ["data/a.json", "b"]);
 
     assert_eq!(host.name, "match");

@@ -1,0 +1,257 @@
+//! Where on the host a machine runs, and what is locked for it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ktstr_core::reservation::Claims;
+use ktstr_core::{HostCpus, LockError, Placement, Reservation, Topology, Verdict};
+use ktstr_vmm::{Backend, HostShare, Performance};
+
+use crate::TestCase;
+use crate::dispatch::Settings;
+
+/// How long to wait for a place to run a machine: others' tests take minutes at most.
+const WAIT: Duration = Duration::from_secs(900);
+
+/// Priority of vCPU threads among real-time threads: above every ordinary one.
+const PRIORITY: u8 = 1;
+
+/// A place to run a machine in; dropping it gives it to others.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) share: HostShare,
+    _reservation: Reservation,
+}
+
+/// How a test is to run on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Plan {
+    /// Emulated, on a CPU that no other emulated machine uses.
+    Emulated,
+    /// On so many CPUs, which others may use too.
+    Budget(usize),
+    /// In one of these places, alone.
+    Alone(Vec<Placement>),
+}
+
+/// Whether `test` runs in performance mode.
+pub(super) fn in_performance_mode(test: &TestCase, settings: &Settings) -> bool {
+    test.performance_mode && !settings.no_perf_mode
+}
+
+/// Memory in MiB for a machine that is given `mib`: in performance mode every node's is whole 2 MiB pages.
+pub(super) fn memory_mib(mib: u32, topology: Topology, performance: bool) -> u32 {
+    if performance {
+        mib.next_multiple_of(2 * topology.numa_nodes())
+    } else {
+        mib
+    }
+}
+
+/// Waits for a place for a machine of `test`.
+pub(super) fn take(
+    test: &TestCase,
+    topology: Topology,
+    backend: Backend,
+    settings: &Settings,
+) -> Result<Place, Verdict> {
+    let host =
+        HostCpus::read(Path::new("/")).map_err(|error| Verdict::fail("host", error.to_string()))?;
+    let wants = Wants {
+        performance: in_performance_mode(test, settings),
+        cap: settings.cpu_cap,
+        budget: test.cpu_budget,
+    };
+    let lock_dir = &settings.lock_dir;
+    let busy = |error: LockError| Verdict::skip(error.to_string());
+    let (share, reservation) = match plan(&host, topology, backend, wants)? {
+        Plan::Emulated => {
+            let reservation =
+                Reservation::emulator(lock_dir, host.allowed.len(), WAIT).map_err(busy)?;
+            (HostShare::Anywhere, reservation)
+        }
+        Plan::Budget(count) => {
+            // Processes of a run have numbers in a row: each begins where the one before ends.
+            let start = (std::process::id() as usize).wrapping_mul(count);
+            let (cpus, reservation) =
+                Reservation::shared(lock_dir, &host, count, start, WAIT).map_err(busy)?;
+            (HostShare::Within(cpus), reservation)
+        }
+        Plan::Alone(mut places) => {
+            let claims: Vec<Claims> = places.iter().map(|place| place.claims.clone()).collect();
+            let (index, reservation) =
+                Reservation::any_of(lock_dir, &claims, WAIT).map_err(busy)?;
+            let place = places.swap_remove(index);
+            let performance = Performance {
+                vcpus: place.vcpus,
+                service: place.service,
+                nodes: place.nodes,
+                hugepages: true,
+                priority: PRIORITY,
+            };
+            (HostShare::Alone(performance), reservation)
+        }
+    };
+    Ok(Place {
+        share,
+        _reservation: reservation,
+    })
+}
+
+/// What the test and whoever runs it ask for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wants {
+    performance: bool,
+    /// Host CPUs by `KTSTR_CPU_CAP`.
+    cap: Option<usize>,
+    /// Host CPUs by the test's `cpu_budget`.
+    budget: Option<u32>,
+}
+
+fn plan(
+    host: &HostCpus,
+    topology: Topology,
+    backend: Backend,
+    wants: Wants,
+) -> Result<Plan, Verdict> {
+    let allowed = host.allowed.len();
+    if let Some(cap) = wants.cap.filter(|cap| *cap > allowed) {
+        let message = format!(
+            "--cpu-cap asks for {cap} host CPUs and {allowed} are allowed to this process; ask for fewer, see taskset -p"
+        );
+        return Err(Verdict::fail("cpu_cap", message));
+    }
+    let needed = topology.cpus() as usize + 1;
+    if wants.performance {
+        if backend == Backend::Qemu {
+            let why = "performance mode needs KVM, and machines run on qemu here; --no-perf-mode runs the test without it";
+            return Err(Verdict::skip(why));
+        }
+        if let Some(cap) = wants.cap.filter(|cap| *cap < needed) {
+            let why = format!(
+                "performance mode: {topology} takes {needed} host CPUs, and --cpu-cap grants {cap}; grant more or run with --no-perf-mode"
+            );
+            return Err(Verdict::skip(why));
+        }
+        let places = Placement::candidates(host, topology)
+            .map_err(|error| Verdict::skip(error.to_string()))?;
+        return Ok(Plan::Alone(places));
+    }
+    let budget = wants.budget.map(|budget| budget as usize);
+    if let Some(budget) = budget.filter(|budget| wants.cap.is_none() && *budget > allowed) {
+        let why = format!(
+            "cpu_budget: {budget} host CPUs are more than the {allowed} that are allowed to this process; see taskset -p"
+        );
+        return Err(Verdict::skip(why));
+    }
+    if backend == Backend::Qemu {
+        // It takes one CPU, whatever the budget.
+        return Ok(Plan::Emulated);
+    }
+    let count = wants.cap.or(budget).unwrap_or(needed.min(allowed));
+    Ok(Plan::Budget(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use ktstr_core::{CpuSet, HostLlc, Outcome};
+
+    use super::*;
+
+    /// `cpus` CPUs on one cache.
+    fn host(cpus: u32) -> HostCpus {
+        HostCpus {
+            allowed: (0..cpus).collect(),
+            llcs: vec![HostLlc {
+                number: 0,
+                cores: (0..cpus).map(|cpu| CpuSet::from_iter([cpu])).collect(),
+            }],
+            nodes: [(0, (0..cpus).collect())].into(),
+            caches_known: true,
+        }
+    }
+
+    const TWO: Topology = Topology::constant(1, 1, 2, 1);
+
+    fn refusal(cpus: u32, backend: Backend, wants: Wants) -> (Outcome, String) {
+        let verdict = plan(&host(cpus), TWO, backend, wants).unwrap_err();
+        let message = verdict.decisive().next().unwrap().message.clone();
+        (verdict.outcome(), message)
+    }
+
+    #[test]
+    fn the_cap_goes_before_the_budget_and_that_before_the_default() {
+        let count = |cpus, cap, budget| {
+            let wants = Wants {
+                performance: false,
+                cap,
+                budget,
+            };
+            match plan(&host(cpus), TWO, Backend::Kvm, wants).unwrap() {
+                Plan::Budget(count) => count,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(count(8, None, None), 3);
+        assert_eq!(count(2, None, None), 2);
+        assert_eq!(count(8, None, Some(5)), 5);
+        assert_eq!(count(8, Some(1), Some(5)), 1);
+        assert_eq!(count(2, Some(2), Some(5)), 2);
+    }
+
+    #[test]
+    fn what_the_host_cannot_give_is_a_failure_for_the_operator_and_a_skip_for_the_test() {
+        for backend in [Backend::Kvm, Backend::Qemu] {
+            let wants = Wants {
+                cap: Some(3),
+                ..Wants::default()
+            };
+            let (outcome, why) = refusal(2, backend, wants);
+            assert_eq!(outcome, Outcome::Fail);
+            assert!(why.contains("asks for 3 host CPUs and 2 are"), "{why}");
+            let wants = Wants {
+                budget: Some(3),
+                ..Wants::default()
+            };
+            let (outcome, why) = refusal(2, backend, wants);
+            assert_eq!(outcome, Outcome::Skip);
+            assert!(why.starts_with("cpu_budget: 3 host CPUs"), "{why}");
+        }
+    }
+
+    #[test]
+    fn performance_mode_is_granted_or_skipped_with_the_reason() {
+        let wants = Wants {
+            performance: true,
+            ..Wants::default()
+        };
+        match plan(&host(3), TWO, Backend::Kvm, wants).unwrap() {
+            Plan::Alone(places) => assert_eq!(places[0].vcpus, [0, 1]),
+            other => panic!("{other:?}"),
+        }
+        let capped = Wants {
+            cap: Some(2),
+            ..wants
+        };
+        for (cpus, backend, wants, expected) in [
+            (3, Backend::Qemu, wants, "needs KVM"),
+            (2, Backend::Kvm, wants, "takes 3 host CPUs"),
+            (8, Backend::Kvm, capped, "--cpu-cap grants 2"),
+        ] {
+            let (outcome, why) = refusal(cpus, backend, wants);
+            assert_eq!(outcome, Outcome::Skip);
+            assert!(why.contains(expected), "{why}");
+        }
+        // Emulated machines take a CPU each, and that is all.
+        let emulated = plan(&host(2), TWO, Backend::Qemu, Wants::default());
+        assert_eq!(emulated.unwrap(), Plan::Emulated);
+    }
+
+    #[test]
+    fn memory_of_every_node_is_whole_pages() {
+        assert_eq!(memory_mib(257, TWO, false), 257);
+        assert_eq!(memory_mib(257, TWO, true), 258);
+        assert_eq!(memory_mib(257, Topology::constant(3, 3, 1, 1), true), 258);
+        assert_eq!(memory_mib(260, Topology::constant(4, 4, 1, 1), true), 264);
+    }
+}
