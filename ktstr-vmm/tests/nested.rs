@@ -49,7 +49,7 @@ fn machines_on_real_kvm_do_what_others_do() {
 }
 
 #[test]
-#[ignore = "takes half an hour: 100 boots with 4 CPUs and 25 with 32"]
+#[ignore = "takes half an hour (KTSTR_TEST_NESTED_LIMIT_S=3600): 100 boots with 4 CPUs and 25 with 32"]
 fn boots_in_a_row_on_real_kvm() {
     let linux = linux().expect("KTSTR_TEST_NESTED_HOST");
     let boots = std::env::var("KTSTR_BOOTS").unwrap_or_else(|_| "100".to_owned());
