@@ -40,9 +40,10 @@ Examples:
   cargo ktstr doctor                      what is missing, what installs it
   cargo ktstr test --kernel ../linux      every test, on a source tree
   cargo ktstr test -- -E 'test(my_test)'  one test, on a kernel built before
+  cargo ktstr verifier --kernel ../linux  every declared scheduler, every machine
 
-Planned, not built yet: affected, coverage, export, llvm-cov, perf-delta, replay,
-shell, show-host, stats.";
+Planned, not built yet: affected, coverage, export, llvm-cov, perf-delta,
+replay, shell, show-host, stats.";
 
 const KTSTR_AFTER: &str = "\
 `cargo ktstr test` runs tests. Planned, not built yet: shell.";
