@@ -22,6 +22,7 @@ fn run(cpus: u32, settings: &[&str]) -> Option<(String, bool)> {
 }
 
 #[test]
+#[ignore = "its host has two emulated CPUs, of which one now and then waits for the other for ever"]
 fn with_a_cpu_to_spare_performance_mode_passes() {
     let Some((said, well)) = run(2, &["KTSTR_NO_SKIP_MODE=1"]) else {
         return;

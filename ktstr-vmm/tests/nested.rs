@@ -68,6 +68,7 @@ fn boots_in_a_row_on_real_kvm() {
 }
 
 #[test]
+#[ignore = "its host has two emulated CPUs, of which one now and then waits for the other for ever"]
 fn performance_mode_on_real_kvm_has_cpus_of_its_own() {
     let Some(linux) = linux() else { return };
     let files = [
