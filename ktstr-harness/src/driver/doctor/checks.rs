@@ -213,13 +213,13 @@ pub(super) fn kvm(host: &Surroundings<'_>) -> Check {
     }
 }
 
-/// Memory for performance mode, which is not built yet.
+/// Memory for performance mode, which makes do with ordinary pages.
 pub(super) fn hugepages(host: &Surroundings<'_>) -> Check {
     let found = match HostContext::read(host.root).free_hugepages {
         Some(count) => format!("{count} of 2 MiB free"),
         None => "this kernel offers none of 2 MiB".to_owned(),
     };
-    let detail = format!("{found}; for performance mode, which is not built yet");
+    let detail = format!("{found}; for performance mode");
     Check::new("hugepages", State::Info, detail)
 }
 
