@@ -6,10 +6,9 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use ktstr_benches::bare::{self, until};
-use ktstr_benches::{cargo_in, figure, kernel, make_user_project, ms, workspace};
+use ktstr_benches::{cargo_in, figure, kernel, make_user_project, middle, ms, workspace};
 
 /// Runs of each.
 const ROUNDS: usize = 15;
@@ -43,11 +42,7 @@ fn main() {
         bare.push(bare::boot(&kernel, &initramfs, 2));
         ours.push(ktstr());
     }
-    let middle = |times: &mut Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2]
-    };
-    let (ours, bare) = (middle(&mut ours), middle(&mut bare));
+    let (ours, bare) = (middle(ours), middle(bare));
     figure("bare QEMU boot to a static init", &ms(bare), "-");
     figure(
         "cargo ktstr test to the first instruction of the body",

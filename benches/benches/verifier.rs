@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ktstr_benches::{bare, figure, kernel, ms};
+use ktstr_benches::{bare, figure, kernel, middle, ms};
 use ktstr_core::{KernelLabel, RunDir, env};
 
 /// Runs of each.
@@ -33,11 +33,7 @@ fn main() {
         cells.push(took.saturating_sub(load));
         loads.push(load);
     }
-    let middle = |times: &mut Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2]
-    };
-    let (bare, cell, load) = (middle(&mut bare), middle(&mut cells), middle(&mut loads));
+    let (bare, cell, load) = (middle(bare), middle(cells), middle(loads));
     figure("bare QEMU boot, 4 CPUs", &ms(bare), "-");
     figure("scx_simple loads, in the guest", &ms(load), "-");
     figure("verifier cell without that", &ms(cell), "-");

@@ -28,11 +28,19 @@ pub fn ms(time: Duration) -> String {
     }
 }
 
+/// The middle one of `values`.
+///
+/// # Panics
+/// When there are none.
+pub fn middle<T: Ord>(values: impl IntoIterator<Item = T>) -> T {
+    let mut values: Vec<T> = values.into_iter().collect();
+    values.sort();
+    values.swap_remove(values.len() / 2)
+}
+
 /// The middle of what `measure` takes, over `count` runs.
 pub fn median(count: usize, mut measure: impl FnMut() -> Duration) -> Duration {
-    let mut times: Vec<Duration> = (0..count).map(|_| measure()).collect();
-    times.sort();
-    times[times.len() / 2]
+    middle((0..count).map(|_| measure()))
 }
 
 /// How long `work` takes.

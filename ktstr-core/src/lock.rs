@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 /// How long to sleep between two tries for a lock: short against any run, long against the cost of a try.
-pub(crate) const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(20);
 
 /// A lock that could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -109,22 +109,40 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Takes the first of the locks on `paths` that is free, waiting up to `wait`.
 pub(crate) fn first_of(
     paths: &[PathBuf],
     mode: Mode,
     wait: Duration,
     what: &str,
 ) -> Result<LockFile, LockError> {
-    let start = Instant::now();
-    loop {
+    retry(wait, what, || {
         for path in paths {
             if let Some(lock) = LockFile::try_acquire(path, mode)? {
-                return Ok(lock);
+                return Ok(Ok(lock));
             }
         }
+        Ok(Err(paths.first().cloned().unwrap_or_default()))
+    })
+}
+
+/// What a try came to: something, or the lock file that somebody else holds.
+pub(crate) type Attempt<T> = Result<Result<T, PathBuf>, LockError>;
+
+/// Tries until something comes of it or `wait` is over; `what` names it in the error.
+pub(crate) fn retry<T>(
+    wait: Duration,
+    what: &str,
+    mut attempt: impl FnMut() -> Attempt<T>,
+) -> Result<T, LockError> {
+    let start = Instant::now();
+    loop {
+        let path = match attempt()? {
+            Ok(got) => return Ok(got),
+            Err(path) => path,
+        };
         let waited = start.elapsed();
         if waited >= wait {
-            let path = paths.first().cloned().unwrap_or_default();
             return Err(LockError::Busy {
                 what: what.to_owned(),
                 path,

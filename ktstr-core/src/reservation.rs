@@ -6,10 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::lock::{LockError, LockFile, Mode, POLL, first_of};
+use crate::lock::{Attempt, LockError, LockFile, Mode, first_of, retry};
 use crate::{CpuSet, HostCpus};
 
 /// Something of the host's that there is a lock for.
@@ -98,9 +97,6 @@ impl Reservation {
     }
 }
 
-/// What a try came to: something, or the lock file that somebody else holds.
-type Attempt<T> = Result<Result<T, PathBuf>, LockError>;
-
 fn share(
     lock_dir: &Path,
     host: &HostCpus,
@@ -151,30 +147,6 @@ fn all_of(lock_dir: &Path, claims: &Claims) -> Attempt<Vec<LockFile>> {
         }
     }
     Ok(Ok(locks))
-}
-
-/// Tries until something comes of it or `wait` is over; `what` names it in the error.
-fn retry<T>(
-    wait: Duration,
-    what: &str,
-    mut attempt: impl FnMut() -> Attempt<T>,
-) -> Result<T, LockError> {
-    let start = Instant::now();
-    loop {
-        let path = match attempt()? {
-            Ok(got) => return Ok(got),
-            Err(path) => path,
-        };
-        let waited = start.elapsed();
-        if waited >= wait {
-            return Err(LockError::Busy {
-                what: what.to_owned(),
-                path,
-                waited,
-            });
-        }
-        sleep(POLL.min(wait.saturating_sub(waited)));
-    }
 }
 
 #[cfg(test)]

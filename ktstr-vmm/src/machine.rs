@@ -12,7 +12,7 @@ use crate::error::MachineError;
 use crate::image::Image;
 use crate::kvm::Kvm;
 use crate::qemu::Qemu;
-use crate::spec::MachineSpec;
+use crate::spec::{HostShare, MachineSpec};
 use crate::{run, spec};
 
 /// What carries a machine.
@@ -187,6 +187,13 @@ impl Machine {
             backend,
             cancel,
         })
+    }
+
+    /// The same machine with that share of the host, checked against what the back end can do.
+    pub fn on(mut self, host: HostShare) -> Result<Self, MachineError> {
+        self.spec.host = host;
+        self.backend.check(&self.spec)?;
+        Ok(self)
     }
 
     /// What the machine is made of.

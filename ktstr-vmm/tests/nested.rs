@@ -71,11 +71,6 @@ fn boots_in_a_row_on_real_kvm() {
 #[ignore = "its host has two emulated CPUs, of which one now and then waits for the other for ever"]
 fn performance_mode_on_real_kvm_has_cpus_of_its_own() {
     let Some(linux) = linux() else { return };
-    let files = [
-        (test("machine"), "/deps/machine"),
-        (example("guest"), "/examples/guest"),
-        (kernel(), "/kernel"),
-    ];
     let command = [
         "KTSTR_TEST_KERNEL=/kernel",
         "KTSTR_BACKEND=kvm",
@@ -84,6 +79,6 @@ fn performance_mode_on_real_kvm_has_cpus_of_its_own() {
         "performance_mode",
         "--nocapture",
     ];
-    let (said, well) = in_nested_host_of(2, &linux, &files, &command);
+    let (said, well) = in_nested_host_of(2, &linux, &files(), &command);
     assert!(well && said.contains("\"vcpu0\""), "{said}");
 }

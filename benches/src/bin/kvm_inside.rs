@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ktstr_benches::middle;
 use ktstr_core::Topology;
 use ktstr_vmm::{
     Backend, CancelToken, ExitReason, Flow, Frame, Machine, MachineSpec, Observer, Outbox,
@@ -38,11 +39,6 @@ fn main() {
     println!("started_us {}", middle(started).as_micros());
     // The first machine takes most: what it frees is there for the next.
     println!("extra_kib {}", extra.into_iter().max().unwrap_or(0));
-}
-
-fn middle<T: Ord>(mut values: Vec<T>) -> T {
-    values.sort();
-    values.swap_remove(values.len() / 2)
 }
 
 struct Run {

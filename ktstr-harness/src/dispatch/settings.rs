@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ktstr_core::sidecar::RunSource;
-use ktstr_core::{HostContext, env};
+use ktstr_core::timestamp::rfc3339;
+use ktstr_core::{HostContext, Sidecar, Verdict, env};
 
 use ktstr_vmm::{Backend, ParseBackendError};
 
@@ -169,6 +170,24 @@ impl Settings {
                 .collect(),
             host: HostContext::read(Path::new("/")),
         })
+    }
+
+    /// The record of a case that began at `started` and ends now, with nothing but its verdict and these surroundings.
+    pub(crate) fn record(
+        &self,
+        test: &str,
+        case: &str,
+        verdict: Verdict,
+        started: SystemTime,
+    ) -> Sidecar {
+        Sidecar {
+            host: self.host.clone(),
+            project_commit: self.commit().map(|commit| commit.to_string()),
+            run_source: self.run_source,
+            started: rfc3339(started),
+            finished: rfc3339(SystemTime::now()),
+            ..Sidecar::new(test, case, verdict)
+        }
     }
 
     /// Commit of the project under test. Asks git, which takes its time, unless a session did.

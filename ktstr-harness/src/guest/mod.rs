@@ -96,7 +96,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
             if let Some(probes) = &mut probes {
                 probes.note_scheduler(scheduler.as_ref().and_then(|loaded| loaded.pid()));
             }
-            let mut sampler = Sampler::start(spec.topology.cpus());
+            let mut sampler = Sampler::start(cpus);
             let ending = body::run(test, &ctx, spec.limit, scheduler, &mut sampler, &mut send)?;
             sampled = Some(Box::new(sampler.finish()));
             Ok::<_, Box<dyn std::error::Error>>(ending)
@@ -133,6 +133,14 @@ fn part(channel: &mut GuestChannel) {
     let _ = channel.recv(FAREWELL);
 }
 
+/// Puts init above what is to be loaded, where the kernel lets it.
+fn rise_above_schedulers() {
+    if let Err(error) = sys::run_above_schedulers() {
+        // Then a scheduler that starves init is ended by the host's deadline.
+        klog::write(&format!("ktstr: init stays under the scheduler: {error}"));
+    }
+}
+
 /// Calls `run` with the scheduler in force, where there is one to load, and tells what became of it.
 fn under_scheduler<E>(
     spec: Option<&SchedulerSpec>,
@@ -141,10 +149,7 @@ fn under_scheduler<E>(
     let Some(spec) = spec else {
         return Ok((run(None)?, None));
     };
-    if let Err(error) = sys::run_above_schedulers() {
-        // Then a scheduler that starves init is ended by the host's deadline.
-        klog::write(&format!("ktstr: init stays under the scheduler: {error}"));
-    }
+    rise_above_schedulers();
     match Loaded::start(spec) {
         Ok(mut scheduler) => {
             let ending = run(Some(&mut scheduler))?;

@@ -62,9 +62,7 @@ fn parts(mut text: &str) -> impl Iterator<Item = &str> {
 fn run(spec: &VerifySpec) -> VerifyReport {
     sys::set_env(&spec.env);
     klog::write(BODY_MARK);
-    if let Err(error) = sys::run_above_schedulers() {
-        klog::write(&format!("ktstr: init stays under the scheduler: {error}"));
-    }
+    super::rise_above_schedulers();
     let before = bpf::program_ids();
     let mut seen = Vec::new();
     let mut programs = Vec::new();

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use ktstr_core::sidecar::Timings;
 use ktstr_core::{Topology, Verdict};
-use ktstr_vmm::{
-    Backend, ExitReason, HostShare, Machine, MachineExit, MachineSpec, PackedInitramfs,
-};
+use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit, PackedInitramfs};
 
 use super::conversation::Conversation;
 use super::judge::{self, MachineEnd};
@@ -119,18 +117,12 @@ impl Ground<'_> {
             whole: spec.deadline,
         };
         // What cannot run needs no place.
-        let mut machine = Machine::new(spec.clone(), self.backend).map_err(early)?;
+        let machine = Machine::new(spec, self.backend).map_err(early)?;
 
         let begin = Instant::now();
         let place = place::take(self.test, self.topology, self.backend, settings)?;
         *wait_s = Some(begin.elapsed().as_secs_f64());
-        if place.share != HostShare::Anywhere {
-            let spec = MachineSpec {
-                host: place.share.clone(),
-                ..spec
-            };
-            machine = Machine::new(spec, self.backend).map_err(early)?;
-        }
+        let machine = machine.on(place.share.clone()).map_err(early)?;
 
         let mut heard = Conversation::new(request, settings.verbose);
         let begin = Instant::now();

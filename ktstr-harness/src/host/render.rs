@@ -8,7 +8,7 @@ use super::repro::AutoRepro;
 use super::scx_exit::ScxExit;
 use super::timeline;
 use super::verifier_log::{self, ProgramLog};
-use crate::protocol::since_body_start;
+use crate::protocol::{SchedulerReport, since_body_start};
 
 /// Lines of a log that are shown; the whole is in the failure dump.
 const LOG_LINES: usize = 120;
@@ -31,6 +31,27 @@ pub struct Evidence {
     /// Whether the verifier's log is shown as it is, with every iteration of its loops.
     #[serde(skip)]
     pub raw_verifier_log: bool,
+}
+
+impl Evidence {
+    /// Takes a machine's console; it stands for the kernel's log until the guest's own is there.
+    pub(super) fn take_console(&mut self, console: &str) {
+        console.clone_into(&mut self.kernel_log);
+        console.clone_into(&mut self.console);
+    }
+
+    /// Takes what a guest reported.
+    pub(super) fn take_report(&mut self, kernel_log: String, scheduler: Option<SchedulerReport>) {
+        if !kernel_log.is_empty() {
+            self.kernel_log = kernel_log;
+        }
+        if let Some(scheduler) = scheduler {
+            self.scheduler_log = scheduler.log;
+            self.sched_ext_dump = scheduler.dump;
+            let log = since_body_start(&self.kernel_log);
+            self.scx_exit = ScxExit::find(log).filter(ScxExit::is_error);
+        }
+    }
 }
 
 /// The failure text of a run: a header, a line for each violated check, then sections.

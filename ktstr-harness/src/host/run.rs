@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use ktstr_core::sidecar::Timings;
-use ktstr_core::timestamp::rfc3339;
 use ktstr_core::{Outcome, Sampled, Sidecar, Topology, Verdict};
 use ktstr_vmm::{Backend, Choice};
 
@@ -12,12 +11,11 @@ use super::judge::{self, MachineEnd};
 use super::machine::{Ground, Heard};
 use super::repro::{self, AutoRepro, Death};
 use super::scheduler;
-use super::scx_exit::ScxExit;
 use super::surroundings::{self, Kernel};
 use super::{Evidence, Finished};
 use crate::check::sampled_metrics;
 use crate::dispatch::{Case, Settings};
-use crate::protocol::{Ending, since_body_start};
+use crate::protocol::Ending;
 use crate::{AssertResult, Ctx, TestCase, guest};
 
 /// Runs `case` and tells how it ended; failures of the surroundings are verdicts like others.
@@ -115,19 +113,11 @@ impl Run {
             kernel.version = release;
         }
         self.notes.extend(heard.note);
-        self.evidence.kernel_log.clone_from(&heard.console);
-        self.evidence.console = heard.console;
+        self.evidence.take_console(&heard.console);
         if let MachineEnd::Reported(report) = heard.end {
             self.sampled = report.sampled.map(|sampled| *sampled);
-            if !report.kernel_log.is_empty() {
-                self.evidence.kernel_log = report.kernel_log;
-            }
-            if let Some(scheduler) = report.scheduler {
-                self.evidence.scheduler_log = scheduler.log;
-                self.evidence.sched_ext_dump = scheduler.dump;
-                let log = since_body_start(&self.evidence.kernel_log);
-                self.evidence.scx_exit = ScxExit::find(log).filter(ScxExit::is_error);
-            }
+            self.evidence
+                .take_report(report.kernel_log, report.scheduler);
             self.keep(report.ending);
         }
         // A note must not make a pass of a skip.
@@ -176,12 +166,7 @@ impl Run {
                 .auto_repro
                 .as_ref()
                 .map(|repro| repro.outcome.clone()),
-            host: settings.host.clone(),
-            project_commit: settings.commit().map(|commit| commit.to_string()),
-            run_source: settings.run_source,
-            started: rfc3339(started),
-            finished: rfc3339(SystemTime::now()),
-            ..Sidecar::new(case.test.name, &case.name, verdict)
+            ..settings.record(case.test.name, &case.name, verdict, started)
         };
         Finished {
             sidecar,

@@ -3,16 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use ktstr_core::sidecar::Timings;
-use ktstr_core::timestamp::rfc3339;
 use ktstr_core::{Sidecar, Verdict, VerifierStats};
 use ktstr_vmm::{Backend, Choice};
 
 use super::machine::{Ground, Heard};
-use super::scx_exit::ScxExit;
 use super::surroundings::{self, Kernel};
 use super::{Evidence, Finished, scheduler, verifier_log};
 use crate::dispatch::{Cell, Settings};
-use crate::protocol::{ToGuest, VerifyReport, VerifySpec, since_body_start};
+use crate::protocol::{ToGuest, VerifyReport, VerifySpec};
 use crate::test::Location;
 use crate::{AssertResult, TestCase};
 
@@ -81,8 +79,7 @@ impl Run {
             // The guest's own word; what was read from the image may be less exact.
             kernel.version.clone_from(release);
         }
-        self.evidence.kernel_log.clone_from(&heard.console);
-        self.evidence.console.clone_from(&heard.console);
+        self.evidence.take_console(&heard.console);
         Ok(match heard {
             Heard {
                 verified: Some(report),
@@ -93,24 +90,17 @@ impl Run {
     }
 
     fn take(&mut self, report: VerifyReport) -> Verdict {
-        if !report.kernel_log.is_empty() {
-            self.evidence.kernel_log = report.kernel_log;
-        }
-        self.evidence.scheduler_log = report.scheduler.log;
-        self.evidence.sched_ext_dump = report.scheduler.dump;
-        let log = since_body_start(&self.evidence.kernel_log);
-        let exit = ScxExit::find(log).filter(ScxExit::is_error);
+        self.evidence
+            .take_report(report.kernel_log, Some(report.scheduler));
         let stage = report.stats.stage;
         self.stats = Some(report.stats);
-        let verdict = match (report.problem, &exit) {
+        match (report.problem, &self.evidence.scx_exit) {
             (None, _) => Verdict::pass(),
             (Some(_), Some(exit)) => {
                 Verdict::fail(stage.name(), format!("the kernel ejected it: {exit}"))
             }
             (Some(why), None) => Verdict::fail(stage.name(), self.rejection().unwrap_or(why)),
-        };
-        self.evidence.scx_exit = exit;
-        verdict
+        }
     }
 
     /// What the verifier says against the program that it rejected.
@@ -141,12 +131,7 @@ impl Run {
             backend: self.backend.map(|backend| backend.to_string()),
             verifier: self.stats,
             timings: self.timings,
-            host: settings.host.clone(),
-            project_commit: settings.commit().map(|commit| commit.to_string()),
-            run_source: settings.run_source,
-            started: rfc3339(started),
-            finished: rfc3339(SystemTime::now()),
-            ..Sidecar::new(Cell::TEST, &cell.name, verdict)
+            ..settings.record(Cell::TEST, &cell.name, verdict, started)
         };
         Finished {
             sidecar,

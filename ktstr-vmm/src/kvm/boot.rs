@@ -16,6 +16,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::error::KvmError;
 use super::layout::{ACPI_END, ACPI_START, DEVICES_START, HIGH_MEMORY, Ram};
+use super::memory;
 use crate::image::{Image, ImageFormat};
 
 /// The zero page: `struct boot_params`.
@@ -56,11 +57,7 @@ pub(super) fn load(
     payload: &Payload<'_>,
 ) -> Result<u64, KvmError> {
     let (kernel, entry) = kernel(memory, payload.image)?;
-    let write = |bytes: &[u8], at: u64| {
-        memory
-            .write_slice(bytes, GuestAddress(at))
-            .map_err(|error| KvmError::Memory(error.to_string()))
-    };
+    let write = |bytes: &[u8], at: u64| memory::write(memory, bytes, at);
     write(payload.cmdline.as_bytes(), CMDLINE)?;
     write(&[0], CMDLINE + payload.cmdline.len() as u64)?;
     write(payload.acpi, ACPI_START)?;
@@ -83,8 +80,7 @@ pub(super) fn load(
         params.e820_entries += 1;
     }
     let params = BootParams::new(&params, GuestAddress(ZERO_PAGE));
-    LinuxBootConfigurator::write_bootparams(&params, memory)
-        .map_err(|error| KvmError::Memory(error.to_string()))?;
+    LinuxBootConfigurator::write_bootparams(&params, memory).map_err(KvmError::memory)?;
     Ok(entry)
 }
 
@@ -148,7 +144,7 @@ fn initramfs(
         .ok_or(KvmError::NoRoom { bytes: size })?;
     memory
         .read_exact_volatile_from(GuestAddress(at), &mut file, size as usize)
-        .map_err(|error| KvmError::Memory(error.to_string()))?;
+        .map_err(KvmError::memory)?;
     Ok((at, size))
 }
 
@@ -180,7 +176,6 @@ mod tests {
     use ktstr_core::Topology;
 
     use super::super::layout::ram;
-    use super::super::memory;
     use super::*;
 
     /// 512 bytes of boot sector, as many of set-up, 4 KiB of code.

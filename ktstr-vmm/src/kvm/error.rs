@@ -1,5 +1,6 @@
 //! What can go wrong with KVM.
 
+use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 
@@ -83,6 +84,11 @@ impl KvmError {
             call,
             source: io::Error::from_raw_os_error(error.errno()),
         }
+    }
+
+    /// Wraps an error of guest memory; for `map_err`.
+    pub(super) fn memory(error: impl Display) -> Self {
+        Self::Memory(error.to_string())
     }
 
     /// Wraps an error of the host's system; for `map_err`.

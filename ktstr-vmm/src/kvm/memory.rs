@@ -8,8 +8,8 @@ use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
 use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
 use vm_memory::{
-    Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
-    MmapRegion,
+    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+    GuestRegionMmap, MmapRegion,
 };
 
 use super::error::KvmError;
@@ -55,8 +55,7 @@ pub(super) fn allocate_as(ram: &[Ram], wishes: Wishes<'_>) -> Result<Allocated, 
         let mapping = if let Some(mapping) = huge {
             mapping
         } else {
-            let mapping = map(size, libc::MAP_NORESERVE)
-                .map_err(|error| KvmError::Memory(error.to_string()))?;
+            let mapping = map(size, libc::MAP_NORESERVE).map_err(KvmError::memory)?;
             bind(&mapping, nodes)?;
             if wishes.hugepages {
                 let asked = advise(&mapping, libc::MADV_HUGEPAGE);
@@ -67,8 +66,7 @@ pub(super) fn allocate_as(ram: &[Ram], wishes: Wishes<'_>) -> Result<Allocated, 
         let region = GuestRegionMmap::new(mapping, GuestAddress(piece.start));
         regions.push(region.ok_or_else(|| KvmError::Memory("it ends beyond any address".into()))?);
     }
-    let memory = GuestMemoryMmap::from_regions(regions)
-        .map_err(|error| KvmError::Memory(error.to_string()))?;
+    let memory = GuestMemoryMmap::from_regions(regions).map_err(KvmError::memory)?;
     Ok(Allocated { memory, note })
 }
 
@@ -146,12 +144,19 @@ fn bind(mapping: &MmapRegion, nodes: &BTreeSet<u32>) -> Result<(), KvmError> {
     })
 }
 
+/// Writes `bytes` to the guest's address `at`.
+pub(super) fn write(memory: &GuestMemoryMmap, bytes: &[u8], at: u64) -> Result<(), KvmError> {
+    memory
+        .write_slice(bytes, GuestAddress(at))
+        .map_err(KvmError::memory)
+}
+
 /// Shows it to the guest.
 pub(super) fn register(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), KvmError> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let host = region
             .get_host_address(vm_memory::MemoryRegionAddress(0))
-            .map_err(|error| KvmError::Memory(error.to_string()))?;
+            .map_err(KvmError::memory)?;
         let piece = kvm_userspace_memory_region {
             slot,
             flags: 0,

@@ -5,10 +5,11 @@
 
 use kvm_bindings::{Msrs, kvm_fpu, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::VcpuFd;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::GuestMemoryMmap;
 
 use super::boot::ZERO_PAGE;
 use super::error::KvmError;
+use super::memory;
 
 // Below the zero page and behind it, all of it memory that the kernel may overwrite once it has tables of its own.
 const GDT: u64 = 0x500;
@@ -47,27 +48,27 @@ const DATA: u8 = 0x3;
 
 /// Writes descriptor and page tables into `memory`.
 pub(super) fn write_tables(memory: &GuestMemoryMmap) -> Result<(), KvmError> {
-    let write = |value: u64, at: u64| {
-        memory
-            .write_obj(value, GuestAddress(at))
-            .map_err(|error| KvmError::Memory(error.to_string()))
+    let write = |values: &[u64], at: u64| {
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        memory::write(memory, &bytes, at)
     };
-    write(PDPT | PRESENT_WRITABLE, PML4)?;
+    write(&[PDPT | PRESENT_WRITABLE], PML4)?;
     for gib in 0..MAPPED_GIB {
         let directory = PAGE_DIRECTORIES + gib * 0x1000;
-        write(directory | PRESENT_WRITABLE, PDPT + gib * 8)?;
-        for page in 0..512 {
-            let address = (gib << 30) + (page << 21);
-            write(
-                address | PRESENT_WRITABLE | LARGE_PAGE,
-                directory + page * 8,
-            )?;
-        }
+        write(&[directory | PRESENT_WRITABLE], PDPT + gib * 8)?;
+        let pages = (0..512).map(|page| (gib << 30) + (page << 21));
+        let entries: Vec<u64> = pages
+            .map(|address| address | PRESENT_WRITABLE | LARGE_PAGE)
+            .collect();
+        write(&entries, directory)?;
     }
     for segment in [segment(BOOT_CS, CODE), segment(BOOT_DS, DATA)] {
-        write(descriptor(&segment), GDT + u64::from(segment.selector))?;
+        write(&[descriptor(&segment)], GDT + u64::from(segment.selector))?;
     }
-    write(0, IDT)
+    write(&[0], IDT)
 }
 
 /// Has the first processor enter at `entry`.

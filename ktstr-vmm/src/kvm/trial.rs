@@ -10,13 +10,12 @@ use std::time::Duration;
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_regs};
 use kvm_ioctls::VcpuFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::GuestMemoryMmap;
 
 use super::error::KvmError;
 use super::host::{open, prepare};
 use super::layout::{Ram, SLEEP_CONTROL_PORT, SLEEP_OFF};
 use super::vcpu::{Devices, End, Vcpus};
-
 use super::{memory, registers};
 use crate::machine::Ended;
 
@@ -104,11 +103,7 @@ fn attempt(device: &Path) -> Result<Option<Ended>, KvmError> {
 }
 
 fn write_guest(memory: &GuestMemoryMmap) -> Result<(), KvmError> {
-    let write = |bytes: &[u8], at: u64| {
-        memory
-            .write_slice(bytes, GuestAddress(at))
-            .map_err(|error| KvmError::Memory(error.to_string()))
-    };
+    let write = |bytes: &[u8], at: u64| memory::write(memory, bytes, at);
     let code: Vec<u8> = instructions()
         .into_iter()
         .flat_map(|(_, code)| code)

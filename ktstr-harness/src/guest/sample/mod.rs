@@ -108,13 +108,17 @@ impl Sampler {
                 Err(why) => self.reader = Some(Err(why)),
             }
         }
+        self.count_events();
+        self.samples += 1;
+    }
+
+    fn count_events(&mut self) {
         // They go with the scheduler.
         if self.first_events.is_ok()
             && let Ok(events) = events::read(Path::new(events::PATH))
         {
             self.last_events = events;
         }
-        self.samples += 1;
     }
 
     fn take(&mut self, at: Duration, queues: &[Option<RunQueue>]) {
@@ -144,11 +148,7 @@ impl Sampler {
     /// Ends, with one more sample of the counters.
     pub(super) fn finish(mut self) -> Sampled {
         let wall_s = self.start.elapsed().as_secs_f64();
-        if self.first_events.is_ok()
-            && let Ok(events) = events::read(Path::new(events::PATH))
-        {
-            self.last_events = events;
-        }
+        self.count_events();
         let last = self.last_events;
         Sampled {
             samples: self.samples,
