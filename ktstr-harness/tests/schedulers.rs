@@ -38,6 +38,8 @@ const FLATCG_BUGS: &[&str] = &[
     "waiting for",
     // A cgroup goes while a task is still on its queue: `fcg_cgroup_exit` destroys it regardless.
     "attempting to destroy in-use dsq",
+    // A cgroup's node is lost between two CPUs that race for it, and with it the tasks on the cgroup's queue.
+    "SCX_EXIT_ERROR_STALL (runnable task stall)",
 ];
 
 #[test]

@@ -1,5 +1,7 @@
 //! A cell of the verifier sweep: a scheduler is loaded, comes into force, runs tasks, is still there at the end.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -64,15 +66,16 @@ fn run(spec: &VerifySpec) -> VerifyReport {
     klog::write(BODY_MARK);
     super::rise_above_schedulers();
     let before = bpf::program_ids();
-    let mut seen = Vec::new();
-    let mut programs = Vec::new();
+    let mut programs = BTreeMap::new();
     let begin = Instant::now();
     let started = Loaded::start_watched(&spec.scheduler, VERIFIER_LOG_LIMITS, &mut || {
-        let ids = ids_beside(&before);
-        // Those of a scheduler that does not come into force are gone when it is.
-        if !ids.is_empty() && ids != seen {
-            programs = read(&ids);
-            seen = ids;
+        // Those of a scheduler that does not come into force are gone when it is: each is read as soon as it is there.
+        for id in ids_beside(&before) {
+            if let Entry::Vacant(new) = programs.entry(id)
+                && let Ok(program) = bpf::program(id)
+            {
+                new.insert(program);
+            }
         }
     });
     let mut stats = VerifierStats {
@@ -84,10 +87,10 @@ fn run(spec: &VerifySpec) -> VerifyReport {
         Err(report) => {
             let is_rejected = REJECTED.iter().any(|words| report.log.contains(words));
             let is_part = |program: &VerifiedProgram| program.prog_type == STRUCT_OPS;
-            if programs.iter().any(is_part) && !is_rejected {
+            if programs.values().any(is_part) && !is_rejected {
                 stats.stage = Stage::Attach;
             }
-            stats.programs = programs;
+            stats.programs = programs.into_values().collect();
             (report.problem.as_ref().map(told), report)
         }
         Ok(loaded) => {
