@@ -1,11 +1,12 @@
 //! Shows what a resolution is doing: a bar on a terminal, lines elsewhere.
 
-use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::{self, IsTerminal};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use ktstr_kernel::{Event, Progress, Stage};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use ktstr_kernel::{Event, Progress, Stage, Transfer};
 
 use crate::terminal::say;
 
@@ -18,73 +19,166 @@ const TICK: Duration = Duration::from_millis(200);
 /// Shows events on standard error.
 pub(crate) struct Reporter {
     program: &'static str,
-    shown: RefCell<Shown>,
+    shown: Mutex<Shown>,
 }
 
 enum Shown {
-    Bar(ProgressBar),
-    Lines(Pace),
+    Bars {
+        all: MultiProgress,
+        step: ProgressBar,
+        /// By the names of the files.
+        transfers: HashMap<String, ProgressBar>,
+    },
+    Lines {
+        step: Pace,
+        /// By the names of the files.
+        transfers: HashMap<String, Pace>,
+    },
 }
 
 impl Reporter {
     /// `program` starts every line.
     pub(crate) fn new(program: &'static str) -> Self {
         let shown = if io::stderr().is_terminal() {
-            Shown::Bar(ProgressBar::hidden())
+            Shown::Bars {
+                all: MultiProgress::new(),
+                step: ProgressBar::hidden(),
+                transfers: HashMap::new(),
+            }
         } else {
-            Shown::Lines(Pace::new(None, Instant::now()))
+            Shown::Lines {
+                step: Pace::new(0, None, Instant::now()),
+                transfers: HashMap::new(),
+            }
         };
         Self {
             program,
-            shown: RefCell::new(shown),
+            shown: Mutex::new(shown),
         }
     }
 
-    /// One line, between the moves of a bar.
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One line, between the moves of the bars.
     pub(crate) fn line(&self, text: &str) {
+        self.line_in(&self.shown(), text);
+    }
+
+    fn line_in(&self, shown: &Shown, text: &str) {
         let line = || say(format_args!("{}: {text}", self.program));
-        match &*self.shown.borrow() {
-            Shown::Bar(bar) => bar.suspend(line),
-            Shown::Lines(_) => line(),
+        match shown {
+            Shown::Bars { all, .. } => all.suspend(line),
+            Shown::Lines { .. } => line(),
         }
     }
 
     fn started(&self, stage: Stage, total: Option<u64>) {
-        match &mut *self.shown.borrow_mut() {
-            Shown::Bar(bar) => *bar = new_bar(stage, total),
-            Shown::Lines(pace) => *pace = Pace::new(total, Instant::now()),
-        }
-        if let Shown::Lines(_) = *self.shown.borrow() {
-            self.line(&match total {
-                Some(steps) if stage == Stage::Compile => format!("{stage} (about {steps} steps)"),
-                _ => stage.to_string(),
-            });
+        let shown = &mut *self.shown();
+        match shown {
+            Shown::Bars { all, step, .. } => {
+                *step = begin(all.add(new_bar(stage.to_string(), stage_unit(stage), total)));
+            }
+            Shown::Lines { step, .. } => {
+                *step = Pace::new(0, total, Instant::now());
+                let text = match total {
+                    Some(steps) if stage == Stage::Compile => {
+                        format!("{stage} (about {steps} steps)")
+                    }
+                    _ => stage.to_string(),
+                };
+                self.line_in(shown, &text);
+            }
         }
     }
 
     fn advanced(&self, stage: Stage, done: u64, what: Option<&str>) {
-        let due = match &mut *self.shown.borrow_mut() {
-            Shown::Bar(bar) => {
+        let shown = &mut *self.shown();
+        match shown {
+            Shown::Bars { step, .. } => {
                 // Totals may be estimates.
-                if bar.length().is_some_and(|total| done > total) {
-                    bar.set_length(done);
+                if step.length().is_some_and(|total| done > total) {
+                    step.set_length(done);
                 }
-                bar.set_position(done);
-                bar.set_message(what.unwrap_or_default().to_owned());
-                None
+                step.set_position(done);
+                step.set_message(what.unwrap_or_default().to_owned());
             }
-            Shown::Lines(pace) => pace.due(done, Instant::now()),
-        };
-        if let Some(how_far) = due {
-            self.line(&format!("{stage}: {}", how_far.text(stage)));
+            Shown::Lines { step, .. } => {
+                if let Some(how_far) = step.due(done, Instant::now()) {
+                    let text = format!("{stage}: {}", how_far.text(stage_unit(stage)));
+                    self.line_in(shown, &text);
+                }
+            }
         }
     }
 
     fn finished(&self, stage: Stage, took: Duration) {
-        if let Shown::Bar(bar) = &*self.shown.borrow() {
-            bar.finish_and_clear();
+        let shown = &*self.shown();
+        if let Shown::Bars { step, .. } = shown {
+            step.finish_and_clear();
         }
-        self.line(&format!("{stage} took {}", duration(took)));
+        self.line_in(shown, &format!("{stage} took {}", duration(took)));
+    }
+
+    fn transfer(&self, name: &str, state: Transfer<'_>) {
+        let shown = &mut *self.shown();
+        let text = match (&mut *shown, state) {
+            (Shown::Bars { all, transfers, .. }, Transfer::Started { done, total }) => {
+                let bar = begin(all.add(new_bar(name.to_owned(), Unit::Rate, total)));
+                bar.set_position(done);
+                // What is there already took no time now.
+                bar.reset_eta();
+                if let Some(old) = transfers.insert(name.to_owned(), bar) {
+                    old.finish_and_clear();
+                }
+                return;
+            }
+            (Shown::Lines { transfers, .. }, Transfer::Started { done, total }) => {
+                let pace = Pace::new(done, total, Instant::now());
+                transfers.insert(name.to_owned(), pace);
+                match (done, total) {
+                    (0, None) => format!("fetching {name}"),
+                    (0, Some(total)) => format!("fetching {name} ({})", mib(total)),
+                    (done, _) => format!("fetching the rest of {name}; {} are there", mib(done)),
+                }
+            }
+            (Shown::Bars { transfers, .. }, Transfer::Advanced { done }) => {
+                if let Some(bar) = transfers.get(name) {
+                    bar.set_position(done);
+                }
+                return;
+            }
+            (Shown::Lines { transfers, .. }, Transfer::Advanced { done }) => {
+                let due = transfers.get_mut(name);
+                match due.and_then(|pace| pace.due(done, Instant::now())) {
+                    Some(how_far) => format!("{name}: {}", how_far.text(Unit::Rate)),
+                    None => return,
+                }
+            }
+            (_, Transfer::Retrying { why, wait }) => {
+                format!("{name}: {why}; trying again in {}", duration(wait))
+            }
+            (shown, Transfer::Finished { size, took }) => {
+                forget(shown, name);
+                format!("fetched {name} ({}) in {}", mib(size), duration(took))
+            }
+            (shown, _) => return forget(shown, name),
+        };
+        self.line_in(shown, &text);
+    }
+}
+
+fn forget(shown: &mut Shown, name: &str) {
+    match shown {
+        Shown::Bars { transfers, .. } => {
+            if let Some(bar) = transfers.remove(name) {
+                bar.finish_and_clear();
+            }
+        }
+        Shown::Lines { transfers, .. } => {
+            transfers.remove(name);
+        }
     }
 }
 
@@ -100,6 +194,7 @@ impl Progress for Reporter {
                 self.line(&format!("another process builds {key}; waiting for it"));
             }
             Event::Note(text) => self.line(text),
+            Event::Transfer { name, state } => self.transfer(name, state),
             Event::Started { stage, total } => self.started(stage, total),
             Event::Advanced { stage, done, what } => self.advanced(stage, done, what),
             Event::Finished { stage, took } => self.finished(stage, took),
@@ -108,26 +203,46 @@ impl Progress for Reporter {
     }
 }
 
-fn new_bar(stage: Stage, total: Option<u64>) -> ProgressBar {
-    let counted = match stage {
-        Stage::Hash | Stage::Unpack => "{bytes}/{total_bytes}",
-        _ => "{pos}/{len}",
+/// What a step counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Steps,
+    Bytes,
+    /// Bytes, and how many a second.
+    Rate,
+    Nothing,
+}
+
+fn stage_unit(stage: Stage) -> Unit {
+    match stage {
+        Stage::Hash | Stage::Unpack => Unit::Bytes,
+        Stage::Compile => Unit::Steps,
+        Stage::Clean | Stage::Configure | Stage::Store => Unit::Nothing,
+    }
+}
+
+fn new_bar(name: String, unit: Unit, total: Option<u64>) -> ProgressBar {
+    let counted = match (unit, total) {
+        (Unit::Bytes, Some(_)) => "{bytes}/{total_bytes}, {eta} left",
+        (Unit::Rate, Some(_)) => "{bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
+        (Unit::Steps | Unit::Nothing, Some(_)) => "{pos}/{len}, {eta} left",
+        (Unit::Bytes, None) => "{bytes}, {elapsed}",
+        (Unit::Rate, None) => "{bytes}, {bytes_per_sec}",
+        (Unit::Steps, None) => "{pos} steps, {elapsed}",
+        (Unit::Nothing, None) => "{elapsed}",
     };
-    let (bar, template) = if let Some(total) = total {
-        let template = format!("{{prefix}} {{bar:25}} {counted}, {{eta}} left {{wide_msg}}");
-        (ProgressBar::new(total), template)
-    } else {
-        let steps = if stage == Stage::Compile {
-            "{pos} steps, "
-        } else {
-            ""
-        };
-        let template = format!("{{prefix}} {{spinner}} {steps}{{elapsed}} {{wide_msg}}");
-        (ProgressBar::new_spinner(), template)
+    let (bar, shape) = match total {
+        Some(total) => (ProgressBar::new(total), "{bar:20}"),
+        None => (ProgressBar::new_spinner(), "{spinner}"),
     };
-    let style = ProgressStyle::with_template(&template);
-    let bar = bar.with_prefix(stage.to_string());
+    let style = ProgressStyle::with_template(&format!("{{prefix}} {shape} {counted} {{wide_msg}}"));
+    let bar = bar.with_prefix(name);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// Lets a bar move by itself, once it has its place among the others.
+fn begin(bar: ProgressBar) -> ProgressBar {
     bar.enable_steady_tick(TICK);
     bar
 }
@@ -135,6 +250,8 @@ fn new_bar(stage: Stage, total: Option<u64>) -> ProgressBar {
 /// Decides when a line is due: every ten seconds. Short steps end before there is anything to tell.
 struct Pace {
     total: Option<u64>,
+    /// When it began, and how much there was then.
+    start: (Instant, u64),
     last: Instant,
 }
 
@@ -143,12 +260,15 @@ struct Pace {
 struct HowFar {
     done: u64,
     total: Option<u64>,
+    /// Of what this run did, in a second.
+    rate: u64,
 }
 
 impl Pace {
-    fn new(total: Option<u64>, now: Instant) -> Self {
+    fn new(done: u64, total: Option<u64>, now: Instant) -> Self {
         Self {
             total: total.filter(|total| *total > 0),
+            start: (now, done),
             last: now,
         }
     }
@@ -160,21 +280,40 @@ impl Pace {
         self.last = now;
         // An estimate that was too low is no news.
         let total = self.total.filter(|total| done <= *total);
-        Some(HowFar { done, total })
+        let (start, before) = self.start;
+        let seconds = now.saturating_duration_since(start).as_secs().max(1);
+        let rate = done.saturating_sub(before) / seconds;
+        Some(HowFar { done, total, rate })
     }
 }
 
 impl HowFar {
-    fn text(&self, stage: Stage) -> String {
+    fn text(&self, unit: Unit) -> String {
         let percent = self
             .total
             .map(|total| format!("{} %", u128::from(self.done) * 100 / u128::from(total)));
-        match (percent, stage) {
-            (Some(percent), Stage::Hash | Stage::Unpack) => percent,
-            (None, Stage::Hash | Stage::Unpack) => format!("{} MiB", self.done >> 20),
-            (Some(percent), _) => format!("{} steps, {percent}", self.done),
-            (None, _) => format!("{} steps", self.done),
+        match (percent, unit) {
+            (Some(percent), Unit::Bytes | Unit::Nothing) => percent,
+            (None, Unit::Bytes) => mib(self.done),
+            (percent, Unit::Rate) => {
+                let how_far = percent.unwrap_or_else(|| mib(self.done));
+                let left = self.total.map(|total| total - self.done);
+                let left = left.and_then(|left| left.checked_div(self.rate));
+                let left = left.map(|seconds| Duration::from_secs(seconds.max(1)));
+                let left = left.map_or(String::new(), |left| format!(", {} left", duration(left)));
+                format!("{how_far}, {} a second{left}", mib(self.rate))
+            }
+            (Some(percent), Unit::Steps) => format!("{} steps, {percent}", self.done),
+            (None, Unit::Steps | Unit::Nothing) => format!("{} steps", self.done),
         }
+    }
+}
+
+/// `151.8 MiB`; `12 KiB` where that is less than one.
+fn mib(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        _ => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
     }
 }
 
@@ -195,17 +334,32 @@ mod tests {
     fn lines_come_every_ten_seconds() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut pace = Pace::new(Some(200), start);
-        let due = |pace: &mut Pace, done, seconds| {
+        let mut pace = Pace::new(0, Some(200), start);
+        let due = |pace: &mut Pace, done, seconds, unit| {
             let how_far = pace.due(done, at(seconds))?;
-            Some(how_far.text(Stage::Compile))
+            Some(how_far.text(unit))
         };
-        assert_eq!(due(&mut pace, 190, 9), None);
-        assert_eq!(due(&mut pace, 191, 10).as_deref(), Some("191 steps, 95 %"));
-        assert_eq!(due(&mut pace, 199, 19), None);
-        assert_eq!(due(&mut pace, 300, 20).as_deref(), Some("300 steps"));
-        let mut unknown = Pace::new(Some(0), start);
-        assert_eq!(due(&mut unknown, 5, 10).as_deref(), Some("5 steps"));
+        let steps = Unit::Steps;
+        assert_eq!(due(&mut pace, 190, 9, steps), None);
+        assert_eq!(
+            due(&mut pace, 191, 10, steps).as_deref(),
+            Some("191 steps, 95 %")
+        );
+        assert_eq!(due(&mut pace, 199, 19, steps), None);
+        assert_eq!(due(&mut pace, 300, 20, steps).as_deref(), Some("300 steps"));
+        let mut unknown = Pace::new(0, Some(0), start);
+        assert_eq!(due(&mut unknown, 5, 10, steps).as_deref(), Some("5 steps"));
+        // Half of it was there before.
+        let mut rest = Pace::new(50 << 20, Some(100 << 20), start);
+        assert_eq!(
+            due(&mut rest, 70 << 20, 10, Unit::Rate).as_deref(),
+            Some("70 %, 2.0 MiB a second, 15.0 s left")
+        );
+        let mut endless = Pace::new(0, None, start);
+        assert_eq!(
+            due(&mut endless, 300 << 10, 10, Unit::Rate).as_deref(),
+            Some("300 KiB, 30 KiB a second")
+        );
     }
 
     #[test]
@@ -215,11 +369,10 @@ mod tests {
     }
 
     #[test]
-    fn every_stage_has_a_bar() {
-        let stages = [Stage::Hash, Stage::Unpack, Stage::Clean, Stage::Compile];
-        for stage in stages {
+    fn every_unit_has_a_bar() {
+        for unit in [Unit::Steps, Unit::Bytes, Unit::Rate, Unit::Nothing] {
             for total in [None, Some(10)] {
-                let bar = new_bar(stage, total);
+                let bar = begin(new_bar("name".to_owned(), unit, total));
                 bar.finish_and_clear();
                 assert_eq!(bar.length(), total);
             }

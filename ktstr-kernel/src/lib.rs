@@ -61,6 +61,6 @@ pub use error::{BuildFailure, Ending, Error};
 #[cfg(feature = "build")]
 pub use kconfig::DroppedOption;
 #[cfg(feature = "build")]
-pub use progress::{Event, Progress, Stage};
+pub use progress::{Event, Progress, Stage, Transfer};
 #[cfg(feature = "build")]
 pub use resolver::{BuildOptions, Resolver};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::cache::CacheKey;
 
-/// Takes the events of a resolution. Called from the resolving thread, often while compiling: be quick.
-pub trait Progress {
+/// Takes the events of a resolution. Called often, and from several threads while files are fetched: be quick.
+pub trait Progress: Sync {
     /// Something happened.
     fn event(&self, event: Event<'_>);
 }
@@ -71,6 +71,13 @@ pub enum Event<'a> {
         /// The entry it makes.
         key: &'a CacheKey,
     },
+    /// One of several files that may be on their way at once.
+    Transfer {
+        /// Its name: what tells it from the others.
+        name: &'a str,
+        /// How far it is.
+        state: Transfer<'a>,
+    },
     /// Something the user should know, in one line.
     Note(&'a str),
     /// A step begins.
@@ -96,4 +103,38 @@ pub enum Event<'a> {
         /// How long it took.
         took: Duration,
     },
+}
+
+/// How far a file from the network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transfer<'a> {
+    /// It is asked for.
+    Started {
+        /// How much of it is there from an earlier try, bytes.
+        done: u64,
+        /// Its size, bytes, where the server tells it.
+        total: Option<u64>,
+    },
+    /// More of it is there.
+    Advanced {
+        /// How much, bytes.
+        done: u64,
+    },
+    /// It broke off and is asked for again.
+    Retrying {
+        /// What happened, in one clause.
+        why: &'a str,
+        /// After this wait.
+        wait: Duration,
+    },
+    /// It is there and was checked.
+    Finished {
+        /// Its size, bytes.
+        size: u64,
+        /// How long it took.
+        took: Duration,
+    },
+    /// It could not be had; the error follows by itself.
+    Failed,
 }

@@ -1,11 +1,11 @@
 //! A stand-in for the kernel's sources: built by the real make, in a moment.
 
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub(crate) struct World {
 
 /// What a resolution told.
 #[derive(Default)]
-pub(crate) struct Told(RefCell<Vec<String>>);
+pub(crate) struct Told(Mutex<Vec<String>>);
 
 impl Progress for Told {
     fn event(&self, event: Event<'_>) {
@@ -57,23 +57,27 @@ impl Progress for Told {
             _ => return,
         };
         assert!(!text.contains('\n'), "{text}");
-        self.0.borrow_mut().push(text);
+        self.0.lock().unwrap().push(text);
     }
 }
 
 impl Told {
     /// Whether something told starts so.
     pub(crate) fn has(&self, start: &str) -> bool {
-        self.0.borrow().iter().any(|text| text.starts_with(start))
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|text| text.starts_with(start))
     }
 
     /// Everything told, for messages.
     pub(crate) fn all(&self) -> String {
-        self.0.borrow().join("\n")
+        self.0.lock().unwrap().join("\n")
     }
 
     pub(crate) fn is_silent_hit(&self) -> bool {
-        let told = self.0.borrow();
+        let told = self.0.lock().unwrap();
         told.len() == 1 && told[0].starts_with("hit ")
     }
 }
