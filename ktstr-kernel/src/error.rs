@@ -10,6 +10,8 @@ use crate::archive::ArchiveError;
 use crate::cache::{CacheError, CacheKey, CacheKeyError};
 use crate::image::ImageError;
 use crate::kconfig::DroppedOption;
+#[cfg(feature = "fetch")]
+use crate::remote::FetchError;
 use crate::resolved::BuiltTreeError;
 use crate::source::SourceError;
 use crate::spec::KernelSpec;
@@ -44,6 +46,10 @@ pub enum Error {
     /// Somebody else builds it, for longer than we wait.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// It cannot be fetched.
+    #[cfg(feature = "fetch")]
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// Sources from the network are not fetched.
     #[error(
         "kernel `{spec}`: fetching sources from the network is not supported yet{}; give a source tree (../linux), a source tarball, an image or a cache key",

@@ -36,6 +36,8 @@ mod make;
 mod process;
 #[cfg(feature = "build")]
 pub mod progress;
+#[cfg(feature = "fetch")]
+pub mod remote;
 #[cfg(feature = "build")]
 mod resolver;
 #[cfg(feature = "build")]
@@ -62,5 +64,7 @@ pub use error::{BuildFailure, Ending, Error};
 pub use kconfig::DroppedOption;
 #[cfg(feature = "build")]
 pub use progress::{Event, Progress, Stage, Transfer};
+#[cfg(feature = "fetch")]
+pub use remote::{FetchError, Mirror, Releases, Remote, RemoteOptions, SourceTarball};
 #[cfg(feature = "build")]
 pub use resolver::{BuildOptions, Resolver};

@@ -1,0 +1,172 @@
+//! Why something could not be fetched.
+
+use std::io;
+use std::path::PathBuf;
+
+use ktstr_core::lock::LockError;
+
+use crate::cache::CacheError;
+use crate::error::{CACHE_HINT, is_full};
+use crate::release::Release;
+
+/// Why something could not be fetched. One line each.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// A variable of the environment names no proxy.
+    #[error(
+        "{variable}: {why}; set it to the proxy's address, such as http://proxy.example.com:3128, or unset it"
+    )]
+    Proxy {
+        /// The variable.
+        variable: String,
+        /// What is wrong with its value, which may hold a password and is not shown.
+        why: &'static str,
+    },
+    /// The certificates to check servers with cannot be read.
+    #[error("{path}: {why}; set SSL_CERT_FILE to a file of certificates (PEM), or unset it")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The server cannot be reached, or does not send all of it.
+    #[error(
+        "{address}: {why}; check the network and https_proxy, set KTSTR_KERNEL_MIRROR to a mirror, or give a source tree or tarball"
+    )]
+    Unreachable {
+        /// What was asked for.
+        address: String,
+        /// What happened, in one clause.
+        why: String,
+    },
+    /// The server refuses.
+    #[error(
+        "{address}: the server answers {status}; {}, or give a source tree or tarball",
+        status_advice(*status)
+    )]
+    Status {
+        /// What was asked for.
+        address: String,
+        /// The status code of HTTP.
+        status: u16,
+    },
+    /// There is no such release.
+    #[error("there is no release {release} ({address}: 404){}", newest_text(*release, *newest))]
+    NoRelease {
+        /// What was asked for.
+        release: Release,
+        /// Where it would be.
+        address: String,
+        /// The newest release of its series, where that is known.
+        newest: Option<Release>,
+    },
+    /// What the server sends is something else.
+    #[error(
+        "{address}: {why}; something between may have answered instead: check https_proxy, or set KTSTR_KERNEL_MIRROR to a mirror"
+    )]
+    Content {
+        /// What was asked for.
+        address: String,
+        /// What it is, in one clause.
+        why: String,
+    },
+    /// The release is there, but no checksum of it.
+    #[error(
+        "{address}: no checksum of {name} in it; try again later (it may follow within the hour), or build with --skip-sha256"
+    )]
+    NoChecksum {
+        /// The list of checksums.
+        address: String,
+        /// The file.
+        name: String,
+    },
+    /// What was sent, twice, is not what was published.
+    #[error(
+        "{address}: its SHA-256 is {found}, but {expected} is published; nothing of it is kept: try again, or set KTSTR_KERNEL_MIRROR to another mirror"
+    )]
+    Checksum {
+        /// What was asked for.
+        address: String,
+        /// What is published.
+        expected: String,
+        /// What was sent.
+        found: String,
+    },
+    /// It has no end, or a hostile one.
+    #[error(
+        "{address}: larger than {} MiB, which no release is; set KTSTR_KERNEL_MIRROR to another mirror, or give a source tree or tarball",
+        limit >> 20
+    )]
+    TooLarge {
+        /// What was asked for.
+        address: String,
+        /// The bound, bytes.
+        limit: u64,
+    },
+    /// There is no room for it.
+    #[error("{dir}: no space left on the device for {name}{}; free some{CACHE_HINT}", needed_text(*needed))]
+    NoSpace {
+        /// Where.
+        dir: PathBuf,
+        /// The file.
+        name: String,
+        /// How many bytes of it are missing, where that is known.
+        needed: Option<u64>,
+    },
+    /// The cache cannot be written.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// Somebody else fetches it, for longer than we wait.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+impl FetchError {
+    pub(super) fn unreachable(address: &str, why: impl Into<String>) -> Self {
+        let (address, why) = (address.to_owned(), why.into());
+        Self::Unreachable { address, why }
+    }
+
+    pub(super) fn content(address: &str, why: impl Into<String>) -> Self {
+        let (address, why) = (address.to_owned(), why.into());
+        Self::Content { address, why }
+    }
+
+    /// A file of the cache that cannot be written or read.
+    pub(super) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        if is_full(&source) {
+            return Self::NoSpace {
+                name: path.file_name().unwrap_or_default().display().to_string(),
+                dir: path.parent().unwrap_or(&path).to_owned(),
+                needed: None,
+            };
+        }
+        CacheError::Write { path, source }.into()
+    }
+}
+
+fn status_advice(status: u16) -> &'static str {
+    match status {
+        407 => "the proxy wants a name and a password: https_proxy=http://name:password@host:port",
+        401 | 403 => "check https_proxy, set KTSTR_KERNEL_MIRROR to a mirror that lets you in",
+        404 | 410 => "check KTSTR_KERNEL_MIRROR: releases.json is below it",
+        _ => "try again later, set KTSTR_KERNEL_MIRROR to another mirror",
+    }
+}
+
+fn newest_text(release: Release, newest: Option<Release>) -> String {
+    let Release { major, minor, .. } = release;
+    match newest {
+        Some(newest) => format!("; the newest of {major}.{minor} is {newest}"),
+        None => "; check its number".to_owned(),
+    }
+}
+
+fn needed_text(needed: Option<u64>) -> String {
+    needed.map_or_else(String::new, |bytes| {
+        format!(" ({} MiB more)", bytes.div_ceil(1 << 20))
+    })
+}

@@ -1,0 +1,409 @@
+//! Asking servers, again where that may help.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ureq::http::header::{IF_RANGE, RANGE, RETRY_AFTER};
+use ureq::http::{HeaderMap, Response};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body, Proxy, ProxyProtocol, Timeout};
+
+use super::error::FetchError;
+use super::mirror::Mirror;
+use super::options::{ProxySetting, RemoteOptions};
+use crate::progress::{Event, Progress, Transfer};
+
+/// How many other addresses an answer may lead to, one after the other.
+const REDIRECTS: u32 = 5;
+/// Longest wait between two tries.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How far a try must get so that those before it do not count.
+const FURTHER: u64 = 1 << 20;
+/// Most tries of all.
+const MOST_TRIES: u32 = 100;
+
+/// Something went wrong that may go well the next time, or not.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) error: FetchError,
+    passing: bool,
+    /// The server wants to be asked again after this time.
+    wait: Option<Duration>,
+}
+
+impl Trouble {
+    pub(super) fn passing(error: FetchError) -> Self {
+        Self {
+            error,
+            passing: true,
+            wait: None,
+        }
+    }
+}
+
+impl From<FetchError> for Trouble {
+    fn from(error: FetchError) -> Self {
+        Self {
+            error,
+            passing: false,
+            wait: None,
+        }
+    }
+}
+
+/// Which part of a file is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rest<'a> {
+    /// From this byte on.
+    pub(super) from: u64,
+    /// If it is still the same file: its entity tag or date.
+    pub(super) of: Option<&'a str>,
+}
+
+/// Asks one mirror's servers.
+pub(super) struct Client {
+    options: RemoteOptions,
+    proxy: Option<Proxy>,
+    https_only: bool,
+    /// Made when it is first needed: reading the system's certificates takes a while.
+    agent: Mutex<Option<Agent>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Client");
+        debug
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(super) fn new(mirror: &Mirror, options: RemoteOptions) -> Result<Self, FetchError> {
+        let https_only = mirror.is_encrypted();
+        let setting = match https_only {
+            true => options.https_proxy.as_ref(),
+            false => options.http_proxy.as_ref(),
+        };
+        let setting = setting.filter(|_| !mirror.is_loopback());
+        let proxy = setting.map(|setting| proxy(setting, &options.no_proxy));
+        Ok(Self {
+            proxy: proxy.transpose()?,
+            https_only,
+            options,
+            agent: Mutex::default(),
+        })
+    }
+
+    pub(super) fn options(&self) -> &RemoteOptions {
+        &self.options
+    }
+
+    fn agent(&self) -> Result<Agent, FetchError> {
+        let mut agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = &*agent {
+            return Ok(agent.clone());
+        }
+        let options = &self.options;
+        let tls = TlsConfig::builder().root_certs(self.roots()?).build();
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // Nobody on the way may lead us to where others can listen and write.
+            .https_only(self.https_only)
+            .tls_config(tls)
+            .proxy(self.proxy.clone())
+            .max_redirects(REDIRECTS)
+            .user_agent(concat!("ktstr/", env!("CARGO_PKG_VERSION")))
+            .timeout_resolve(Some(options.connect_timeout))
+            .timeout_connect(Some(options.connect_timeout))
+            .timeout_send_request(Some(options.stall_timeout))
+            .timeout_recv_response(Some(options.stall_timeout))
+            .timeout_per_read(Some(options.stall_timeout))
+            .timeout_per_write(Some(options.stall_timeout))
+            // A body left unread would be the start of the next one's answer.
+            .max_idle_connections(0)
+            .build();
+        Ok(agent.insert(config.new_agent()).clone())
+    }
+
+    fn roots(&self) -> Result<RootCerts, FetchError> {
+        if !self.https_only {
+            return Ok(RootCerts::WebPki);
+        }
+        let (found, file) = match &self.options.certificates {
+            Some(file) => (
+                rustls_native_certs::load_certs_from_paths(Some(file), None),
+                Some(file),
+            ),
+            None => (rustls_native_certs::load_native_certs(), None),
+        };
+        let certificates: Vec<Certificate<'static>> = found
+            .certs
+            .iter()
+            .map(|der| Certificate::from_der(der).to_owned())
+            .collect();
+        match (certificates.is_empty(), file) {
+            (false, _) => Ok(RootCerts::new_with_certs(&certificates)),
+            (true, None) => Ok(RootCerts::WebPki),
+            (true, Some(path)) => Err(FetchError::Certificates {
+                path: path.clone(),
+                why: found.errors.first().map_or_else(
+                    || "there are no certificates in it".to_owned(),
+                    |error| one_line(&error.to_string()),
+                ),
+            }),
+        }
+    }
+
+    /// Asks for `address`, or the rest of it: an answer of status 200, 206 or 416.
+    pub(super) fn get(
+        &self,
+        address: &str,
+        rest: Option<Rest<'_>>,
+    ) -> Result<Response<Body>, Trouble> {
+        let mut request = self.agent()?.get(address);
+        if let Some(Rest { from, of }) = rest {
+            request = request.header(RANGE, format!("bytes={from}-"));
+            if let Some(of) = of {
+                request = request.header(IF_RANGE, of);
+            }
+        }
+        let response = request
+            .call()
+            .map_err(|error| self.trouble(address, &error))?;
+        let status = response.status().as_u16();
+        if matches!(status, 200 | 416) || (status == 206 && rest.is_some()) {
+            return Ok(response);
+        }
+        let address = address.to_owned();
+        Err(Trouble {
+            passing: matches!(status, 408 | 425 | 429) || status >= 500,
+            wait: retry_after(response.headers()),
+            error: FetchError::Status { address, status },
+        })
+    }
+
+    /// Reads of an answer's body; `Ok(0)` is its end. `pace` goes along with one answer.
+    pub(super) fn read(
+        &self,
+        address: &str,
+        body: &mut impl Read,
+        buffer: &mut [u8],
+        pace: &mut Pace,
+    ) -> Result<usize, Trouble> {
+        loop {
+            let n = match body.read(buffer) {
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.trouble(address, &error.into())),
+            };
+            let slow = pace.is_too_slow(n as u64, &self.options);
+            if n > 0 && slow {
+                let seconds = self.options.stall_timeout.as_secs_f32();
+                let why = format!("almost nothing came within {seconds} s");
+                return Err(Trouble::passing(FetchError::unreachable(address, why)));
+            }
+            return Ok(n);
+        }
+    }
+
+    /// A small file, whole; `name` is for events.
+    pub(super) fn small(
+        &self,
+        address: &str,
+        name: &str,
+        limit: u64,
+        tries: u32,
+        progress: &dyn Progress,
+    ) -> Result<Vec<u8>, FetchError> {
+        let mut patience = Patience::new(tries, self.options.backoff);
+        loop {
+            match self.small_once(address, limit) {
+                Ok(bytes) => return Ok(bytes),
+                Err(trouble) => patience.again(trouble, 0, name, progress)?,
+            }
+        }
+    }
+
+    fn small_once(&self, address: &str, limit: u64) -> Result<Vec<u8>, Trouble> {
+        let mut body = self.get(address, None)?.into_body().into_reader();
+        let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+        let mut pace = Pace::default();
+        loop {
+            let n = self.read(address, &mut body, &mut buffer, &mut pace)?;
+            if n == 0 {
+                return Ok(bytes);
+            }
+            if bytes.len() as u64 + n as u64 > limit {
+                let address = address.to_owned();
+                return Err(FetchError::TooLarge { address, limit }.into());
+            }
+            bytes.extend_from_slice(&buffer[..n]);
+        }
+    }
+
+    fn trouble(&self, address: &str, error: &ureq::Error) -> Trouble {
+        use ureq::Error as E;
+        let options = &self.options;
+        let (why, passing) = match error {
+            E::Timeout(Timeout::Resolve | Timeout::Connect) => {
+                let seconds = options.connect_timeout.as_secs_f32();
+                (format!("no connection within {seconds} s"), true)
+            }
+            E::Timeout(_) => {
+                let seconds = options.stall_timeout.as_secs_f32();
+                (format!("nothing came within {seconds} s"), true)
+            }
+            E::HostNotFound => ("its host is not found".to_owned(), true),
+            // What rustls does not like is in here, too.
+            E::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                (one_line(&error.to_string()), false)
+            }
+            E::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                ("the connection broke off".to_owned(), true)
+            }
+            E::Io(error) => (one_line(&error.to_string()), true),
+            E::Protocol(error) => (
+                format!("the answer is no HTTP ({})", one_line(&error.to_string())),
+                true,
+            ),
+            E::BodyStalled | E::ConnectionFailed => (error.to_string(), true),
+            E::TooManyRedirects => (
+                format!("it leads to more than {REDIRECTS} other addresses"),
+                false,
+            ),
+            E::RequireHttpsOnly(_) => ("it leads to an address without https".to_owned(), false),
+            E::ConnectProxyFailed(why) => (format!("the proxy refuses ({})", one_line(why)), false),
+            other => (one_line(&other.to_string()), false),
+        };
+        Trouble {
+            passing,
+            wait: None,
+            error: FetchError::unreachable(address, why),
+        }
+    }
+}
+
+/// The proxy of a setting, but for hosts in `direct`.
+fn proxy(setting: &ProxySetting, direct: &[String]) -> Result<Proxy, FetchError> {
+    let error = |why| FetchError::Proxy {
+        variable: setting.variable.clone(),
+        why,
+    };
+    let given = Proxy::new(&setting.address).map_err(|_| error("its value is no address"))?;
+    if matches!(given.protocol(), ProxyProtocol::Https) && given.host().is_empty() {
+        return Err(error("its value names no host"));
+    }
+    let mut builder = Proxy::builder(given.protocol())
+        .host(given.host())
+        .port(given.port())
+        .resolve_target(given.resolve_target());
+    if let Some(name) = given.username() {
+        builder = builder.username(name);
+    }
+    if let Some(password) = given.password() {
+        builder = builder.password(password);
+    }
+    for host in direct {
+        let name = host.trim_start_matches('*').trim_start_matches('.');
+        builder = match name {
+            "" if host == "*" => builder.no_proxy("*"),
+            "" => builder,
+            name => builder.no_proxy(name).no_proxy(&format!(".{name}")),
+        };
+    }
+    builder
+        .build()
+        .map_err(|_| error("its value is no address"))
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// How fast an answer comes.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    since: Option<Instant>,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Counts `n` more bytes; whether there were too few in the last while.
+    fn is_too_slow(&mut self, n: u64, options: &RemoteOptions) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.bytes += n;
+        let took = since.elapsed();
+        if took < options.stall_timeout {
+            return false;
+        }
+        let slow = (self.bytes as f64) < options.slowest as f64 * took.as_secs_f64();
+        *self = Self::default();
+        slow
+    }
+}
+
+/// How often to try again.
+#[derive(Debug)]
+pub(super) struct Patience {
+    tries: u32,
+    first_wait: Duration,
+    failed: u32,
+    failed_in_all: u32,
+}
+
+impl Patience {
+    pub(super) fn new(tries: u32, first_wait: Duration) -> Self {
+        Self {
+            tries,
+            first_wait,
+            failed: 0,
+            failed_in_all: 0,
+        }
+    }
+
+    /// Waits until the next try, or gives up. The last try got `further` bytes further.
+    pub(super) fn again(
+        &mut self,
+        trouble: Trouble,
+        further: u64,
+        name: &str,
+        progress: &dyn Progress,
+    ) -> Result<(), FetchError> {
+        if further >= FURTHER {
+            self.failed = 0;
+        }
+        self.failed += 1;
+        self.failed_in_all += 1;
+        let enough = self.failed >= self.tries || self.failed_in_all >= MOST_TRIES;
+        if !trouble.passing || enough {
+            return Err(trouble.error);
+        }
+        let wait = self.first_wait * 2u32.saturating_pow(self.failed - 1);
+        let wait = wait.max(trouble.wait.unwrap_or_default()).min(LONGEST_WAIT);
+        let why = why(&trouble.error);
+        let state = Transfer::Retrying { why: &why, wait };
+        progress.event(Event::Transfer { name, state });
+        sleep(wait);
+        Ok(())
+    }
+}
+
+/// What happened, without the address and advice.
+pub(super) fn why(error: &FetchError) -> String {
+    match error {
+        FetchError::Unreachable { why, .. } | FetchError::Content { why, .. } => why.clone(),
+        FetchError::Status { status, .. } => format!("the server answers {status}"),
+        other => other.to_string(),
+    }
+}
+
+/// `text` as one line of at most 200 characters that can be shown.
+pub(super) fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(200).map(shown).collect()
+}

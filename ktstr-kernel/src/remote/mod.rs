@@ -1,0 +1,415 @@
+//! Releases from the network: the index of them, and their tarballs.
+//!
+//! A [`Remote`] fetches from a [`Mirror`] into a [cache](Cache): `{cache}/releases.json` and `{cache}/downloads/`.
+//! What broke off goes on where it stopped, also after the process was killed; what somebody else is fetching is waited for.
+
+mod checksums;
+mod download;
+mod downloads;
+mod error;
+mod http;
+mod index;
+mod mirror;
+mod options;
+mod part;
+mod releases;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use ktstr_core::lock::Mode;
+
+use self::checksums::{Checksums, LIST_LIMIT};
+use self::download::{Download, what_instead};
+use self::downloads::{Downloads, InUse, Record, is_file};
+use self::http::Client;
+use self::index::CachedIndex;
+use self::mirror::tarball_name;
+use self::releases::INDEX_LIMIT;
+use crate::cache::Cache;
+use crate::progress::{Event, Progress};
+use crate::release::Release;
+
+pub use error::FetchError;
+pub use mirror::{Mirror, MirrorError};
+pub use options::{ProxySetting, RemoteOptions};
+pub use releases::{Listed, Moniker, Releases, ReleasesError};
+
+/// How old an index may be that is used without asking.
+const FRESH: Duration = Duration::from_secs(3600);
+/// How many tarballs are fetched at once.
+const AT_ONCE: usize = 4;
+
+/// Fetches from a mirror into a cache. Clones are the same one; threads may share it.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    mirror: Mirror,
+    cache: Cache,
+    client: Client,
+    downloads: Downloads,
+    /// The index, and when this process last asked for it.
+    index: Mutex<Option<(Releases, Instant)>>,
+    /// Lists of checksums, by their address.
+    checksums: Mutex<HashMap<String, Arc<Checksums>>>,
+    /// Whether it was told that the mirror is not encrypted.
+    told: AtomicBool,
+}
+
+/// A release's source, fetched. The file stays for as long as this or a clone of it lives.
+#[derive(Debug, Clone)]
+pub struct SourceTarball {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its SHA-256, hexadecimal.
+    pub sha256: String,
+    /// Whether that is the published one. Release candidates have none.
+    pub verified: bool,
+    _in_use: Arc<InUse>,
+}
+
+impl Remote {
+    /// One that fetches from `mirror` into `cache`. Nothing is asked yet; an error is about the options.
+    pub fn new(mirror: Mirror, cache: Cache, options: RemoteOptions) -> Result<Self, FetchError> {
+        let inner = Inner {
+            client: Client::new(&mirror, options)?,
+            downloads: Downloads::new(&cache),
+            mirror,
+            cache,
+            index: Mutex::default(),
+            checksums: Mutex::default(),
+            told: AtomicBool::new(false),
+        };
+        let inner = Arc::new(inner);
+        Ok(Self { inner })
+    }
+
+    /// Where it fetches from.
+    pub fn mirror(&self) -> &Mirror {
+        &self.inner.mirror
+    }
+
+    /// The releases that kernel.org lists: from the cache when it has an index not older than an hour, else fetched. Where
+    /// that fails, an older index of the cache will do, and a note tells its age.
+    pub fn releases(&self, progress: &dyn Progress) -> Result<Releases, FetchError> {
+        let inner = &*self.inner;
+        // Threads wait here for the one that fetches.
+        let mut known = lock(&inner.index);
+        if let Some((releases, asked)) = &*known
+            && asked.elapsed() < FRESH
+        {
+            return Ok(releases.clone());
+        }
+        let address = inner.mirror.releases();
+        let cached = CachedIndex::new(&inner.cache);
+        let read = || cached.read(&address, SystemTime::now());
+        let is_fresh = |releases: &Releases| releases.age() <= FRESH;
+        if let Some(releases) = read().filter(is_fresh) {
+            *known = Some((releases.clone(), Instant::now()));
+            return Ok(releases);
+        }
+        // Processes wait here. A cache that cannot be written has no locks either.
+        let lock = inner
+            .downloads
+            .lock("releases.json", Mode::Exclusive, progress);
+        let old = read();
+        let releases = match old {
+            Some(releases) if is_fresh(&releases) => releases,
+            old => inner.fetch_index(&address, &cached, old, progress)?,
+        };
+        drop(lock);
+        *known = Some((releases.clone(), Instant::now()));
+        Ok(releases)
+    }
+
+    /// The source of `release`, checked against the published checksum and kept in `{cache}/downloads/` for the next build of
+    /// it; the newest three stay there. A series, `6.14`, stands for its first release.
+    ///
+    /// The signature of the checksums is not checked. Nothing is published for release candidates, which are
+    /// [not verified](SourceTarball::verified).
+    pub fn tarball(
+        &self,
+        release: Release,
+        progress: &dyn Progress,
+    ) -> Result<SourceTarball, FetchError> {
+        let inner = &*self.inner;
+        inner.downloads.prepare()?;
+        inner.tell_of_plain_http(progress);
+        let result = inner.tarball(release, progress);
+        inner.downloads.sweep(SystemTime::now());
+        result
+    }
+
+    /// Several at once, up to four; one result each, in the order asked for.
+    pub fn tarballs(
+        &self,
+        releases: &[Release],
+        progress: &dyn Progress,
+    ) -> Vec<(Release, Result<SourceTarball, FetchError>)> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&release) = releases.get(at) else {
+                    return done;
+                };
+                done.push((at, (release, self.tarball(release, progress))));
+            }
+        };
+        let mut results = thread::scope(|scope| {
+            let threads: Vec<_> = (0..AT_ONCE.min(releases.len()))
+                .map(|_| scope.spawn(work))
+                .collect();
+            let joined = threads.into_iter().flat_map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            joined.collect::<Vec<_>>()
+        });
+        results.sort_by_key(|(at, _)| *at);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+impl Inner {
+    /// Asks for the index. Where there is an `old` one, that is the answer if the server has none.
+    fn fetch_index(
+        &self,
+        address: &str,
+        cached: &CachedIndex,
+        old: Option<Releases>,
+        progress: &dyn Progress,
+    ) -> Result<Releases, FetchError> {
+        self.tell_of_plain_http(progress);
+        let tries = self.client.options().tries;
+        // Who has something to go on with is not to wait for long.
+        let tries = if old.is_some() { tries.min(2) } else { tries };
+        let fetched = self
+            .client
+            .small(address, "releases.json", INDEX_LIMIT, tries, progress)
+            .and_then(|json| {
+                Releases::parse(&json).map_err(|error| match what_instead(&json) {
+                    "something else" => FetchError::content(address, error.to_string()),
+                    what => {
+                        FetchError::content(address, format!("{what} instead of releases.json"))
+                    }
+                })
+            });
+        match (fetched, old) {
+            (Ok(releases), _) => {
+                // Without it the next one asks again.
+                let _ = cached.write(&releases, address, SystemTime::now());
+                Ok(releases)
+            }
+            (Err(error), Some(old)) => {
+                let age = age_text(old.age());
+                let why = http::why(&error);
+                let note = format!(
+                    "{address}: {why}; using the index fetched {age} ago, which does not have what was released since"
+                );
+                progress.event(Event::Note(&note));
+                Ok(old)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn tarball(
+        &self,
+        release: Release,
+        progress: &dyn Progress,
+    ) -> Result<SourceTarball, FetchError> {
+        let name = tarball_name(release);
+        let address = self.mirror.tarball(release);
+        let is_enough = |record: &Record| {
+            record.address == address
+                && (record.verified || release.rc.is_some() || self.client.options().skip_sha256)
+        };
+        // Until it is there; each time somebody else may have come between.
+        loop {
+            let lock = self.downloads.lock(&name, Mode::Shared, progress)?;
+            let record = self.downloads.record(&name).filter(is_enough);
+            if let Some(record) = record
+                && self.downloads.sha256(&name)?.as_ref() == Some(&record.sha256)
+            {
+                if !record.verified {
+                    self.tell_of_no_checksum(&name, release, progress);
+                }
+                return Ok(SourceTarball {
+                    path: self.downloads.path(&name),
+                    sha256: record.sha256,
+                    verified: record.verified,
+                    _in_use: Arc::new(InUse::new(lock)),
+                });
+            }
+            drop(lock);
+            let _lock = self.downloads.lock(&name, Mode::Exclusive, progress)?;
+            let record = self.downloads.record(&name).filter(is_enough);
+            if record.is_none() || !is_file(&self.downloads.path(&name)) {
+                self.fetch(release, &name, &address, progress)?;
+            }
+        }
+    }
+
+    /// Fetches a tarball whose lock we have, unless what is there is what it should be.
+    fn fetch(
+        &self,
+        release: Release,
+        name: &str,
+        address: &str,
+        progress: &dyn Progress,
+    ) -> Result<(), FetchError> {
+        let expected = self.expected(release, name, address, progress)?;
+        let found = self.downloads.sha256(name)?;
+        let sha256 = match found {
+            Some(found) if expected.as_ref() == Some(&found) => found,
+            found => {
+                if found.is_some() {
+                    self.downloads.remove(name)?;
+                }
+                let download = Download {
+                    client: &self.client,
+                    address,
+                    name,
+                    target: &self.downloads.path(name),
+                    expected: expected.as_deref(),
+                    progress,
+                };
+                download
+                    .run()
+                    .map_err(|error| self.perhaps_no_release(release, error))?
+            }
+        };
+        let record = Record {
+            address: address.to_owned(),
+            sha256,
+            verified: expected.is_some(),
+        };
+        self.downloads.set_record(name, &record)
+    }
+
+    /// The published checksum of a tarball; `None` where none is published or wanted.
+    fn expected(
+        &self,
+        release: Release,
+        name: &str,
+        address: &str,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>, FetchError> {
+        let Some(list) = self.mirror.checksums(release) else {
+            return Ok(None);
+        };
+        if self.client.options().skip_sha256 {
+            return Ok(None);
+        }
+        let no_checksum = || {
+            // Without the release itself, that there is no checksum of it is no news.
+            let there = self.client.get(address, None);
+            match there.map_err(|trouble| self.perhaps_no_release(release, trouble.error)) {
+                Err(error @ FetchError::NoRelease { .. }) => error,
+                _ => FetchError::NoChecksum {
+                    address: list.clone(),
+                    name: name.to_owned(),
+                },
+            }
+        };
+        let sums = match self.checksums(&list, name, progress) {
+            Err(FetchError::Status { status: 404, .. }) => return Err(no_checksum()),
+            sums => sums?,
+        };
+        match sums.of(name) {
+            Some(sum) => Ok(Some(sum.to_owned())),
+            None => Err(no_checksum()),
+        }
+    }
+
+    /// A list of checksums, which has `name` if the server's has.
+    fn checksums(
+        &self,
+        address: &str,
+        name: &str,
+        progress: &dyn Progress,
+    ) -> Result<Arc<Checksums>, FetchError> {
+        // Threads wait here for the one that fetches.
+        let mut known = lock(&self.checksums);
+        if let Some(sums) = known.get(address)
+            && sums.of(name).is_some()
+        {
+            return Ok(sums.clone());
+        }
+        let tries = self.client.options().tries;
+        let text = self
+            .client
+            .small(address, "sha256sums.asc", LIST_LIMIT, tries, progress)?;
+        let sums = Checksums::parse(&text).map_err(|why| match what_instead(&text) {
+            "something else" => FetchError::content(address, why),
+            what => FetchError::content(address, format!("{what} instead of checksums")),
+        })?;
+        let sums = Arc::new(sums);
+        known.insert(address.to_owned(), sums.clone());
+        Ok(sums)
+    }
+
+    /// An error that says that there is no such release, where that is it.
+    fn perhaps_no_release(&self, release: Release, error: FetchError) -> FetchError {
+        let FetchError::Status {
+            address,
+            status: 404,
+        } = error
+        else {
+            return error;
+        };
+        let known = CachedIndex::new(&self.cache);
+        let known = known.read(&self.mirror.releases(), SystemTime::now());
+        FetchError::NoRelease {
+            release,
+            address,
+            newest: known.and_then(|known| known.newest_of((release.major, release.minor))),
+        }
+    }
+
+    /// That files may be changed on their way, once.
+    fn tell_of_plain_http(&self, progress: &dyn Progress) {
+        let mirror = &self.mirror;
+        if mirror.is_encrypted() || mirror.is_loopback() || self.told.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        let note = format!(
+            "{}: without https nothing shows whether files and their checksums were changed on their way",
+            mirror.releases()
+        );
+        progress.event(Event::Note(&note));
+    }
+
+    fn tell_of_no_checksum(&self, name: &str, release: Release, progress: &dyn Progress) {
+        let note = if release.rc.is_some() {
+            format!("{name}: not verified; no checksums of release candidates are published")
+        } else {
+            format!("{name}: not verified; its checksum is not checked (--skip-sha256)")
+        };
+        progress.event(Event::Note(&note));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The two largest units of an age: `2days 3h`.
+fn age_text(age: Duration) -> String {
+    let age = Duration::from_secs(age.as_secs());
+    let text = humantime::format_duration(age).to_string();
+    let units: Vec<&str> = text.split(' ').take(2).collect();
+    units.join(" ")
+}

@@ -1,0 +1,132 @@
+//! How to fetch.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteOptions {
+    /// Take tarballs as they are, with a note.
+    pub skip_sha256: bool,
+    /// The proxy for `http://` addresses.
+    pub http_proxy: Option<ProxySetting>,
+    /// The proxy for `https://` addresses.
+    pub https_proxy: Option<ProxySetting>,
+    /// Hosts that are asked directly: a name stands for its subdomains as well, `*` for every host. Networks (`10.0.0.0/8`)
+    /// are not understood. Loopback addresses are always asked directly.
+    pub no_proxy: Vec<String>,
+    /// Certificates to check servers with (PEM), instead of the system's or, where it has none, Mozilla's.
+    pub certificates: Option<PathBuf>,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long nothing may come, or less than `slowest`.
+    pub stall_timeout: Duration,
+    /// Fewest bytes per second that are waited for, averaged over `stall_timeout`.
+    pub slowest: u64,
+    /// How often something is tried without getting further; at least 1.
+    pub tries: u32,
+    /// How long to wait before the second try; twice as long before each further one, up to half a minute.
+    pub backoff: Duration,
+    /// Largest tarball that is taken, bytes.
+    pub size_limit: u64,
+}
+
+impl Default for RemoteOptions {
+    fn default() -> Self {
+        Self {
+            skip_sha256: false,
+            http_proxy: None,
+            https_proxy: None,
+            no_proxy: Vec::new(),
+            certificates: None,
+            connect_timeout: Duration::from_secs(20),
+            stall_timeout: Duration::from_secs(30),
+            slowest: 1 << 10,
+            tries: 4,
+            backoff: Duration::from_millis(500),
+            size_limit: 1 << 30,
+        }
+    }
+}
+
+/// A proxy, and where its address was found. It may hold a password, and is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxySetting {
+    /// Its address: `http://`, `https://` or `socks5://`, `user:password@` where needed, host and port.
+    pub address: String,
+    /// The environment variable that held it, for messages.
+    pub variable: String,
+}
+
+impl fmt::Debug for ProxySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("ProxySetting");
+        debug
+            .field("variable", &self.variable)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RemoteOptions {
+    /// The defaults, with proxies and certificates as the environment has them: `https_proxy`, `http_proxy`, `all_proxy`,
+    /// `no_proxy` and their spellings in capitals (but `HTTP_PROXY`, which a web client may set on a server), and
+    /// `SSL_CERT_FILE`. What is empty counts as unset.
+    ///
+    /// `lookup` reads environment variables: pass `|name| std::env::var_os(name)`.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let proxy = |names: &[&str]| {
+            let found = names.iter().find_map(|&name| Some((name, set(name)?)));
+            found.map(|(name, value)| ProxySetting {
+                address: value.to_string_lossy().trim().to_owned(),
+                variable: name.to_owned(),
+            })
+        };
+        let no_proxy = set("no_proxy").or_else(|| set("NO_PROXY"));
+        let no_proxy = no_proxy.unwrap_or_default();
+        let hosts = no_proxy.to_string_lossy();
+        let hosts = hosts.split([',', ' ']).filter(|host| !host.is_empty());
+        Self {
+            http_proxy: proxy(&["http_proxy", "all_proxy", "ALL_PROXY"]),
+            https_proxy: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+            no_proxy: hosts.map(str::to_owned).collect(),
+            certificates: set("SSL_CERT_FILE").map(PathBuf::from),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(variables: &[(&str, &str)]) -> RemoteOptions {
+        let variables = variables.to_owned();
+        RemoteOptions::from_env(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.into())
+        })
+    }
+
+    fn variable(proxy: Option<&ProxySetting>) -> Option<&str> {
+        proxy.map(|proxy| proxy.variable.as_str())
+    }
+
+    #[test]
+    fn proxies_are_those_of_the_environment() {
+        assert_eq!(options(&[]), RemoteOptions::default());
+        let found = options(&[
+            ("https_proxy", ""),
+            ("HTTPS_PROXY", "http://me:secret@p:1"),
+            ("HTTP_PROXY", "http://hostile:1"),
+            ("ALL_PROXY", "socks5://p:2"),
+            ("no_proxy", "localhost, .example.com,,10.0.0.1"),
+        ]);
+        assert_eq!(variable(found.https_proxy.as_ref()), Some("HTTPS_PROXY"));
+        assert_eq!(variable(found.http_proxy.as_ref()), Some("ALL_PROXY"));
+        assert_eq!(found.no_proxy, ["localhost", ".example.com", "10.0.0.1"]);
+        assert!(!format!("{found:?}").contains("secret"), "{found:?}");
+    }
+}
