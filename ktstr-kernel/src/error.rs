@@ -10,6 +10,8 @@ use crate::archive::ArchiveError;
 use crate::cache::{CacheError, CacheKey, CacheKeyError};
 use crate::image::ImageError;
 use crate::kconfig::DroppedOption;
+#[cfg(feature = "git")]
+use crate::repository::GitError;
 use crate::resolved::BuiltTreeError;
 use crate::source::SourceError;
 use crate::spec::KernelSpec;
@@ -41,6 +43,10 @@ pub enum Error {
     /// The tarball cannot be used.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// The git repository does not give it.
+    #[cfg(feature = "git")]
+    #[error(transparent)]
+    Git(#[from] GitError),
     /// Somebody else builds it, for longer than we wait.
     #[error(transparent)]
     Lock(#[from] LockError),

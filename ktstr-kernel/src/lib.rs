@@ -36,6 +36,8 @@ mod make;
 mod process;
 #[cfg(feature = "build")]
 pub mod progress;
+#[cfg(feature = "git")]
+pub mod repository;
 #[cfg(feature = "build")]
 mod resolver;
 #[cfg(feature = "build")]
@@ -62,5 +64,7 @@ pub use error::{BuildFailure, Ending, Error};
 pub use kconfig::DroppedOption;
 #[cfg(feature = "build")]
 pub use progress::{Event, Progress, Stage, Transfer};
+#[cfg(feature = "git")]
+pub use repository::GitError;
 #[cfg(feature = "build")]
 pub use resolver::{BuildOptions, Resolver};
