@@ -217,7 +217,7 @@ fn stage_unit(stage: Stage) -> Unit {
     match stage {
         Stage::Hash | Stage::Unpack => Unit::Bytes,
         Stage::Compile => Unit::Steps,
-        Stage::Clean | Stage::Configure | Stage::Store => Unit::Nothing,
+        Stage::Checkout | Stage::Clean | Stage::Configure | Stage::Store => Unit::Nothing,
     }
 }
 

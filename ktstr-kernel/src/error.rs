@@ -12,6 +12,8 @@ use crate::image::ImageError;
 use crate::kconfig::DroppedOption;
 #[cfg(feature = "fetch")]
 use crate::remote::FetchError;
+#[cfg(feature = "git")]
+use crate::repository::GitError;
 use crate::resolved::BuiltTreeError;
 use crate::source::SourceError;
 use crate::spec::KernelSpec;
@@ -43,6 +45,10 @@ pub enum Error {
     /// The tarball cannot be used.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// The git repository does not give it.
+    #[cfg(feature = "git")]
+    #[error(transparent)]
+    Git(#[from] GitError),
     /// Somebody else builds it, for longer than we wait.
     #[error(transparent)]
     Lock(#[from] LockError),

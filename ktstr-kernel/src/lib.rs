@@ -38,6 +38,8 @@ mod process;
 pub mod progress;
 #[cfg(feature = "fetch")]
 pub mod remote;
+#[cfg(feature = "git")]
+pub mod repository;
 #[cfg(feature = "build")]
 mod resolver;
 #[cfg(feature = "build")]
@@ -66,5 +68,7 @@ pub use kconfig::DroppedOption;
 pub use progress::{Event, Progress, Stage, Transfer};
 #[cfg(feature = "fetch")]
 pub use remote::{FetchError, Mirror, Releases, Remote, RemoteOptions, SourceTarball};
+#[cfg(feature = "git")]
+pub use repository::GitError;
 #[cfg(feature = "build")]
 pub use resolver::{BuildOptions, Resolver};

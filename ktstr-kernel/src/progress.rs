@@ -30,6 +30,8 @@ pub enum Stage {
     Hash,
     /// Unpacking a tarball; counts bytes of the archive.
     Unpack,
+    /// Writing the files of a commit; counts them.
+    Checkout,
     /// `make mrproper`; counts nothing.
     Clean,
     /// Making the configuration; counts nothing.
@@ -45,6 +47,7 @@ impl fmt::Display for Stage {
         f.pad(match self {
             Self::Hash => "checking",
             Self::Unpack => "unpacking",
+            Self::Checkout => "checking out",
             Self::Clean => "cleaning",
             Self::Configure => "configuring",
             Self::Compile => "compiling",

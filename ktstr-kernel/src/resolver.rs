@@ -35,12 +35,27 @@ pub struct BuildOptions {
 pub struct Resolver {
     cache: Cache,
     options: BuildOptions,
+    #[cfg(feature = "git")]
+    git_limits: crate::repository::Limits,
 }
 
 impl Resolver {
     /// A resolver that uses and fills `cache`.
     pub fn new(cache: Cache, options: BuildOptions) -> Self {
-        Self { cache, options }
+        Self {
+            cache,
+            options,
+            #[cfg(feature = "git")]
+            git_limits: crate::repository::Limits::default(),
+        }
+    }
+
+    /// Other bounds for git servers than the default.
+    #[cfg(feature = "git")]
+    #[must_use]
+    pub fn with_git_limits(mut self, limits: crate::repository::Limits) -> Self {
+        self.git_limits = limits;
+        self
     }
 
     /// The kernel that `spec` names.
@@ -83,7 +98,16 @@ impl Resolver {
             KernelSpec::Series(series) => self.cached(&job, spec, |known| {
                 (known.major, known.minor) == (series.major, series.minor)
             }),
-            KernelSpec::Range { .. } | KernelSpec::Git { .. } => Err(Error::NotFetched {
+            #[cfg(feature = "git")]
+            KernelSpec::Git { url, reference } => {
+                crate::build::resolve_git(&job, url, reference, self.git_limits)
+            }
+            #[cfg(not(feature = "git"))]
+            KernelSpec::Git { .. } => Err(Error::NotFetched {
+                spec: spec.clone(),
+                unused: None,
+            }),
+            KernelSpec::Range { .. } => Err(Error::NotFetched {
                 spec: spec.clone(),
                 unused: None,
             }),

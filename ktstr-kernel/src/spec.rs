@@ -216,6 +216,16 @@ fn parse_git(text: &str, git: &str) -> Result<KernelSpec, SpecError> {
     })
 }
 
+impl fmt::Display for GitRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(name) => write!(f, "tag={name}"),
+            Self::Branch(name) => write!(f, "branch={name}"),
+            Self::Sha(name) => write!(f, "sha={name}"),
+        }
+    }
+}
+
 impl fmt::Display for KernelSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -223,11 +233,7 @@ impl fmt::Display for KernelSpec {
             Self::CacheKey(key) => write!(f, "{key}"),
             Self::Version(release) | Self::Series(release) => write!(f, "{release}"),
             Self::Range { start, end } => write!(f, "{start}..{end}"),
-            Self::Git { url, reference } => match reference {
-                GitRef::Tag(name) => write!(f, "git+{url}#tag={name}"),
-                GitRef::Branch(name) => write!(f, "git+{url}#branch={name}"),
-                GitRef::Sha(name) => write!(f, "git+{url}#sha={name}"),
-            },
+            Self::Git { url, reference } => write!(f, "git+{url}#{reference}"),
         }
     }
 }

@@ -34,6 +34,17 @@ pub enum TreeError {
     },
 }
 
+#[cfg(feature = "git")]
+impl TreeError {
+    /// What is wrong, in one clause, without the path.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            Self::NotATree { why, .. } => why.clone(),
+            Self::Read { source, .. } => source.to_string(),
+        }
+    }
+}
+
 impl KernelTree {
     /// Looks whether `dir` is a kernel tree. The path is made absolute, symbolic links resolved.
     pub fn open(dir: &Path) -> Result<Self, TreeError> {

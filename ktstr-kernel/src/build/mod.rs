@@ -1,6 +1,8 @@
 //! From sources to a kernel.
 
 mod config;
+#[cfg(feature = "git")]
+mod git;
 mod index;
 mod kernel;
 mod space;
@@ -108,5 +110,7 @@ impl Job<'_> {
     }
 }
 
+#[cfg(feature = "git")]
+pub(crate) use git::resolve as resolve_git;
 pub(crate) use tarball::resolve as resolve_tarball;
 pub(crate) use tree::resolve as resolve_tree;

@@ -25,6 +25,12 @@ pub(super) fn of_tarball(origin: &ConfigOrigin) -> u64 {
     SOURCE + of_build(origin)
 }
 
+/// As [`of_tarball`], with the repository that one commit comes in.
+#[cfg(feature = "git")]
+pub(super) fn of_git(origin: &ConfigOrigin) -> u64 {
+    400 * MIB + of_tarball(origin)
+}
+
 /// Checks that there is room for `needed` bytes in `dir`. What the system does not tell is no error.
 pub(super) fn check(dir: &Path, needed: u64, hint: &'static str) -> Result<(), Error> {
     let Ok(found) = rustix::fs::statvfs(dir) else {

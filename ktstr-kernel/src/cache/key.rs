@@ -87,6 +87,12 @@ impl CacheKey {
         Self::parse(&format!("local-{short}-{arch}-{}", config.key_part()))
     }
 
+    /// The key of a commit of a repository that was fetched.
+    pub fn git(commit: &str, arch: &str, config: &ConfigOrigin) -> Result<Self, CacheKeyError> {
+        let short = commit.get(..7).unwrap_or(commit);
+        Self::parse(&format!("git-{short}-{arch}-{}", config.key_part()))
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -57,6 +57,15 @@ pub enum Source {
         /// The commit.
         commit: String,
     },
+    /// A commit of a repository that was fetched.
+    Git {
+        /// Where the repository is.
+        url: String,
+        /// What was asked for: `tag=v6.14`, `branch=master` or `sha=…`.
+        reference: String,
+        /// The commit.
+        commit: String,
+    },
 }
 
 /// One file of an entry.
@@ -76,6 +85,7 @@ impl Source {
         match self {
             Self::Tarball { .. } => "tarball",
             Self::Local { .. } => "local",
+            Self::Git { .. } => "git",
         }
     }
 }
@@ -129,11 +139,17 @@ impl Metadata {
         self.kconfig_hash != self.config_origin.kconfig_hash()
     }
 
-    /// The kernel's name in test names: a release's version, or the tree it was built from.
+    /// The kernel's name in test names: a release's version (`kernel_6_14_2`), the tree it was built from
+    /// (`kernel_path_linux_1a2b3c`), or version and commit (`kernel_6_14_0_git_38fec10`).
     pub fn label(&self) -> KernelLabel {
         match &self.source {
             Source::Tarball { .. } => KernelLabel::from_version(&self.version),
             Source::Local { path, .. } => KernelLabel::from_path(path, false),
+            // Two commits of one run may call themselves the same.
+            Source::Git { commit, .. } => {
+                let short = commit.get(..7).unwrap_or(commit);
+                KernelLabel::from_version(&format!("{}-git-{short}", self.version))
+            }
         }
     }
 }

@@ -1,0 +1,215 @@
+//! Why a repository gives no kernel.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A git repository that does not give what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GitError {
+    /// The address cannot be used.
+    #[error("git repository {url}: {why}; write git+https://host/repository.git#tag=v6.14")]
+    Address {
+        /// The address, without its password.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// There is no repository, or no way to it.
+    #[error("git repository {url} cannot be reached: {why}; check the address and the network")]
+    Unreachable {
+        /// The repository.
+        url: String,
+        /// What happened, in one clause.
+        why: String,
+    },
+    /// The server says nothing.
+    #[error(
+        "git repository {url}: the server has said nothing for {} s; try again later",
+        silence.as_secs_f32()
+    )]
+    Silent {
+        /// The repository.
+        url: String,
+        /// For how long.
+        silence: Duration,
+    },
+    /// The server does not come to an end.
+    #[error("git repository {url}: given up, it {what}; check the address")]
+    Endless {
+        /// The repository.
+        url: String,
+        /// What it did.
+        what: String,
+    },
+    /// It wants to know who asks.
+    #[error(
+        "git repository {url}: the server asks for a login, and ktstr gives none; check the address (servers ask where there is no such repository, too), or use ssh:// with a key"
+    )]
+    Login {
+        /// The repository.
+        url: String,
+    },
+    /// What answers does not speak git.
+    #[error("git repository {url}: the answer makes no sense ({why}); check the address")]
+    Garbage {
+        /// The repository.
+        url: String,
+        /// What is wrong with it, in one clause.
+        why: String,
+    },
+    /// There is no such tag or branch.
+    #[error(
+        "git repository {url} has no {reference}{}; git ls-remote {url} lists what it has",
+        near_text(near)
+    )]
+    UnknownRef {
+        /// The repository.
+        url: String,
+        /// What was asked for.
+        reference: String,
+        /// Names that look like it.
+        near: Vec<String>,
+    },
+    /// Nothing known starts with these digits.
+    #[error(
+        "git repository {url}: no tag or branch is at a commit {sha}…, and none is cached; give all 40 digits"
+    )]
+    Abbreviated {
+        /// The repository.
+        url: String,
+        /// The digits.
+        sha: String,
+    },
+    /// Several commits start with these digits.
+    #[error("commit {sha}… may be {}; give more digits", commits.join(" or "))]
+    Ambiguous {
+        /// The digits.
+        sha: String,
+        /// Some of the commits.
+        commits: Vec<String>,
+    },
+    /// The server gives no commits by their hash, or has none of this one.
+    #[error(
+        "git repository {url} does not give commit {sha} ({why}); name a tag or a branch that is at it"
+    )]
+    Refused {
+        /// The repository.
+        url: String,
+        /// The commit.
+        sha: String,
+        /// What the server said.
+        why: String,
+    },
+    /// The name is not of a commit.
+    #[error("git repository {url}: {reference} is a {kind} and no commit; name another")]
+    NoCommit {
+        /// The repository.
+        url: String,
+        /// What was asked for.
+        reference: String,
+        /// What it is.
+        kind: String,
+    },
+    /// The name is of another commit each time.
+    #[error("git repository {url}: {reference} moves all the time; name a commit by sha=")]
+    Restless {
+        /// The repository.
+        url: String,
+        /// What was asked for.
+        reference: String,
+    },
+    /// The commit's files cannot be written.
+    #[error("git repository {url}: commit {commit} cannot be checked out: {why}; name another")]
+    Contents {
+        /// The repository.
+        url: String,
+        /// The commit.
+        commit: String,
+        /// What is wrong with them.
+        why: String,
+    },
+    /// The commit's files are no kernel sources.
+    #[error(
+        "git repository {url}: commit {commit} is no kernel source tree ({why}); check the address"
+    )]
+    NoKernel {
+        /// The repository.
+        url: String,
+        /// The commit.
+        commit: String,
+        /// What is missing.
+        why: String,
+    },
+    /// The scratch directory cannot be written.
+    #[error("{path}: a git repository cannot be made there: {source}; check its permissions")]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl GitError {
+    /// Whether the repository may well be there, but did not answer as it should: another day it may.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Silent { .. }
+                | Self::Endless { .. }
+                | Self::Garbage { .. }
+        )
+    }
+}
+
+/// One line of what somebody else wrote: no control characters, not too long.
+pub(super) fn line(text: &str) -> String {
+    const LONGEST: usize = 240;
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let words: String = plain.collect();
+    let mut line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+/// An error and what caused it, as one clause.
+pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if texts.len() < 16 && !texts.iter().any(|earlier| earlier.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    line(&texts.join(": "))
+}
+
+fn near_text(near: &[String]) -> String {
+    if near.is_empty() {
+        return String::new();
+    }
+    format!(" (there is {})", near.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_others_wrote_is_one_short_line(text in "(?s).{0,400}") {
+            let line = line(&text);
+            prop_assert!(!line.contains(char::is_control));
+            prop_assert!(line.chars().count() <= 241);
+        }
+    }
+}

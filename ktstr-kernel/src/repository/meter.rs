@@ -1,0 +1,147 @@
+//! What comes from a server, counted and bounded.
+
+use std::io::{self, Read};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::error::line;
+use super::{Address, GitError};
+
+/// The count of one conversation, and why it failed.
+#[derive(Debug)]
+pub(super) struct Meter {
+    pub(super) silence: Duration,
+    size: u64,
+    time: Duration,
+    start: Instant,
+    bytes: AtomicU64,
+    fault: Mutex<Option<Fault>>,
+}
+
+/// Why a conversation failed, where that is known better than by whoever reads its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No byte for as long as is allowed.
+    Silent,
+    /// Longer than is allowed.
+    Late,
+    /// More than is allowed.
+    Large,
+    /// A login is asked for.
+    Login,
+    /// The network or a program says why.
+    Network(String),
+}
+
+impl Meter {
+    pub(super) fn new(silence: Duration, time: Duration, size: u64) -> Arc<Self> {
+        Arc::new(Self {
+            silence,
+            size,
+            time,
+            start: Instant::now(),
+            bytes: AtomicU64::new(0),
+            fault: Mutex::new(None),
+        })
+    }
+
+    /// How many bytes came.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// When the conversation must be over.
+    pub(super) fn deadline(&self) -> Instant {
+        self.start + self.time
+    }
+
+    /// Remembers why it fails; the first reason counts.
+    pub(super) fn fail(&self, fault: Fault) -> io::Error {
+        let mut place = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = io::Error::other(format!("{fault:?}"));
+        place.get_or_insert(fault);
+        error
+    }
+
+    /// The error of a conversation that failed; `why` says what its reader found.
+    pub(super) fn error(&self, address: &Address, why: String) -> GitError {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let url = address.text().to_owned();
+        let silence = self.silence;
+        match fault.as_ref() {
+            Some(Fault::Silent) => GitError::Silent { url, silence },
+            Some(Fault::Late) => {
+                let what = format!("was not done after {} s", self.time.as_secs_f32());
+                GitError::Endless { url, what }
+            }
+            Some(Fault::Large) => {
+                let what = format!("sends more than {} MiB", self.size >> 20);
+                GitError::Endless { url, what }
+            }
+            Some(Fault::Login) => GitError::Login { url },
+            Some(Fault::Network(why)) => {
+                let why = line(why);
+                GitError::Unreachable { url, why }
+            }
+            None => GitError::Garbage { url, why },
+        }
+    }
+}
+
+/// A reader that fails where the bounds are reached.
+#[derive(Debug)]
+pub(super) struct Metered<R> {
+    inner: R,
+    meter: Arc<Meter>,
+}
+
+impl<R> Metered<R> {
+    pub(super) fn new(inner: R, meter: Arc<Meter>) -> Self {
+        Self { inner, meter }
+    }
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let meter = &self.meter;
+        if Instant::now() >= meter.deadline() {
+            return Err(meter.fail(Fault::Late));
+        }
+        let read = self
+            .inner
+            .read(buffer)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => meter.fail(Fault::Silent),
+                io::ErrorKind::Interrupted => error,
+                _ => meter.fail(Fault::Network(error.to_string())),
+            })?;
+        let bytes = meter.bytes.fetch_add(read as u64, Ordering::Relaxed) + read as u64;
+        if bytes > meter.size {
+            return Err(meter.fail(Fault::Large));
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(meter: &Arc<Meter>) -> GitError {
+        let mut reader = Metered::new(io::repeat(0), Arc::clone(meter));
+        io::copy(&mut reader, &mut io::sink()).unwrap_err();
+        let address = Address::parse("git://host/linux").unwrap();
+        meter.error(&address, String::new())
+    }
+
+    #[test]
+    fn endless_streams_end() {
+        let hour = Duration::from_secs(3600);
+        let error = read(&Meter::new(hour, hour, 3 << 20)).to_string();
+        assert!(error.contains("sends more than 3 MiB"), "{error}");
+        let error = read(&Meter::new(hour, Duration::from_millis(20), u64::MAX)).to_string();
+        assert!(error.contains("was not done after 0.02 s"), "{error}");
+    }
+}

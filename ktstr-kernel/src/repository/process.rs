@@ -1,0 +1,149 @@
+//! Programs that carry a conversation: `ssh`, and `git upload-pack` for directories of this machine.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::address::Place;
+use super::meter::{Fault, Meter};
+use super::{Address, Repository};
+
+/// What a program writes, until it is silent for too long. The program ends with it.
+#[derive(Debug)]
+pub(super) struct Output {
+    child: Child,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+    meter: Arc<Meter>,
+}
+
+/// Starts the program for the repository; `None` where that failed and the meter knows why.
+pub(super) fn start(
+    repository: &Repository<'_>,
+    meter: &Arc<Meter>,
+) -> Option<(Output, ChildStdin)> {
+    let mut command = command(&repository.address, repository.access.limits.connect);
+    let name = command.get_program().to_string_lossy().into_owned();
+    let spawned = command
+        .env("PATH", repository.access.path)
+        .env("GIT_PROTOCOL", "version=2")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = spawned
+        .map_err(|error| meter.fail(Fault::Network(format!("{name} cannot be run: {error}"))))
+        .ok()?;
+    let stdin = child.stdin.take()?;
+    let output = Output {
+        stdout: child.stdout.take()?,
+        stderr: child.stderr.take()?,
+        child,
+        meter: Arc::clone(meter),
+    };
+    Some((output, stdin))
+}
+
+fn command(address: &Address, connect: Duration) -> Command {
+    let Place::Ssh { user, host, port } = address.place() else {
+        let mut command = Command::new("git");
+        command
+            // Whatever is configured, no program but this one runs.
+            .env_clear()
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .args(["upload-pack", "--"])
+            .arg(OsStr::from_bytes(address.path()));
+        return command;
+    };
+    let mut command = Command::new("ssh");
+    command
+        // Nobody is there to answer questions.
+        .args(["-T", "-o", "BatchMode=yes", "-o", "SendEnv=GIT_PROTOCOL"])
+        .arg("-o")
+        .arg(format!("ConnectTimeout={}", connect.as_secs().max(1)));
+    if let Some(port) = port {
+        command.arg("-p").arg(port.to_string());
+    }
+    let target = user.map_or_else(|| host.to_owned(), |user| format!("{user}@{host}"));
+    let path = gix::url::expand_path::for_shell(address.path().into());
+    command
+        .arg(target)
+        .arg(format!("git-upload-pack {}", quoted(&path.to_string())));
+    command
+}
+
+/// `text` as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''").replace('!', "'\\!'"))
+}
+
+fn readable(fd: &impl rustix::fd::AsFd, wait: Duration) -> io::Result<bool> {
+    let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+    Ok(poll(&mut fds, Some(&wait))? > 0)
+}
+
+impl Output {
+    /// The first line of what the program complained about.
+    fn complaint(&mut self) -> Option<String> {
+        let mut text = Vec::new();
+        let mut buffer = [0; 1024];
+        while text.len() < 8 << 10 && readable(&self.stderr, Duration::from_millis(200)).ok()? {
+            match self.stderr.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(read) => text.extend_from_slice(&buffer[..read]),
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        let line = text.lines().rfind(|line| !line.trim().is_empty())?;
+        Some(line.trim_start_matches("fatal: ").to_owned())
+    }
+}
+
+impl Read for Output {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !readable(&self.stdout, self.meter.silence)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let read = self.stdout.read(buffer)?;
+        // The end: whether it came too early only its reader knows.
+        if read == 0
+            && let Some(complaint) = self.complaint()
+        {
+            self.meter.fail(Fault::Network(complaint));
+        }
+        Ok(read)
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_the_remote_shell() {
+        let address = Address::parse("ssh://me@host:22/a'b;reboot").unwrap();
+        let command = command(&address, Duration::from_secs(5));
+        let args: Vec<_> = command.get_args().collect();
+        assert!(args.contains(&"BatchMode=yes".as_ref()), "{args:?}");
+        assert_eq!(
+            args[args.len() - 2..],
+            ["me@host", r"git-upload-pack '/a'\''b;reboot'"]
+        );
+    }
+}
