@@ -30,9 +30,7 @@ pub(crate) const PLANNED_OPTIONS: &[&str] = &[
     "--base-ref",
     "--default-branch",
     "--extra-kconfig",
-    "--include-eol",
     "--relevant",
-    "--skip-sha256",
 ];
 
 const CARGO_AFTER: &str = "\
@@ -49,16 +47,24 @@ const KTSTR_AFTER: &str = "\
 `cargo ktstr test` runs tests. Planned, not built yet: shell.";
 
 const TEST_AFTER: &str = "\
+A kernel ID is one of:
+  ../linux                     source tree; starts with ./ ../ / or ~
+  ./linux-6.14.2.tar.xz        source tarball
+  ./arch/x86/boot/bzImage      image
+  6.14.2, 6.15-rc3             release
+  6.14                         newest release of a series
+  6.12..6.14                   newest of every maintained series within
+  git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
+  6.14.2-tarball-x86_64-kc...  cache key (cargo ktstr kernel list)
+
 Examples:
   cargo ktstr test --kernel ../linux
-  cargo ktstr test --kernel /usr/src/linux-source-6.12.tar.xz --base-config lean
-  cargo ktstr test --kernel ./arch/x86/boot/bzImage -- -E 'test(my_test)'
-  cargo ktstr test --kernel 6.12.9-tarball-x86_64-kc1a2b3c4d -- --retries 2
-  cargo ktstr test --kernel ../linux --kernel ../linux-next
-  cargo ktstr test -- --features integration --run-ignored all
+  cargo ktstr test --kernel 6.12..6.14 --base-config lean
+  cargo ktstr test --kernel 6.14 --kernel ../linux -- -E 'test(my_test)'
+  cargo ktstr test -- --features integration --run-ignored all --retries 2
 
-A bare name is a cache key (`cargo ktstr kernel list` shows them); write ./NAME
-for a file or directory beside you.
+What is downloaded comes from kernel.org, or from a mirror of it whose base
+address $KTSTR_KERNEL_MIRROR gives.
 
 Exit code: nextest's; 0 when every test passed or was skipped.";
 
@@ -75,13 +81,24 @@ const KERNEL_AFTER: &str = "\
 Kernels are kept in $KTSTR_CACHE_DIR/kernels, else ~/.cache/ktstr/kernels.";
 
 const BUILD_AFTER: &str = "\
+A kernel ID is one of:
+  ../linux                     source tree; starts with ./ ../ / or ~
+  ./linux-6.14.2.tar.xz        source tarball
+  6.14.2, 6.15-rc3             release
+  6.14                         newest release of a series
+  6.12..6.14                   newest of every maintained series within
+  git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
+
 Examples:
+  cargo ktstr kernel build
   cargo ktstr kernel build --kernel ../linux
-  cargo ktstr kernel build --kernel ./linux-6.14.2.tar.xz --base-config lean
-  cargo ktstr kernel build --force --kernel ../linux
+  cargo ktstr kernel build --kernel 6.14 --base-config lean
+  cargo ktstr kernel build --force --kernel 6.14.2
 
 A source tree is built in place. It is cached when git knows it and nothing in
-it has changed since its commit; a tarball is always cached.";
+it has changed since its commit; everything else is always cached. What is
+downloaded comes from kernel.org, or from a mirror of it whose base address
+$KTSTR_KERNEL_MIRROR gives.";
 
 const CLEAN_AFTER: &str = "\
 Examples:
@@ -220,12 +237,16 @@ impl From<Base> for BaseConfig {
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// Kernel to test on: a source tree, a source tarball, an image or a cache
-    /// key. Give it several times to test on several kernels. Without it a kernel
-    /// that is already built is looked for: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the
-    /// newest cached one, ./linux, ../linux, the host's own.
+    /// Kernel to test on; see below for its forms. Give it several times to test on
+    /// several kernels. Without it a kernel that is already built is looked for:
+    /// `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest cached one, ./linux, ../linux,
+    /// the host's own.
     #[arg(long, value_name = "ID")]
     pub(crate) kernel: Vec<String>,
+
+    /// Have ranges stand for series too that are maintained no more (EOL).
+    #[arg(long)]
+    pub(crate) include_eol: bool,
 
     /// What to configure a source from that has no .config of its own [default:
     /// `KTSTR_BASE_CONFIG`, else defconfig].
@@ -291,17 +312,30 @@ pub(crate) struct KernelList {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Preview which releases a range stands for (not built yet).
+    /// Say which releases a range stands for, instead; nothing is downloaded or
+    /// built.
     #[arg(long, value_name = "START..END")]
     pub(crate) kernel: Option<String>,
+
+    /// Series too that are maintained no more (EOL).
+    #[arg(long, requires = "kernel")]
+    pub(crate) include_eol: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct KernelBuild {
-    /// A kernel source tree or source tarball. Give it several times to build
-    /// several.
+    /// Kernel to build; see below for its forms. Give it several times to build
+    /// several [default: the newest series with eight maintenance releases].
     #[arg(long, value_name = "ID")]
     pub(crate) kernel: Vec<String>,
+
+    /// Have ranges stand for series too that are maintained no more (EOL).
+    #[arg(long)]
+    pub(crate) include_eol: bool,
+
+    /// Do not compare downloads with the published checksums.
+    #[arg(long)]
+    pub(crate) skip_sha256: bool,
 
     /// What to configure a source from that has no .config of its own [default:
     /// `KTSTR_BASE_CONFIG`, else defconfig].

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ktstr_core::{HostCpus, Reservation, env};
-use ktstr_harness::driver::doctor::distribution_source;
 use ktstr_kernel::{
     Cache, CacheEntry, CleanPlan, EntryState, KernelSpec, Metadata, ResolvedKernel,
 };
@@ -18,8 +17,8 @@ use crate::cli::{Kernel, KernelBuild, KernelClean, KernelCommand, KernelList};
 use crate::doctor::cache;
 use crate::failure::{CommandResult, Failure};
 use crate::progress::Reporter;
-use crate::resolve;
-use crate::terminal::{print, quote, say, tilde};
+use crate::resolve::{self, Fetching};
+use crate::terminal::{print, say, tilde};
 
 /// How long to wait for host CPUs that tests have alone.
 const CPU_WAIT: Duration = Duration::from_secs(900);
@@ -32,17 +31,9 @@ pub(crate) fn run(arguments: &Kernel, program: &'static str) -> CommandResult {
     }
 }
 
-fn list(arguments: &KernelList, program: &str) -> CommandResult {
+fn list(arguments: &KernelList, program: &'static str) -> CommandResult {
     if let Some(range) = &arguments.kernel {
-        let spec = KernelSpec::parse(range, |name| std::env::var_os(name))?;
-        return Err(Failure::new(match spec {
-            KernelSpec::Range { .. } => format!(
-                "`{range}`: the releases of a range are kernel.org's to tell, and this version does not fetch from it; `{program} kernel list` lists what is cached"
-            ),
-            _ => {
-                format!("`{range}` is no range; --kernel of `kernel list` takes one, as 6.12..6.14")
-            }
-        }));
+        return preview(range, arguments, program);
     }
     let cache = cache()?;
     let entries = cache.list()?;
@@ -60,6 +51,31 @@ fn list(arguments: &KernelList, program: &str) -> CommandResult {
         ));
     }
     printed
+}
+
+/// The releases that a range stands for.
+fn preview(range: &str, arguments: &KernelList, program: &'static str) -> CommandResult {
+    let spec = KernelSpec::parse(range, |name| std::env::var_os(name))?;
+    if !matches!(spec, KernelSpec::Range { .. }) {
+        return Err(Failure::new(format!(
+            "`{range}` is no range; --kernel of `kernel list` takes one, as 6.12..6.14"
+        )));
+    }
+    let fetching = Fetching {
+        include_eol: arguments.include_eol,
+        ..Fetching::default()
+    };
+    let resolver = resolve::resolver(resolve::build_options(None)?, fetching)?;
+    let releases = resolver.releases(&spec, &Reporter::new(program))?;
+    let versions: Vec<String> = releases.iter().map(ToString::to_string).collect();
+    let text = if arguments.json {
+        format!("{:#}\n", json!({ "range": range, "versions": versions }))
+    } else {
+        versions
+            .iter()
+            .fold(String::new(), |text, version| text + version + "\n")
+    };
+    print(text.as_bytes())
 }
 
 fn table(cache: &Cache, entries: &[CacheEntry], program: &str) -> String {
@@ -136,15 +152,6 @@ fn entry_json(entry: &CacheEntry) -> Value {
 }
 
 fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
-    if arguments.kernel.is_empty() {
-        let source = distribution_source(Path::new("/"));
-        let source = source.map_or("../linux".to_owned(), |path| {
-            quote(&path.display().to_string())
-        });
-        return Err(Failure::new(format!(
-            "downloading the latest release from kernel.org is not part of this version; give a source tree or tarball: {program} kernel build --kernel {source}"
-        )));
-    }
     let mut options = resolve::build_options(arguments.base_config)?;
     options.force = arguments.force;
     options.clean = arguments.clean;
@@ -156,7 +163,20 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
         }
         None => None,
     };
+    let fetching = Fetching {
+        include_eol: arguments.include_eol,
+        skip_sha256: arguments.skip_sha256,
+    };
+    let resolver = resolve::resolver(options, fetching)?;
     let reporter = Reporter::new(program);
+    let mut kernels = arguments.kernel.clone();
+    if kernels.is_empty() {
+        let latest = resolver.latest_release(&reporter)?;
+        reporter.line(&format!(
+            "no --kernel: {latest}, of the newest series with eight maintenance releases"
+        ));
+        kernels.push(latest.to_string());
+    }
     let mut printed = Ok(ExitCode::SUCCESS);
     let done = |kernel: &ResolvedKernel| {
         let result = print(kernel_text(kernel).as_bytes());
@@ -164,7 +184,7 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
             printed = result;
         }
     };
-    resolve::all(&arguments.kernel, cache()?, options, &reporter, done)?;
+    resolve::all(&kernels, &resolver, &reporter, done)?;
     printed
 }
 

@@ -5,10 +5,12 @@ use std::thread::available_parallelism;
 
 use ktstr_core::env;
 use ktstr_kernel::{
-    BaseConfig, BuildOptions, Cache, Error, KernelSpec, LocalSource, ResolvedKernel, Resolver,
+    BaseConfig, BuildOptions, Error, KernelSpec, Mirror, Remote, RemoteOptions, ResolvedKernel,
+    Resolver,
 };
 
 use crate::cli::Base;
+use crate::doctor::cache;
 use crate::failure::{Failure, one_line};
 use crate::progress::Reporter;
 
@@ -33,71 +35,65 @@ pub(crate) fn build_options(base: Option<Base>) -> Result<BuildOptions, Failure>
     })
 }
 
-/// Resolves every identifier, in the order given; the same kernel given twice comes once.
+/// What is fetched, and how, where a kernel is not on disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Fetching {
+    /// Take the last release of series that have ended too.
+    pub(crate) include_eol: bool,
+    /// Do not compare tarballs with the published checksums.
+    pub(crate) skip_sha256: bool,
+}
+
+/// A resolver on this process's cache and mirror.
+pub(crate) fn resolver(options: BuildOptions, fetching: Fetching) -> Result<Resolver, Failure> {
+    let lookup = |name: &str| var_os(name);
+    let mirror = match var_os(env::KERNEL_MIRROR).filter(|base| !base.is_empty()) {
+        Some(base) => Mirror::parse(&base.to_string_lossy())?,
+        None => Mirror::kernel_org(),
+    };
+    let mut remote_options = RemoteOptions::from_env(lookup);
+    remote_options.skip_sha256 = fetching.skip_sha256;
+    let remote = Remote::new(mirror, cache()?, remote_options)?;
+    let resolver = Resolver::new(cache()?, options);
+    Ok(resolver
+        .fetching(remote)
+        .including_eol(fetching.include_eol))
+}
+
+/// Resolves every identifier, in the order given; the same kernel given twice comes once. `done` is called for each as
+/// it is ready.
 ///
-/// `done` is called for each as it is ready. What fails does so at once: nothing is built before every
-/// identifier made sense, and no failure keeps another from being told.
+/// Nothing is built before every identifier made sense, and no failure keeps another from being told.
 pub(crate) fn all(
     ids: &[String],
-    cache: Cache,
-    options: BuildOptions,
+    resolver: &Resolver,
     reporter: &Reporter,
     mut done: impl FnMut(&ResolvedKernel),
 ) -> Result<Vec<ResolvedKernel>, Failure> {
-    let resolver = Resolver::new(cache, options);
     let mut failure = Failure::default();
-    let asked: Vec<_> = ids
+    let specs: Vec<KernelSpec> = ids
         .iter()
-        .enumerate()
-        .filter(|(at, id)| !ids[..*at].contains(id))
-        .filter_map(|(at, id)| Some((at, id, parse(id, &mut failure)?)))
+        .filter_map(|id| {
+            let spec = KernelSpec::parse(id, |name| var_os(name));
+            spec.map_err(|error| failure.add(one_line(error))).ok()
+        })
         .collect();
-    let (slow, quick): (Vec<_>, Vec<_>) =
-        asked.into_iter().partition(|(_, _, (_, is_slow))| *is_slow);
-    let mut kernels = Vec::new();
-    for wave in [quick, slow] {
-        failure = failure.into_result(Failure::default())?;
-        for (at, id, (spec, _)) in wave {
-            match resolver.resolve(&spec, reporter) {
-                Ok(kernel) => {
-                    reporter.line(&format!("resolved kernel \"{id}\""));
-                    done(&kernel);
-                    kernels.push((at, kernel));
-                }
-                Err(error) => add(&mut failure, &error),
-            }
-        }
-    }
     failure.into_result(())?;
-    kernels.sort_by_key(|(at, _)| *at);
-    let mut unique: Vec<ResolvedKernel> = Vec::new();
-    for (_, kernel) in kernels {
-        if !unique.iter().any(|other| other.image == kernel.image) {
-            unique.push(kernel);
+    let kernels = resolver.resolve_all(&specs, reporter, &mut |spec, kernel| {
+        let version = match spec {
+            KernelSpec::Range { .. } | KernelSpec::Series(_) => format!(": {}", kernel.version),
+            _ => String::new(),
+        };
+        reporter.line(&format!("resolved kernel \"{spec}\"{version}"));
+        done(kernel);
+    });
+    kernels.map_err(|failures| {
+        let mut failure = Failure::default();
+        for failed in &failures.0 {
+            add(&mut failure, &failed.error);
         }
-    }
-    Ok(unique)
-}
-
-/// What `id` means, and whether it may have to be built.
-fn parse(id: &str, failure: &mut Failure) -> Option<(KernelSpec, bool)> {
-    let spec = match KernelSpec::parse(id, |name| var_os(name)) {
-        Ok(spec) => spec,
-        Err(error) => {
-            failure.add(one_line(error));
-            return None;
-        }
-    };
-    let KernelSpec::Path(path) = &spec else {
-        return Some((spec, false));
-    };
-    match LocalSource::identify(path) {
-        Ok(source) => Some((spec, !matches!(source, LocalSource::Image { .. }))),
-        Err(error) => {
-            failure.add(one_line(error));
-            None
-        }
-    }
+        failure
+    })
 }
 
 fn add(failure: &mut Failure, error: &Error) {

@@ -15,7 +15,7 @@ use crate::cli::Test;
 use crate::doctor::cache;
 use crate::failure::{CommandResult, Failure};
 use crate::progress::Reporter;
-use crate::resolve;
+use crate::resolve::{self, Fetching};
 use crate::terminal::{quote, say, tilde};
 
 /// More replay commands than these help nobody.
@@ -46,7 +46,12 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
         vec![discovered(&reporter)?]
     } else {
         let options = resolve::build_options(arguments.base_config)?;
-        resolve::all(&arguments.kernel, cache()?, options, &reporter, |_| {})?
+        let fetching = Fetching {
+            include_eol: arguments.include_eol,
+            ..Fetching::default()
+        };
+        let resolver = resolve::resolver(options, fetching)?;
+        resolve::all(&arguments.kernel, &resolver, &reporter, |_| {})?
     };
     Ok(session.kernels(kernels))
 }
@@ -150,6 +155,7 @@ fn command_line(arguments: &Test, program: &str, nextest_args: Vec<OsString>) ->
         words.extend(["--cpu-cap".to_owned(), cap.to_string()]);
     }
     let switches = [
+        (arguments.include_eol, "--include-eol"),
         (arguments.release, "--release"),
         (arguments.no_skip_mode, "--no-skip-mode"),
         (arguments.no_perf_mode, "--no-perf-mode"),

@@ -31,6 +31,8 @@ pub const CACHE_DIR: &str = "KTSTR_CACHE_DIR";
 pub const SIDECAR_DIR: &str = "KTSTR_SIDECAR_DIR";
 /// Names the run that sidecars belong to, so that its processes keep each other's.
 pub const RUN_EPOCH: &str = "KTSTR_RUN_EPOCH";
+/// Base address of a mirror of kernel.org to fetch from.
+pub const KERNEL_MIRROR: &str = "KTSTR_KERNEL_MIRROR";
 /// Marks results as coming from CI when set and not empty.
 pub const CI: &str = "KTSTR_CI";
 /// `1` shows the guest console as it comes.

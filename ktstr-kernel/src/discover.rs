@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ktstr_core::env;
 
-use crate::cache::{Cache, CacheError};
+use crate::cache::{Cache, CacheEntry, CacheError};
 use crate::git::GitState;
 use crate::image::ImageError;
 use crate::resolved::{BuiltTreeError, ResolvedKernel};
@@ -228,8 +228,24 @@ impl Discovery<'_> {
                 let kernel = self.cache.lookup(key);
                 kernel.map_err(|error| wrong(error.into()))
             }
+            KernelSpec::Version(_) | KernelSpec::Series(_) => match self.release(&spec)? {
+                Some(entry) => Ok(entry.kernel()?),
+                None => Err(DiscoverError::NotBuilt { name, spec }),
+            },
             _ => Err(DiscoverError::NotBuilt { name, spec }),
         }
+    }
+
+    /// The newest cached release that `spec` names, in whichever configuration it was built last.
+    fn release(&self, spec: &KernelSpec) -> Result<Option<CacheEntry>, DiscoverError> {
+        // Newest builds come first, and the first of equals stays.
+        let entries = self.cache.list()?.into_iter().rev();
+        let released = entries.filter_map(|entry| {
+            let release = entry.metadata()?.release()?;
+            spec.admits(&release).then_some((release, entry))
+        });
+        let newest = released.max_by_key(|(release, _)| *release);
+        Ok(newest.map(|(_, entry)| entry))
     }
 
     fn built_tree(&self, dir: &Path) -> Result<ResolvedKernel, BuiltTreeError> {
@@ -247,7 +263,7 @@ impl Discovery<'_> {
     fn trees(&self) -> Vec<PathBuf> {
         let mut trees = vec![self.dir.join("linux")];
         trees.extend(self.dir.parent().map(|parent| parent.join("linux")));
-        if let Some(release) = self.release() {
+        if let Some(release) = self.running_release() {
             let modules = self.root.join("lib/modules").join(release);
             trees.push(modules.join("build"));
         }
@@ -255,7 +271,7 @@ impl Discovery<'_> {
     }
 
     /// What `uname -r` says.
-    fn release(&self) -> Option<String> {
+    fn running_release(&self) -> Option<String> {
         let text = fs::read_to_string(self.root.join("proc/sys/kernel/osrelease")).ok()?;
         let release = text.trim();
         // It becomes part of a path.
@@ -264,7 +280,9 @@ impl Discovery<'_> {
 
     /// The running kernel's image first, then the others, newest first.
     fn host_images(&self) -> Vec<PathBuf> {
-        let running = self.release().map(|release| format!("vmlinuz-{release}"));
+        let running = self
+            .running_release()
+            .map(|release| format!("vmlinuz-{release}"));
         let images = |entry: io::Result<fs::DirEntry>| {
             let entry = entry.ok()?;
             let name = entry.file_name().into_string().ok()?;

@@ -10,6 +10,7 @@ use crate::archive::ArchiveError;
 use crate::cache::{CacheError, CacheKey, CacheKeyError};
 use crate::image::ImageError;
 use crate::kconfig::DroppedOption;
+use crate::release::Release;
 #[cfg(feature = "fetch")]
 use crate::remote::FetchError;
 #[cfg(feature = "git")]
@@ -56,9 +57,9 @@ pub enum Error {
     #[cfg(feature = "fetch")]
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// Sources from the network are not fetched.
+    /// It is not cached, and there is nowhere to fetch it from.
     #[error(
-        "kernel `{spec}`: fetching sources from the network is not supported yet{}; give a source tree (../linux), a source tarball, an image or a cache key",
+        "kernel `{spec}`: not in the cache{}, and nothing is fetched here; give a source tree (../linux), a source tarball, an image or a cache key",
         unused_text(unused.as_ref())
     )]
     NotFetched {
@@ -66,6 +67,26 @@ pub enum Error {
         spec: KernelSpec,
         /// A cached kernel of that name that could not be used: its key and why not.
         unused: Option<(CacheKey, &'static str)>,
+    },
+    /// A name of releases stands for none, or nobody can say for which.
+    #[error("kernel `{name}`: {why}")]
+    Unresolved {
+        /// What was asked for.
+        name: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// What was fetched is something else.
+    #[error(
+        "{path}: fetched as Linux {release}, but it is {found}; remove it and look at where it came from (KTSTR_KERNEL_MIRROR)"
+    )]
+    WrongSource {
+        /// What was fetched.
+        release: Release,
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        found: String,
     },
     /// Only source trees are cleaned.
     #[error(

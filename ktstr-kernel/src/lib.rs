@@ -32,6 +32,8 @@ mod kconfig;
 mod lock;
 #[cfg(feature = "build")]
 mod make;
+#[cfg(feature = "fetch")]
+mod plan;
 #[cfg(feature = "build")]
 mod process;
 #[cfg(feature = "build")]
@@ -64,6 +66,8 @@ pub use archive::ArchiveError;
 pub use error::{BuildFailure, Ending, Error};
 #[cfg(feature = "build")]
 pub use kconfig::DroppedOption;
+#[cfg(feature = "fetch")]
+pub use plan::{Failed, Failures};
 #[cfg(feature = "build")]
 pub use progress::{Event, Progress, Stage, Transfer};
 #[cfg(feature = "fetch")]

@@ -1,12 +1,12 @@
 //! From an identifier to a kernel that can be booted.
 
 use std::cmp::Reverse;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::archive::Tarball;
 use crate::build::{Job, resolve_tarball, resolve_tree};
-use crate::cache::{Cache, CacheEntry, ConfigOrigin, Metadata, Source};
+use crate::cache::{Cache, CacheEntry, CacheKey, ConfigOrigin, Metadata};
 use crate::error::Error;
 use crate::fragment::BaseConfig;
 use crate::progress::Progress;
@@ -37,6 +37,16 @@ pub struct Resolver {
     options: BuildOptions,
     #[cfg(feature = "git")]
     git_limits: crate::repository::Limits,
+    #[cfg(feature = "fetch")]
+    pub(crate) network: Option<crate::plan::Network>,
+}
+
+/// The best that the cache has of some releases.
+enum Cached {
+    /// The newest that is as it would be built now.
+    Usable(Release, CacheEntry),
+    /// Nothing; with the newest that would have to be built again, and why.
+    Nothing(Option<(CacheKey, &'static str)>),
 }
 
 impl Resolver {
@@ -47,6 +57,8 @@ impl Resolver {
             options,
             #[cfg(feature = "git")]
             git_limits: crate::repository::Limits::default(),
+            #[cfg(feature = "fetch")]
+            network: None,
         }
     }
 
@@ -62,75 +74,58 @@ impl Resolver {
     ///
     /// Images, cache keys and cached sources are ready at once; other sources are configured, built,
     /// checked and, where their content has a name, stored. A release is only looked for in the cache,
-    /// among what was built from tarballs in the same base configuration.
+    /// among what was built from tarballs in the same base configuration; `resolve_all` fetches it as well.
     pub fn resolve(
         &self,
         spec: &KernelSpec,
         progress: &dyn Progress,
     ) -> Result<ResolvedKernel, Error> {
         let spelled = spec.to_string();
-        let mut job = Job {
-            cache: &self.cache,
-            options: &self.options,
-            progress,
-            asked: Path::new(&spelled),
-        };
-        let nothing_to_clean = || Error::NothingToClean { spec: spec.clone() };
-        let nothing_to_build = || Error::NothingToBuild { spec: spec.clone() };
+        let mut job = self.job(Path::new(&spelled), progress);
         match spec {
             KernelSpec::Path(path) => {
                 job.asked = path;
                 match LocalSource::identify(path)? {
                     LocalSource::Tree(tree) => resolve_tree(&job, &tree),
-                    _ if self.options.clean => Err(nothing_to_clean()),
+                    _ if self.options.clean => Err(nothing_to_clean(spec)),
                     LocalSource::Tarball { path, compression } => {
                         let path = path.as_path();
                         resolve_tarball(&job, Tarball { path, compression })
                     }
-                    LocalSource::Image { .. } if self.options.force => Err(nothing_to_build()),
+                    LocalSource::Image { .. } if self.options.force => Err(nothing_to_build(spec)),
                     LocalSource::Image { path, .. } => Ok(ResolvedKernel::from_image(&path)?),
                 }
             }
-            _ if self.options.clean => Err(nothing_to_clean()),
-            KernelSpec::CacheKey(_) if self.options.force => Err(nothing_to_build()),
+            _ if self.options.clean => Err(nothing_to_clean(spec)),
+            KernelSpec::CacheKey(_) if self.options.force => Err(nothing_to_build(spec)),
             KernelSpec::CacheKey(key) => Ok(self.cache.lookup(key)?),
-            KernelSpec::Version(release) => self.cached(&job, spec, |known| known == *release),
-            KernelSpec::Series(series) => self.cached(&job, spec, |known| {
-                (known.major, known.minor) == (series.major, series.minor)
-            }),
+            KernelSpec::Version(_) | KernelSpec::Series(_) => {
+                match self.cached(|release| spec.admits(release))? {
+                    Cached::Usable(_, entry) => job.hit(&entry),
+                    Cached::Nothing(unused) => Err(not_fetched(spec, unused)),
+                }
+            }
             #[cfg(feature = "git")]
             KernelSpec::Git { url, reference } => {
                 crate::build::resolve_git(&job, url, reference, self.git_limits)
             }
             #[cfg(not(feature = "git"))]
-            KernelSpec::Git { .. } => Err(Error::NotFetched {
-                spec: spec.clone(),
-                unused: None,
-            }),
-            KernelSpec::Range { .. } => Err(Error::NotFetched {
-                spec: spec.clone(),
-                unused: None,
-            }),
+            KernelSpec::Git { .. } => Err(not_fetched(spec, None)),
+            KernelSpec::Range { .. } => Err(not_fetched(spec, None)),
+        }
+    }
+
+    fn job<'a>(&'a self, asked: &'a Path, progress: &'a dyn Progress) -> Job<'a> {
+        Job {
+            cache: &self.cache,
+            options: &self.options,
+            progress,
+            asked,
         }
     }
 
     /// The newest cached release that `is_asked` takes.
-    fn cached(
-        &self,
-        job: &Job<'_>,
-        spec: &KernelSpec,
-        is_asked: impl Fn(Release) -> bool,
-    ) -> Result<ResolvedKernel, Error> {
-        let entries = self.cache.list()?;
-        let mut found: Vec<(Release, &CacheEntry, &Metadata)> = entries
-            .iter()
-            .filter_map(|entry| {
-                let metadata = entry.metadata()?;
-                let release = released(metadata).filter(|release| is_asked(*release))?;
-                Some((release, entry, metadata))
-            })
-            .collect();
-        found.sort_by_key(|(release, ..)| Reverse(*release));
+    fn cached(&self, is_asked: impl Fn(&Release) -> bool) -> Result<Cached, Error> {
         let base = ConfigOrigin::Base(self.options.base_config);
         let why_not = |metadata: &Metadata| {
             if self.options.force {
@@ -143,27 +138,113 @@ impl Resolver {
                 None
             }
         };
-        let usable = found
-            .iter()
-            .find(|(_, _, metadata)| why_not(metadata).is_none());
-        if let Some((_, entry, _)) = usable {
-            return job.hit(entry);
-        }
-        let unused = found.first().and_then(|(_, entry, metadata)| {
-            let why = why_not(metadata)?;
-            Some((entry.key.clone(), why))
-        });
-        Err(Error::NotFetched {
-            spec: spec.clone(),
-            unused,
+        let mut found: Vec<(Option<&str>, Release, CacheEntry)> = self
+            .cache
+            .list()?
+            .into_iter()
+            .filter_map(|entry| {
+                let metadata = entry.metadata()?;
+                let release = metadata.release().filter(&is_asked)?;
+                Some((why_not(metadata), release, entry))
+            })
+            .collect();
+        // Usable ones first, and the newest of them.
+        found.sort_by_key(|(why_not, release, _)| (why_not.is_some(), Reverse(*release)));
+        Ok(match found.into_iter().next() {
+            Some((None, release, entry)) => Cached::Usable(release, entry),
+            Some((Some(why), _, entry)) => Cached::Nothing(Some((entry.key, why))),
+            None => Cached::Nothing(None),
         })
     }
 }
 
-/// The release that an entry is of, as kernel.org spells it; its Makefile says `7.1.0-rc3` for `7.1-rc3`.
-fn released(metadata: &Metadata) -> Option<Release> {
-    if !matches!(metadata.source, Source::Tarball { .. }) {
-        return None;
+/// What the steps of a plan take of it.
+#[cfg(feature = "fetch")]
+impl Resolver {
+    /// The kernel of one release, where the cache has it.
+    pub(crate) fn cached_release(
+        &self,
+        spec: &KernelSpec,
+        release: Release,
+        progress: &dyn Progress,
+    ) -> Result<Option<ResolvedKernel>, Error> {
+        if self.options.clean {
+            return Err(nothing_to_clean(spec));
+        }
+        match self.cached(|cached| *cached == release)? {
+            Cached::Usable(_, entry) => {
+                let spelled = spec.to_string();
+                let job = self.job(Path::new(&spelled), progress);
+                job.hit(&entry).map(Some)
+            }
+            Cached::Nothing(_) => Ok(None),
+        }
     }
-    Release::parse(&metadata.version.replace(".0-rc", "-rc"))
+
+    /// The newest cached release of those that `spec` admits.
+    pub(crate) fn newest_cached(&self, spec: &KernelSpec) -> Option<(Release, CacheKey)> {
+        match self.cached(|release| spec.admits(release)) {
+            Ok(Cached::Usable(release, entry)) => Some((release, entry.key)),
+            _ => None,
+        }
+    }
+
+    /// Configures and builds `release` from its tarball.
+    pub(crate) fn build_release(
+        &self,
+        spec: &KernelSpec,
+        release: Release,
+        tarball: &Path,
+        progress: &dyn Progress,
+    ) -> Result<ResolvedKernel, Error> {
+        let source = LocalSource::identify(tarball)?;
+        let LocalSource::Tarball { path, compression } = source else {
+            return Err(Error::WrongSource {
+                release,
+                path: tarball.to_owned(),
+                found: "no tarball".to_owned(),
+            });
+        };
+        let spelled = spec.to_string();
+        let job = self.job(Path::new(&spelled), progress);
+        let path = path.as_path();
+        let tarball = Tarball { path, compression };
+        let version = tarball.version()?;
+        if Release::of_kernel(&version) != Some(release) {
+            return Err(Error::WrongSource {
+                release,
+                path: path.to_owned(),
+                found: format!("Linux {version}"),
+            });
+        }
+        resolve_tarball(&job, tarball)
+    }
+
+    /// Search path for programs.
+    pub(crate) fn path(&self) -> &OsStr {
+        &self.options.path
+    }
+
+    /// That there is nowhere to fetch it from.
+    pub(crate) fn not_fetched(&self, spec: &KernelSpec) -> Error {
+        let cached = self.cached(|release| spec.admits(release));
+        match cached {
+            Ok(Cached::Nothing(unused)) => not_fetched(spec, unused),
+            Ok(Cached::Usable(..)) => not_fetched(spec, None),
+            Err(error) => error,
+        }
+    }
+}
+
+fn nothing_to_clean(spec: &KernelSpec) -> Error {
+    Error::NothingToClean { spec: spec.clone() }
+}
+
+fn nothing_to_build(spec: &KernelSpec) -> Error {
+    Error::NothingToBuild { spec: spec.clone() }
+}
+
+fn not_fetched(spec: &KernelSpec, unused: Option<(CacheKey, &'static str)>) -> Error {
+    let spec = spec.clone();
+    Error::NotFetched { spec, unused }
 }

@@ -141,9 +141,11 @@ impl KernelSpec {
     /// Whether a kernel that calls itself `version` is one of the releases that this names; never where it names
     /// something else than releases.
     pub fn admits_release(&self, version: &str) -> bool {
-        let Some(release) = Release::of_kernel(version) else {
-            return false;
-        };
+        Release::of_kernel(version).is_some_and(|release| self.admits(&release))
+    }
+
+    /// Whether `release`, which is one and no series, is among those that this names.
+    pub(crate) fn admits(&self, release: &Release) -> bool {
         match self {
             Self::Version(named) | Self::Series(named) => release.is_within(named, named),
             Self::Range { start, end } => release.is_within(start, end),

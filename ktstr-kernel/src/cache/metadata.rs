@@ -7,6 +7,7 @@ use ktstr_core::KernelLabel;
 use serde::{Deserialize, Serialize};
 
 use super::key::{CacheKey, ConfigOrigin};
+use crate::release::Release;
 
 /// `metadata.json` of a cache entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +133,14 @@ impl Metadata {
     /// Every file of the entry but the metadata itself.
     pub fn files(&self) -> [&FileRecord; 3] {
         [&self.image, &self.vmlinux, &self.config]
+    }
+
+    /// The release it is of, as kernel.org spells it; its Makefile says `7.1.0-rc3` for `7.1-rc3`. Only what was built
+    /// from a tarball is sure to be one.
+    pub fn release(&self) -> Option<Release> {
+        let is_tarball = matches!(self.source, Source::Tarball { .. });
+        let release = Release::parse(&self.version.replace(".0-rc", "-rc"));
+        release.filter(|_| is_tarball)
     }
 
     /// Whether the fragments changed since it was built.
