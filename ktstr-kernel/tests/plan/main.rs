@@ -1,0 +1,232 @@
+//! From names to kernels: releases of a mirror on the loopback device, looked up, fetched, built and cached.
+
+#[path = "../support/server.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod server;
+#[path = "../pipeline/standin.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod standin;
+
+mod mirror;
+
+use std::time::SystemTime;
+
+use ktstr_kernel::Resolver;
+use mirror::{Place, spec};
+use server::Fault;
+use standin::Told;
+
+#[test]
+fn a_release_is_fetched_built_and_cached() {
+    let place = Place::new(&["6.14.2"]);
+    let (versions, told) = place.versions(&["6.14.2"]);
+    assert_eq!(versions, ["6.14.2"]);
+    assert!(told.has("finished compiling"), "{}", told.all());
+    let asked = place.server.count();
+    // A name that is cached needs no network.
+    let (_, told) = place.versions(&["6.14.2"]);
+    assert!(told.is_silent_hit(), "{}", told.all());
+    assert_eq!(place.server.count(), asked);
+    // The tarball is still there for another configuration.
+    let mut place = place;
+    place.world.options.base_config = ktstr_kernel::BaseConfig::Defconfig;
+    place.versions(&["6.14.2"]);
+    assert_eq!(place.server.requests("/v6.x/linux-6.14.2.tar.xz").len(), 1);
+    assert_eq!(place.world.made("bzImage"), 2);
+}
+
+#[test]
+fn names_of_one_release_are_one_kernel() {
+    let place = Place::new(&["6.12.23", "6.14.2"]);
+    let (versions, told) = place.versions(&["6.14", "6.14.2", "6.13..6.14", "6.14"]);
+    assert_eq!(versions, ["6.14.2"]);
+    assert!(
+        told.has("note latest 6.14.x kernel: 6.14.2"),
+        "{}",
+        told.all()
+    );
+    assert_eq!(place.world.made("bzImage"), 1);
+}
+
+#[test]
+fn a_range_is_every_maintained_series_within() {
+    let place = Place::new(&["6.11.5", "6.12.23", "6.13.9", "6.14.2", "7.0.1"]);
+    let releases = |range: &str| {
+        let releases = place.resolver().releases(&spec(range), &Told::default());
+        let releases = releases.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        releases.map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        releases("6.12..6.14").unwrap(),
+        ["6.12.23", "6.13.9", "6.14.2"]
+    );
+    assert_eq!(releases("6.12.24..6.14.1").unwrap(), ["6.13.9"]);
+    assert_eq!(releases("6.14..7.0").unwrap(), ["6.14.2", "7.0.1"]);
+    let none = releases("6.15..6.20").unwrap_err();
+    assert!(none.contains("--include-eol"), "{none}");
+    let other = releases("./linux").unwrap_err();
+    assert!(other.contains("names no release"), "{other}");
+    // Nothing but the index was asked for.
+    assert_eq!(place.server.count(), 1);
+
+    let (versions, told) = place.versions(&["7.0.1", "6.12..6.14"]);
+    assert_eq!(versions, ["7.0.1", "6.12.23", "6.13.9", "6.14.2"]);
+    // All sources are there before the first is built.
+    let told = told.all();
+    let (before, _) = told.split_once("started compiling").unwrap();
+    let fetched = ["6.12.23", "6.13.9", "6.14.2", "7.0.1"]
+        .iter()
+        .all(|release| {
+            let path = format!("/v{}.x/linux-{release}.tar.xz", &release[..1]);
+            place.server.requests(&path).len() == 1
+        });
+    assert!(fetched && !before.contains("compiling"), "{told}");
+}
+
+#[test]
+fn ended_series_come_when_asked_for() {
+    let mut place = Place::new(&["6.12.23", "6.14.2"]);
+    place.publish("6.13.12", "6.13.12");
+    place.tags(&[
+        "v6.12.1",
+        "v6.13",
+        "v6.13.2",
+        "v6.13.12",
+        "v6.13-rc7",
+        "v6.14.1",
+        "v5.4.9",
+    ]);
+    let releases = |place: &Place| {
+        let releases = place
+            .resolver()
+            .releases(&spec("6.12..6.14"), &Told::default());
+        let releases = releases.unwrap();
+        releases.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(releases(&place), ["6.12.23", "6.14.2"]);
+    place.include_eol = true;
+    assert_eq!(releases(&place), ["6.12.23", "6.13.12", "6.14.2"]);
+    // A series that is named itself needs no option.
+    place.include_eol = false;
+    assert_eq!(place.versions(&["6.13"]).0, ["6.13.12"]);
+    let (_, none) = &place.failures(&["6.99"])[0];
+    assert!(none.contains("no such series"), "{none}");
+}
+
+#[test]
+fn whatever_fails_is_told_at_once_and_before_anything_is_built() {
+    let place = Place::new(&["6.12.23", "6.14.2"]);
+    let tree = place.world.tree("good");
+    let good = tree.to_str().unwrap();
+    let failures = place.failures(&[good, "./none", "6.20", "6.20..6.21", "6.14.2"]);
+    let named: Vec<&str> = failures.iter().map(|(spec, _)| spec.as_str()).collect();
+    assert_eq!(named, ["./none", "6.20", "6.20..6.21"]);
+    // A cache key is looked at before anything is fetched, and all downloads are tried.
+    let failures = place.failures(&[good, "no-such-key", "6.14.7"]);
+    assert_eq!(failures.len(), 1);
+    assert_eq!(place.server.requests("/v6.x/linux-6.14.2.tar.xz").len(), 0);
+    let failures = place.failures(&[good, "6.14.7", "6.14.2", "6.12.99"]);
+    let named: Vec<&str> = failures.iter().map(|(spec, _)| spec.as_str()).collect();
+    assert_eq!(named, ["6.14.7", "6.12.99"]);
+    assert!(
+        failures[0].1.contains("there is no release 6.14.7"),
+        "{failures:?}"
+    );
+    assert!(failures[0].1.contains("6.14.2"), "{failures:?}");
+    assert_eq!(place.world.made("bzImage"), 0);
+    // What is well goes on from what is there.
+    assert_eq!(place.versions(&[good, "6.14.2"]).0, ["6.99.1", "6.14.2"]);
+    assert_eq!(place.server.requests("/v6.x/linux-6.14.2.tar.xz").len(), 1);
+}
+
+#[test]
+fn without_a_network_what_is_cached_is_used_and_told() {
+    let place = Place::new(&["6.14.2"]);
+    place.versions(&["6.14"]);
+    // The index knows of a later one that cannot be had.
+    place.index(&["6.14.3"]);
+    let index = place.world.path("cache/releases.json");
+    std::fs::remove_file(&index).unwrap();
+    place
+        .server
+        .fault("/v6.x/linux-6.14.3.tar.xz", Fault::Truncate(0), 100);
+    place
+        .server
+        .fault("/v6.x/sha256sums.asc", Fault::Truncate(0), 100);
+    let (versions, told) = place.versions(&["6.14"]);
+    assert_eq!(versions, ["6.14.2"]);
+    assert!(told.has("note taking 6.14.2-tarball-"), "{}", told.all());
+    // By its number there is no other that would do.
+    let (_, error) = &place.failures(&["6.14.3"])[0];
+    assert!(error.contains("check the network"), "{error}");
+
+    // Without the index.
+    std::fs::remove_file(&index).unwrap();
+    place
+        .server
+        .fault("/releases.json", Fault::Status(503), 100);
+    let (versions, told) = place.versions(&["6.14"]);
+    assert_eq!(versions, ["6.14.2"]);
+    assert!(told.has("note taking 6.14.2-tarball-"), "{}", told.all());
+    let failures = place.failures(&["6.13", "6.12..6.14"]);
+    assert_eq!(failures.len(), 2);
+    assert!(
+        failures.iter().all(|(_, text)| text.contains("503")),
+        "{failures:?}"
+    );
+    let latest = place.resolver().latest_release(&Told::default());
+    assert!(latest.unwrap_err().to_string().contains("503"));
+}
+
+#[test]
+fn an_old_index_is_better_than_none() {
+    let place = Place::new(&["6.14.2"]);
+    place.versions(&["6.14"]);
+    let index = place.world.path("cache/releases.json");
+    let text = std::fs::read_to_string(&index).unwrap();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    // Whatever the field is called: the time of fetching, two days earlier.
+    let old = (now.as_secs() - 2 * 86_400).to_string();
+    let fetched = text.split(|c: char| !c.is_ascii_digit()).find(|digits| {
+        digits.len() == 10
+            && digits
+                .parse::<u64>()
+                .is_ok_and(|at| now.as_secs() - at < 600)
+    });
+    std::fs::write(&index, text.replace(fetched.unwrap(), &old)).unwrap();
+    place
+        .server
+        .fault("/releases.json", Fault::Status(500), 100);
+    let (versions, told) = place.versions(&["6.14"]);
+    assert_eq!(versions, ["6.14.2"]);
+    assert!(told.all().contains("2 days"), "{}", told.all());
+}
+
+#[test]
+fn a_tarball_of_another_release_is_not_built() {
+    let place = Place::new(&["6.12.23"]);
+    place.index(&["6.12.23", "6.14.2"]);
+    place.publish("6.14.2", "6.14.1");
+    let (_, error) = &place.failures(&["6.14.2"])[0];
+    assert!(
+        error.contains("fetched as Linux 6.14.2, but it is Linux 6.14.1"),
+        "{error}"
+    );
+    assert_eq!(place.world.made("bzImage"), 0);
+    assert!(place.world.cache().list().unwrap().is_empty());
+}
+
+#[test]
+fn who_cannot_fetch_says_so() {
+    let place = Place::new(&["6.14.2"]);
+    let resolver = Resolver::new(place.world.cache(), place.world.options.clone());
+    for name in ["6.14.2", "6.14", "6.12..6.14"] {
+        let failures = resolver.resolve_all(&[spec(name)], &Told::default(), &mut |_, _| {});
+        let text = failures.unwrap_err().to_string();
+        assert!(text.contains("give a source tree"), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+    assert_eq!(place.server.count(), 0);
+}
