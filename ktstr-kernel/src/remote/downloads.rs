@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use ktstr_core::files::{temporary_beside, write_atomic};
@@ -223,9 +223,4 @@ impl InUse {
     pub(super) fn new(lock: LockFile) -> Self {
         Self { _lock: lock }
     }
-}
-
-/// Whether there is a file at `path`.
-pub(super) fn is_file(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }

@@ -74,7 +74,7 @@ pub enum FetchError {
     },
     /// The release is there, but no checksum of it.
     #[error(
-        "{address}: no checksum of {name} in it; try again later (it may follow within the hour), or build with --skip-sha256"
+        "{address}: no checksum of {name} there; try again later (it may follow within the hour), or build with --skip-sha256"
     )]
     NoChecksum {
         /// The list of checksums.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ureq::http::header::{IF_RANGE, RANGE, RETRY_AFTER};
 use ureq::http::{HeaderMap, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body, Proxy, ProxyProtocol, Timeout};
+use ureq::{Agent, Body, Proxy, Timeout};
 
 use super::error::FetchError;
 use super::mirror::Mirror;
@@ -294,8 +294,13 @@ fn proxy(setting: &ProxySetting, direct: &[String]) -> Result<Proxy, FetchError>
         why,
     };
     let given = Proxy::new(&setting.address).map_err(|_| error("its value is no address"))?;
-    if matches!(given.protocol(), ProxyProtocol::Https) && given.host().is_empty() {
-        return Err(error("its value names no host"));
+    let authority = given.uri().authority();
+    let host = authority.map_or("", |authority| authority.as_str());
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let port = host.rsplit_once(':').map(|(_, port)| port);
+    let is_port = |port: &str| port.ends_with(']') || port.parse::<u16>().is_ok();
+    if given.host().is_empty() || !port.is_none_or(is_port) {
+        return Err(error("its value is no address"));
     }
     let mut builder = Proxy::builder(given.protocol())
         .host(given.host())

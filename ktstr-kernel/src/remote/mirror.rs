@@ -47,7 +47,7 @@ impl Mirror {
             let shown: String = base.chars().take(80).flat_map(char::escape_debug).collect();
             MirrorError { base: shown, why }
         };
-        let text = base.trim().trim_end_matches('/');
+        let text = base.trim();
         if text.is_empty() {
             return Err(error("it is empty"));
         }
@@ -73,7 +73,7 @@ impl Mirror {
         if text.contains(['?', '#']) {
             return Err(error("it has a query"));
         }
-        let base = Some(text.to_owned());
+        let base = Some(text.trim_end_matches('/').to_owned());
         Ok(Self { base })
     }
 
@@ -197,7 +197,7 @@ mod tests {
     fn what_is_no_mirror_is_said() {
         for (base, part) in [
             ("", "is empty"),
-            (" / ", "is empty"),
+            (" / ", "starts with neither"),
             ("mirror.example.com", "starts with neither"),
             ("ftp://mirror.example.com", "starts with neither"),
             ("https://me:secret@mirror.example.com", "holds a user name"),

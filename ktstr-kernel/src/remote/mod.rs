@@ -25,7 +25,7 @@ use ktstr_core::lock::Mode;
 
 use self::checksums::{Checksums, LIST_LIMIT};
 use self::download::{Download, what_instead};
-use self::downloads::{Downloads, InUse, Record, is_file};
+use self::downloads::{Downloads, InUse, Record};
 use self::http::Client;
 use self::index::CachedIndex;
 use self::mirror::tarball_name;
@@ -130,6 +130,11 @@ impl Remote {
         Ok(releases)
     }
 
+    /// The index in the cache, whatever its age; nothing is asked.
+    pub fn cached_releases(&self) -> Option<Releases> {
+        self.inner.cached_index()
+    }
+
     /// The source of `release`, checked against the published checksum and kept in `{cache}/downloads/` for the next build of
     /// it; the newest three stay there. A series, `6.14`, stands for its first release.
     ///
@@ -182,6 +187,11 @@ impl Remote {
 }
 
 impl Inner {
+    fn cached_index(&self) -> Option<Releases> {
+        let cached = CachedIndex::new(&self.cache);
+        cached.read(&self.mirror.releases(), SystemTime::now())
+    }
+
     /// Asks for the index. Where there is an `old` one, that is the answer if the server has none.
     fn fetch_index(
         &self,
@@ -235,15 +245,16 @@ impl Inner {
             record.address == address
                 && (record.verified || release.rc.is_some() || self.client.options().skip_sha256)
         };
+        let mut fetched = None;
         // Until it is there; each time somebody else may have come between.
         loop {
             let lock = self.downloads.lock(&name, Mode::Shared, progress)?;
             let record = self.downloads.record(&name).filter(is_enough);
             if let Some(record) = record
-                && self.downloads.sha256(&name)?.as_ref() == Some(&record.sha256)
+                && (fetched.as_ref() == Some(&record) || self.is_intact(&name, &record)?)
             {
                 if !record.verified {
-                    self.tell_of_no_checksum(&name, release, progress);
+                    tell_of_no_checksum(&name, release, progress);
                 }
                 return Ok(SourceTarball {
                     path: self.downloads.path(&name),
@@ -254,11 +265,15 @@ impl Inner {
             }
             drop(lock);
             let _lock = self.downloads.lock(&name, Mode::Exclusive, progress)?;
-            let record = self.downloads.record(&name).filter(is_enough);
-            if record.is_none() || !is_file(&self.downloads.path(&name)) {
-                self.fetch(release, &name, &address, progress)?;
+            match self.downloads.record(&name).filter(is_enough) {
+                Some(record) if self.is_intact(&name, &record)? => {}
+                _ => fetched = Some(self.fetch(release, &name, &address, progress)?),
             }
         }
+    }
+
+    fn is_intact(&self, name: &str, record: &Record) -> Result<bool, FetchError> {
+        Ok(self.downloads.sha256(name)?.as_ref() == Some(&record.sha256))
     }
 
     /// Fetches a tarball whose lock we have, unless what is there is what it should be.
@@ -268,13 +283,15 @@ impl Inner {
         name: &str,
         address: &str,
         progress: &dyn Progress,
-    ) -> Result<(), FetchError> {
+    ) -> Result<Record, FetchError> {
         let expected = self.expected(release, name, address, progress)?;
-        let found = self.downloads.sha256(name)?;
-        let sha256 = match found {
+        let sha256 = match self.downloads.sha256(name)? {
             Some(found) if expected.as_ref() == Some(&found) => found,
             found => {
                 if found.is_some() {
+                    let note =
+                        format!("{name}: what is kept of it is not usable; fetching it again");
+                    progress.event(Event::Note(&note));
                     self.downloads.remove(name)?;
                 }
                 let download = Download {
@@ -295,7 +312,8 @@ impl Inner {
             sha256,
             verified: expected.is_some(),
         };
-        self.downloads.set_record(name, &record)
+        self.downloads.set_record(name, &record)?;
+        Ok(record)
     }
 
     /// The published checksum of a tarball; `None` where none is published or wanted.
@@ -315,9 +333,9 @@ impl Inner {
         let no_checksum = || {
             // Without the release itself, that there is no checksum of it is no news.
             let there = self.client.get(address, None);
-            match there.map_err(|trouble| self.perhaps_no_release(release, trouble.error)) {
-                Err(error @ FetchError::NoRelease { .. }) => error,
-                _ => FetchError::NoChecksum {
+            match there {
+                Err(trouble) => self.perhaps_no_release(release, trouble.error),
+                Ok(_) => FetchError::NoChecksum {
                     address: list.clone(),
                     name: name.to_owned(),
                 },
@@ -369,8 +387,7 @@ impl Inner {
         else {
             return error;
         };
-        let known = CachedIndex::new(&self.cache);
-        let known = known.read(&self.mirror.releases(), SystemTime::now());
+        let known = self.cached_index();
         FetchError::NoRelease {
             release,
             address,
@@ -391,15 +408,15 @@ impl Inner {
         );
         progress.event(Event::Note(&note));
     }
+}
 
-    fn tell_of_no_checksum(&self, name: &str, release: Release, progress: &dyn Progress) {
-        let note = if release.rc.is_some() {
-            format!("{name}: not verified; no checksums of release candidates are published")
-        } else {
-            format!("{name}: not verified; its checksum is not checked (--skip-sha256)")
-        };
-        progress.event(Event::Note(&note));
-    }
+fn tell_of_no_checksum(name: &str, release: Release, progress: &dyn Progress) {
+    let note = if release.rc.is_some() {
+        format!("{name}: not verified: no checksums of release candidates are published")
+    } else {
+        format!("{name}: not verified: its checksum is not asked for (--skip-sha256)")
+    };
+    progress.event(Event::Note(&note));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

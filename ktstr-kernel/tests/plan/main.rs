@@ -9,7 +9,7 @@ mod standin;
 
 mod mirror;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ktstr_kernel::Resolver;
 use mirror::{Place, spec};
@@ -184,18 +184,10 @@ fn an_old_index_is_better_than_none() {
     place.versions(&["6.14"]);
     let index = place.world.path("cache/releases.json");
     let text = std::fs::read_to_string(&index).unwrap();
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap();
-    // Whatever the field is called: the time of fetching, two days earlier.
-    let old = (now.as_secs() - 2 * 86_400).to_string();
-    let fetched = text.split(|c: char| !c.is_ascii_digit()).find(|digits| {
-        digits.len() == 10
-            && digits
-                .parse::<u64>()
-                .is_ok_and(|at| now.as_secs() - at < 600)
-    });
-    std::fs::write(&index, text.replace(fetched.unwrap(), &old)).unwrap();
+    let mut kept: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let before = SystemTime::now() - Duration::from_secs(2 * 86_400 + 60);
+    kept["fetched"] = humantime::format_rfc3339_seconds(before).to_string().into();
+    std::fs::write(&index, kept.to_string()).unwrap();
     place
         .server
         .fault("/releases.json", Fault::Status(500), 100);

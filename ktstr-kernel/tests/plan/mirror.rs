@@ -80,7 +80,8 @@ impl Place {
         }
         let _ = writeln!(sums, "  {name}");
         let dir = format!("/v{}.x", parsed.major);
-        self.server.put(&format!("{dir}/sha256sums.asc"), sums.clone());
+        self.server
+            .put(&format!("{dir}/sha256sums.asc"), sums.clone());
         self.server.put(&format!("{dir}/{name}"), tarball);
     }
 

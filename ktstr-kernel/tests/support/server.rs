@@ -2,6 +2,8 @@
 //!
 //! It is a file of its own, without any other, so that tests of other crates can have it by `#[path]`.
 
+#![allow(dead_code, reason = "each of them uses some of it")]
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
