@@ -483,7 +483,7 @@ fn what_cannot_be_done_is_refused() {
         let error = Resolver::new(world.cache(), world.options.clone())
             .resolve(spec, &Told::default())
             .unwrap_err();
-        assert!(error.to_string().contains("not supported yet"), "{error}");
+        assert!(error.to_string().contains("give a source tree"), "{error}");
     }
     let nothing = world.refused(Path::new("/no/such/tree"));
     assert!(nothing.contains("/no/such/tree"), "{nothing}");
