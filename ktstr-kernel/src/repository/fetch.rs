@@ -99,12 +99,12 @@ impl Repository<'_> {
                 .to_connection_with_transport(line)
                 .with_credentials(|_| Ok(None));
             let prepared = connection.prepare_fetch(Discard, Default::default());
-            let prepared = prepared.map_err(|error| causes(&error))?;
+            let prepared = prepared.map_err(|error| meter.causes(&error))?;
             let one = NonZeroU32::MIN;
             let shallow = prepared.with_shallow(Shallow::DepthAtRemote(one));
             shallow
                 .receive(Discard, stop)
-                .map_err(|error| causes(&error))
+                .map_err(|error| meter.causes(&error))
         };
         let ticking = || {
             tell(Transfer::Advanced {

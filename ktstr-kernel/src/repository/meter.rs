@@ -1,12 +1,12 @@
 //! What comes from a server, counted and bounded.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::error::line;
+use super::error::{causes, line};
 use super::{Address, GitError};
 
 /// The count of one conversation, and why it failed.
@@ -33,6 +33,8 @@ pub(super) enum Fault {
     Login,
     /// The network or a program says why.
     Network(String),
+    /// The server itself says why.
+    Said(String),
 }
 
 impl Meter {
@@ -65,6 +67,21 @@ impl Meter {
         error
     }
 
+    /// What `error` says, and remembers it where it is the server's own word.
+    pub(super) fn causes(&self, error: &gix::Error) -> String {
+        if let Some(said) = error.downcast_any_ref::<gix_transport::packetline::read::Error>() {
+            self.fail(Fault::Said(said.message.to_string()));
+        }
+        let is_early_end = |error: &(dyn std::error::Error + 'static)| {
+            let error = error.downcast_ref::<io::Error>();
+            error.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+        };
+        if error.iter_errors().any(is_early_end) {
+            self.fail(Fault::Network("the answer ended too early".to_owned()));
+        }
+        causes(error)
+    }
+
     /// The error of a conversation that failed; `why` says what its reader found.
     pub(super) fn error(&self, address: &Address, why: String) -> GitError {
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,6 +100,10 @@ impl Meter {
             Some(Fault::Login) => GitError::Login { url },
             Some(Fault::Network(why)) => {
                 let why = line(why);
+                GitError::Unreachable { url, why }
+            }
+            Some(Fault::Said(said)) => {
+                let why = format!("the server says: {}", line(said));
                 GitError::Unreachable { url, why }
             }
             None => GitError::Garbage { url, why },
@@ -123,6 +144,30 @@ impl<R: Read> Read for Metered<R> {
         }
         Ok(read)
     }
+}
+
+/// A writer to somebody who may have hung up: why is in what there is to read.
+#[derive(Debug)]
+pub(super) struct Patient<W>(pub(super) W);
+
+impl<W: Write> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if is_hung_up(&error) => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if is_hung_up(&error) => Ok(()),
+            flushed => flushed,
+        }
+    }
+}
+
+fn is_hung_up(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 #[cfg(test)]

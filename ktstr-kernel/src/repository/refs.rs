@@ -8,7 +8,6 @@ use gix::protocol::ls_refs::RefPrefixes;
 use gix::protocol::{LsRefsCommand, handshake, indicate_end_of_interaction};
 use gix_transport::Service;
 
-use super::error::causes;
 use super::meter::Meter;
 use super::transport::{Line, connect};
 use super::{GitError, Repository};
@@ -70,7 +69,7 @@ pub(super) fn find(repository: &Repository<'_>, reference: &GitRef) -> Result<Fo
     let all = list(repository, &["refs/tags/", "refs/heads/"])?;
     Err(GitError::UnknownRef {
         url: repository.url().to_owned(),
-        reference: asked,
+        reference: super::error::line(&asked),
         near: near(namespace, short, &all),
     })
 }
@@ -115,7 +114,7 @@ pub(super) fn list(repository: &Repository<'_>, prefixes: &[&str]) -> Result<Vec
     let meter = Meter::new(limits.silence, limits.listing, limits.listing_size);
     let listed = connect(repository, &meter)
         .ok_or_else(String::new)
-        .and_then(|line| listing(line, prefixes));
+        .and_then(|line| listing(line, prefixes, &meter));
     let refs = listed.map_err(|why| meter.error(&repository.address, why))?;
     let tips = refs.iter().filter_map(|listed| {
         let (name, at, peeled) = listed.unpack();
@@ -131,7 +130,7 @@ pub(super) fn list(repository: &Repository<'_>, prefixes: &[&str]) -> Result<Vec
     Ok(tips.collect())
 }
 
-fn listing(mut line: Line, prefixes: &[&str]) -> Result<Vec<Ref>, String> {
+fn listing(mut line: Line, prefixes: &[&str], meter: &Meter) -> Result<Vec<Ref>, String> {
     let agent = gix::protocol::agent(concat!("ktstr-", env!("CARGO_PKG_VERSION")));
     let mut greeting = handshake(
         &mut line,
@@ -140,7 +139,7 @@ fn listing(mut line: Line, prefixes: &[&str]) -> Result<Vec<Ref>, String> {
         Vec::new(),
         &mut Discard,
     )
-    .map_err(|error| causes(&error))?;
+    .map_err(|error| meter.causes(&error))?;
     // Servers of the first version list everything at once.
     if let Some(refs) = greeting.refs.take() {
         let _ = indicate_end_of_interaction(&mut line, false);
@@ -152,7 +151,7 @@ fn listing(mut line: Line, prefixes: &[&str]) -> Result<Vec<Ref>, String> {
     let command = LsRefsCommand::new(Some(asked), &greeting.capabilities, agent);
     let refs = command
         .invoke_blocking(&mut line, &mut Discard, false)
-        .map_err(|error| causes(&error))?;
+        .map_err(|error| meter.causes(&error))?;
     let _ = indicate_end_of_interaction(&mut line, false);
     Ok(refs)
 }

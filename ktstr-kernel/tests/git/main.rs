@@ -1,5 +1,6 @@
 //! Kernels from git repositories: by each way to them, with whatever can go wrong on it.
 
+mod names;
 mod server;
 #[path = "../pipeline/standin.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
