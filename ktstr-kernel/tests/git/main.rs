@@ -1,5 +1,6 @@
 //! Kernels from git repositories: by each way to them, with whatever can go wrong on it.
 
+mod faults;
 mod names;
 mod server;
 #[path = "../pipeline/standin.rs"]

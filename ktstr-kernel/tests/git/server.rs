@@ -77,6 +77,8 @@ struct State {
     /// What goes wrong with the answers that come after so many more.
     faults: Vec<(Step, usize, Fault)>,
     steps: Vec<Step>,
+    /// How long answers were, as they should have been.
+    sizes: Vec<(Step, usize)>,
     connections: Vec<TcpStream>,
     released: bool,
     ended: bool,
@@ -129,6 +131,13 @@ impl Server {
     pub(crate) fn count(&self, step: Step) -> usize {
         let state = self.shared.state();
         state.steps.iter().filter(|other| **other == step).count()
+    }
+
+    /// How long each answer was of this step, bytes.
+    pub(crate) fn sizes(&self, step: Step) -> Vec<usize> {
+        let state = self.shared.state();
+        let of_step = state.sizes.iter().filter(|(other, _)| *other == step);
+        of_step.map(|(_, size)| *size).collect()
     }
 }
 
@@ -253,12 +262,14 @@ fn daemon(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     };
     let mut output = child.stdout.take().unwrap();
     let mut buffer = [0; 8192];
+    let mut size = 0;
     let copied = (|| {
         loop {
             let read = output.read(&mut buffer)?;
             if read == 0 {
                 return Ok(());
             }
+            size += read;
             let mut stream = stream;
             let now = read.min(left);
             stream.write_all(&buffer[..now])?;
@@ -278,6 +289,7 @@ fn daemon(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             left = left.saturating_sub(now);
         }
     })();
+    shared.state().sizes.push((Step::Greeting, size));
     let _ = stream.shutdown(Shutdown::Both);
     let _ = child.kill();
     child.wait()?;
@@ -339,6 +351,9 @@ fn web(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     // A request is far smaller than a pipe.
     child.stdin.take().unwrap().write_all(&body)?;
     let output = child.wait_with_output()?.stdout;
+    let head = output.windows(4).position(|window| window == b"\r\n\r\n");
+    let size = output.len() - head.map_or(0, |end| end + 4);
+    shared.state().sizes.push((step, size));
     answer(stream, shared, &output, fault)
 }
 
