@@ -17,6 +17,8 @@ pub(super) struct Meter {
     time: Duration,
     start: Instant,
     bytes: AtomicU64,
+    /// The last four of them.
+    tail: Mutex<[u8; 4]>,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -45,6 +47,7 @@ impl Meter {
             time,
             start: Instant::now(),
             bytes: AtomicU64::new(0),
+            tail: Mutex::default(),
             fault: Mutex::new(None),
         })
     }
@@ -52,6 +55,25 @@ impl Meter {
     /// How many bytes came.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether what came last is the end of a message: without it, it was cut short.
+    pub(super) fn is_at_end(&self) -> bool {
+        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) == *b"0000"
+    }
+
+    /// Forgets what came: the next message begins.
+    pub(super) fn begins(&self) {
+        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = [0; 4];
+    }
+
+    fn came(&self, bytes: &[u8]) {
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = bytes.len().min(tail.len());
+        tail.rotate_left(new);
+        let old = tail.len() - new;
+        tail[old..].copy_from_slice(&bytes[bytes.len() - new..]);
     }
 
     /// When the conversation must be over.
@@ -134,16 +156,24 @@ impl<R: Read> Read for Metered<R> {
             .inner
             .read(buffer)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => meter.fail(Fault::Silent),
+                _ if is_silence(&error) => meter.fail(Fault::Silent),
                 io::ErrorKind::Interrupted => error,
                 _ => meter.fail(Fault::Network(error.to_string())),
             })?;
-        let bytes = meter.bytes.fetch_add(read as u64, Ordering::Relaxed) + read as u64;
-        if bytes > meter.size {
+        meter.came(&buffer[..read]);
+        if meter.bytes() > meter.size {
             return Err(meter.fail(Fault::Large));
         }
         Ok(read)
     }
+}
+
+fn is_silence(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    ) || matches!(inner, Some(ureq::Error::Timeout(_)))
 }
 
 /// A writer to somebody who may have hung up: why is in what there is to read.

@@ -395,11 +395,11 @@ fn answer(
         }
         Some(Fault::Short(at)) => body.truncate(*at),
         Some(Fault::Corrupt(at)) => {
-            let at = body.len() - 1 - at;
+            let at = body.len() - 1 - at.min(&(body.len() - 1));
             body[at] ^= 0x55;
         }
         Some(Fault::Instead(other)) => body.clone_from(other),
-        Some(Fault::Endless(_)) => {}
+        Some(Fault::Endless(_)) => body.clear(),
         Some(Fault::First(_)) | None => {}
     }
     if end == 0 {
