@@ -198,10 +198,16 @@ fn what_does_not_speak_git_is_told() {
         }
     }
     // A listing of nothing is one, but is asked for again.
-    for step in STEPS {
-        web.server.fault(step, 0, Fault::Instead(b"0000".to_vec()));
-    }
-    makes_no_sense(&web.place.refused(&web.url, "branch=main"));
+    let none = || Fault::Instead(b"0000".to_vec());
+    web.server.fault(Step::Listing, 0, none());
+    web.server.fault(Step::Listing, 0, none());
+    let error = web.place.refused(&web.url, "branch=main");
+    assert!(error.contains("has no branch main"), "{error}");
+    web.server.fault(Step::Listing, 0, none());
+    web.recovers();
+    std::fs::remove_dir_all(web.place.world.path("cache")).unwrap();
+    makes_no_sense(&web.refused(Step::Greeting, 0, none()));
+    makes_no_sense(&web.refused(Step::Pack, 0, none()));
     // Words of the server, whatever they hold, are one line.
     let said = b"0022ERR \x1b[31mgo away\nnow\x07 please\n".to_vec();
     let error = web.refused(Step::Pack, 0, Fault::Instead(said.clone()));
@@ -221,7 +227,7 @@ fn what_has_no_end_is_given_up() {
     web.place.limits.listing_size = 1 << 20;
     web.place.limits.fetch_size = 1 << 20;
     // Lines of the protocol; its progress; noise.
-    let listed = b"003d0123456789abcdef0123456789abcdef01234567 refs/heads/a\n".to_vec();
+    let listed = b"003a0123456789abcdef0123456789abcdef01234567 refs/heads/a\n".to_vec();
     let told = [b"0015".as_slice(), b"\x02still counting.."].concat();
     for step in STEPS {
         for bytes in [&listed, &told, &vec![b'f'; 4096], &vec![0; 4096]] {
