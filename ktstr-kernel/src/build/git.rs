@@ -143,6 +143,8 @@ impl Wanted<'_> {
         if let Some(text) = note {
             job.note(&text);
         }
+        // Whom we waited for may have been killed.
+        job.cache.sweep();
         self.build(job, repository, found, &key)
     }
 

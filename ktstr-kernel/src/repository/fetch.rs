@@ -10,7 +10,7 @@ use gix::progress::Discard;
 use gix::remote::Direction;
 use gix::remote::fetch::{Shallow, Tags};
 
-use super::error::causes;
+use super::error::{causes, is_no_space};
 use super::meter::Meter;
 use super::transport::connect;
 use super::watch::watched;
@@ -71,9 +71,13 @@ impl Repository<'_> {
         meter: &Arc<Meter>,
         tell: &(dyn Fn(Transfer<'_>) + Sync),
     ) -> Result<Fetched, GitError> {
-        let local = |error: gix::Error| GitError::Write {
-            path: git.to_owned(),
-            source: std::io::Error::other(causes(&error)),
+        let local = |error: gix::Error| {
+            let path = git.to_owned();
+            if is_no_space(&error) {
+                return GitError::NoSpace { path };
+            }
+            let source = std::io::Error::other(causes(&error));
+            GitError::Write { path, source }
         };
         let repository = gix::ThreadSafeRepository::init_opts(
             git,
@@ -116,7 +120,7 @@ impl Repository<'_> {
             if late {
                 meter.fail(super::meter::Fault::Late);
             }
-            return Err(self.fetch_error(found, meter, why));
+            return Err(self.fetch_error(found, meter, git, why));
         }
         let commit = commit_of(&repository, found).map_err(|kind| GitError::NoCommit {
             url: self.url().to_owned(),
@@ -129,7 +133,7 @@ impl Repository<'_> {
         })
     }
 
-    fn fetch_error(&self, found: &Found, meter: &Meter, why: String) -> GitError {
+    fn fetch_error(&self, found: &Found, meter: &Meter, git: &Path, why: String) -> GitError {
         // As git's own server and the large hosts say it; by reference it would be another fault.
         let refusals = ["not our ref", "unadvertised object", "not advertised"];
         if found.name.is_none() && refusals.iter().any(|refusal| why.contains(refusal)) {
@@ -139,7 +143,7 @@ impl Repository<'_> {
                 why,
             };
         }
-        meter.error(&self.address, why)
+        meter.error(&self.address, git, why)
     }
 }
 

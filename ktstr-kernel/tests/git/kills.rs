@@ -131,12 +131,12 @@ fn killed_amid_a_fetch_it_leaves_nothing_that_lasts() {
 #[test]
 fn a_killed_fetch_takes_upload_pack_along() {
     let mut place = Place::new();
-    // A git that says nothing, and tells its process id.
+    // A git that listens and says nothing, and tells its process id.
     let bin = place.world.path("bin");
     fs::create_dir(&bin).unwrap();
     let pid = place.world.path("pid");
     let script = format!(
-        "#!/bin/sh\necho $$ > {0}.part\nmv {0}.part {0}\nexec sleep 600\n",
+        "#!/bin/sh\necho $$ > {0}.part\nmv {0}.part {0}\nexec cat >&2\n",
         pid.display()
     );
     fs::write(bin.join("git"), script).unwrap();
