@@ -136,7 +136,7 @@ fn a_killed_fetch_takes_upload_pack_along() {
     fs::create_dir(&bin).unwrap();
     let pid = place.world.path("pid");
     let script = format!(
-        "#!/bin/sh\necho $$ > {0}.part\nmv {0}.part {0}\nexec cat >&2\n",
+        "#!/bin/sh\necho $$ > {0}.part\nmv {0}.part {0}\ncat > /dev/null\n",
         pid.display()
     );
     fs::write(bin.join("git"), script).unwrap();
