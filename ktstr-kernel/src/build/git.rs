@@ -74,7 +74,7 @@ pub(crate) fn look_up(
         Err(error) if error.is_outage() => return wanted.offline(job, error).map(Some),
         found => found?,
     };
-    if let Some(entry) = wanted.cached(job, &wanted.key(&found)?, &found, &mut None) {
+    if let Some(entry) = cached(job, &wanted.key(&found)?, &found, &mut None) {
         return job.hit(&entry).map(Some);
     }
     repository.greet(&found)?;
@@ -105,22 +105,6 @@ impl Wanted<'_> {
         Ok(CacheKey::git(&found.commit, ARCH, &self.origin)?)
     }
 
-    /// The entry of the commit; `note` is told why one does not count.
-    fn cached(
-        &self,
-        job: &Job<'_>,
-        key: &CacheKey,
-        found: &Found,
-        note: &mut Option<String>,
-    ) -> Option<CacheEntry> {
-        if job.options.force {
-            return None;
-        }
-        // The key has seven digits of it.
-        let same = |metadata: &Metadata| commit_of(metadata) == Some(&found.commit);
-        job.usable(key, same, &mut |text| *note = Some(text))
-    }
-
     /// The kernel of the commit, cached or built; `None` where the reference moved meanwhile.
     fn kernel(
         &self,
@@ -130,14 +114,14 @@ impl Wanted<'_> {
     ) -> Result<Option<ResolvedKernel>, Error> {
         let key = self.key(found)?;
         let mut note = None;
-        if let Some(entry) = self.cached(job, &key, found, &mut note) {
+        if let Some(entry) = cached(job, &key, found, &mut note) {
             return job.hit(&entry).map(Some);
         }
         job.prepare()?;
         let waiting = || job.progress.event(Event::Waiting { key: &key });
         let what = format!("the build of `{key}`");
         let _lock = lock::exclusive(&job.cache.lock_path(&key), &what, BUILD_WAIT, waiting)?;
-        if let Some(entry) = self.cached(job, &key, found, &mut note) {
+        if let Some(entry) = cached(job, &key, found, &mut note) {
             return job.hit(&entry).map(Some);
         }
         if let Some(text) = note {
@@ -265,6 +249,21 @@ impl Wanted<'_> {
         });
         Ok(entries)
     }
+}
+
+/// The entry of the commit; `note` is told why one does not count.
+fn cached(
+    job: &Job<'_>,
+    key: &CacheKey,
+    found: &Found,
+    note: &mut Option<String>,
+) -> Option<CacheEntry> {
+    if job.options.force {
+        return None;
+    }
+    // The key has seven digits of it.
+    let same = |metadata: &Metadata| commit_of(metadata) == Some(&found.commit);
+    job.usable(key, same, &mut |text| *note = Some(text))
 }
 
 fn commit_of(metadata: &Metadata) -> Option<&String> {

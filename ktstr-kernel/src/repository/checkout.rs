@@ -94,11 +94,12 @@ impl Repository<'_> {
     ) -> Result<(), GitError> {
         let full = Cell::new(false);
         let written = self.write(&fetched.objects, files, dir, written, &full);
-        written.map_err(|why| match full.get() {
-            true => GitError::NoSpace {
-                path: dir.to_owned(),
-            },
-            false => self.contents(fetched, why),
+        written.map_err(|why| {
+            if full.get() {
+                let path = dir.to_owned();
+                return GitError::NoSpace { path };
+            }
+            self.contents(fetched, why)
         })
     }
 

@@ -9,6 +9,7 @@ use gix::open::Options;
 use gix::progress::Discard;
 use gix::remote::Direction;
 use gix::remote::fetch::{Shallow, Tags};
+use gix::remote::ref_map::Options as RefMapOptions;
 
 use super::error::{causes, is_no_space};
 use super::meter::Meter;
@@ -102,7 +103,7 @@ impl Repository<'_> {
             let connection = remote
                 .to_connection_with_transport(line)
                 .with_credentials(|_| Ok(None));
-            let prepared = connection.prepare_fetch(Discard, Default::default());
+            let prepared = connection.prepare_fetch(Discard, RefMapOptions::default());
             let prepared = prepared.map_err(|error| meter.causes(&error))?;
             let one = NonZeroU32::MIN;
             let shallow = prepared.with_shallow(Shallow::DepthAtRemote(one));
@@ -149,7 +150,7 @@ impl Repository<'_> {
 
 /// The commit that was fetched; the error is what else it is.
 fn commit_of(repository: &gix::Repository, found: &Found) -> Result<String, String> {
-    let missing = |_| "hash of nothing that came".to_owned();
+    let missing = |()| "hash of nothing that came".to_owned();
     let object = if found.name.is_some() {
         let mut kept = repository.find_reference(KEPT).map_err(|_| missing(()))?;
         let id = kept.peel_to_id().map_err(|_| missing(()))?;

@@ -154,7 +154,7 @@ fn listing(mut line: Line, prefixes: &[&str], meter: &Meter) -> Result<Vec<Ref>,
     }
     let mut asked = RefPrefixes::new();
     asked.extend(prefixes.iter().map(|prefix| (*prefix).into()));
-    let agent = ("agent", Some(agent.into()));
+    let agent = ("agent", Some(agent));
     let command = LsRefsCommand::new(Some(asked), &greeting.capabilities, agent);
     meter.begins();
     let refs = command

@@ -110,7 +110,7 @@ fn killed_amid_a_fetch_it_leaves_nothing_that_lasts() {
         let url = server.url("linux");
         // Amid the pack, and amid its listing.
         let (step, count) = match kind {
-            Kind::Web => (Step::Pack, 1),
+            Kind::Web | Kind::OldWeb => (Step::Pack, 1),
             Kind::Daemon => (Step::Greeting, 2),
         };
         server.fault(step, count - 1, Fault::Hold(700));

@@ -37,7 +37,7 @@ fn ssh_leads_to_a_repository_and_asks_nobody() {
     );
     let error = place.refused(&url, "branch=mian");
     assert!(error.contains("there is branch main"), "{error}");
-    let none = format!("ssh://host.invalid{}", place.world.path("no 'ne").display());
+    let none = format!("ssh://host.invalid{}", place.world.path("no'ne").display());
     let error = place.refused(&none, "branch=main");
     assert!(
         error.contains("does not appear to be a git repository"),

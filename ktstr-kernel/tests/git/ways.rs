@@ -91,7 +91,8 @@ fn each_reference_alone_leads_to_the_commit() {
 #[test]
 fn old_servers_do_but_for_commits_they_do_not_list() {
     let place = Place::new();
-    let inner = place.commit();
+    // No branch leads to it.
+    let inner = output(&place.tree, &["commit-tree", "-m", "x", "HEAD^{tree}"]);
     let annotated = place.commit();
     output(&place.tree, &["tag", "-a", "-m", "x", "annotated"]);
     let tip = place.commit();
