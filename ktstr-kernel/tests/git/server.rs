@@ -1,5 +1,6 @@
 //! Git servers on the loopback device: `git http-backend` behind HTTP, and `git daemon`; both misbehave on demand.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -239,14 +240,13 @@ fn git() -> Command {
 fn daemon(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let fault = shared.begins(Step::Greeting);
-    match fault {
-        Some(Fault::Instead(_) | Fault::Endless(_) | Fault::Stall(0) | Fault::Truncate(0)) => {
-            // Its request first: a connection with something unread in it is reset.
-            let mut stream = stream;
-            let _ = stream.read(&mut [0; 1024])?;
-            return answer(stream, shared, &[], fault);
-        }
-        _ => {}
+    if let Some(Fault::Instead(_) | Fault::Endless(_) | Fault::Stall(0) | Fault::Truncate(0)) =
+        fault
+    {
+        // Its request first: a connection with something unread in it is reset.
+        let mut stream = stream;
+        let _ = stream.read(&mut [0; 1024])?;
+        return answer(stream, shared, &[], fault.as_ref());
     }
     let root = &shared.root;
     let mut base = std::ffi::OsString::from("--base-path=");
@@ -359,7 +359,7 @@ fn web(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     let head = output.windows(4).position(|window| window == b"\r\n\r\n");
     let size = output.len() - head.map_or(0, |end| end + 4);
     shared.state().sizes.push((step, size));
-    answer(stream, shared, &output, fault)
+    answer(stream, shared, &output, fault.as_ref())
 }
 
 /// Sends what a CGI program answered, or what goes wrong with it.
@@ -367,7 +367,7 @@ fn answer(
     mut stream: &TcpStream,
     shared: &Shared,
     output: &[u8],
-    fault: Option<Fault>,
+    fault: Option<&Fault>,
 ) -> io::Result<()> {
     let is_web = shared.kind != Kind::Daemon;
     let end = output.windows(4).position(|window| window == b"\r\n\r\n");
@@ -382,11 +382,11 @@ fn answer(
     let mut body = body.to_vec();
     let (mut more, mut end) = (String::new(), usize::MAX);
     let mut announced = None;
-    match &fault {
+    match fault {
         Some(Fault::Status(other)) => {
             status = format!("{other} Told");
             body = b"<html>no</html>".to_vec();
-            more = "WWW-Authenticate: Basic realm=\"git\"\r\n".to_owned();
+            more.push_str("WWW-Authenticate: Basic realm=\"git\"\r\n");
         }
         Some(Fault::Redirect(to)) => {
             "302 Found".clone_into(&mut status);
@@ -414,7 +414,7 @@ fn answer(
         let endless = matches!(fault, Some(Fault::Endless(_)));
         let length = announced.unwrap_or(body.len());
         if !endless {
-            more += &format!("Content-Length: {length}\r\n");
+            let _ = write!(more, "Content-Length: {length}\r\n");
         }
         let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{kind}\r\n{more}\r\n");
         stream.write_all(head.as_bytes())?;
@@ -425,7 +425,7 @@ fn answer(
         shared.wait(|state| state.released && matches!(fault, Some(Fault::Hold(_))));
         stream.write_all(&body[end..])?;
     }
-    if let Some(Fault::Endless(bytes)) = &fault {
+    if let Some(Fault::Endless(bytes)) = fault {
         while !shared.state().ended {
             stream.write_all(bytes)?;
         }
