@@ -115,7 +115,11 @@ impl Repository<'_> {
             full.set(full.get() || is_no_space(error));
             causes(error)
         };
-        let names = gix::validate::path::component::Options::default();
+        let names = gix::validate::path::component::Options {
+            // Linux has files that are called aux.c.
+            protect_windows: false,
+            ..Default::default()
+        };
         let index = gix::index::State::from_tree(&files.tree, &repository.objects, names);
         let mut index = index.map_err(|error| because(&error))?;
         links_stay_inside(&index, repository)?;

@@ -137,6 +137,18 @@ fn a_branch_that_moved_is_built_again() {
 }
 
 #[test]
+fn files_may_have_any_name_that_linux_has() {
+    let place = Place::new();
+    for name in [
+        "aux.c", "con", "NUL.h", "com1", "a:b", "Aux.c", "a b", "qcom,x.h", "end.",
+    ] {
+        std::fs::write(place.tree.join(name), name).unwrap();
+    }
+    place.commit();
+    place.built(&place.file(), "branch=main");
+}
+
+#[test]
 fn force_builds_again() {
     let mut place = Place::new();
     let url = place.file();
