@@ -18,7 +18,7 @@ struct Served {
 
 impl Served {
     fn new(kind: Kind) -> Self {
-        let place = Place::hasty();
+        let place = Place::new();
         let server = Server::start(kind, &place.world.path(""));
         let url = server.url("linux");
         Self { place, server, url }
@@ -69,8 +69,9 @@ fn a_status_is_told() {
 
 #[test]
 fn silence_is_not_waited_for() {
-    let web = Served::new(Kind::Web);
-    let daemon = Served::new(Kind::Daemon);
+    let (mut web, mut daemon) = (Served::new(Kind::Web), Served::new(Kind::Daemon));
+    web.place.limits = Place::hasty().limits;
+    daemon.place.limits = web.place.limits;
     let silent = |served: &Served, step, skipped, at| {
         let start = Instant::now();
         let error = served.refused(step, skipped, Fault::Stall(at));
@@ -361,7 +362,8 @@ fn a_reference_that_is_gone_meanwhile_is_told() {
 
 #[test]
 fn a_server_that_is_away_is_no_harm_to_what_is_cached() {
-    let served = Served::new(Kind::Web);
+    let mut served = Served::new(Kind::Web);
+    served.place.limits.silence = Duration::from_secs(3);
     let (first, _) = served.place.built(&served.url, "branch=main");
     let commit = served.place.id("HEAD");
     served.place.commit();
