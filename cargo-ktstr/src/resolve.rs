@@ -27,6 +27,7 @@ pub(crate) fn build_options(base: Option<Base>) -> Result<BuildOptions, Failure>
     };
     Ok(BuildOptions {
         base_config,
+        extra_kconfig: None,
         force: false,
         clean: false,
         // Counts the CPUs of our affinity, and those only.

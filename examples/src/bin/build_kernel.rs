@@ -45,6 +45,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut source = None;
     let mut root = cache_root(|name| env::var_os(name));
     let mut options = BuildOptions {
+        extra_kconfig: None,
         base_config: BaseConfig::Defconfig,
         force: false,
         clean: false,

@@ -9,7 +9,7 @@ use super::Job;
 use super::config::{self, CONFIG, DRAFT};
 use crate::cache::{CacheKey, ConfigOrigin, Metadata, NewEntry, Source};
 use crate::error::Error;
-use crate::kconfig;
+use crate::kconfig::{self, ExtraKconfig};
 use crate::make::{self, Make};
 use crate::process::Runner;
 use crate::progress::Stage;
@@ -77,7 +77,8 @@ impl Build<'_> {
         })?;
         // Where make changed it once more, it is still ours.
         let config = config::read(&self.tree.path().join(CONFIG))?.unwrap_or_default();
-        config::note(self.tree.path(), &config, self.origin)?;
+        let extra = self.job.options.extra_hash();
+        config::note(self.tree.path(), &config, self.origin, extra)?;
         let kernel = self.check(dirty)?;
         Ok(Built {
             kernel,
@@ -93,28 +94,37 @@ impl Build<'_> {
         config::discard(tree);
         let mut quiet = |_: &str| {};
         let fragments = config::fragments(self.origin);
+        let extra = self.job.options.extra_kconfig.as_ref();
+        let extra_text = extra.map_or("", ExtraKconfig::text);
         let base = match self.origin {
             ConfigOrigin::Base(base) => {
                 self.make(base.make_target(), DRAFT, &mut quiet)?;
                 config::read(&draft)?
             }
-            ConfigOrigin::Own(_) => config::read(&tree.join(CONFIG))?,
+            ConfigOrigin::Own(hash) => config::own(tree, hash)?,
         };
         let base = base.unwrap_or_default();
-        let merged = kconfig::merge(&String::from_utf8_lossy(&base), fragments);
+        let merged = kconfig::merge(
+            &String::from_utf8_lossy(&base),
+            &[fragments, &[extra_text]].concat(),
+        );
         fs::write(&draft, merged).map_err(|error| Error::io(&draft, "write", error))?;
         self.make("olddefconfig", DRAFT, &mut quiet)?;
 
         let made = config::read(&draft)?.unwrap_or_default();
         let made = String::from_utf8_lossy(&made);
-        let verdict = kconfig::check(&made, fragments, tree);
+        let verdict = kconfig::check(&made, fragments, extra_text, tree);
         let version = self.tree.version()?;
         if !verdict.dropped.is_empty() {
             return Err(Error::Dropped {
                 tree: tree.to_owned(),
                 version,
                 options: verdict.dropped,
+                extra: extra.map(|extra| extra.path().to_owned()),
             });
+        }
+        if let Some(extra) = extra {
+            self.note_overridden(extra, fragments);
         }
         if !verdict.unknown.is_empty() {
             let names = verdict.unknown.join(", ");
@@ -127,7 +137,23 @@ impl Build<'_> {
             let missing = vec![tool];
             return Err(Error::Tools { missing });
         }
-        config::adopt(tree, self.origin)
+        config::adopt(tree, self.origin, self.job.options.extra_hash())
+    }
+
+    /// Says where the user's options take away what tests are known to need.
+    fn note_overridden(&self, extra: &ExtraKconfig, fragments: &[&str]) {
+        let both = kconfig::overridden(fragments, extra.text());
+        let both: Vec<String> = both
+            .iter()
+            .map(|(name, ours, theirs)| format!("{name}={theirs} (ktstr's: {ours})"))
+            .collect();
+        if !both.is_empty() {
+            self.job.note(&format!(
+                "{} overrides what ktstr's tests rely on: {}",
+                extra.path().display(),
+                both.join(", ")
+            ));
+        }
     }
 
     /// How many steps the newest build of such a configuration took.
@@ -208,6 +234,7 @@ impl Build<'_> {
                 source,
                 config_origin: self.origin.clone(),
                 kconfig_hash: self.origin.kconfig_hash(),
+                extra_kconfig: self.job.options.extra_hash().map(str::to_owned),
                 built: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
                 build_seconds: built.seconds,
                 make_steps: built.steps,

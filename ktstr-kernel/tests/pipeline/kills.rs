@@ -42,6 +42,7 @@ fn victim() {
     let world = PathBuf::from(std::env::var_os("KTSTR_VICTIM_WORLD").unwrap());
     let options = BuildOptions {
         base_config: BaseConfig::Lean,
+        extra_kconfig: None,
         force: false,
         clean: false,
         jobs: 2,

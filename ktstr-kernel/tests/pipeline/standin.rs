@@ -121,6 +121,7 @@ impl World {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let options = BuildOptions {
             base_config: BaseConfig::Lean,
+            extra_kconfig: None,
             force: false,
             clean: false,
             jobs: 2,
