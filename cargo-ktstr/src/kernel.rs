@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ktstr_core::{HostCpus, Reservation, env};
 use ktstr_kernel::{
-    Cache, CacheEntry, CleanPlan, EntryState, KernelSpec, Metadata, ResolvedKernel,
+    Cache, CacheEntry, CleanPlan, EntryState, ExtraKconfig, KernelSpec, Metadata, ResolvedKernel,
 };
 use rustix::thread;
 use serde_json::{Value, json};
@@ -45,9 +45,15 @@ fn list(arguments: &KernelList, program: &'static str) -> CommandResult {
         return print(format!("{json:#}\n").as_bytes());
     }
     let printed = print(table(&cache, &entries, program).as_bytes());
-    if entries.iter().any(CacheEntry::is_stale) {
+    let mut stale = entries.iter().filter(|entry| entry.is_stale()).peekable();
+    if stale.peek().is_some() {
+        let extra = if stale.any(has_extra) {
+            " (add --extra-kconfig PATH for those that are marked (extra kconfig) too)"
+        } else {
+            ""
+        };
         say(format_args!(
-            "warning: (stale kconfig) marks kernels configured for another version of ktstr; build them again from their sources: {program} kernel build --kernel ../linux"
+            "warning: (stale kconfig) marks kernels configured for another version of ktstr; build them again from their sources: {program} kernel build --kernel ../linux{extra}"
         ));
     }
     printed
@@ -78,6 +84,11 @@ fn preview(range: &str, arguments: &KernelList, program: &'static str) -> Comman
     print(text.as_bytes())
 }
 
+fn has_extra(entry: &CacheEntry) -> bool {
+    let metadata = entry.metadata();
+    metadata.is_some_and(|metadata| metadata.extra_kconfig.is_some())
+}
+
 fn table(cache: &Cache, entries: &[CacheEntry], program: &str) -> String {
     let mut text = format!("cache: {}\n", tilde(&cache.kernels_dir()));
     if entries.is_empty() {
@@ -97,12 +108,13 @@ fn table(cache: &Cache, entries: &[CacheEntry], program: &str) -> String {
     for entry in entries {
         match &entry.state {
             EntryState::Valid(metadata) => {
-                let mark = if entry.is_stale() {
-                    " (stale kconfig)"
-                } else {
-                    ""
-                };
-                let built = format!("{}{mark}", metadata.built);
+                let mut built = metadata.built.clone();
+                for (is_marked, mark) in [
+                    (entry.is_stale(), " (stale kconfig)"),
+                    (has_extra(entry), " (extra kconfig)"),
+                ] {
+                    built.push_str(if is_marked { mark } else { "" });
+                }
                 let kind = metadata.source.kind();
                 line(
                     entry.key.as_str(),
@@ -138,6 +150,7 @@ fn entry_json(entry: &CacheEntry) -> Value {
             "build_seconds": metadata.build_seconds,
             "config_origin": metadata.config_origin,
             "kconfig_hash": metadata.kconfig_hash,
+            "extra_kconfig": metadata.extra_kconfig,
             "image": entry.dir.join(&metadata.image.name),
             "vmlinux": entry.dir.join(&metadata.vmlinux.name),
             "config": entry.dir.join(&metadata.config.name),
@@ -153,6 +166,8 @@ fn entry_json(entry: &CacheEntry) -> Value {
 
 fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     let mut options = resolve::build_options(arguments.base_config)?;
+    let extra = arguments.extra_kconfig.as_deref();
+    options.extra_kconfig = extra.map(ExtraKconfig::read).transpose()?;
     options.force = arguments.force;
     options.clean = arguments.clean;
     // Held until all is built.
