@@ -95,7 +95,8 @@ Examples:
 A source tree is built in place. It is cached when git knows it and nothing in
 it has changed since its commit; everything else is always cached. What is
 downloaded comes from kernel.org, or from a mirror of it whose base address
-$KTSTR_KERNEL_MIRROR gives.";
+$KTSTR_KERNEL_MIRROR gives. Where ccache is installed, compilers are run through
+it; KTSTR_CCACHE=0 does without.";
 
 const CLEAN_AFTER: &str = "\
 Examples:

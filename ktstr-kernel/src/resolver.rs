@@ -29,6 +29,8 @@ pub struct BuildOptions {
     pub clean: bool,
     /// Parallel jobs of make; at least 1.
     pub jobs: usize,
+    /// Compile through ccache where `path` has it.
+    pub ccache: bool,
     /// Search path for make, compilers and git.
     pub path: OsString,
 }

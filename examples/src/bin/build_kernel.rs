@@ -53,6 +53,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         force: false,
         clean: false,
         jobs: thread::available_parallelism()?.get(),
+        ccache: true,
         path: env::var_os("PATH").unwrap_or_default(),
     };
     let mut arguments = lexopt::Parser::from_env();

@@ -132,6 +132,7 @@ impl Wanted<'_> {
             job: *job,
             tree: &tree,
             origin: &self.origin,
+            scratch: true,
             runner: Runner {
                 dir: tree.path(),
                 lock: scratch.lock(),

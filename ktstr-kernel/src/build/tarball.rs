@@ -82,6 +82,7 @@ fn build(
         job: *job,
         tree: &tree,
         origin,
+        scratch: true,
         runner: Runner {
             dir: tree.path(),
             lock: scratch.lock(),

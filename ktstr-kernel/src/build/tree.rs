@@ -140,6 +140,7 @@ fn build(
         job: *job,
         tree,
         origin: &plan.origin,
+        scratch: false,
         runner: Runner {
             dir: path,
             lock,

@@ -46,6 +46,7 @@ fn victim() {
         force: false,
         clean: false,
         jobs: 2,
+        ccache: false,
         path: std::env::var_os("PATH").unwrap(),
     };
     let halt = HaltAt {

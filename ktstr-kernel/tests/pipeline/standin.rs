@@ -125,6 +125,7 @@ impl World {
             force: false,
             clean: false,
             jobs: 2,
+            ccache: false,
             path: std::env::var_os("PATH").unwrap(),
         };
         Self { dir, options }
