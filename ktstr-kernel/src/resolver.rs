@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::archive::Tarball;
 use crate::build::{Job, resolve_tarball, resolve_tree};
-use crate::cache::{Cache, CacheEntry, CacheKey, ConfigOrigin, Metadata};
+use crate::cache::{Cache, CacheEntry, CacheError, CacheKey, ConfigOrigin, Metadata};
 use crate::error::Error;
 use crate::fragment::BaseConfig;
 use crate::kconfig::ExtraKconfig;
@@ -113,17 +113,7 @@ impl Resolver {
             }
             _ if self.options.clean => Err(nothing_to_clean(spec)),
             KernelSpec::CacheKey(_) if self.options.force => Err(nothing_to_build(spec)),
-            KernelSpec::CacheKey(key) => {
-                let kernel = self.cache.lookup(key)?;
-                let asked = self.options.extra_hash();
-                let entry = self.cache.get(key);
-                let metadata = entry.as_ref().and_then(CacheEntry::metadata);
-                let built = metadata.and_then(|metadata| metadata.extra_kconfig.as_deref());
-                if asked.is_some() && asked != built {
-                    return Err(nothing_to_configure(spec));
-                }
-                Ok(kernel)
-            }
+            KernelSpec::CacheKey(key) => self.of_key(spec, key),
             KernelSpec::Version(_) | KernelSpec::Series(_) => {
                 match self.cached(|release| spec.admits(release))? {
                     Cached::Usable(_, entry) => job.hit(&entry),
@@ -146,6 +136,22 @@ impl Resolver {
             options: &self.options,
             progress,
             asked,
+        }
+    }
+
+    /// The kernel of a cache entry that was named by its key.
+    fn of_key(&self, spec: &KernelSpec, key: &CacheKey) -> Result<ResolvedKernel, Error> {
+        let Some(entry) = self.cache.get(key) else {
+            return Ok(self.cache.lookup(key)?);
+        };
+        entry.verify().map_err(|why| CacheError::Corrupt {
+            key: key.clone(),
+            why,
+        })?;
+        let built = entry.metadata().and_then(|it| it.extra_kconfig.as_deref());
+        match self.options.extra_hash() {
+            Some(asked) if Some(asked) != built => Err(nothing_to_configure(spec)),
+            _ => Ok(entry.kernel()?),
         }
     }
 
@@ -181,7 +187,11 @@ impl Resolver {
             .collect();
         // Usable ones first, and the newest of them.
         found.sort_by_key(|(why_not, release, _)| (why_not.is_some(), Reverse(*release)));
-        Ok(match found.into_iter().next() {
+        // A broken one is as good as none.
+        let usable = |(why_not, _, entry): &(Option<&str>, Release, CacheEntry)| {
+            why_not.is_some() || entry.verify().is_ok()
+        };
+        Ok(match found.into_iter().find(usable) {
             Some((None, release, entry)) => Cached::Usable(release, entry),
             Some((Some(why), _, entry)) => Cached::Nothing(Some((entry.key, why))),
             None => Cached::Nothing(None),

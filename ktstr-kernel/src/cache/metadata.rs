@@ -81,6 +81,12 @@ pub struct FileRecord {
     pub size: u64,
     /// SHA-256, hexadecimal.
     pub sha256: String,
+    /// XXH3, 16 hexadecimal digits: what is compared on use. Entries of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xxh3: Option<String>,
+    /// When it was last modified, nanoseconds since 1970, as its file system told when it was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<i64>,
 }
 
 impl Source {
@@ -181,6 +187,8 @@ pub(crate) mod tests {
             name: name.to_owned(),
             size: 4,
             sha256: "0".repeat(64),
+            xxh3: None,
+            modified: None,
         };
         let config_origin = ConfigOrigin::Base(BaseConfig::Lean);
         Metadata {

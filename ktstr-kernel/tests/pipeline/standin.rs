@@ -49,7 +49,10 @@ impl Progress for Told {
     fn event(&self, event: Event<'_>) {
         let text = match event {
             Event::CacheHit { key, .. } => format!("hit {key}"),
-            Event::Waiting { key } => format!("waiting {key}"),
+            Event::Waiting { key, holder } => {
+                let holder = holder.map(ToString::to_string);
+                format!("waiting {key} for {}", holder.unwrap_or_default())
+            }
             Event::Note(text) => format!("note {text}"),
             Event::Started { stage, total } => format!("started {stage} {total:?}"),
             Event::Advanced { stage, done, what } => format!("advanced {stage} {done} {what:?}"),
