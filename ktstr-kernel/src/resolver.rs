@@ -53,6 +53,8 @@ pub struct Resolver {
     pub(crate) network: Option<crate::plan::Network>,
 }
 
+const BROKEN: &str = "it is corrupt; cargo ktstr kernel clean --corrupt-only removes it";
+
 /// The best that the cache has of some releases.
 enum Cached {
     /// The newest that is as it would be built now.
@@ -187,15 +189,15 @@ impl Resolver {
             .collect();
         // Usable ones first, and the newest of them.
         found.sort_by_key(|(why_not, release, _)| (why_not.is_some(), Reverse(*release)));
-        // A broken one is as good as none.
-        let usable = |(why_not, _, entry): &(Option<&str>, Release, CacheEntry)| {
-            why_not.is_some() || entry.verify().is_ok()
-        };
-        Ok(match found.into_iter().find(usable) {
-            Some((None, release, entry)) => Cached::Usable(release, entry),
-            Some((Some(why), _, entry)) => Cached::Nothing(Some((entry.key, why))),
-            None => Cached::Nothing(None),
-        })
+        let mut broken = None;
+        for (why_not, release, entry) in found {
+            match why_not {
+                None if entry.verify().is_ok() => return Ok(Cached::Usable(release, entry)),
+                None => broken = broken.or(Some((entry.key, BROKEN))),
+                Some(why) => return Ok(Cached::Nothing(broken.or(Some((entry.key, why))))),
+            }
+        }
+        Ok(Cached::Nothing(broken))
     }
 }
 

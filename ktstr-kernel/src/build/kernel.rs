@@ -277,6 +277,8 @@ impl Build<'_> {
             Error::Cache(CacheError::Write { source, .. }) if is_full(&source) => no_room(cache),
             other => other,
         })?;
+        // What a killed one left whose compilers were still ending when we began.
+        cache.sweep(Some(key));
         Ok(cache.lookup(key)?)
     }
 

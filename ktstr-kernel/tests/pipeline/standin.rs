@@ -211,6 +211,22 @@ impl World {
         tarball
     }
 
+    /// A search path that starts with a program of this name, which is this script.
+    pub(crate) fn with_program(&self, name: &str, script: &str) -> OsString {
+        let bin = self.path("bin-first");
+        fs::create_dir_all(&bin).unwrap();
+        let text = self.path("program.sh");
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // A program that was open for writing here while another thread forks cannot be executed.
+        run(Command::new("install")
+            .args(["-m", "755"])
+            .arg(text)
+            .arg(bin.join(name)));
+        let path = std::env::var_os("PATH").unwrap();
+        let dirs = std::iter::once(bin).chain(std::env::split_paths(&path));
+        std::env::join_paths(dirs).unwrap()
+    }
+
     /// A search path with only these programs.
     pub(crate) fn only_programs(&self, names: &[&str]) -> OsString {
         let bin = self.path("bin");
