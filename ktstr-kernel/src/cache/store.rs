@@ -91,6 +91,24 @@ fn write_error(path: &Path, source: io::Error) -> CacheError {
     CacheError::Write { path, source }
 }
 
+impl FileRecord {
+    /// Of the file at `path` as it is.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let sha256 = hash::sha256(&mut file, |_| {})?;
+        let xxh3 = integrity::digest(path)?;
+        let found = file.metadata()?;
+        let name = path.file_name().unwrap_or_default();
+        Ok(Self {
+            name: name.to_string_lossy().into_owned(),
+            size: found.len(),
+            sha256,
+            xxh3: Some(xxh3),
+            modified: Some(integrity::modified(&found)),
+        })
+    }
+}
+
 /// An entry that is being put together under another name. Whoever has one holds the key's lock.
 #[derive(Debug)]
 pub(crate) struct NewEntry {
@@ -118,17 +136,9 @@ impl NewEntry {
     pub(crate) fn add(&self, name: &str) -> Result<FileRecord, CacheError> {
         let path = self.path(name);
         let record = || {
-            let mut file = File::open(&path)?;
-            let sha256 = hash::sha256(&mut file, |_| {})?;
-            file.sync_all()?;
-            let found = file.metadata()?;
-            Ok(FileRecord {
-                name: name.to_owned(),
-                size: found.len(),
-                sha256,
-                xxh3: Some(integrity::digest(&path)?),
-                modified: Some(integrity::modified(&found)),
-            })
+            let record = FileRecord::of(&path)?;
+            File::open(&path)?.sync_all()?;
+            Ok(record)
         };
         record().map_err(|error| write_error(&path, error))
     }
