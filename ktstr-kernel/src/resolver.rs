@@ -1,7 +1,9 @@
 //! From an identifier to a kernel that can be booted.
 
 use std::cmp::Reverse;
-use std::ffi::{OsStr, OsString};
+#[cfg(feature = "fetch")]
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::Path;
 
 use crate::archive::Tarball;
@@ -58,7 +60,10 @@ const BROKEN: &str = "it is corrupt; cargo ktstr kernel clean --corrupt-only rem
 /// The best that the cache has of some releases.
 enum Cached {
     /// The newest that is as it would be built now.
-    Usable(Release, CacheEntry),
+    Usable(
+        #[cfg_attr(not(feature = "fetch"), expect(dead_code, reason = "plans take it"))] Release,
+        CacheEntry,
+    ),
     /// Nothing; with the newest that would have to be built again, and why.
     Nothing(Option<(CacheKey, &'static str)>),
 }

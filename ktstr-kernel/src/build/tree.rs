@@ -82,7 +82,7 @@ pub(crate) fn resolve(job: &Job<'_>, tree: &KernelTree) -> Result<ResolvedKernel
                 let path = job.cache.lock_path(key);
                 let what = format!("the build of `{key}`");
                 Some(lock::exclusive(&path, &what, BUILD_WAIT, |holder| {
-                    waiting(key, holder)
+                    waiting(key, holder);
                 })?)
             }
             None => None,
@@ -99,7 +99,7 @@ pub(crate) fn resolve(job: &Job<'_>, tree: &KernelTree) -> Result<ResolvedKernel
                     path.display()
                 )),
                 (None, None) => {
-                    job.note(&format!("waiting: somebody builds in {}", path.display()))
+                    job.note(&format!("waiting: somebody builds in {}", path.display()));
                 }
             },
         )?;
