@@ -14,6 +14,7 @@ use crate::make::{self, Ccache, Make};
 use crate::process::Runner;
 use crate::progress::Stage;
 use crate::resolved::{BuiltTreeError, ResolvedKernel};
+use crate::text::line;
 use crate::tools;
 use crate::tree::KernelTree;
 use crate::x86_64::{ARCH, IMAGE_NAME};
@@ -176,7 +177,7 @@ impl Build<'_> {
         if !both.is_empty() {
             self.job.note(&format!(
                 "{} overrides what ktstr's tests rely on: {}",
-                extra.path().display(),
+                line(&extra.path().display().to_string()),
                 both.join(", ")
             ));
         }
