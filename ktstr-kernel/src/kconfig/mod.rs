@@ -182,7 +182,11 @@ pub(crate) fn check(config: &str, fragments: &[&str], extra: &str, tree: &Path) 
             name: name.to_owned(),
             wanted: wanted.to_owned(),
             got: value(name).to_owned(),
-            hint: hint(name, entry, value),
+            hint: if wanted == "n" && entry.is_some() {
+                "another option selects it, or nobody is asked for it".to_owned()
+            } else {
+                hint(name, entry, value)
+            },
         });
     }
     verdict

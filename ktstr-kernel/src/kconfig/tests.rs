@@ -21,6 +21,13 @@ config FPROBE
 
 endif
 
+config HELPED
+\tbool \"x\"
+\tdepends on TRACING
+\thelp
+\t  What this
+\t  depends on is not said here.
+
 config EITHER
 \tdepends on (FIRST || SECOND) && m
 
@@ -78,6 +85,10 @@ fn a_dropped_option_tells_what_it_lacks() {
     assert!(hints("", "CONFIG_EITHER=y")[0].ends_with("unmet: FIRST, SECOND)"));
     let one = hints("CONFIG_SECOND=y\n", "CONFIG_EITHER=y");
     assert!(one[0].contains("it depends on (FIRST"), "{one:?}");
+    assert_eq!(
+        hints("", "CONFIG_HELPED=y"),
+        ["CONFIG_HELPED=y (it is n: unmet: TRACING)"]
+    );
     let module = hints("CONFIG_VIRTIO_CONSOLE=m\n", "CONFIG_VIRTIO_CONSOLE=y");
     assert!(module[0].contains("it is m"), "{module:?}");
 }
@@ -100,7 +111,10 @@ fn what_a_kernel_never_had_counts_only_where_it_is_critical() {
 fn an_option_that_must_be_off_is_checked_too() {
     let fragment = "# CONFIG_FPROBE is not set";
     assert!(hints("", fragment).is_empty());
-    assert_eq!(hints("CONFIG_FPROBE=y\n", fragment).len(), 1);
+    assert_eq!(
+        hints("CONFIG_FPROBE=y\n", fragment),
+        ["CONFIG_FPROBE=n (it is y: another option selects it, or nobody is asked for it)"]
+    );
     assert!(merge("CONFIG_FPROBE=y\n", &[fragment]).contains("# CONFIG_FPROBE is not set\n"));
 }
 
