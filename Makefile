@@ -29,6 +29,7 @@ test: setup-schedulers kernel ## Install what is missing, build a kernel, run ev
 		KTSTR_TEST_NESTED_HOST="$$(scripts/nested-host)" \
 		$(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
 	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
+	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run -p cargo-ktstr --test release --run-ignored all
 	cargo test --workspace --doc --quiet
 
 lint: setup-schedulers ## Formatting and clippy, warnings as errors
