@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ktstr_core::{HostCpus, Reservation, env};
 use ktstr_kernel::{
-    Cache, CacheEntry, CleanPlan, EntryState, KernelSpec, Metadata, Release, Releases,
-    ResolvedKernel,
+    Cache, CacheEntry, CleanPlan, EntryState, ExtraKconfig, KernelSpec, Metadata, Release,
+    Releases, ResolvedKernel,
 };
 use rustix::thread;
 use serde_json::{Value, json};
@@ -50,9 +50,15 @@ fn list(arguments: &KernelList, program: &'static str) -> CommandResult {
         return print(format!("{json:#}\n").as_bytes());
     }
     let printed = print(table(&cache, &entries, releases, program).as_bytes());
-    if entries.iter().any(CacheEntry::is_stale) {
+    let mut stale = entries.iter().filter(|entry| entry.is_stale()).peekable();
+    if stale.peek().is_some() {
+        let extra = if stale.any(has_extra) {
+            " (and --extra-kconfig PATH for those that are marked (extra kconfig) too)"
+        } else {
+            ""
+        };
         say(format_args!(
-            "warning: (stale kconfig) marks kernels whose configuration is another version of ktstr's. They are built again when asked for by name, or at once: {program} kernel build --force --kernel VERSION"
+            "warning: (stale kconfig) marks kernels whose configuration is another version of ktstr's. They are built again when asked for by name, or at once: {program} kernel build --force --kernel VERSION{extra}"
         ));
     }
     printed
@@ -89,6 +95,11 @@ fn preview(range: &str, arguments: &KernelList, program: &'static str) -> Comman
     print(text.as_bytes())
 }
 
+fn has_extra(entry: &CacheEntry) -> bool {
+    let metadata = entry.metadata();
+    metadata.is_some_and(|metadata| metadata.extra_kconfig.is_some())
+}
+
 fn table(
     cache: &Cache,
     entries: &[CacheEntry],
@@ -114,11 +125,12 @@ fn table(
         match &entry.state {
             EntryState::Valid(metadata) => {
                 let mut built = metadata.built.clone();
-                if entry.is_stale() {
-                    built.push_str(" (stale kconfig)");
-                }
-                if is_eol(metadata, releases) == Some(true) {
-                    built.push_str(" (EOL)");
+                for (is_marked, mark) in [
+                    (entry.is_stale(), " (stale kconfig)"),
+                    (has_extra(entry), " (extra kconfig)"),
+                    (is_eol(metadata, releases) == Some(true), " (EOL)"),
+                ] {
+                    built.push_str(if is_marked { mark } else { "" });
                 }
                 let kind = metadata.source.kind();
                 line(
@@ -156,6 +168,7 @@ fn entry_json(entry: &CacheEntry, releases: Option<&Releases>) -> Value {
             "build_seconds": metadata.build_seconds,
             "config_origin": metadata.config_origin,
             "kconfig_hash": metadata.kconfig_hash,
+            "extra_kconfig": metadata.extra_kconfig,
             "image": entry.dir.join(&metadata.image.name),
             "vmlinux": entry.dir.join(&metadata.vmlinux.name),
             "config": entry.dir.join(&metadata.config.name),
@@ -171,6 +184,8 @@ fn entry_json(entry: &CacheEntry, releases: Option<&Releases>) -> Value {
 
 fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     let mut options = resolve::build_options(arguments.base_config)?;
+    let extra = arguments.extra_kconfig.as_deref();
+    options.extra_kconfig = extra.map(ExtraKconfig::read).transpose()?;
     options.force = arguments.force;
     options.clean = arguments.clean;
     // Held until all is built.

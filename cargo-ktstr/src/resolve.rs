@@ -27,10 +27,12 @@ pub(crate) fn build_options(base: Option<Base>) -> Result<BuildOptions, Failure>
     };
     Ok(BuildOptions {
         base_config,
+        extra_kconfig: None,
         force: false,
         clean: false,
         // Counts the CPUs of our affinity, and those only.
         jobs: available_parallelism().map_or(1, usize::from),
+        ccache: var_os(env::CCACHE).is_none_or(|value| value != "0"),
         path: var_os("PATH").unwrap_or_default(),
     })
 }

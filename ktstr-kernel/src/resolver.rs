@@ -9,6 +9,7 @@ use crate::build::{Job, resolve_tarball, resolve_tree};
 use crate::cache::{Cache, CacheEntry, CacheKey, ConfigOrigin, Metadata};
 use crate::error::Error;
 use crate::fragment::BaseConfig;
+use crate::kconfig::ExtraKconfig;
 use crate::progress::Progress;
 use crate::release::Release;
 use crate::resolved::ResolvedKernel;
@@ -20,14 +21,25 @@ use crate::spec::KernelSpec;
 pub struct BuildOptions {
     /// Configuration of a source that has none of its own.
     pub base_config: BaseConfig,
+    /// Options merged over ktstr's; they win.
+    pub extra_kconfig: Option<ExtraKconfig>,
     /// Build even when cached.
     pub force: bool,
     /// `make mrproper` first; an error for anything but a source tree.
     pub clean: bool,
     /// Parallel jobs of make; at least 1.
     pub jobs: usize,
+    /// Compile through ccache where `path` has it.
+    pub ccache: bool,
     /// Search path for make, compilers and git.
     pub path: OsString,
+}
+
+impl BuildOptions {
+    /// The hash of the extra kconfig, as keys and metadata have it.
+    pub(crate) fn extra_hash(&self) -> Option<&str> {
+        self.extra_kconfig.as_ref().map(ExtraKconfig::hash)
+    }
 }
 
 /// Turns identifiers into kernels, building and caching what is not there yet.
@@ -74,7 +86,7 @@ impl Resolver {
     ///
     /// Images, cache keys and cached sources are ready at once; other sources are configured, built,
     /// checked and, where their content has a name, stored. A release is only looked for in the cache,
-    /// among what was built from tarballs in the same base configuration; `resolve_all` fetches it as well.
+    /// among what was built from tarballs in the same base configuration and with the same extra kconfig; `resolve_all` fetches it as well.
     pub fn resolve(
         &self,
         spec: &KernelSpec,
@@ -93,12 +105,25 @@ impl Resolver {
                         resolve_tarball(&job, Tarball { path, compression })
                     }
                     LocalSource::Image { .. } if self.options.force => Err(nothing_to_build(spec)),
+                    LocalSource::Image { .. } if self.options.extra_kconfig.is_some() => {
+                        Err(nothing_to_configure(spec))
+                    }
                     LocalSource::Image { path, .. } => Ok(ResolvedKernel::from_image(&path)?),
                 }
             }
             _ if self.options.clean => Err(nothing_to_clean(spec)),
             KernelSpec::CacheKey(_) if self.options.force => Err(nothing_to_build(spec)),
-            KernelSpec::CacheKey(key) => Ok(self.cache.lookup(key)?),
+            KernelSpec::CacheKey(key) => {
+                let kernel = self.cache.lookup(key)?;
+                let asked = self.options.extra_hash();
+                let entry = self.cache.get(key);
+                let metadata = entry.as_ref().and_then(CacheEntry::metadata);
+                let built = metadata.and_then(|metadata| metadata.extra_kconfig.as_deref());
+                if asked.is_some() && asked != built {
+                    return Err(nothing_to_configure(spec));
+                }
+                Ok(kernel)
+            }
             KernelSpec::Version(_) | KernelSpec::Series(_) => {
                 match self.cached(|release| spec.admits(release))? {
                     Cached::Usable(_, entry) => job.hit(&entry),
@@ -132,6 +157,12 @@ impl Resolver {
                 Some("--force builds again, and there is no source")
             } else if metadata.config_origin != base {
                 Some("it has the other base configuration")
+            } else if metadata.extra_kconfig.as_deref() != self.options.extra_hash() {
+                Some(if self.options.extra_kconfig.is_some() {
+                    "it was built without this extra kconfig"
+                } else {
+                    "it was built with an extra kconfig"
+                })
             } else if metadata.is_stale() {
                 Some("ktstr's configuration changed since")
             } else {
@@ -242,6 +273,10 @@ fn nothing_to_clean(spec: &KernelSpec) -> Error {
 
 fn nothing_to_build(spec: &KernelSpec) -> Error {
     Error::NothingToBuild { spec: spec.clone() }
+}
+
+fn nothing_to_configure(spec: &KernelSpec) -> Error {
+    Error::NothingToConfigure { spec: spec.clone() }
 }
 
 fn not_fetched(spec: &KernelSpec, unused: Option<(CacheKey, &'static str)>) -> Error {

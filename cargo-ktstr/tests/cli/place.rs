@@ -144,6 +144,7 @@ impl Place {
                 sha256: "1".repeat(64),
             },
             kconfig_hash: config_origin.kconfig_hash(),
+            extra_kconfig: None,
             config_origin,
             built: built.to_owned(),
             build_seconds: 300,

@@ -70,7 +70,8 @@ impl Wanted<'_> {
         repository: &Repository<'_>,
         found: &Found,
     ) -> Result<Option<ResolvedKernel>, Error> {
-        let key = CacheKey::git(&found.commit, ARCH, &self.origin)?;
+        let key = CacheKey::git(&found.commit, ARCH, &self.origin)?
+            .with_extra_kconfig(job.options.extra_hash())?;
         let mut note = None;
         let cached = |note: &mut Option<String>| {
             if job.options.force {
@@ -131,6 +132,7 @@ impl Wanted<'_> {
             job: *job,
             tree: &tree,
             origin: &self.origin,
+            scratch: true,
             runner: Runner {
                 dir: tree.path(),
                 lock: scratch.lock(),
@@ -208,7 +210,10 @@ impl Wanted<'_> {
         let mut entries = job.cache.list()?;
         entries.retain(|entry| {
             entry.metadata().is_some_and(|metadata| {
-                metadata.config_origin == self.origin && !metadata.is_stale() && is_wanted(metadata)
+                metadata.config_origin == self.origin
+                    && metadata.extra_kconfig.as_deref() == job.options.extra_hash()
+                    && !metadata.is_stale()
+                    && is_wanted(metadata)
             })
         });
         Ok(entries)

@@ -20,7 +20,8 @@ use crate::x86_64::ARCH;
 pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKernel, Error> {
     let facts = facts(job, tarball)?;
     let origin = ConfigOrigin::Base(job.options.base_config);
-    let key = CacheKey::tarball(&facts.version, ARCH, &origin)?;
+    let key = CacheKey::tarball(&facts.version, ARCH, &origin)?
+        .with_extra_kconfig(job.options.extra_hash())?;
     let mut note = None;
     let cached = |note: &mut Option<String>| {
         if job.options.force {
@@ -81,6 +82,7 @@ fn build(
         job: *job,
         tree: &tree,
         origin,
+        scratch: true,
         runner: Runner {
             dir: tree.path(),
             lock: scratch.lock(),

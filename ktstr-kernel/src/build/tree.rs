@@ -37,11 +37,14 @@ impl Plan {
             // `make mrproper` takes any `.config` away.
             ConfigOrigin::Base(base)
         } else {
-            config::origin(tree.path(), base)?
+            config::origin(tree.path(), base, job.options.extra_hash())?
         };
         let git = GitState::of(tree.path(), &job.options.path);
         let key = match &git {
-            GitState::Clean { commit } => Some(CacheKey::local(commit, ARCH, &origin)?),
+            GitState::Clean { commit } => Some(
+                CacheKey::local(commit, ARCH, &origin)?
+                    .with_extra_kconfig(job.options.extra_hash())?,
+            ),
             GitState::Dirty | GitState::Unknown(_) => None,
         };
         Ok(Self { git, origin, key })
@@ -137,6 +140,7 @@ fn build(
         job: *job,
         tree,
         origin: &plan.origin,
+        scratch: false,
         runner: Runner {
             dir: path,
             lock,

@@ -93,6 +93,14 @@ impl CacheKey {
         Self::parse(&format!("git-{short}-{arch}-{}", config.key_part()))
     }
 
+    /// The key of the same kernel with an extra kconfig of that [hash](super::Metadata::extra_kconfig), if there is one.
+    pub fn with_extra_kconfig(self, hash: Option<&str>) -> Result<Self, CacheKeyError> {
+        match hash {
+            Some(hash) => Self::parse(&format!("{self}-xkc{hash}")),
+            None => Ok(self),
+        }
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -162,6 +170,12 @@ mod tests {
                 &ConfigOrigin::Own("1982ad42".into())
             )),
             format!("local-b4dc42d-x86_64-cfg1982ad42-kc{kc}")
+        );
+        let plain = CacheKey::git(commit, "x86_64", &base(BaseConfig::Lean)).unwrap();
+        assert_eq!(plain.clone().with_extra_kconfig(None), Ok(plain.clone()));
+        assert_eq!(
+            key(plain.with_extra_kconfig(Some("0123abcd"))),
+            format!("git-b4dc42d-x86_64-lean-kc{lean_kc}-xkc0123abcd")
         );
     }
 

@@ -26,6 +26,9 @@ pub struct Metadata {
     pub config_origin: ConfigOrigin,
     /// Hash of the fragments merged over that.
     pub kconfig_hash: String,
+    /// Hash of the user's extra kconfig that was merged over them, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_kconfig: Option<String>,
     /// When the build ended, RFC 3339, UTC, whole seconds.
     pub built: String,
     /// How long configuring and compiling took, seconds.
@@ -190,6 +193,7 @@ pub(crate) mod tests {
                 sha256: "1".repeat(64),
             },
             kconfig_hash: config_origin.kconfig_hash(),
+            extra_kconfig: None,
             config_origin,
             built: built.into(),
             build_seconds: 300,
@@ -204,7 +208,12 @@ pub(crate) mod tests {
     fn survives_a_round_trip() {
         let metadata = sample("a-b", "2026-07-04T23:06:12Z");
         let json = serde_json::to_vec_pretty(&metadata).unwrap();
+        assert!(!String::from_utf8_lossy(&json).contains("extra_kconfig"));
         assert_eq!(Metadata::parse(&json), Ok(metadata));
+        let mut extra = sample("a-b", "2026-07-04T23:06:12Z");
+        extra.extra_kconfig = Some("0123abcd".into());
+        let json = serde_json::to_vec_pretty(&extra).unwrap();
+        assert_eq!(Metadata::parse(&json), Ok(extra));
     }
 
     #[test]

@@ -148,7 +148,7 @@ fn listing(mut line: Line, prefixes: &[&str]) -> Result<Vec<Ref>, String> {
     }
     let mut asked = RefPrefixes::new();
     asked.extend(prefixes.iter().map(|prefix| (*prefix).into()));
-    let agent = ("agent", Some(agent.into()));
+    let agent = ("agent", Some(agent));
     let command = LsRefsCommand::new(Some(asked), &greeting.capabilities, agent);
     let refs = command
         .invoke_blocking(&mut line, &mut Discard, false)

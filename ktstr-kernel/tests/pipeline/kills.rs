@@ -42,9 +42,11 @@ fn victim() {
     let world = PathBuf::from(std::env::var_os("KTSTR_VICTIM_WORLD").unwrap());
     let options = BuildOptions {
         base_config: BaseConfig::Lean,
+        extra_kconfig: None,
         force: false,
         clean: false,
         jobs: 2,
+        ccache: false,
         path: std::env::var_os("PATH").unwrap(),
     };
     let halt = HaltAt {

@@ -121,9 +121,11 @@ impl World {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let options = BuildOptions {
             base_config: BaseConfig::Lean,
+            extra_kconfig: None,
             force: false,
             clean: false,
             jobs: 2,
+            ccache: false,
             path: std::env::var_os("PATH").unwrap(),
         };
         Self { dir, options }
