@@ -100,12 +100,12 @@ impl Repository<'_> {
                 .with_credentials(|_| Ok(None));
             let prepared =
                 connection.prepare_fetch(Discard, gix::remote::ref_map::Options::default());
-            let prepared = prepared.map_err(|error| causes(&error))?;
+            let prepared = prepared.map_err(|error| meter.causes(&error))?;
             let one = NonZeroU32::MIN;
             let shallow = prepared.with_shallow(Shallow::DepthAtRemote(one));
             shallow
                 .receive(Discard, stop)
-                .map_err(|error| causes(&error))
+                .map_err(|error| meter.causes(&error))
         };
         let ticking = || {
             tell(Transfer::Advanced {
