@@ -58,7 +58,13 @@ impl Mirror {
 /// What the Makefile of a source says.
 fn release(tarball: &Path) -> Release {
     let makefile = Command::new("tar")
-        .args(["--extract", "--to-stdout", "--occurrence=1", "--wildcards"])
+        .args([
+            "--extract",
+            "--to-stdout",
+            "--occurrence=1",
+            "--wildcards",
+            "--no-wildcards-match-slash",
+        ])
         .arg("--file")
         .arg(tarball)
         .arg("linux*/Makefile")
