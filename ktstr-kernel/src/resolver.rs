@@ -229,6 +229,24 @@ impl Resolver {
         }
     }
 
+    /// The kernel of a git source, where the cache has it; an error where there is no such commit.
+    pub(crate) fn look_up_git(
+        &self,
+        spec: &KernelSpec,
+        progress: &dyn Progress,
+    ) -> Result<Option<ResolvedKernel>, Error> {
+        match spec {
+            #[cfg(feature = "git")]
+            KernelSpec::Git { url, reference } if !self.options.clean => {
+                let spelled = spec.to_string();
+                let job = self.job(Path::new(&spelled), progress);
+                crate::build::look_up_git(&job, url, reference, self.git_limits)
+            }
+            // What is wrong with it is known without a look.
+            _ => self.resolve(spec, progress).map(Some),
+        }
+    }
+
     /// The newest cached release of those that `spec` admits.
     pub(crate) fn newest_cached(&self, spec: &KernelSpec) -> Option<(Release, CacheKey)> {
         match self.cached(|release| spec.admits(release)) {

@@ -38,14 +38,8 @@ pub(crate) fn resolve(
     reference: &GitRef,
     limits: Limits,
 ) -> Result<ResolvedKernel, Error> {
-    let path = &job.options.path;
-    let repository = Repository::new(url, crate::repository::Access { path, limits })?;
-    let wanted = Wanted {
-        url,
-        reference,
-        spelled: reference.to_string(),
-        origin: ConfigOrigin::Base(job.options.base_config),
-    };
+    let repository = repository(job, url, limits)?;
+    let wanted = Wanted::new(job, url, reference);
     if let Some(entry) = wanted.by_digits(job)? {
         return job.hit(&entry);
     }
@@ -64,7 +58,56 @@ pub(crate) fn resolve(
     }))
 }
 
+/// The kernel that `resolve` would give without building it; `None` where it would have to. Nothing is fetched: a name
+/// that leads to no commit, and a repository that cannot be reached, are told at once.
+#[cfg(feature = "fetch")]
+pub(crate) fn look_up(
+    job: &Job<'_>,
+    url: &str,
+    reference: &GitRef,
+    limits: Limits,
+) -> Result<Option<ResolvedKernel>, Error> {
+    let repository = repository(job, url, limits)?;
+    let wanted = Wanted::new(job, url, reference);
+    if let Some(entry) = wanted.by_digits(job)? {
+        return job.hit(&entry).map(Some);
+    }
+    let found = match repository.find(reference) {
+        Err(error) if error.is_outage() => return wanted.offline(job, error).map(Some),
+        found => found?,
+    };
+    if let Some(entry) = cached(job, &wanted.key(job, &found)?, &found, &mut None) {
+        return job.hit(&entry).map(Some);
+    }
+    repository.greet(&found)?;
+    Ok(None)
+}
+
+fn repository<'a>(job: &Job<'a>, url: &str, limits: Limits) -> Result<Repository<'a>, Error> {
+    let path = &job.options.path;
+    Ok(Repository::new(
+        url,
+        crate::repository::Access { path, limits },
+    )?)
+}
+
+impl<'a> Wanted<'a> {
+    fn new(job: &Job<'_>, url: &'a str, reference: &'a GitRef) -> Self {
+        Self {
+            url,
+            reference,
+            spelled: reference.to_string(),
+            origin: ConfigOrigin::Base(job.options.base_config),
+        }
+    }
+}
+
 impl Wanted<'_> {
+    fn key(&self, job: &Job<'_>, found: &Found) -> Result<CacheKey, Error> {
+        let key = CacheKey::git(&found.commit, ARCH, &self.origin)?;
+        Ok(key.with_extra_kconfig(job.options.extra_hash())?)
+    }
+
     /// The kernel of the commit, cached or built; `None` where the reference moved meanwhile.
     fn kernel(
         &self,
@@ -72,18 +115,9 @@ impl Wanted<'_> {
         repository: &Repository<'_>,
         found: &Found,
     ) -> Result<Option<ResolvedKernel>, Error> {
-        let key = CacheKey::git(&found.commit, ARCH, &self.origin)?
-            .with_extra_kconfig(job.options.extra_hash())?;
+        let key = self.key(job, found)?;
         let mut note = None;
-        let cached = |note: &mut Option<String>| {
-            if job.options.force {
-                return None;
-            }
-            // The key has seven digits of it.
-            let same = |metadata: &Metadata| commit_of(metadata) == Some(&found.commit);
-            job.usable(&key, same, &mut |text| *note = Some(text))
-        };
-        if let Some(entry) = cached(&mut note) {
+        if let Some(entry) = cached(job, &key, found, &mut note) {
             return job.hit(&entry).map(Some);
         }
         job.prepare()?;
@@ -94,7 +128,7 @@ impl Wanted<'_> {
         let what = format!("the build of `{key}`");
         let _lock = lock::exclusive(&job.cache.lock_path(&key), &what, BUILD_WAIT, waiting)?;
         job.cache.sweep(Some(&key));
-        if let Some(entry) = cached(&mut note) {
+        if let Some(entry) = cached(job, &key, found, &mut note) {
             return job.hit(&entry).map(Some);
         }
         if let Some(text) = note {
@@ -233,4 +267,19 @@ fn commit_of(metadata: &Metadata) -> Option<&String> {
         Source::Git { commit, .. } => Some(commit),
         Source::Tarball { .. } | Source::Local { .. } => None,
     }
+}
+
+/// The entry of the commit; `note` is told why one does not count.
+fn cached(
+    job: &Job<'_>,
+    key: &CacheKey,
+    found: &Found,
+    note: &mut Option<String>,
+) -> Option<CacheEntry> {
+    if job.options.force {
+        return None;
+    }
+    // The key has seven digits of it.
+    let same = |metadata: &Metadata| commit_of(metadata) == Some(&found.commit);
+    job.usable(key, same, &mut |text| *note = Some(text))
 }

@@ -112,6 +112,8 @@ impl Job<'_> {
     }
 }
 
+#[cfg(all(feature = "git", feature = "fetch"))]
+pub(crate) use git::look_up as look_up_git;
 #[cfg(feature = "git")]
 pub(crate) use git::resolve as resolve_git;
 pub(crate) use tarball::resolve as resolve_tarball;

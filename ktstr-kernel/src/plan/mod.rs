@@ -151,11 +151,16 @@ impl<'s> Plan<'s> {
             if specs[..at].contains(spec) {
                 continue;
             }
+            let mut kernel = None;
             let releases = match spec {
                 KernelSpec::Path(path) => LocalSource::identify(path)
                     .map(|_| vec![None])
                     .map_err(Error::from),
-                KernelSpec::CacheKey(_) | KernelSpec::Git { .. } => Ok(vec![None]),
+                KernelSpec::CacheKey(_) => Ok(vec![None]),
+                KernelSpec::Git { .. } => resolver.look_up_git(spec, progress).map(|cached| {
+                    kernel = cached;
+                    vec![None]
+                }),
                 KernelSpec::Version(_) | KernelSpec::Series(_) | KernelSpec::Range { .. } => names
                     .releases(spec)
                     .map(|releases| releases.into_iter().map(Some).collect()),
@@ -168,7 +173,7 @@ impl<'s> Plan<'s> {
                         spec,
                         release,
                         tarball: None,
-                        kernel: None,
+                        kernel: kernel.take(),
                     });
                 }
             }
@@ -189,6 +194,10 @@ impl<'s> Plan<'s> {
         let mut failures = Failures(Vec::new());
         for wanted in &mut self.wanted {
             let spec = wanted.spec;
+            if let Some(kernel) = &wanted.kernel {
+                done(spec, kernel);
+                continue;
+            }
             let kernel = match (spec, wanted.release) {
                 (KernelSpec::Path(path), _) => match LocalSource::identify(path) {
                     Ok(LocalSource::Image { .. }) => {

@@ -3,6 +3,9 @@
 use gix::url::Scheme;
 
 use super::GitError;
+use super::error::line;
+
+const NO_SCHEME: &str = "it is no https://, http://, git://, ssh:// or file:// address";
 
 /// An address that can be connected to.
 #[derive(Debug, Clone)]
@@ -33,11 +36,15 @@ impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, GitError> {
         let error = |why| GitError::Address {
             // With its password it would be in every log.
-            url: without_password(text),
+            url: line(&without_password(text)),
             why,
         };
         if text.len() > 2048 || text.bytes().any(|b| b.is_ascii_control()) {
             return Err(error("it is too long, or has control characters in it"));
+        }
+        // Git also reads `host:path`, and paths.
+        if !text.contains("://") {
+            return Err(error(NO_SCHEME));
         }
         let url = gix::url::parse(text.as_bytes()).map_err(|_| error("it cannot be read"))?;
         if url.password().is_some() {
@@ -91,7 +98,8 @@ impl Address {
         let port = url.port;
         match url.scheme {
             Scheme::File => {
-                if !url.path.starts_with(b"/") {
+                // Git reads `file://host/path` as `/path`.
+                if url.host().is_some() || !url.path.starts_with(b"/") {
                     return Err("write file:/// and a whole path");
                 }
                 Ok(Place::Local)
@@ -110,7 +118,7 @@ impl Address {
             }
             Scheme::Http => host().map(|_| Place::Web { tls: false }),
             Scheme::Https => host().map(|_| Place::Web { tls: true }),
-            _ => Err("it is no https://, http://, git://, ssh:// or file:// address"),
+            _ => Err(NO_SCHEME),
         }
     }
 }
@@ -162,6 +170,8 @@ mod tests {
             ("git://host/a\nb", "control"),
             ("ext::sh -c x", "no https://"),
             ("ftp://host/repo", "no https://"),
+            ("me@host:repo", "no https://"),
+            ("file://host/repo", "whole path"),
         ] {
             let message = Address::parse(text).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");

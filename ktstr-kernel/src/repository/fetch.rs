@@ -98,13 +98,14 @@ impl Repository<'_> {
             let connection = remote
                 .to_connection_with_transport(line)
                 .with_credentials(|_| Ok(None));
-            let prepared = connection.prepare_fetch(Discard, Default::default());
-            let prepared = prepared.map_err(|error| causes(&error))?;
+            let prepared =
+                connection.prepare_fetch(Discard, gix::remote::ref_map::Options::default());
+            let prepared = prepared.map_err(|error| meter.causes(&error))?;
             let one = NonZeroU32::MIN;
             let shallow = prepared.with_shallow(Shallow::DepthAtRemote(one));
             shallow
                 .receive(Discard, stop)
-                .map_err(|error| causes(&error))
+                .map_err(|error| meter.causes(&error))
         };
         let ticking = || {
             tell(Transfer::Advanced {
@@ -145,7 +146,7 @@ impl Repository<'_> {
 
 /// The commit that was fetched; the error is what else it is.
 fn commit_of(repository: &gix::Repository, found: &Found) -> Result<String, String> {
-    let missing = |_| "hash of nothing that came".to_owned();
+    let missing = |()| "hash of nothing that came".to_owned();
     let object = if found.name.is_some() {
         let mut kept = repository.find_reference(KEPT).map_err(|_| missing(()))?;
         let id = kept.peel_to_id().map_err(|_| missing(()))?;

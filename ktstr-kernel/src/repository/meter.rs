@@ -1,12 +1,12 @@
 //! What comes from a server, counted and bounded.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::error::line;
+use super::error::{causes, line};
 use super::{Address, GitError};
 
 /// The count of one conversation, and why it failed.
@@ -17,6 +17,8 @@ pub(super) struct Meter {
     time: Duration,
     start: Instant,
     bytes: AtomicU64,
+    /// The last four of them.
+    tail: Mutex<[u8; 4]>,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -33,6 +35,8 @@ pub(super) enum Fault {
     Login,
     /// The network or a program says why.
     Network(String),
+    /// The server itself says why.
+    Said(String),
 }
 
 impl Meter {
@@ -43,6 +47,7 @@ impl Meter {
             time,
             start: Instant::now(),
             bytes: AtomicU64::new(0),
+            tail: Mutex::default(),
             fault: Mutex::new(None),
         })
     }
@@ -50,6 +55,25 @@ impl Meter {
     /// How many bytes came.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether what came last is the end of a message: without it, it was cut short.
+    pub(super) fn is_at_end(&self) -> bool {
+        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) == *b"0000"
+    }
+
+    /// Forgets what came: the next message begins.
+    pub(super) fn begins(&self) {
+        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = [0; 4];
+    }
+
+    fn came(&self, bytes: &[u8]) {
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = bytes.len().min(tail.len());
+        tail.rotate_left(new);
+        let old = tail.len() - new;
+        tail[old..].copy_from_slice(&bytes[bytes.len() - new..]);
     }
 
     /// When the conversation must be over.
@@ -63,6 +87,21 @@ impl Meter {
         let error = io::Error::other(format!("{fault:?}"));
         place.get_or_insert(fault);
         error
+    }
+
+    /// What `error` says, and remembers it where it is the server's own word.
+    pub(super) fn causes(&self, error: &gix::Error) -> String {
+        if let Some(said) = error.downcast_any_ref::<gix_transport::packetline::read::Error>() {
+            self.fail(Fault::Said(said.message.to_string()));
+        }
+        let is_early_end = |error: &(dyn std::error::Error + 'static)| {
+            let error = error.downcast_ref::<io::Error>();
+            error.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+        };
+        if error.iter_errors().any(is_early_end) {
+            self.fail(Fault::Network("the answer ended too early".to_owned()));
+        }
+        causes(error)
     }
 
     /// The error of a conversation that failed; `why` says what its reader found.
@@ -83,6 +122,10 @@ impl Meter {
             Some(Fault::Login) => GitError::Login { url },
             Some(Fault::Network(why)) => {
                 let why = line(why);
+                GitError::Unreachable { url, why }
+            }
+            Some(Fault::Said(said)) => {
+                let why = format!("the server says: {}", line(said));
                 GitError::Unreachable { url, why }
             }
             None => GitError::Garbage { url, why },
@@ -113,16 +156,48 @@ impl<R: Read> Read for Metered<R> {
             .inner
             .read(buffer)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => meter.fail(Fault::Silent),
+                _ if is_silence(&error) => meter.fail(Fault::Silent),
                 io::ErrorKind::Interrupted => error,
                 _ => meter.fail(Fault::Network(error.to_string())),
             })?;
-        let bytes = meter.bytes.fetch_add(read as u64, Ordering::Relaxed) + read as u64;
-        if bytes > meter.size {
+        meter.came(&buffer[..read]);
+        if meter.bytes() > meter.size {
             return Err(meter.fail(Fault::Large));
         }
         Ok(read)
     }
+}
+
+fn is_silence(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    ) || matches!(inner, Some(ureq::Error::Timeout(_)))
+}
+
+/// A writer to somebody who may have hung up: why is in what there is to read.
+#[derive(Debug)]
+pub(super) struct Patient<W>(pub(super) W);
+
+impl<W: Write> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if is_hung_up(&error) => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if is_hung_up(&error) => Ok(()),
+            flushed => flushed,
+        }
+    }
+}
+
+fn is_hung_up(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 #[cfg(test)]

@@ -96,6 +96,15 @@ impl<'a> Repository<'a> {
         refs::find(self, reference)
     }
 
+    /// Makes sure that the repository answers, where [`find`](Self::find) did not ask it.
+    #[cfg(feature = "fetch")]
+    pub(crate) fn greet(&self, found: &Found) -> Result<(), GitError> {
+        if found.name.is_none() {
+            refs::list(self, &["HEAD"])?;
+        }
+        Ok(())
+    }
+
     fn releases(&self) -> Result<Vec<Release>, GitError> {
         let tips = refs::list(self, &["refs/tags/v"])?;
         let mut releases: Vec<Release> = tips.iter().filter_map(refs::Tip::release).collect();

@@ -8,7 +8,6 @@ use gix::protocol::ls_refs::RefPrefixes;
 use gix::protocol::{LsRefsCommand, handshake, indicate_end_of_interaction};
 use gix_transport::Service;
 
-use super::error::causes;
 use super::meter::Meter;
 use super::transport::{Line, connect};
 use super::{GitError, Repository};
@@ -55,22 +54,26 @@ pub(super) fn find(repository: &Repository<'_>, reference: &GitRef) -> Result<Fo
     let asked = format!("{kind} {short}");
     let name = format!("{namespace}{short}");
     let is_name = gix::validate::reference::name(name.as_str().into()).is_ok();
+    let named = |tips: &[Tip]| tips.iter().find(|tip| tip.name == name).map(|tip| tip.at);
+    let mut at = None;
     if is_name {
-        let tips = list(repository, &[&name])?;
-        if let Some(tip) = tips.into_iter().find(|tip| tip.name == name) {
-            let commit = tip.at.to_string();
-            let name = Some(name);
-            return Ok(Found {
-                commit,
-                name,
-                asked,
-            });
-        }
+        at = named(&list(repository, &[&name])?);
     }
-    let all = list(repository, &["refs/tags/", "refs/heads/"])?;
+    let mut all = Vec::new();
+    if at.is_none() {
+        all = list(repository, &["refs/tags/", "refs/heads/"])?;
+        at = named(&all);
+    }
+    if let Some(at) = at {
+        return Ok(Found {
+            commit: at.to_string(),
+            name: Some(name),
+            asked,
+        });
+    }
     Err(GitError::UnknownRef {
         url: repository.url().to_owned(),
-        reference: asked,
+        reference: super::error::line(&asked),
         near: near(namespace, short, &all),
     })
 }
@@ -115,7 +118,7 @@ pub(super) fn list(repository: &Repository<'_>, prefixes: &[&str]) -> Result<Vec
     let meter = Meter::new(limits.silence, limits.listing, limits.listing_size);
     let listed = connect(repository, &meter)
         .ok_or_else(String::new)
-        .and_then(|line| listing(line, prefixes));
+        .and_then(|line| listing(line, prefixes, &meter));
     let refs = listed.map_err(|why| meter.error(&repository.address, why))?;
     let tips = refs.iter().filter_map(|listed| {
         let (name, at, peeled) = listed.unpack();
@@ -131,7 +134,7 @@ pub(super) fn list(repository: &Repository<'_>, prefixes: &[&str]) -> Result<Vec
     Ok(tips.collect())
 }
 
-fn listing(mut line: Line, prefixes: &[&str]) -> Result<Vec<Ref>, String> {
+fn listing(mut line: Line, prefixes: &[&str], meter: &Meter) -> Result<Vec<Ref>, String> {
     let agent = gix::protocol::agent(concat!("ktstr-", env!("CARGO_PKG_VERSION")));
     let mut greeting = handshake(
         &mut line,
@@ -140,21 +143,32 @@ fn listing(mut line: Line, prefixes: &[&str]) -> Result<Vec<Ref>, String> {
         Vec::new(),
         &mut Discard,
     )
-    .map_err(|error| causes(&error))?;
+    .map_err(|error| meter.causes(&error))?;
     // Servers of the first version list everything at once.
     if let Some(refs) = greeting.refs.take() {
+        whole(meter)?;
         let _ = indicate_end_of_interaction(&mut line, false);
         return Ok(refs);
     }
     let mut asked = RefPrefixes::new();
     asked.extend(prefixes.iter().map(|prefix| (*prefix).into()));
-    let agent = ("agent", Some(agent.into()));
+    let agent = ("agent", Some(agent));
     let command = LsRefsCommand::new(Some(asked), &greeting.capabilities, agent);
+    meter.begins();
     let refs = command
         .invoke_blocking(&mut line, &mut Discard, false)
-        .map_err(|error| causes(&error))?;
+        .map_err(|error| meter.causes(&error))?;
+    whole(meter)?;
     let _ = indicate_end_of_interaction(&mut line, false);
     Ok(refs)
+}
+
+/// Refuses a listing that just ends: what is missing would seem not to be there.
+fn whole(meter: &Meter) -> Result<(), String> {
+    if meter.is_at_end() {
+        return Ok(());
+    }
+    Err("the listing ended too early".to_owned())
 }
 
 /// Up to four names in `all` that look like `short`, as one would write them.

@@ -10,7 +10,7 @@ use gix_transport::client::git::ConnectMode;
 use gix_transport::client::git::blocking_io::Connection;
 
 use super::address::Place;
-use super::meter::{Fault, Meter, Metered};
+use super::meter::{Fault, Meter, Metered, Patient};
 use super::{Repository, http, process};
 
 /// Port of git daemons.
@@ -30,7 +30,7 @@ pub(super) fn connect(repository: &Repository<'_>, meter: &Arc<Meter>) -> Option
             let reader = Metered::new(stream.try_clone().ok()?, Arc::clone(meter));
             Some(Box::new(Connection::new(
                 reader,
-                stream,
+                Patient(stream),
                 Protocol::V2,
                 address.path().to_vec(),
                 Some((host, port)),
@@ -42,7 +42,7 @@ pub(super) fn connect(repository: &Repository<'_>, meter: &Arc<Meter>) -> Option
             let (reader, writer) = process::start(repository, meter)?;
             Some(Box::new(Connection::new(
                 Metered::new(reader, Arc::clone(meter)),
-                writer,
+                Patient(writer),
                 Protocol::V2,
                 address.path().to_vec(),
                 None::<(&str, _)>,

@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn work_is_told_to_stop() {
         let soon = Instant::now() + Duration::from_millis(10);
-        let (_, late) = watched(
+        let ((), late) = watched(
             soon,
             || (),
             |stop| {
