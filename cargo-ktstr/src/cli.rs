@@ -60,7 +60,8 @@ Examples:
   cargo ktstr test -- --features integration --run-ignored all --retries 2
 
 What is downloaded comes from kernel.org, or from a mirror of it whose base
-address $KTSTR_KERNEL_MIRROR gives.
+address $KTSTR_KERNEL_MIRROR gives. Kernels are compiled through ccache where it
+is installed, unless KTSTR_CCACHE=0.
 
 Exit code: nextest's; 0 when every test passed or was skipped.";
 

@@ -15,6 +15,7 @@ mod release;
 mod resolved;
 mod source;
 mod spec;
+mod text;
 mod tree;
 mod x86_64;
 

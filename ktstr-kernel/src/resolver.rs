@@ -1,12 +1,14 @@
 //! From an identifier to a kernel that can be booted.
 
 use std::cmp::Reverse;
-use std::ffi::{OsStr, OsString};
+#[cfg(feature = "fetch")]
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::Path;
 
 use crate::archive::Tarball;
 use crate::build::{Job, resolve_tarball, resolve_tree};
-use crate::cache::{Cache, CacheEntry, CacheKey, ConfigOrigin, Metadata};
+use crate::cache::{Cache, CacheEntry, CacheError, CacheKey, ConfigOrigin, Metadata};
 use crate::error::Error;
 use crate::fragment::BaseConfig;
 use crate::kconfig::ExtraKconfig;
@@ -53,10 +55,15 @@ pub struct Resolver {
     pub(crate) network: Option<crate::plan::Network>,
 }
 
+const BROKEN: &str = "it is corrupt; cargo ktstr kernel clean --corrupt-only removes it";
+
 /// The best that the cache has of some releases.
 enum Cached {
     /// The newest that is as it would be built now.
-    Usable(Release, CacheEntry),
+    Usable(
+        #[cfg_attr(not(feature = "fetch"), expect(dead_code, reason = "plans take it"))] Release,
+        CacheEntry,
+    ),
     /// Nothing; with the newest that would have to be built again, and why.
     Nothing(Option<(CacheKey, &'static str)>),
 }
@@ -113,17 +120,7 @@ impl Resolver {
             }
             _ if self.options.clean => Err(nothing_to_clean(spec)),
             KernelSpec::CacheKey(_) if self.options.force => Err(nothing_to_build(spec)),
-            KernelSpec::CacheKey(key) => {
-                let kernel = self.cache.lookup(key)?;
-                let asked = self.options.extra_hash();
-                let entry = self.cache.get(key);
-                let metadata = entry.as_ref().and_then(CacheEntry::metadata);
-                let built = metadata.and_then(|metadata| metadata.extra_kconfig.as_deref());
-                if asked.is_some() && asked != built {
-                    return Err(nothing_to_configure(spec));
-                }
-                Ok(kernel)
-            }
+            KernelSpec::CacheKey(key) => self.of_key(spec, key),
             KernelSpec::Version(_) | KernelSpec::Series(_) => {
                 match self.cached(|release| spec.admits(release))? {
                     Cached::Usable(_, entry) => job.hit(&entry),
@@ -146,6 +143,22 @@ impl Resolver {
             options: &self.options,
             progress,
             asked,
+        }
+    }
+
+    /// The kernel of a cache entry that was named by its key.
+    fn of_key(&self, spec: &KernelSpec, key: &CacheKey) -> Result<ResolvedKernel, Error> {
+        let Some(entry) = self.cache.get(key) else {
+            return Ok(self.cache.lookup(key)?);
+        };
+        entry.verify().map_err(|why| CacheError::Corrupt {
+            key: key.clone(),
+            why,
+        })?;
+        let built = entry.metadata().and_then(|it| it.extra_kconfig.as_deref());
+        match self.options.extra_hash() {
+            Some(asked) if Some(asked) != built => Err(nothing_to_configure(spec)),
+            _ => Ok(entry.kernel()?),
         }
     }
 
@@ -181,11 +194,15 @@ impl Resolver {
             .collect();
         // Usable ones first, and the newest of them.
         found.sort_by_key(|(why_not, release, _)| (why_not.is_some(), Reverse(*release)));
-        Ok(match found.into_iter().next() {
-            Some((None, release, entry)) => Cached::Usable(release, entry),
-            Some((Some(why), _, entry)) => Cached::Nothing(Some((entry.key, why))),
-            None => Cached::Nothing(None),
-        })
+        let mut broken = None;
+        for (why_not, release, entry) in found {
+            match why_not {
+                None if entry.verify().is_ok() => return Ok(Cached::Usable(release, entry)),
+                None => broken = broken.or(Some((entry.key, BROKEN))),
+                Some(why) => return Ok(Cached::Nothing(broken.or(Some((entry.key, why))))),
+            }
+        }
+        Ok(Cached::Nothing(broken))
     }
 }
 

@@ -1,6 +1,13 @@
 //! `kernel build` on trees whose Makefiles only pretend, and what listings say of its options.
 
 use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ktstr_core::lock::{LockFile, Mode};
+use ktstr_kernel::cache::ConfigOrigin;
+use ktstr_kernel::{BaseConfig, CacheKey};
 
 use crate::place::{Place, cargo_ktstr, error_lines, text};
 
@@ -143,4 +150,52 @@ fn listings_mark_an_extra_kconfig() {
     assert!(clean(&["--corrupt-only"]).ends_with("removed 1 kernel\n"));
     assert!(clean(&["--keep", "1"]).ends_with("removed 1 kernel\n"));
     assert!(place.cache_entry(extra).exists() && !place.cache_entry("stale").exists());
+}
+
+#[test]
+fn whoever_waits_for_a_build_says_for_whom() {
+    let place = Place::new();
+    place.tree("linux");
+    place.file("linux/Makefile", FAILING.as_bytes());
+    let mut tar = Command::new("tar");
+    tar.args(["-cf", "linux.tar", "linux"]);
+    assert!(place.run(&mut tar).status.success());
+    let origin = ConfigOrigin::Base(BaseConfig::Defconfig);
+    let key = CacheKey::tarball("6.12.9", "x86_64", &origin).unwrap();
+    let path = place.cache().lock_path(&key);
+    let lock = LockFile::try_acquire(&path, Mode::Exclusive).unwrap();
+    let said = place.dir().join("said");
+    let mut command = cargo_ktstr();
+    command.args(["kernel", "build", "--kernel", "./linux.tar"]);
+    command.stderr(fs::File::create(&said).unwrap());
+    let line = thread::scope(|scope| {
+        let waiter = scope.spawn(|| place.run(&mut command));
+        let start = Instant::now();
+        let line = loop {
+            let text = fs::read_to_string(&said).unwrap();
+            let line = text.lines().find(|line| line.contains("waiting for "));
+            if let Some(line) = line.filter(|_| text.ends_with('\n')) {
+                break line.to_owned();
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "{text}");
+            thread::sleep(Duration::from_millis(10));
+        };
+        drop(lock);
+        // It goes on, as far as that tree goes.
+        assert_eq!(waiter.join().unwrap().status.code(), Some(1));
+        line
+    });
+    let program = std::env::args().next().unwrap();
+    let program = program.rsplit('/').next().unwrap();
+    let start = format!("cargo ktstr: waiting for `{program}");
+    let end = format!(
+        "` (pid {}), which builds {key}; see `cargo ktstr locks`",
+        std::process::id()
+    );
+    assert!(line.starts_with(&start) && line.ends_with(&end), "{line}");
+    assert!(
+        fs::read_to_string(&said)
+            .unwrap()
+            .contains("'y' undeclared")
+    );
 }

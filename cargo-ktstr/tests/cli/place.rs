@@ -131,6 +131,8 @@ impl Place {
                 name: name.to_owned(),
                 size: bytes.len() as u64,
                 sha256: "0".repeat(64),
+                xxh3: None,
+                modified: None,
             }
         };
         let config_origin = ConfigOrigin::Base(BaseConfig::Lean);

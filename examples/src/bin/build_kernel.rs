@@ -27,7 +27,7 @@ impl Progress for Lines {
                 let (source, age) = (source.display(), age.as_secs());
                 eprintln!("cache hit for {source} ({key}, built {age} s ago)");
             }
-            Event::Waiting { key } => eprintln!("waiting for another build of {key}"),
+            Event::Waiting { key, .. } => eprintln!("waiting for another build of {key}"),
             Event::Note(text) => eprintln!("note: {text}"),
             Event::Started { stage, total } => match total {
                 Some(total) => eprintln!("{stage} (about {total})"),

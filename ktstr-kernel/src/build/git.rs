@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use ktstr_core::LockHolder;
+
 use super::kernel::Build;
 use super::{Job, space};
 use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, Source};
@@ -119,9 +121,13 @@ impl Wanted<'_> {
             return job.hit(&entry).map(Some);
         }
         job.prepare()?;
-        let waiting = || job.progress.event(Event::Waiting { key: &key });
+        let waiting = |holder: Option<&LockHolder>| {
+            let key = &key;
+            job.progress.event(Event::Waiting { key, holder });
+        };
         let what = format!("the build of `{key}`");
         let _lock = lock::exclusive(&job.cache.lock_path(&key), &what, BUILD_WAIT, waiting)?;
+        job.cache.sweep(Some(&key));
         if let Some(entry) = cached(job, &key, found, &mut note) {
             return job.hit(&entry).map(Some);
         }
@@ -200,7 +206,8 @@ impl Wanted<'_> {
         let mut entries = self.entries(job, starts)?;
         entries.dedup_by(|a, b| a.metadata().map(commit_of) == b.metadata().map(commit_of));
         match entries.len() {
-            0 | 1 => Ok(entries.pop()),
+            // A broken one is fetched and built again.
+            0 | 1 => Ok(entries.pop().filter(|entry| entry.verify().is_ok())),
             _ => Err(Error::Git(GitError::Ambiguous {
                 sha: digits,
                 commits: entries
@@ -218,7 +225,8 @@ impl Wanted<'_> {
         let entry = if job.options.force {
             None
         } else {
-            self.entries(job, same)?.into_iter().next()
+            let mut entries = self.entries(job, same)?.into_iter();
+            entries.find(|entry| entry.verify().is_ok())
         };
         let Some(entry) = entry else {
             return Err(error.into());

@@ -7,13 +7,14 @@ use std::time::{Instant, SystemTime};
 
 use super::Job;
 use super::config::{self, CONFIG, DRAFT};
-use crate::cache::{CacheKey, ConfigOrigin, Metadata, NewEntry, Source};
-use crate::error::Error;
+use crate::cache::{Cache, CacheError, CacheKey, ConfigOrigin, Metadata, NewEntry, Source};
+use crate::error::{CACHE_HINT, Error, is_full};
 use crate::kconfig::{self, ExtraKconfig};
 use crate::make::{self, Ccache, Make};
 use crate::process::Runner;
 use crate::progress::Stage;
 use crate::resolved::{BuiltTreeError, ResolvedKernel};
+use crate::text::line;
 use crate::tools;
 use crate::tree::KernelTree;
 use crate::x86_64::{ARCH, IMAGE_NAME};
@@ -176,7 +177,7 @@ impl Build<'_> {
         if !both.is_empty() {
             self.job.note(&format!(
                 "{} overrides what ktstr's tests rely on: {}",
-                extra.path().display(),
+                line(&extra.path().display().to_string()),
                 both.join(", ")
             ));
         }
@@ -239,7 +240,7 @@ impl Build<'_> {
         source: Source,
     ) -> Result<ResolvedKernel, Error> {
         let cache = self.job.cache;
-        self.job.stage(Stage::Store, None, || {
+        let stored = self.job.stage(Stage::Store, None, || {
             let entry = NewEntry::new(cache, key)?;
             let copy = |from: &Path, name: &str| {
                 let to = entry.path(name);
@@ -270,7 +271,15 @@ impl Build<'_> {
             };
             entry.commit(&metadata)?;
             Ok(())
+        });
+        stored.map_err(|error| match error {
+            // Which of the files did not fit is nobody's business.
+            Error::NoSpace { .. } => no_room(cache),
+            Error::Cache(CacheError::Write { source, .. }) if is_full(&source) => no_room(cache),
+            other => other,
         })?;
+        // What a killed one left whose compilers were still ending when we began.
+        cache.sweep(Some(key));
         Ok(cache.lookup(key)?)
     }
 
@@ -284,5 +293,12 @@ impl Build<'_> {
             return Ok(());
         }
         Err(Error::io(to, "write", io::ErrorKind::NotFound.into()))
+    }
+}
+
+fn no_room(cache: &Cache) -> Error {
+    Error::NoSpace {
+        dir: cache.root().to_owned(),
+        hint: CACHE_HINT,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use ktstr_core::LockHolder;
+
 use super::index::{self, Facts, Identity};
 use super::kernel::Build;
 use super::{Job, space};
@@ -34,9 +36,13 @@ pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKer
         return job.hit(&entry);
     }
     job.prepare()?;
-    let waiting = || job.progress.event(Event::Waiting { key: &key });
+    let waiting = |holder: Option<&LockHolder>| {
+        let key = &key;
+        job.progress.event(Event::Waiting { key, holder });
+    };
     let what = format!("the build of `{key}`");
     let _lock = lock::exclusive(&job.cache.lock_path(&key), &what, BUILD_WAIT, waiting)?;
+    job.cache.sweep(Some(&key));
     if let Some(entry) = cached(&mut note) {
         return job.hit(&entry);
     }

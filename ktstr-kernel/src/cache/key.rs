@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::fragment::{BaseConfig, kconfig_hash};
+use crate::text::line;
 
 /// The name of a cache entry: also its directory's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -13,7 +14,10 @@ pub struct CacheKey(String);
 
 /// A text that can be no cache key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no cache key: {why}; `cargo ktstr kernel list` shows the keys")]
+#[error(
+    "`{}` is no cache key: {why}; `cargo ktstr kernel list` shows the keys",
+    line(text)
+)]
 pub struct CacheKeyError {
     /// The text.
     pub text: String,

@@ -1,26 +1,9 @@
 //! Compilers that are run through ccache.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::standin::World;
-
-/// A directory to search first, with a ccache that is this script.
-fn with_ccache(world: &World, script: &str) -> OsString {
-    let bin = world.path("bin");
-    fs::create_dir_all(&bin).unwrap();
-    let text = world.path("ccache.sh");
-    fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
-    // A program that was open for writing here while another thread forks cannot be executed.
-    let mut install = Command::new("install");
-    install.args(["-m", "755"]).arg(text);
-    assert!(install.arg(bin.join("ccache")).status().unwrap().success());
-    let path = std::env::var_os("PATH").unwrap();
-    let dirs = std::iter::once(bin).chain(std::env::split_paths(&path));
-    std::env::join_paths(dirs).unwrap()
-}
 
 /// What the commands of the last build saw: a line of `CC`, `CCACHE_BASEDIR` and `CCACHE_NOHASHDIR` each.
 fn seen(world: &World) -> Vec<String> {
@@ -47,7 +30,7 @@ fn it_is_used_where_it_is_and_works() {
     let tree = watched(&world);
     let tarball = world.tarball(&tree, "a.tar.gz");
     world.options.ccache = true;
-    world.options.path = with_ccache(&world, "exec \"$@\"");
+    world.options.path = world.with_program("ccache", "exec \"$@\"");
     let (_, told) = world.built(&tree);
     assert!(told.has("note compiling through ccache"), "{}", told.all());
     assert_eq!(seen(&world), vec!["ccache gcc||"; 3]);
@@ -69,7 +52,7 @@ fn without_it_gcc_is_run_alone() {
     let tree = watched(&world);
     let plain = || vec!["cc||"; 3];
     // Turned off.
-    world.options.path = with_ccache(&world, "exec \"$@\"");
+    world.options.path = world.with_program("ccache", "exec \"$@\"");
     world.built(&tree);
     assert_eq!(seen(&world), plain());
     // Not there.
@@ -85,7 +68,10 @@ fn without_it_gcc_is_run_alone() {
         assert_eq!(seen(&world), plain());
     }
     // There, but of no use: as real ones say it that cannot make their directory.
-    world.options.path = with_ccache(&world, "echo 'ccache: error: Failed to create' >&2; exit 1");
+    world.options.path = world.with_program(
+        "ccache",
+        "echo 'ccache: error: Failed to create' >&2; exit 1",
+    );
     let (_, told) = world.built(&tree);
     assert!(
         told.all()
