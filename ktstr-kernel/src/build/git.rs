@@ -134,6 +134,8 @@ impl Wanted<'_> {
         if let Some(text) = note {
             job.note(&text);
         }
+        // Whom we waited for may have been killed.
+        job.cache.sweep();
         self.build(job, repository, found, &key)
     }
 
@@ -260,6 +262,21 @@ impl Wanted<'_> {
         });
         Ok(entries)
     }
+}
+
+/// The entry of the commit; `note` is told why one does not count.
+fn cached(
+    job: &Job<'_>,
+    key: &CacheKey,
+    found: &Found,
+    note: &mut Option<String>,
+) -> Option<CacheEntry> {
+    if job.options.force {
+        return None;
+    }
+    // The key has seven digits of it.
+    let same = |metadata: &Metadata| commit_of(metadata) == Some(&found.commit);
+    job.usable(key, same, &mut |text| *note = Some(text))
 }
 
 fn commit_of(metadata: &Metadata) -> Option<&String> {
