@@ -1,6 +1,6 @@
 //! The KVM back end on a real KVM: in a machine that emulates AMD's SVM, one level down.
 //!
-//! On the host of `support/nested.rs` this crate's own tests of machines run (`tests/machine.rs`).
+//! On the host of `support/nested.rs` this crate's own tests of machines run (`tests/machine`).
 
 use std::path::PathBuf;
 
