@@ -29,23 +29,48 @@ fn files() -> [(PathBuf, &'static str); 3] {
     ]
 }
 
-#[test]
-fn machines_on_real_kvm_do_what_others_do() {
+/// Runs `tests/machine` with `words` on the host's KVM; gives what it said.
+fn machines(words: &[&str]) {
     let Some(linux) = linux() else { return };
-    let command = [
+    let mut command = vec![
         "KTSTR_TEST_KERNEL=/kernel",
         "KTSTR_BACKEND=kvm",
         "/deps/machine",
         "--test-threads=1",
         "--nocapture",
-        // A byte on the serial line is an exit from the guest, and those are what emulation is slow at.
-        "--skip=a_long_console",
-        // There is no process that carries a machine.
-        "--skip=the_carriers_death_is_told",
-        "--skip=a_killed_process_takes_its_machine_along",
     ];
+    command.extend(words);
     let (said, well) = in_nested_host(&linux, &files(), &command);
     assert!(well, "{said}");
+}
+
+#[test]
+fn machines_on_real_kvm_do_what_others_do() {
+    machines(&[
+        // These have tests of their own below: they take minutes.
+        "--skip=a_long_console",
+        "--skip=wide::",
+        // There is no process that carries a machine.
+        "--skip=the_carriers_death_is_told",
+    ]);
+}
+
+/// A byte on the serial line is an exit from the guest, and those are what emulation is slow at.
+#[test]
+fn a_long_console_on_real_kvm_is_bounded() {
+    machines(&["a_long_console"]);
+}
+
+#[test]
+fn many_cpus_on_real_kvm_are_as_declared() {
+    machines(&["wide::"]);
+}
+
+#[test]
+#[ignore = "runs the tests of machines that KTSTR_TEST_NESTED_FILTER names, words of libtest's command line"]
+fn some_machines_on_real_kvm() {
+    let filter = std::env::var("KTSTR_TEST_NESTED_FILTER").expect("KTSTR_TEST_NESTED_FILTER");
+    machines(&filter.split_whitespace().collect::<Vec<_>>());
 }
 
 #[test]
