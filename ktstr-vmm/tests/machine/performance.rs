@@ -42,12 +42,14 @@ impl Observer for Seats {
 fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
     const FIFO: i32 = 1;
     let rig = Rig::new();
-    let one = Topology::constant(1, 1, 1, 1);
     let host = HostCpus::read(Path::new("/")).unwrap();
+    // Two where the host has them, and one beside.
+    let cores = if host.allowed.len() > 2 { 2 } else { 1 };
+    let shape = Topology::constant(1, 1, cores, 1);
     let on = |share| {
         let host = MachineSpec {
             host: share,
-            ..rig.spec(one)
+            ..rig.spec(shape)
         };
         Machine::new(host, backend())
     };
@@ -67,7 +69,7 @@ fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
     if let Some(pages) = &pages {
         fs::write("/proc/sys/vm/nr_hugepages", pages).unwrap();
     }
-    let place = match Placement::candidates(&host, one) {
+    let place = match Placement::candidates(&host, shape) {
         Ok(mut places) => places.swap_remove(0),
         Err(why) => {
             println!("{why}");
@@ -95,7 +97,10 @@ fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
     println!("{:?} {:?} {}", seats.0, exit.timings, exit.diagnostics);
     assert!(pages.is_none() || exit.diagnostics.is_empty());
     assert_eq!(exit.reason, ExitReason::Stopped);
-    assert_eq!(seats.0["vcpu0"], (place.vcpus[0].to_string(), FIFO));
+    for (number, cpu) in place.vcpus.iter().enumerate() {
+        let seat = &seats.0[&format!("vcpu{number}")];
+        assert_eq!(*seat, (cpu.to_string(), FIFO));
+    }
     let others = seats
         .0
         .values()
