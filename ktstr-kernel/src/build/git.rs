@@ -135,7 +135,6 @@ impl Wanted<'_> {
             job.note(&text);
         }
         // Whom we waited for may have been killed.
-        job.cache.sweep();
         self.build(job, repository, found, &key)
     }
 
@@ -284,19 +283,4 @@ fn commit_of(metadata: &Metadata) -> Option<&String> {
         Source::Git { commit, .. } => Some(commit),
         Source::Tarball { .. } | Source::Local { .. } => None,
     }
-}
-
-/// The entry of the commit; `note` is told why one does not count.
-fn cached(
-    job: &Job<'_>,
-    key: &CacheKey,
-    found: &Found,
-    note: &mut Option<String>,
-) -> Option<CacheEntry> {
-    if job.options.force {
-        return None;
-    }
-    // The key has seven digits of it.
-    let same = |metadata: &Metadata| commit_of(metadata) == Some(&found.commit);
-    job.usable(key, same, &mut |text| *note = Some(text))
 }
