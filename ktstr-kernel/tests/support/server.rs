@@ -266,7 +266,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             (fault, file)
         };
         if !is_connect {
-            let result = answer.file(&request, fault, file);
+            let result = answer.file(&request, fault.as_ref(), file);
             let _ = answer.stream.shutdown(Shutdown::Both);
             return result;
         }
@@ -341,10 +341,10 @@ impl Answer<'_> {
     fn file(
         &mut self,
         request: &Request,
-        fault: Option<Fault>,
+        fault: Option<&Fault>,
         file: Option<Arc<[u8]>>,
     ) -> io::Result<()> {
-        match &fault {
+        match fault {
             Some(Fault::Status(status)) => return self.status(*status),
             Some(Fault::Redirect(to)) => {
                 return self.head(302, &format!("Location: {to}\r\nContent-Length: 0\r\n"));
@@ -404,7 +404,7 @@ impl Answer<'_> {
         if request.method == "HEAD" {
             return Ok(());
         }
-        self.body(body, fault.as_ref())
+        self.body(body, fault)
     }
 
     fn body(&mut self, body: &[u8], fault: Option<&Fault>) -> io::Result<()> {
