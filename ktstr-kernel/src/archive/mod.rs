@@ -13,6 +13,8 @@ use tar::Archive;
 
 use self::stream::{EndMark, Meter, decompressed};
 use self::unpack::Fault;
+#[cfg(feature = "git")]
+pub(crate) use self::unpack::stays_inside;
 use crate::error::Error;
 use crate::source::Compression;
 use crate::tree::{KernelTree, makefile_version};

@@ -195,10 +195,10 @@ fn plain(path: &Path) -> Option<PathBuf> {
     Some(plain)
 }
 
-/// Whether a link in the directory `dir` of the archive leads to some place in the archive.
+/// Whether a link in the directory `dir` of sources leads to some place in them.
 ///
 /// `..` may only stand first. Further on it could follow a link, and then lead anywhere.
-fn stays_inside(link: &Path, dir: &Path) -> bool {
+pub(crate) fn stays_inside(link: &Path, dir: &Path) -> bool {
     let mut depth = dir.components().count();
     let mut down = false;
     for part in link.components() {

@@ -134,6 +134,7 @@ impl Wanted<'_> {
         if let Some(text) = note {
             job.note(&text);
         }
+        // Whom we waited for may have been killed.
         self.build(job, repository, found, &key)
     }
 
@@ -262,13 +263,6 @@ impl Wanted<'_> {
     }
 }
 
-fn commit_of(metadata: &Metadata) -> Option<&String> {
-    match &metadata.source {
-        Source::Git { commit, .. } => Some(commit),
-        Source::Tarball { .. } | Source::Local { .. } => None,
-    }
-}
-
 /// The entry of the commit; `note` is told why one does not count.
 fn cached(
     job: &Job<'_>,
@@ -282,4 +276,11 @@ fn cached(
     // The key has seven digits of it.
     let same = |metadata: &Metadata| commit_of(metadata) == Some(&found.commit);
     job.usable(key, same, &mut |text| *note = Some(text))
+}
+
+fn commit_of(metadata: &Metadata) -> Option<&String> {
+    match &metadata.source {
+        Source::Git { commit, .. } => Some(commit),
+        Source::Tarball { .. } | Source::Local { .. } => None,
+    }
 }

@@ -1,5 +1,8 @@
 //! The files of a commit.
 
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +14,11 @@ use gix::progress::{Step, StepShared};
 use gix::worktree::stack::state::attributes::Source;
 
 use super::audit::Audit;
-use super::error::{causes, line};
+use super::error::{causes, is_no_space, line};
 use super::fetch::Fetched;
 use super::watch::watched;
 use super::{GitError, Repository};
+use crate::archive::stays_inside;
 
 /// A count that others look at.
 struct Counter(StepShared);
@@ -88,8 +92,15 @@ impl Repository<'_> {
         dir: &Path,
         written: &(dyn Fn(u64) + Sync),
     ) -> Result<(), GitError> {
-        self.write(&fetched.objects, files, dir, written)
-            .map_err(|why| self.contents(fetched, why))
+        let full = Cell::new(false);
+        let written = self.write(&fetched.objects, files, dir, written, &full);
+        written.map_err(|why| {
+            if full.get() {
+                let path = dir.to_owned();
+                return GitError::NoSpace { path };
+            }
+            self.contents(fetched, why)
+        })
     }
 
     fn write(
@@ -98,13 +109,18 @@ impl Repository<'_> {
         files: &Files,
         dir: &Path,
         written: &(dyn Fn(u64) + Sync),
+        full: &Cell<bool>,
     ) -> Result<(), String> {
-        let because = |error: gix::Error| causes(&error);
+        let because = |error: &gix::Error| {
+            full.set(full.get() || is_no_space(error));
+            causes(error)
+        };
         let names = gix::validate::path::component::Options::default();
         let index = gix::index::State::from_tree(&files.tree, &repository.objects, names);
-        let mut index = index.map_err(because)?;
+        let mut index = index.map_err(|error| because(&error))?;
+        links_stay_inside(&index, repository)?;
         let options = repository.checkout_options(Source::IdMapping);
-        let mut options = options.map_err(because)?;
+        let mut options = options.map_err(|error| because(&error))?;
         options.destination_is_initially_empty = true;
         options.validate = names;
         let objects = repository.objects.clone().into_arc();
@@ -116,13 +132,13 @@ impl Repository<'_> {
         let (outcome, late) = watched(deadline, ticking, |stop| {
             gix::worktree::state::checkout(&mut index, dir, objects, &done, &bytes, stop, options)
         });
-        let outcome = outcome.map_err(because)?;
+        let outcome = outcome.map_err(|error| because(&error))?;
         if late {
             return Err("it takes too long to write them".to_owned());
         }
         if let Some(error) = outcome.errors.first() {
             let path = line(&error.path.to_string());
-            return Err(format!("{path}: {}", causes(&error.error)));
+            return Err(format!("{path}: {}", because(&error.error)));
         }
         if let Some(collision) = outcome.collisions.first() {
             let path = line(&collision.path.to_string());
@@ -131,4 +147,24 @@ impl Repository<'_> {
         written(files.count);
         Ok(())
     }
+}
+
+/// Refuses what tarballs may not have either: through such a link a build would read and write whatever it names.
+fn links_stay_inside(
+    index: &gix::index::State,
+    repository: &gix::Repository,
+) -> Result<(), String> {
+    let is_link = |entry: &&gix::index::Entry| entry.mode == gix::index::entry::Mode::SYMLINK;
+    for entry in index.entries().iter().filter(is_link) {
+        let link = repository.find_object(entry.id);
+        let link = link.map_err(|error| causes(&error))?;
+        let path = entry.path(index);
+        let dir = Path::new(OsStr::from_bytes(path)).parent();
+        let target = Path::new(OsStr::from_bytes(&link.data));
+        if !dir.is_some_and(|dir| stays_inside(target, dir)) {
+            let path = line(&path.to_string());
+            return Err(format!("{path} is a link that leads out of it"));
+        }
+    }
+    Ok(())
 }

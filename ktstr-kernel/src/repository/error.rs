@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::error::{CACHE_HINT, is_full};
+
 /// A git repository that does not give what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -142,6 +144,12 @@ pub enum GitError {
         /// What is missing.
         why: String,
     },
+    /// The room ran out on the way.
+    #[error("{path}: no space left on the device; free some{CACHE_HINT}")]
+    NoSpace {
+        /// Where.
+        path: PathBuf,
+    },
     /// The scratch directory cannot be written.
     #[error("{path}: a git repository cannot be made there: {source}; check its permissions")]
     Write {
@@ -190,6 +198,15 @@ pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         next = error.source();
     }
     line(&texts.join(": "))
+}
+
+/// Whether something could not be written for want of room.
+pub(super) fn is_no_space(error: &gix::Error) -> bool {
+    let is_full = |error: &(dyn std::error::Error + 'static)| {
+        let error = error.downcast_ref::<io::Error>();
+        error.is_some_and(is_full)
+    };
+    error.iter_errors().any(is_full)
 }
 
 fn near_text(near: &[String]) -> String {

@@ -9,8 +9,9 @@ use gix::open::Options;
 use gix::progress::Discard;
 use gix::remote::Direction;
 use gix::remote::fetch::{Shallow, Tags};
+use gix::remote::ref_map::Options as RefMapOptions;
 
-use super::error::causes;
+use super::error::{causes, is_no_space};
 use super::meter::Meter;
 use super::transport::connect;
 use super::watch::watched;
@@ -71,9 +72,13 @@ impl Repository<'_> {
         meter: &Arc<Meter>,
         tell: &(dyn Fn(Transfer<'_>) + Sync),
     ) -> Result<Fetched, GitError> {
-        let local = |error: gix::Error| GitError::Write {
-            path: git.to_owned(),
-            source: std::io::Error::other(causes(&error)),
+        let local = |error: gix::Error| {
+            let path = git.to_owned();
+            if is_no_space(&error) {
+                return GitError::NoSpace { path };
+            }
+            let source = std::io::Error::other(causes(&error));
+            GitError::Write { path, source }
         };
         let repository = gix::ThreadSafeRepository::init_opts(
             git,
@@ -98,8 +103,7 @@ impl Repository<'_> {
             let connection = remote
                 .to_connection_with_transport(line)
                 .with_credentials(|_| Ok(None));
-            let prepared =
-                connection.prepare_fetch(Discard, gix::remote::ref_map::Options::default());
+            let prepared = connection.prepare_fetch(Discard, RefMapOptions::default());
             let prepared = prepared.map_err(|error| meter.causes(&error))?;
             let one = NonZeroU32::MIN;
             let shallow = prepared.with_shallow(Shallow::DepthAtRemote(one));
@@ -117,7 +121,7 @@ impl Repository<'_> {
             if late {
                 meter.fail(super::meter::Fault::Late);
             }
-            return Err(self.fetch_error(found, meter, why));
+            return Err(self.fetch_error(found, meter, git, why));
         }
         let commit = commit_of(&repository, found).map_err(|kind| GitError::NoCommit {
             url: self.url().to_owned(),
@@ -130,7 +134,7 @@ impl Repository<'_> {
         })
     }
 
-    fn fetch_error(&self, found: &Found, meter: &Meter, why: String) -> GitError {
+    fn fetch_error(&self, found: &Found, meter: &Meter, git: &Path, why: String) -> GitError {
         // As git's own server and the large hosts say it; by reference it would be another fault.
         let refusals = ["not our ref", "unadvertised object", "not advertised"];
         if found.name.is_none() && refusals.iter().any(|refusal| why.contains(refusal)) {
@@ -140,7 +144,7 @@ impl Repository<'_> {
                 why,
             };
         }
-        meter.error(&self.address, why)
+        meter.error(&self.address, git, why)
     }
 }
 

@@ -1,12 +1,13 @@
 //! What comes from a server, counted and bounded.
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::error::{causes, line};
+use super::error::{causes, is_no_space, line};
 use super::{Address, GitError};
 
 /// The count of one conversation, and why it failed.
@@ -37,6 +38,8 @@ pub(super) enum Fault {
     Network(String),
     /// The server itself says why.
     Said(String),
+    /// Here is no room for it.
+    NoSpace,
 }
 
 impl Meter {
@@ -94,6 +97,9 @@ impl Meter {
         if let Some(said) = error.downcast_any_ref::<gix_transport::packetline::read::Error>() {
             self.fail(Fault::Said(said.message.to_string()));
         }
+        if is_no_space(error) {
+            self.fail(Fault::NoSpace);
+        }
         let is_early_end = |error: &(dyn std::error::Error + 'static)| {
             let error = error.downcast_ref::<io::Error>();
             error.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
@@ -104,8 +110,9 @@ impl Meter {
         causes(error)
     }
 
-    /// The error of a conversation that failed; `why` says what its reader found.
-    pub(super) fn error(&self, address: &Address, why: String) -> GitError {
+    /// The error of a conversation that failed; `why` says what its reader found, `place` is where it
+    /// is written to.
+    pub(super) fn error(&self, address: &Address, place: &Path, why: String) -> GitError {
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
         let url = address.text().to_owned();
         let silence = self.silence;
@@ -128,6 +135,9 @@ impl Meter {
                 let why = format!("the server says: {}", line(said));
                 GitError::Unreachable { url, why }
             }
+            Some(Fault::NoSpace) => GitError::NoSpace {
+                path: place.to_owned(),
+            },
             None => GitError::Garbage { url, why },
         }
     }
@@ -208,7 +218,7 @@ mod tests {
         let mut reader = Metered::new(io::repeat(0), Arc::clone(meter));
         io::copy(&mut reader, &mut io::sink()).unwrap_err();
         let address = Address::parse("git://host/linux").unwrap();
-        meter.error(&address, String::new())
+        meter.error(&address, Path::new(""), String::new())
     }
 
     #[test]

@@ -103,6 +103,10 @@ impl Output {
             }
         }
         let text = String::from_utf8_lossy(&text);
+        if text.contains("detected dubious ownership") {
+            // What git advises is configuration, of which none is read here.
+            return Some("it belongs to another user (make a clone of your own)".to_owned());
+        }
         let line = text.lines().rfind(|line| !line.trim().is_empty())?;
         Some(line.trim_start_matches("fatal: ").to_owned())
     }

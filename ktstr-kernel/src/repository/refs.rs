@@ -1,5 +1,7 @@
 //! What a repository lists: tags and branches, and the commits they are at.
 
+use std::path::Path;
+
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use gix::progress::Discard;
@@ -119,7 +121,7 @@ pub(super) fn list(repository: &Repository<'_>, prefixes: &[&str]) -> Result<Vec
     let listed = connect(repository, &meter)
         .ok_or_else(String::new)
         .and_then(|line| listing(line, prefixes, &meter));
-    let refs = listed.map_err(|why| meter.error(&repository.address, why))?;
+    let refs = listed.map_err(|why| meter.error(&repository.address, Path::new(""), why))?;
     let tips = refs.iter().filter_map(|listed| {
         let (name, at, peeled) = listed.unpack();
         // Names that are no UTF-8 cannot be asked for.

@@ -64,7 +64,7 @@ fn a_disk_that_fills_up_on_the_way_is_told() {
         };
         let error = place.refused(&place.file(), "branch=main");
         assert!(
-            error.contains("o space left on device") && error.contains("KTSTR_CACHE_DIR"),
+            error.contains("no space left on the device") && error.contains("KTSTR_CACHE_DIR"),
             "{inodes}: {error}"
         );
         assert!(!error.contains("name another"), "{error}");

@@ -85,7 +85,10 @@ fn entries_that_lead_elsewhere_are_not_written() {
         let name = format!("case{n}");
         branch(&place, &name, &id);
         let error = place.refused(&place.file(), &format!("branch={name}"));
-        assert!(error.contains("cannot be checked out"), "{n}: {error}");
+        // Some of them git itself does not serve.
+        let refused = ["cannot be checked out", "corruption on the remote side"];
+        let is_refused = |error: &str| refused.iter().any(|part| error.contains(part));
+        assert!(is_refused(&error), "{n}: {error}");
         // Nested, too.
         let id = tree_of(
             tree,
@@ -94,7 +97,7 @@ fn entries_that_lead_elsewhere_are_not_written() {
         let name = format!("nested{n}");
         branch(&place, &name, &id);
         let error = place.refused(&place.file(), &format!("branch={name}"));
-        assert!(error.contains("cannot be checked out"), "{n}: {error}");
+        assert!(is_refused(&error), "{n}: {error}");
     }
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     assert!(!place.world.path("harm").exists());
@@ -142,6 +145,27 @@ fn what_git_would_run_is_not_run() {
     let place = Place::new();
     let ran = place.world.path("ran");
     let touch = format!("touch {}", ran.display());
+    let modules =
+        format!("[submodule \"x\"]\n\tpath = sub\n\turl = ext::{touch}\n\tupdate = !{touch}\n");
+    fs::write(place.tree.join(".gitmodules"), modules).unwrap();
+    let attributes = place.tree.join(".gitattributes");
+    fs::write(&attributes, "* filter=evil diff=evil merge=evil\n").unwrap();
+    git(&place.tree, &["add", "-f", ".gitattributes", ".gitmodules"]);
+    let gitlink = format!("160000,{},sub", place.id("HEAD"));
+    let add = ["update-index", "--add", "--cacheinfo", &gitlink];
+    git(&place.tree, &add);
+    output(&place.tree, &["commit", "--quiet", "-m", "x"]);
+    git(&place.tree, &["branch", "filters"]);
+    fs::write(&attributes, "*.sh working-tree-encoding=no-such\n").unwrap();
+    git(&place.tree, &["add", "-f", ".gitattributes"]);
+    output(&place.tree, &["commit", "--quiet", "-m", "y"]);
+    for hook in ["post-checkout", "reference-transaction", "pre-auto-gc"] {
+        let path = place.tree.join(".git/hooks").join(hook);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{touch}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, mode).unwrap();
+    }
     for name in [
         "uploadpack.packObjectsHook",
         "core.fsmonitor",
@@ -155,83 +179,10 @@ fn what_git_would_run_is_not_run() {
     ] {
         git(&place.tree, &["config", name, &touch]);
     }
-    for hook in [
-        "post-checkout",
-        "post-merge",
-        "reference-transaction",
-        "pre-auto-gc",
-    ] {
-        let path = place.tree.join(".git/hooks").join(hook);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, format!("#!/bin/sh\n{touch}\n")).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&path, mode).unwrap();
-    }
-    let attributes = "* filter=evil diff=evil merge=evil\n*.sh working-tree-encoding=no-such\n";
-    fs::write(place.tree.join(".gitattributes"), attributes).unwrap();
-    let modules =
-        format!("[submodule \"x\"]\n\tpath = sub\n\turl = ext::{touch}\n\tupdate = !{touch}\n");
-    fs::write(place.tree.join(".gitmodules"), modules).unwrap();
-    output(
-        &place.tree,
-        &[
-            "-c",
-            "filter.evil.process=",
-            "-c",
-            "filter.evil.clean=cat",
-            "add",
-            "-f",
-            ".gitattributes",
-            ".gitmodules",
-        ],
-    );
-    let gitlink = format!("160000,{},sub", place.id("HEAD"));
-    git(
-        &place.tree,
-        &["update-index", "--add", "--cacheinfo", &gitlink],
-    );
-    output(
-        &place.tree,
-        &[
-            "-c",
-            "core.hooksPath=/dev/null",
-            "-c",
-            "core.fsmonitor=",
-            "commit",
-            "--quiet",
-            "-m",
-            "x",
-        ],
-    );
-    let _ = fs::remove_file(&ran);
-    let (kernel, told) = place.resolve(&place.file(), "branch=main");
-    assert!(!ran.exists(), "{}", told.all());
-    // An encoding that nobody knows keeps it from being written, or is ignored.
-    if let Err(error) = kernel {
-        let error = error.to_string();
-        assert!(error.contains("cannot be checked out"), "{error}");
-        fs::write(place.tree.join(".gitattributes"), "* filter=evil\n").unwrap();
-        output(
-            &place.tree,
-            &[
-                "-c",
-                "filter.evil.process=",
-                "-c",
-                "filter.evil.clean=cat",
-                "-c",
-                "core.fsmonitor=",
-                "-c",
-                "core.hooksPath=/dev/null",
-                "commit",
-                "--quiet",
-                "-a",
-                "-m",
-                "y",
-            ],
-        );
-        let _ = fs::remove_file(&ran);
-        place.built(&place.file(), "branch=main");
-    }
+    let (kernel, _) = place.built(&place.file(), "branch=filters");
+    assert!(kernel.cache_key.is_some());
+    // An encoding that nobody knows is none, as with git.
+    place.built(&place.file(), "branch=main");
     assert!(!ran.exists());
 }
 

@@ -110,7 +110,7 @@ fn killed_amid_a_fetch_it_leaves_nothing_that_lasts() {
         let url = server.url("linux");
         // Amid the pack, and amid its listing.
         let (step, count) = match kind {
-            Kind::Web => (Step::Pack, 1),
+            Kind::Web | Kind::OldWeb => (Step::Pack, 1),
             Kind::Daemon => (Step::Greeting, 2),
         };
         server.fault(step, count - 1, Fault::Hold(700));
@@ -131,12 +131,12 @@ fn killed_amid_a_fetch_it_leaves_nothing_that_lasts() {
 #[test]
 fn a_killed_fetch_takes_upload_pack_along() {
     let mut place = Place::new();
-    // A git that says nothing, and tells its process id.
+    // A git that listens and says nothing, and tells its process id.
     let bin = place.world.path("bin");
     fs::create_dir(&bin).unwrap();
     let pid = place.world.path("pid");
     let script = format!(
-        "#!/bin/sh\necho $$ > {0}.part\nmv {0}.part {0}\nexec sleep 600\n",
+        "#!/bin/sh\necho $$ > {0}.part\nmv {0}.part {0}\ncat > /dev/null\n",
         pid.display()
     );
     fs::write(bin.join("git"), script).unwrap();

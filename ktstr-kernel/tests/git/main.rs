@@ -6,6 +6,7 @@ mod hostile;
 mod kills;
 mod names;
 mod plans;
+mod programs;
 mod server;
 #[path = "../pipeline/standin.rs"]
 #[allow(dead_code, reason = "shared with other tests")]

@@ -112,12 +112,15 @@ fn places_without_a_repository_are_told() {
     // Nobody listens.
     let gone = daemon.url("linux");
     drop(daemon);
-    let error = place.refused(&gone, "branch=main");
-    assert!(error.contains("refused"), "{error}");
+    let is_told = |error: &str| {
+        // A process that is just being started may have the port for a moment longer.
+        let told = ["refused", "reset", "too early"];
+        assert!(told.iter().any(|part| error.contains(part)), "{error}");
+    };
+    is_told(&place.refused(&gone, "branch=main"));
     let gone = web.url("linux");
     drop(web);
-    let error = place.refused(&gone, &format!("sha={}", place.id("HEAD")));
-    assert!(error.contains("refused"), "{error}");
+    is_told(&place.refused(&gone, &format!("sha={}", place.id("HEAD"))));
     let error = place.refused("https://no-such-host.invalid/linux", "branch=main");
     assert!(error.contains("cannot be reached"), "{error}");
 }

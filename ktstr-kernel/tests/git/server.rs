@@ -18,6 +18,8 @@ const REQUEST: u64 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Web,
+    /// As [`Kind::Web`], of the days before protocol version 2.
+    OldWeb,
     Daemon,
 }
 
@@ -110,7 +112,7 @@ impl Server {
     /// The address of the repository in the directory `name`.
     pub(crate) fn url(&self, name: &str) -> String {
         let scheme = match self.kind {
-            Kind::Web => "http",
+            Kind::Web | Kind::OldWeb => "http",
             Kind::Daemon => "git",
         };
         format!("{scheme}://{}/{name}", self.address)
@@ -212,7 +214,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         threads.push(thread::spawn(move || {
             // Whoever asks may go away at any time.
             let _ = match shared.kind {
-                Kind::Web => web(&stream, &shared),
+                Kind::Web | Kind::OldWeb => web(&stream, &shared),
                 Kind::Daemon => daemon(&stream, &shared),
             };
             let _ = stream.shutdown(Shutdown::Both);
@@ -325,6 +327,9 @@ fn web(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             _ => {}
         }
     }
+    if shared.kind == Kind::OldWeb {
+        protocol.clear();
+    }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let has = |part: &[u8]| body.windows(part.len()).any(|window| window == part);
@@ -364,7 +369,7 @@ fn answer(
     output: &[u8],
     fault: Option<Fault>,
 ) -> io::Result<()> {
-    let is_web = shared.kind == Kind::Web;
+    let is_web = shared.kind != Kind::Daemon;
     let end = output.windows(4).position(|window| window == b"\r\n\r\n");
     let (head, body) = output.split_at(end.map_or(0, |end| end + 4));
     let head = String::from_utf8_lossy(head);

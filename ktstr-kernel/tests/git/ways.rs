@@ -89,6 +89,40 @@ fn each_reference_alone_leads_to_the_commit() {
 }
 
 #[test]
+fn old_servers_do_but_for_commits_they_do_not_list() {
+    let place = Place::new();
+    // No branch leads to it.
+    let inner = output(&place.tree, &["commit-tree", "-m", "x", "HEAD^{tree}"]);
+    let annotated = place.commit();
+    output(&place.tree, &["tag", "-a", "-m", "x", "annotated"]);
+    let tip = place.commit();
+    let server = Server::start(Kind::OldWeb, &place.world.path(""));
+    let url = server.url("linux");
+    for (reference, commit) in [
+        ("tag=annotated", &annotated),
+        ("branch=main", &tip),
+        (&*format!("sha={tip}"), &tip),
+        (&*format!("sha={}", &annotated[..10]), &annotated),
+    ] {
+        let (kernel, _) = place.built(&url, reference);
+        let key = kernel.cache_key.unwrap().to_string();
+        assert!(key.contains(&commit[..7]), "{reference}: {key}");
+    }
+    assert_eq!((place.keys().len(), place.world.made("bzImage")), (2, 2));
+    std::fs::remove_dir_all(place.world.path("cache")).unwrap();
+    place.built(&url, &format!("sha={tip}"));
+    let error = place.refused(&url, &format!("sha={inner}"));
+    let part = format!("does not give commit {inner} (");
+    assert!(error.contains(&part), "{error}");
+    assert!(
+        error.ends_with("; name a tag or a branch that is at it"),
+        "{error}"
+    );
+    let error = place.refused(&url, "branch=mian");
+    assert!(error.contains("(there is branch main)"), "{error}");
+}
+
+#[test]
 fn a_branch_that_moved_is_built_again() {
     each_way(|place, url, _| {
         let (before, _) = place.built(url, "branch=main");
