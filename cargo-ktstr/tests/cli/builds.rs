@@ -134,7 +134,7 @@ fn listings_mark_an_extra_kconfig() {
         table.contains("2026-07-02T00:00:00Z (stale kconfig) (extra kconfig)\n"),
         "{table}"
     );
-    assert!(warning.contains("add --extra-kconfig PATH"), "{warning}");
+    assert!(warning.contains("--extra-kconfig PATH"), "{warning}");
     assert_eq!(warning.lines().count(), 1);
     let json: serde_json::Value = serde_json::from_str(&list(&["--json"]).0).unwrap();
     assert_eq!(json["kernels"][0]["extra_kconfig"], "0123abcd");

@@ -127,6 +127,7 @@ impl Wanted<'_> {
         };
         let what = format!("the build of `{key}`");
         let _lock = lock::exclusive(&job.cache.lock_path(&key), &what, BUILD_WAIT, waiting)?;
+        // Whom we waited for may have been killed.
         job.cache.sweep(Some(&key));
         if let Some(entry) = cached(job, &key, found, &mut note) {
             return job.hit(&entry).map(Some);
@@ -134,7 +135,6 @@ impl Wanted<'_> {
         if let Some(text) = note {
             job.note(&text);
         }
-        // Whom we waited for may have been killed.
         self.build(job, repository, found, &key)
     }
 
