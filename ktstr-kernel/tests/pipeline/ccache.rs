@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::standin::World;
 
@@ -81,4 +82,55 @@ fn without_it_gcc_is_run_alone() {
         told.all()
     );
     assert_eq!(seen(&world), plain());
+}
+
+#[test]
+fn a_real_one_hits_in_another_scratch_directory_and_in_no_other_tree() {
+    let paths = std::env::var_os("PATH").unwrap();
+    if !std::env::split_paths(&paths).any(|dir| dir.join("ccache").exists()) {
+        eprintln!("SKIP a_real_one_hits_in_another_scratch_directory: no ccache");
+        return;
+    }
+    let mut world = World::new();
+    let dir = world.path("ccache");
+    // The user's own is left alone.
+    let script = format!(
+        "PATH=${{PATH#*:}} CCACHE_DIR={} exec ccache \"$@\"",
+        dir.display()
+    );
+    world.options.path = world.with_program("ccache", &script);
+    world.options.ccache = true;
+    world.options.force = true;
+    let misses = || {
+        let mut stats = Command::new("ccache");
+        let output = stats.arg("--print-stats").env("CCACHE_DIR", &dir).output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        let mut lines = text.lines();
+        let count = lines.find_map(|line| line.strip_prefix("cache_miss\t"));
+        count.unwrap().parse::<u32>().unwrap()
+    };
+    let tree = |name: &str| {
+        let tree = world.tree(name);
+        let makefile = fs::read_to_string(tree.join("Makefile")).unwrap();
+        let line = "\t@$(CC) -g -c -o thing.o thing.c\n\t@STEPS=";
+        fs::write(tree.join("Makefile"), makefile.replace("\t@STEPS=", line)).unwrap();
+        fs::write(tree.join("thing.c"), "int thing(int a) { return a; }\n").unwrap();
+        tree
+    };
+    let (one, other) = (tree("one"), tree("other"));
+    let tarball = world.tarball(&one, "a.tar.gz");
+    world.built(&tarball);
+    let first = misses();
+    assert!(first > 0);
+    for (source, more) in [
+        (&tarball, 0),
+        (&one, 1),
+        (&other, 2),
+        (&one, 2),
+        (&tarball, 2),
+    ] {
+        let (_, told) = world.built(source);
+        assert!(told.has("note compiling through ccache"), "{}", told.all());
+        assert_eq!(misses(), first + more, "{}", source.display());
+    }
 }
