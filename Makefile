@@ -7,7 +7,7 @@ export KTSTR_BASE_CONFIG ?= lean
 
 KTSTR = target/debug/cargo-ktstr ktstr
 
-.PHONY: help demo test lint doc bench setup setup-schedulers kernel tool clean
+.PHONY: help demo test lint doc bench setup setup-tests kernel tool clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -23,27 +23,28 @@ demo: setup tool ## Install what is missing, build a kernel, run the demo tests 
 # The image in the cache; building it first is `make kernel`. Make exports nothing to `shell` before 4.4.
 IMAGE = $(shell KTSTR_BASE_CONFIG=$(KTSTR_BASE_CONFIG) $(KTSTR) kernel build --kernel "$(KERNEL)" | sed -n 's/^image: *//p')
 
-test: setup-schedulers kernel ## Install what is missing, build a kernel, run every test of the project
+test: setup-tests kernel ## Install what is missing, build a kernel, run every test of the project
 	cargo build --workspace --all-targets
 	KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" \
 		KTSTR_TEST_NESTED_HOST="$$(scripts/nested-host)" \
 		$(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
 	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
+	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run -p cargo-ktstr --test release --run-ignored all
 	cargo test --workspace --doc --quiet
 
-lint: setup-schedulers ## Formatting and clippy, warnings as errors
+lint: setup-tests ## Formatting and clippy, warnings as errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
-bench: setup-schedulers kernel ## Measure: ratios from one run
+bench: setup-tests kernel ## Measure: ratios from one run
 	KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" cargo bench -p ktstr-benches
 
 setup: ## Install what is missing
 	@scripts/setup
 
-setup-schedulers: setup # What building sched_ext schedulers takes, where the distribution has it
-	@scripts/setup --schedulers
+setup-tests: setup # What the tests do better with, where the distribution has it
+	@scripts/setup --tests
 
 kernel: setup tool ## Build and cache the kernel
 	$(KTSTR) kernel build --kernel "$(KERNEL)"

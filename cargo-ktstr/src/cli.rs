@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -25,13 +26,8 @@ pub(crate) const PLANNED: &[&str] = &[
 pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
 
 /// Options that later versions bring.
-pub(crate) const PLANNED_OPTIONS: &[&str] = &[
-    "--base",
-    "--base-ref",
-    "--default-branch",
-    "--extra-kconfig",
-    "--relevant",
-];
+pub(crate) const PLANNED_OPTIONS: &[&str] =
+    &["--base", "--base-ref", "--default-branch", "--relevant"];
 
 const CARGO_AFTER: &str = "\
 Examples:
@@ -64,7 +60,8 @@ Examples:
   cargo ktstr test -- --features integration --run-ignored all --retries 2
 
 What is downloaded comes from kernel.org, or from a mirror of it whose base
-address $KTSTR_KERNEL_MIRROR gives.
+address $KTSTR_KERNEL_MIRROR gives. Kernels are compiled through ccache where it
+is installed, unless KTSTR_CCACHE=0.
 
 Exit code: nextest's; 0 when every test passed or was skipped.";
 
@@ -93,12 +90,14 @@ Examples:
   cargo ktstr kernel build
   cargo ktstr kernel build --kernel ../linux
   cargo ktstr kernel build --kernel 6.14 --base-config lean
+  cargo ktstr kernel build --kernel 6.14 --extra-kconfig ./lockdep.kconfig
   cargo ktstr kernel build --force --kernel 6.14.2
 
 A source tree is built in place. It is cached when git knows it and nothing in
 it has changed since its commit; everything else is always cached. What is
 downloaded comes from kernel.org, or from a mirror of it whose base address
-$KTSTR_KERNEL_MIRROR gives.";
+$KTSTR_KERNEL_MIRROR gives. Where ccache is installed, compilers are run through
+it; KTSTR_CCACHE=0 does without.";
 
 const CLEAN_AFTER: &str = "\
 Examples:
@@ -341,6 +340,11 @@ pub(crate) struct KernelBuild {
     /// `KTSTR_BASE_CONFIG`, else defconfig].
     #[arg(long, value_name = "BASE", value_enum)]
     pub(crate) base_config: Option<Base>,
+
+    /// File of options (`CONFIG_X=y`, `# CONFIG_X is not set`) to merge over
+    /// ktstr's; they win. The kernel has a cache entry of its own.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) extra_kconfig: Option<PathBuf>,
 
     /// Build again what is cached.
     #[arg(long)]

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ktstr_core::{HostCpus, Reservation, env};
 use ktstr_kernel::{
-    Cache, CacheEntry, CleanPlan, EntryState, KernelSpec, Metadata, ResolvedKernel,
+    Cache, CacheEntry, CleanPlan, EntryState, ExtraKconfig, KernelSpec, Metadata, Release,
+    Releases, ResolvedKernel,
 };
 use rustix::thread;
 use serde_json::{Value, json};
@@ -37,20 +38,36 @@ fn list(arguments: &KernelList, program: &'static str) -> CommandResult {
     }
     let cache = cache()?;
     let entries = cache.list()?;
+    // Whatever its age: a list asks nobody.
+    let releases = resolve::remote(false)?.cached_releases();
+    let releases = releases.as_ref();
     if arguments.json {
+        let kernels = entries.iter().map(|entry| entry_json(entry, releases));
         let json = json!({
             "cache": cache.kernels_dir(),
-            "kernels": entries.iter().map(entry_json).collect::<Vec<_>>(),
+            "kernels": kernels.collect::<Vec<_>>(),
         });
         return print(format!("{json:#}\n").as_bytes());
     }
-    let printed = print(table(&cache, &entries, program).as_bytes());
-    if entries.iter().any(CacheEntry::is_stale) {
+    let printed = print(table(&cache, &entries, releases, program).as_bytes());
+    let mut stale = entries.iter().filter(|entry| entry.is_stale()).peekable();
+    if stale.peek().is_some() {
+        let extra = if stale.any(has_extra) {
+            " (and --extra-kconfig PATH for those that are marked (extra kconfig) too)"
+        } else {
+            ""
+        };
         say(format_args!(
-            "warning: (stale kconfig) marks kernels configured for another version of ktstr; build them again from their sources: {program} kernel build --kernel ../linux"
+            "warning: (stale kconfig) marks kernels whose configuration is another version of ktstr's. They are built again when asked for by name, or at once: {program} kernel build --force --kernel VERSION{extra}"
         ));
     }
     printed
+}
+
+/// Whether the series of a kernel gets no more releases; `None` where that is not known here.
+fn is_eol(metadata: &Metadata, releases: Option<&Releases>) -> Option<bool> {
+    let Release { major, minor, .. } = Release::of_kernel(&metadata.version)?;
+    releases?.is_eol((major, minor))
 }
 
 /// The releases that a range stands for.
@@ -78,7 +95,17 @@ fn preview(range: &str, arguments: &KernelList, program: &'static str) -> Comman
     print(text.as_bytes())
 }
 
-fn table(cache: &Cache, entries: &[CacheEntry], program: &str) -> String {
+fn has_extra(entry: &CacheEntry) -> bool {
+    let metadata = entry.metadata();
+    metadata.is_some_and(|metadata| metadata.extra_kconfig.is_some())
+}
+
+fn table(
+    cache: &Cache,
+    entries: &[CacheEntry],
+    releases: Option<&Releases>,
+    program: &str,
+) -> String {
     let mut text = format!("cache: {}\n", tilde(&cache.kernels_dir()));
     if entries.is_empty() {
         let _ = writeln!(
@@ -97,12 +124,14 @@ fn table(cache: &Cache, entries: &[CacheEntry], program: &str) -> String {
     for entry in entries {
         match &entry.state {
             EntryState::Valid(metadata) => {
-                let mark = if entry.is_stale() {
-                    " (stale kconfig)"
-                } else {
-                    ""
-                };
-                let built = format!("{}{mark}", metadata.built);
+                let mut built = metadata.built.clone();
+                for (is_marked, mark) in [
+                    (entry.is_stale(), " (stale kconfig)"),
+                    (has_extra(entry), " (extra kconfig)"),
+                    (is_eol(metadata, releases) == Some(true), " (EOL)"),
+                ] {
+                    built.push_str(if is_marked { mark } else { "" });
+                }
                 let kind = metadata.source.kind();
                 line(
                     entry.key.as_str(),
@@ -126,18 +155,20 @@ fn table(cache: &Cache, entries: &[CacheEntry], program: &str) -> String {
     text
 }
 
-fn entry_json(entry: &CacheEntry) -> Value {
+fn entry_json(entry: &CacheEntry, releases: Option<&Releases>) -> Value {
     let common = json!({ "key": entry.key, "dir": entry.dir, "stale": entry.is_stale() });
     let state = match &entry.state {
         EntryState::Valid(metadata) => json!({
             "state": "valid",
             "version": metadata.version,
+            "eol": is_eol(metadata, releases),
             "source": metadata.source,
             "arch": metadata.arch,
             "built": metadata.built,
             "build_seconds": metadata.build_seconds,
             "config_origin": metadata.config_origin,
             "kconfig_hash": metadata.kconfig_hash,
+            "extra_kconfig": metadata.extra_kconfig,
             "image": entry.dir.join(&metadata.image.name),
             "vmlinux": entry.dir.join(&metadata.vmlinux.name),
             "config": entry.dir.join(&metadata.config.name),
@@ -153,6 +184,8 @@ fn entry_json(entry: &CacheEntry) -> Value {
 
 fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     let mut options = resolve::build_options(arguments.base_config)?;
+    let extra = arguments.extra_kconfig.as_deref();
+    options.extra_kconfig = extra.map(ExtraKconfig::read).transpose()?;
     options.force = arguments.force;
     options.clean = arguments.clean;
     // Held until all is built.

@@ -190,8 +190,12 @@ impl Progress for Reporter {
                 source.display(),
                 HumanDuration(age)
             )),
-            Event::Waiting { key } => {
-                self.line(&format!("another process builds {key}; waiting for it"));
+            Event::Waiting { key, holder } => {
+                let holder = holder.map_or("another process".to_owned(), ToString::to_string);
+                self.line(&format!(
+                    "waiting for {holder}, which builds {key}; see `{} locks`",
+                    self.program
+                ));
             }
             Event::Note(text) => self.line(text),
             Event::Transfer { name, state } => self.transfer(name, state),

@@ -27,10 +27,12 @@ pub(crate) fn build_options(base: Option<Base>) -> Result<BuildOptions, Failure>
     };
     Ok(BuildOptions {
         base_config,
+        extra_kconfig: None,
         force: false,
         clean: false,
         // Counts the CPUs of our affinity, and those only.
         jobs: available_parallelism().map_or(1, usize::from),
+        ccache: var_os(env::CCACHE).is_none_or(|value| value != "0"),
         path: var_os("PATH").unwrap_or_default(),
     })
 }
@@ -46,18 +48,22 @@ pub(crate) struct Fetching {
 
 /// A resolver on this process's cache and mirror.
 pub(crate) fn resolver(options: BuildOptions, fetching: Fetching) -> Result<Resolver, Failure> {
+    let remote = remote(fetching.skip_sha256)?;
+    Ok(Resolver::new(cache()?, options)
+        .fetching(remote)
+        .including_eol(fetching.include_eol))
+}
+
+/// The mirror that the environment names, else kernel.org.
+pub(crate) fn remote(skip_sha256: bool) -> Result<Remote, Failure> {
     let lookup = |name: &str| var_os(name);
     let mirror = match var_os(env::KERNEL_MIRROR).filter(|base| !base.is_empty()) {
         Some(base) => Mirror::parse(&base.to_string_lossy())?,
         None => Mirror::kernel_org(),
     };
-    let mut remote_options = RemoteOptions::from_env(lookup);
-    remote_options.skip_sha256 = fetching.skip_sha256;
-    let remote = Remote::new(mirror, cache()?, remote_options)?;
-    let resolver = Resolver::new(cache()?, options);
-    Ok(resolver
-        .fetching(remote)
-        .including_eol(fetching.include_eol))
+    let mut options = RemoteOptions::from_env(lookup);
+    options.skip_sha256 = skip_sha256;
+    Ok(Remote::new(mirror, cache()?, options)?)
 }
 
 /// Resolves every identifier, in the order given; the same kernel given twice comes once. `done` is called for each as

@@ -4,12 +4,14 @@
 //! `KTSTR_TEST_SCHEDULERS` is the directory of `scx_simple` and its kin, which `make test` builds
 //! (`scripts/kernel-schedulers`); without it this test is skipped.
 
-use std::fs;
+#[path = "support/project.rs"]
+mod project;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use ktstr_kernel::Cache;
 use ktstr_kernel::discover::{Discovery, discover};
+use project::Project;
 
 const SCHEDULERS: &[&str] = &["scx_simple", "scx_qmap", "scx_flatcg"];
 
@@ -29,24 +31,15 @@ fn the_kernels_own_schedulers_pass() {
         );
         return;
     };
-    let project = tempfile::tempdir().unwrap();
-    make_project(project.path(), &programs);
+    let project = Project::new(&declarations(&programs));
     let presets = PRESETS.join("|");
-    let output = Command::new(env!("CARGO_BIN_EXE_cargo-ktstr"))
-        .args(["ktstr", "verifier", "--kernel"])
+    let output = project
+        .cargo_ktstr("verifier")
+        .arg("--kernel")
         .arg(kernel())
         // What is wrong with the scx_flatcg of 6.12 shows now and then; see ktstr-harness/tests/schedulers.rs.
         .args(["--", "--retries", "3", "--no-fail-fast"])
         .args(["-E", &format!("test(/\\/({presets})$/)")])
-        .current_dir(project.path())
-        // Kept from run to run, beside this workspace's own.
-        .env("CARGO_TARGET_DIR", target().join("verifier-sweep"))
-        .env("KTSTR_SIDECAR_DIR", project.path().join("results"))
-        .env_remove("KTSTR_KERNEL_LIST")
-        .env_remove("KTSTR_SCHEDULER")
-        .env_remove("KTSTR_RUN_EPOCH")
-        .env_remove("NEXTEST_RUN_ID")
-        .stdin(Stdio::null())
         .output()
         .unwrap();
     let tables = String::from_utf8_lossy(&output.stdout);
@@ -98,30 +91,14 @@ fn figure(tables: &str, program: &str) -> u64 {
         .unwrap_or_else(|| panic!("no figure of {program} in {tables}"))
 }
 
-/// A project whose one test target declares them by the paths of their programs, and nothing else.
-fn make_project(dir: &Path, programs: &Path) {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    fs::create_dir(dir.join("tests")).unwrap();
-    let manifest = format!(
-        "[package]\nname = \"user\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
-         [lib]\npath = \"lib.rs\"\n\n[[test]]\nname = \"sched\"\nharness = false\n\n\
-         [dev-dependencies]\nktstr-harness = {{ path = {:?} }}\n\n[workspace]\n",
-        workspace.join("ktstr-harness").display().to_string()
-    );
-    fs::write(dir.join("Cargo.toml"), manifest).unwrap();
-    // The versions that the workspace was tested with.
-    fs::copy(workspace.join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
-    fs::write(dir.join("lib.rs"), "").unwrap();
+/// Declarations of all of them by the paths of their programs, and nothing else.
+fn declarations(programs: &Path) -> String {
     let declarations = SCHEDULERS.iter().map(|name| {
         let (constant, path) = (name.to_uppercase(), programs.join(name));
         let path = path.display().to_string();
         format!("declare_scheduler!({constant}, {{ name = {name:?}, binary_path = {path:?} }});\n")
     });
-    let source: String = ["use ktstr_harness::prelude::*;\n\nktstr_harness::main!();\n".to_owned()]
-        .into_iter()
-        .chain(declarations)
-        .collect();
-    fs::write(dir.join("tests/sched.rs"), source).unwrap();
+    declarations.collect()
 }
 
 /// The kernel that any test would take.
@@ -134,14 +111,4 @@ fn kernel() -> PathBuf {
         root: Path::new("/"),
     });
     found.expect("a kernel").kernel.image
-}
-
-/// Where this workspace's build is.
-fn target() -> PathBuf {
-    let binary = Path::new(env!("CARGO_BIN_EXE_cargo-ktstr"));
-    binary
-        .ancestors()
-        .nth(2)
-        .expect("target/debug/…")
-        .to_owned()
 }

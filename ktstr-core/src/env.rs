@@ -15,6 +15,8 @@ pub const KERNEL_LIST: &str = "KTSTR_KERNEL_LIST";
 pub const SCHEDULER: &str = "KTSTR_SCHEDULER";
 /// Base configuration of kernel builds: `defconfig` or `lean`.
 pub const BASE_CONFIG: &str = "KTSTR_BASE_CONFIG";
+/// `0` has kernels built without ccache.
+pub const CCACHE: &str = "KTSTR_CCACHE";
 /// What carries machines: `kvm` or `qemu`; what works here where nothing is said.
 pub const BACKEND: &str = "KTSTR_BACKEND";
 /// Turns performance mode off when set and not empty.

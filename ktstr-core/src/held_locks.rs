@@ -1,6 +1,7 @@
 //! Which of ktstr's locks there are on this host, and who holds them. Reading takes none of them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
@@ -75,16 +76,79 @@ pub struct HeldLocksError {
     source: io::Error,
 }
 
-/// Every lock of ktstr's in `places`, by kind, number and name; `root` is `/` but in tests.
-///
-/// Holders are those of `{root}/proc/locks`, by device and inode (kernel: `fs/locks.c`, `lock_get_status`).
-pub fn held_locks(places: &LockPlaces, root: &Path) -> Result<Vec<LockStatus>, HeldLocksError> {
+/// Longest command line that a [`LockHolder`] displays, in characters.
+const SHOWN_COMMAND: usize = 120;
+
+/// `` `cargo ktstr kernel build` (pid 123)``: fit for a terminal, and one line.
+impl fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(words) = &self.command else {
+            return write!(f, "process {} (gone; a child of it goes on)", self.pid);
+        };
+        let mut words = words.iter().map(String::as_str);
+        let program = words.next().unwrap_or_default();
+        let program = program.rsplit('/').next().unwrap_or_default();
+        let mut words = words.peekable();
+        let mut command = match (program, words.peek()) {
+            // How cargo calls it is nothing that anybody typed.
+            ("cargo-ktstr", Some(&"ktstr")) => "cargo".to_owned(),
+            _ => program.to_owned(),
+        };
+        for word in words {
+            command.push(' ');
+            command.push_str(word);
+        }
+        let shown = command.chars().take(SHOWN_COMMAND);
+        let shown: String = shown
+            .map(|c| if c.is_control() { '?' } else { c })
+            .collect();
+        let rest = if shown.len() < command.len() {
+            "..."
+        } else {
+            ""
+        };
+        write!(f, "`{shown}{rest}` (pid {})", self.pid)
+    }
+}
+
+/// Who holds the lock on the file at `path`, which takes none of them; `root` is `/` but in tests.
+pub fn lock_holders(path: &Path, root: &Path) -> Result<Vec<LockHolder>, HeldLocksError> {
+    let id = match FileId::of(path, root) {
+        Ok(id) => id,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => {
+            let path = path.to_owned();
+            return Err(HeldLocksError { path, source });
+        }
+    };
+    let held = held(root)?.remove(&id).unwrap_or_default();
+    Ok(held.into_iter().map(|held| holder(root, held)).collect())
+}
+
+/// The locks that are held, by file: process and mode.
+fn held(root: &Path) -> Result<HashMap<FileId, Vec<(u32, Mode)>>, HeldLocksError> {
     let path = root.join("proc/locks");
     let text = fs::read_to_string(&path).map_err(|source| HeldLocksError { path, source })?;
     let mut held: HashMap<FileId, Vec<(u32, Mode)>> = HashMap::new();
     for (id, pid, mode) in text.lines().filter_map(flock) {
         held.entry(id).or_default().push((pid, mode));
     }
+    Ok(held)
+}
+
+fn holder(root: &Path, (pid, mode): (u32, Mode)) -> LockHolder {
+    LockHolder {
+        pid,
+        mode,
+        command: command(root, pid),
+    }
+}
+
+/// Every lock of ktstr's in `places`, by kind, number and name; `root` is `/` but in tests.
+///
+/// Holders are those of `{root}/proc/locks`, by device and inode (kernel: `fs/locks.c`, `lock_get_status`).
+pub fn held_locks(places: &LockPlaces, root: &Path) -> Result<Vec<LockStatus>, HeldLocksError> {
+    let held = held(root)?;
     let mut locks = Vec::new();
     for (path, name) in lock_files(&places.lock_dir)? {
         if let Some((kind, number)) = host_lock(&name) {
@@ -108,11 +172,7 @@ pub fn held_locks(places: &LockPlaces, root: &Path) -> Result<Vec<LockStatus>, H
             Err(source) => return Some(Err(HeldLocksError { path, source })),
         };
         let holders = held.get(&id).into_iter().flatten();
-        let holders = holders.map(|&(pid, mode)| LockHolder {
-            pid,
-            mode,
-            command: command(root, pid),
-        });
+        let holders = holders.map(|&held| holder(root, held));
         Some(Ok(LockStatus {
             kind,
             number,
@@ -298,9 +358,44 @@ mod tests {
         let ours: Vec<String> = std::env::args().collect();
         assert_eq!(holder.command.as_deref(), Some(&ours[..]));
         assert_eq!(locks[1].holders[0].mode, Mode::Shared);
+        for lock in &locks {
+            assert_eq!(lock_holders(&lock.path, root).unwrap(), lock.holders);
+        }
+        assert_eq!(lock_holders(Path::new("/no/such"), root).unwrap(), []);
         drop(held);
         let locks = held_locks(&places, root).unwrap();
         assert!(locks.iter().all(|lock| lock.holders.is_empty()));
+    }
+
+    #[test]
+    fn a_holder_is_named_as_it_was_typed() {
+        let named = |words: &[&str]| {
+            let command = words.iter().map(ToString::to_string).collect();
+            let holder = LockHolder {
+                pid: 7,
+                mode: Mode::Exclusive,
+                command: Some(command),
+            };
+            holder.to_string()
+        };
+        assert_eq!(
+            named(&[
+                "/root/.cargo/bin/cargo-ktstr",
+                "ktstr",
+                "test",
+                "--kernel",
+                "6.14"
+            ]),
+            "`cargo ktstr test --kernel 6.14` (pid 7)"
+        );
+        assert_eq!(named(&["./ktstr", "doctor"]), "`ktstr doctor` (pid 7)");
+        assert_eq!(
+            named(&["sh", "-c", "a\n\u{1b}[1m"]),
+            "`sh -c a??[1m` (pid 7)"
+        );
+        assert_eq!(named(&[]), "`` (pid 7)");
+        let long = named(&["x", &"\u{e9}".repeat(500)]);
+        assert_eq!(long.chars().count(), SHOWN_COMMAND + "``... (pid 7)".len());
     }
 
     #[test]
@@ -324,6 +419,11 @@ mod tests {
             command: None,
         };
         assert_eq!(locks[0].holders, [expected]);
+        assert!(
+            locks[0].holders[0]
+                .to_string()
+                .starts_with("process 77 (gone")
+        );
 
         fs::remove_dir_all(dir.path().join("proc")).unwrap();
         let error = held_locks(&places, dir.path()).unwrap_err().to_string();

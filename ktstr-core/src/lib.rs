@@ -26,7 +26,7 @@ pub mod verdict;
 pub mod verifier;
 
 pub use cpuset::{CpuSet, ParseCpuSetError};
-pub use held_locks::{LockHolder, LockKind, LockPlaces, LockStatus, held_locks};
+pub use held_locks::{LockHolder, LockKind, LockPlaces, LockStatus, held_locks, lock_holders};
 pub use host::HostContext;
 pub use host_cpus::{HostCpus, HostCpusError, HostLlc};
 pub use kernel_label::KernelLabel;

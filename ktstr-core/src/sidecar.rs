@@ -30,6 +30,9 @@ pub struct Sidecar {
     pub kernel_label: Option<KernelLabel>,
     /// What carried the machine, such as `qemu`; absent when none ran.
     pub backend: Option<String>,
+    /// Whether the machine ran in performance mode; absent where none ran.
+    #[serde(default)]
+    pub performance_mode: Option<bool>,
     /// How it ended, with every detail.
     pub verdict: Verdict,
     /// What the workers of each cgroup came to.
@@ -169,6 +172,7 @@ impl Sidecar {
             kernel_version: None,
             kernel_label: None,
             backend: None,
+            performance_mode: None,
             verdict,
             cgroups: Vec::new(),
             metrics: BTreeMap::new(),
@@ -251,6 +255,27 @@ pub(crate) mod tests {
         };
         assert_ne!(one.stem(), other.stem());
         assert_eq!(one.stem().len(), "steady-".len() + 16);
+    }
+
+    #[test]
+    fn performance_mode_is_read_where_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let read = |value: &serde_json::Value| {
+            fs::write(&path, value.to_string()).unwrap();
+            Sidecar::read(&path)
+        };
+        let mut value = serde_json::to_value(example("steady")).unwrap();
+        assert_eq!(value["performance_mode"], serde_json::Value::Null);
+        for on in [None, Some(true), Some(false)] {
+            value["performance_mode"] = on.into();
+            assert_eq!(read(&value).unwrap().performance_mode, on);
+        }
+        // Older ones do not have it.
+        value.as_object_mut().unwrap().remove("performance_mode");
+        assert_eq!(read(&value).unwrap(), example("steady"));
+        value["performance_mode"] = "perhaps".into();
+        assert!(matches!(read(&value), Err(SidecarError::Parse { .. })));
     }
 
     #[test]

@@ -32,6 +32,7 @@ fn a_pass_is_0_and_leaves_a_sidecar() {
     assert_eq!(sidecar.case, "ktstr/passes");
     assert_eq!(sidecar.scheduler, "eevdf");
     assert!(sidecar.kernel_version.is_some() && sidecar.backend.is_some());
+    assert_eq!(sidecar.performance_mode, Some(false));
     assert!(sidecar.timings.boot_s.is_some() && sidecar.timings.scenario_s.is_some());
     assert!(
         !run.files
@@ -148,10 +149,13 @@ fn performance_mode_is_a_skip_with_its_reason_where_it_cannot_be() {
         "{}",
         run.stderr
     );
+    // No machine ran.
+    assert_eq!(run.sidecars[0].performance_mode, None);
     run_with(case, &[qemu, ("KTSTR_NO_SKIP_MODE", "1")]).failed_with(reason, None);
     let run = run_with(case, &[qemu, ("KTSTR_NO_PERF_MODE", "1")]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(!run.stderr.contains("SKIP"), "{}", run.stderr);
+    assert_eq!(run.sidecars[0].performance_mode, Some(false));
 }
 
 #[test]

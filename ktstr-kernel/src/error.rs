@@ -104,6 +104,14 @@ pub enum Error {
         /// What was asked for.
         spec: KernelSpec,
     },
+    /// An image or a cache entry is not configured.
+    #[error(
+        "kernel `{spec}` is built already, and not with this extra kconfig; give its source tree or source tarball, or leave out --extra-kconfig"
+    )]
+    NothingToConfigure {
+        /// What was asked for.
+        spec: KernelSpec,
+    },
     /// Programs or headers that building takes are not there.
     #[error(
         "kernels cannot be built: {} not found; run: {}",
@@ -136,8 +144,9 @@ pub enum Error {
     },
     /// Options did not survive `make olddefconfig`.
     #[error(
-        "{tree}: the configuration of Linux {version} lost {}; enable what they depend on in its .config, or use another kernel",
-        dropped_text(options)
+        "{tree}: the configuration of Linux {version} lost {}; enable what they depend on in {}, or use another kernel",
+        dropped_text(options),
+        extra.as_ref().map_or_else(|| "its .config".to_owned(), |path| path.display().to_string())
     )]
     Dropped {
         /// The sources.
@@ -146,6 +155,8 @@ pub enum Error {
         version: String,
         /// Which options; at least one.
         options: Vec<DroppedOption>,
+        /// The extra kconfig, if there is one.
+        extra: Option<PathBuf>,
     },
     /// A make step failed.
     #[error("{0}")]

@@ -76,14 +76,19 @@ impl fmt::Display for BaseConfig {
 ///
 /// Only options count: a reworded comment makes nobody rebuild.
 pub fn kconfig_hash(base: BaseConfig) -> String {
-    let mut hash = Xxh3Default::new();
     let lines = base.fragments().iter().flat_map(|text| text.lines());
-    for line in lines.map(str::trim) {
+    options_hash(lines.map(str::trim).filter(|line| {
         let comment = line.starts_with('#') && !line.ends_with(" is not set");
-        if !line.is_empty() && !comment {
-            hash.update(line.as_bytes());
-            hash.update(b"\n");
-        }
+        !line.is_empty() && !comment
+    }))
+}
+
+/// Eight digits that stand for these lines, each of which sets an option.
+pub(crate) fn options_hash(lines: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+    let mut hash = Xxh3Default::new();
+    for line in lines {
+        hash.update(line.as_ref());
+        hash.update(b"\n");
     }
     short_hex(hash.digest())
 }

@@ -15,6 +15,7 @@ mod release;
 mod resolved;
 mod source;
 mod spec;
+mod text;
 mod tree;
 mod x86_64;
 
@@ -65,7 +66,7 @@ pub use archive::ArchiveError;
 #[cfg(feature = "build")]
 pub use error::{BuildFailure, Ending, Error};
 #[cfg(feature = "build")]
-pub use kconfig::DroppedOption;
+pub use kconfig::{DroppedOption, ExtraKconfig, ExtraKconfigError};
 #[cfg(feature = "fetch")]
 pub use plan::{Failed, Failures};
 #[cfg(feature = "build")]

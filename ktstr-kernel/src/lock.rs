@@ -10,22 +10,28 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ktstr_core::lock::{LockError, LockFile, Mode};
+use ktstr_core::{LockHolder, lock_holders};
 
 /// How long to sleep between two tries: short against any build.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Takes the lock at `path`; calls `waiting` once when somebody else has it.
+/// Takes the lock at `path`; calls `waiting` once when somebody else has it, with who that is where it can be seen.
 pub(crate) fn exclusive(
     path: &Path,
     what: &str,
     wait: Duration,
-    waiting: impl FnOnce(),
+    waiting: impl FnOnce(Option<&LockHolder>),
 ) -> Result<LockFile, LockError> {
     if let Some(lock) = LockFile::try_acquire(path, Mode::Exclusive)? {
         return Ok(lock);
     }
-    waiting();
+    waiting(holder(path).as_ref());
     LockFile::acquire(path, Mode::Exclusive, wait, what)
+}
+
+fn holder(path: &Path) -> Option<LockHolder> {
+    let holders = lock_holders(path, Path::new("/")).ok()?;
+    holders.into_iter().next()
 }
 
 /// A source tree that nobody else builds in.
@@ -35,12 +41,12 @@ pub(crate) struct TreeLock {
 }
 
 impl TreeLock {
-    /// Takes the lock at `path`; calls `waiting` once when somebody else has it.
+    /// As [`exclusive`].
     pub(crate) fn acquire(
         path: &Path,
         what: &str,
         wait: Duration,
-        waiting: impl FnOnce(),
+        waiting: impl FnOnce(Option<&LockHolder>),
     ) -> Result<Self, LockError> {
         let open_error = |source: io::Error| LockError::Open {
             path: path.to_owned(),
@@ -64,7 +70,7 @@ impl TreeLock {
                 Err(TryLockError::WouldBlock) => {}
             }
             if let Some(waiting) = waiting.take() {
-                waiting();
+                waiting(holder(path).as_ref());
             }
             let waited = start.elapsed();
             if waited >= wait {

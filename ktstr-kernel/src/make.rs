@@ -1,8 +1,10 @@
 //! The kernel's make.
 
-use std::env;
+use std::env::{self, split_paths};
 use std::ffi::OsStr;
 use std::process::Command;
+
+use ktstr_core::files::is_program;
 
 use crate::error::Error;
 use crate::process::Runner;
@@ -15,6 +17,21 @@ pub(crate) struct Make<'a> {
     pub(crate) jobs: usize,
     /// Search path.
     pub(crate) path: &'a OsStr,
+    /// What the compiler is called through.
+    pub(crate) ccache: Ccache,
+}
+
+/// Whether and how compilations come from ccache where it has them.
+///
+/// It is the user's own, with the user's settings and directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ccache {
+    /// Not at all.
+    Off,
+    /// In a tree of the user's: debug information tells that tree and no other.
+    InPlace,
+    /// In a directory that is another for each build: what was compiled in one serves all.
+    InScratch,
 }
 
 impl Make<'_> {
@@ -26,10 +43,19 @@ impl Make<'_> {
         on_line: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
         let jobs = format!("-j{}", self.jobs.max(1));
-        let arguments = [jobs.as_str(), "KCFLAGS=-Wno-error", target];
+        let mut arguments = vec![jobs.as_str(), "KCFLAGS=-Wno-error"];
         let mut command = clean("make", self.path);
+        if self.ccache != Ccache::Off {
+            arguments.push("CC=ccache gcc");
+        }
+        if self.ccache == Ccache::InScratch {
+            command
+                .env("CCACHE_BASEDIR", self.runner.dir)
+                .env("CCACHE_NOHASHDIR", "1");
+        }
+        arguments.push(target);
         command
-            .args(arguments)
+            .args(&arguments)
             .env("KCONFIG_CONFIG", config)
             // Two builds of one source are alike.
             .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01 00:00:00 UTC")
@@ -37,8 +63,21 @@ impl Make<'_> {
             .env("KBUILD_BUILD_HOST", "ktstr")
             .env("KBUILD_BUILD_VERSION", "1");
         let name = format!("make {}", arguments.join(" "));
+        let name = name.replace("CC=ccache gcc", "CC='ccache gcc'");
         self.runner.run(&mut command, &name, on_line)
     }
+}
+
+/// Whether ccache is in `runner`'s search path and does its work: one without a directory to write to refuses to compile.
+pub(crate) fn try_ccache(runner: &Runner<'_>, path: &OsStr) -> Result<bool, Error> {
+    if !split_paths(path).any(|dir| is_program(&dir.join("ccache"))) {
+        return Ok(false);
+    }
+    let arguments = ["gcc", "-fsyntax-only", "-x", "c", "/dev/null"];
+    let mut command = clean("ccache", path);
+    let name = format!("ccache {}", arguments.join(" "));
+    runner.run(command.args(arguments), &name, &mut |_| {})?;
+    Ok(true)
 }
 
 /// A command in an environment without what would change the result of a kernel build.

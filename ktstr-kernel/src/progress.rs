@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use ktstr_core::LockHolder;
+
 use crate::cache::CacheKey;
 
 /// Takes the events of a resolution. Called often, and from several threads while files are fetched: be quick.
@@ -73,6 +75,8 @@ pub enum Event<'a> {
     Waiting {
         /// The entry it makes.
         key: &'a CacheKey,
+        /// Which process; `None` where it cannot be seen, or is done just now.
+        holder: Option<&'a LockHolder>,
     },
     /// One of several files that may be on their way at once.
     Transfer {

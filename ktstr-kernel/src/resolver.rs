@@ -1,14 +1,17 @@
 //! From an identifier to a kernel that can be booted.
 
 use std::cmp::Reverse;
-use std::ffi::{OsStr, OsString};
+#[cfg(feature = "fetch")]
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::Path;
 
 use crate::archive::Tarball;
 use crate::build::{Job, resolve_tarball, resolve_tree};
-use crate::cache::{Cache, CacheEntry, CacheKey, ConfigOrigin, Metadata};
+use crate::cache::{Cache, CacheEntry, CacheError, CacheKey, ConfigOrigin, Metadata};
 use crate::error::Error;
 use crate::fragment::BaseConfig;
+use crate::kconfig::ExtraKconfig;
 use crate::progress::Progress;
 use crate::release::Release;
 use crate::resolved::ResolvedKernel;
@@ -20,14 +23,25 @@ use crate::spec::KernelSpec;
 pub struct BuildOptions {
     /// Configuration of a source that has none of its own.
     pub base_config: BaseConfig,
+    /// Options merged over ktstr's; they win.
+    pub extra_kconfig: Option<ExtraKconfig>,
     /// Build even when cached.
     pub force: bool,
     /// `make mrproper` first; an error for anything but a source tree.
     pub clean: bool,
     /// Parallel jobs of make; at least 1.
     pub jobs: usize,
+    /// Compile through ccache where `path` has it.
+    pub ccache: bool,
     /// Search path for make, compilers and git.
     pub path: OsString,
+}
+
+impl BuildOptions {
+    /// The hash of the extra kconfig, as keys and metadata have it.
+    pub(crate) fn extra_hash(&self) -> Option<&str> {
+        self.extra_kconfig.as_ref().map(ExtraKconfig::hash)
+    }
 }
 
 /// Turns identifiers into kernels, building and caching what is not there yet.
@@ -41,10 +55,15 @@ pub struct Resolver {
     pub(crate) network: Option<crate::plan::Network>,
 }
 
+const BROKEN: &str = "it is corrupt; cargo ktstr kernel clean --corrupt-only removes it";
+
 /// The best that the cache has of some releases.
 enum Cached {
     /// The newest that is as it would be built now.
-    Usable(Release, CacheEntry),
+    Usable(
+        #[cfg_attr(not(feature = "fetch"), expect(dead_code, reason = "plans take it"))] Release,
+        CacheEntry,
+    ),
     /// Nothing; with the newest that would have to be built again, and why.
     Nothing(Option<(CacheKey, &'static str)>),
 }
@@ -74,7 +93,7 @@ impl Resolver {
     ///
     /// Images, cache keys and cached sources are ready at once; other sources are configured, built,
     /// checked and, where their content has a name, stored. A release is only looked for in the cache,
-    /// among what was built from tarballs in the same base configuration; `resolve_all` fetches it as well.
+    /// among what was built from tarballs in the same base configuration and with the same extra kconfig; `resolve_all` fetches it as well.
     pub fn resolve(
         &self,
         spec: &KernelSpec,
@@ -93,12 +112,15 @@ impl Resolver {
                         resolve_tarball(&job, Tarball { path, compression })
                     }
                     LocalSource::Image { .. } if self.options.force => Err(nothing_to_build(spec)),
+                    LocalSource::Image { .. } if self.options.extra_kconfig.is_some() => {
+                        Err(nothing_to_configure(spec))
+                    }
                     LocalSource::Image { path, .. } => Ok(ResolvedKernel::from_image(&path)?),
                 }
             }
             _ if self.options.clean => Err(nothing_to_clean(spec)),
             KernelSpec::CacheKey(_) if self.options.force => Err(nothing_to_build(spec)),
-            KernelSpec::CacheKey(key) => Ok(self.cache.lookup(key)?),
+            KernelSpec::CacheKey(key) => self.of_key(spec, key),
             KernelSpec::Version(_) | KernelSpec::Series(_) => {
                 match self.cached(|release| spec.admits(release))? {
                     Cached::Usable(_, entry) => job.hit(&entry),
@@ -124,6 +146,22 @@ impl Resolver {
         }
     }
 
+    /// The kernel of a cache entry that was named by its key.
+    fn of_key(&self, spec: &KernelSpec, key: &CacheKey) -> Result<ResolvedKernel, Error> {
+        let Some(entry) = self.cache.get(key) else {
+            return Ok(self.cache.lookup(key)?);
+        };
+        entry.verify().map_err(|why| CacheError::Corrupt {
+            key: key.clone(),
+            why,
+        })?;
+        let built = entry.metadata().and_then(|it| it.extra_kconfig.as_deref());
+        match self.options.extra_hash() {
+            Some(asked) if Some(asked) != built => Err(nothing_to_configure(spec)),
+            _ => Ok(entry.kernel()?),
+        }
+    }
+
     /// The newest cached release that `is_asked` takes.
     fn cached(&self, is_asked: impl Fn(&Release) -> bool) -> Result<Cached, Error> {
         let base = ConfigOrigin::Base(self.options.base_config);
@@ -132,6 +170,12 @@ impl Resolver {
                 Some("--force builds again, and there is no source")
             } else if metadata.config_origin != base {
                 Some("it has the other base configuration")
+            } else if metadata.extra_kconfig.as_deref() != self.options.extra_hash() {
+                Some(if self.options.extra_kconfig.is_some() {
+                    "it was built without this extra kconfig"
+                } else {
+                    "it was built with an extra kconfig"
+                })
             } else if metadata.is_stale() {
                 Some("ktstr's configuration changed since")
             } else {
@@ -150,11 +194,15 @@ impl Resolver {
             .collect();
         // Usable ones first, and the newest of them.
         found.sort_by_key(|(why_not, release, _)| (why_not.is_some(), Reverse(*release)));
-        Ok(match found.into_iter().next() {
-            Some((None, release, entry)) => Cached::Usable(release, entry),
-            Some((Some(why), _, entry)) => Cached::Nothing(Some((entry.key, why))),
-            None => Cached::Nothing(None),
-        })
+        let mut broken = None;
+        for (why_not, release, entry) in found {
+            match why_not {
+                None if entry.verify().is_ok() => return Ok(Cached::Usable(release, entry)),
+                None => broken = broken.or(Some((entry.key, BROKEN))),
+                Some(why) => return Ok(Cached::Nothing(broken.or(Some((entry.key, why))))),
+            }
+        }
+        Ok(Cached::Nothing(broken))
     }
 }
 
@@ -260,6 +308,10 @@ fn nothing_to_clean(spec: &KernelSpec) -> Error {
 
 fn nothing_to_build(spec: &KernelSpec) -> Error {
     Error::NothingToBuild { spec: spec.clone() }
+}
+
+fn nothing_to_configure(spec: &KernelSpec) -> Error {
+    Error::NothingToConfigure { spec: spec.clone() }
 }
 
 fn not_fetched(spec: &KernelSpec, unused: Option<(CacheKey, &'static str)>) -> Error {

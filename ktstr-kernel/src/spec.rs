@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::cache::CacheKey;
 use crate::release::Release;
+use crate::text::line;
 
 /// A parsed kernel identifier, before anything on disk or network was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +57,10 @@ pub enum SpecError {
     )]
     Empty,
     /// `~` stands for a home directory nobody knows.
-    #[error("`{text}`: `~` cannot be expanded ({why}); write the whole path")]
+    #[error(
+        "`{}`: `~` cannot be expanded ({why}); write the whole path",
+        line(text)
+    )]
     Home {
         /// The identifier.
         text: String,
@@ -64,7 +68,7 @@ pub enum SpecError {
         why: &'static str,
     },
     /// A range whose ends are no releases, or are the wrong way round.
-    #[error("`{text}`: {why}; write a range of releases as 6.12..6.14")]
+    #[error("`{}`: {why}; write a range of releases as 6.12..6.14", line(text))]
     Range {
         /// The identifier.
         text: String,
@@ -73,7 +77,8 @@ pub enum SpecError {
     },
     /// A git source that is not complete.
     #[error(
-        "`{text}`: {why}; write git+https://host/repository.git#tag=v6.14 (or #branch=, #sha=)"
+        "`{}`: {why}; write git+https://host/repository.git#tag=v6.14 (or #branch=, #sha=)",
+        line(text)
     )]
     Git {
         /// The identifier.
@@ -82,7 +87,10 @@ pub enum SpecError {
         why: &'static str,
     },
     /// A relative path without a leading `./`, or characters no cache key has.
-    #[error("`{text}` is no kernel identifier: {why}; for a path write ./{text}")]
+    #[error(
+        "`{0}` is no kernel identifier: {why}; for a path write ./{0}",
+        line(text)
+    )]
     NotAKey {
         /// The identifier.
         text: String,
@@ -308,6 +316,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mutated_is_valid_before() {
+        for text in VALID {
+            parse(text).unwrap();
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_in_one_line() {
         for (text, part) in [
             ("", "empty"),
@@ -332,10 +347,68 @@ mod tests {
         assert!(homeless.to_string().contains("HOME is not set"));
     }
 
+    /// Identifiers of every kind, to be mutated.
+    const VALID: &[&str] = &[
+        "../linux",
+        "~/src/linux-6.14.2.tar.xz",
+        "6.14.2",
+        "6.15-rc3",
+        "6.14",
+        "6.12..6.14",
+        "6.12.9..6.15-rc1",
+        "git+https://example.com/r.git#tag=v6.14",
+        "git+ssh://git@example.com/r.git#branch=for-next",
+        "git+https://example.com/r.git#sha=38fec10eb60d687e30c8c6b5420d86e8149f7557",
+        "6.14.2-tarball-x86_64-kcabd40422-xkc0123abcd",
+        "local-b4dc42d-x86_64-cfg1982ad42-kcabd40422",
+    ];
+
+    /// Takes it, so that it is read back as it is written, or refuses it in a line.
+    fn check(text: &str) -> Result<(), TestCaseError> {
+        match parse(text) {
+            Ok(spec) => {
+                let _ = spec.admits_release("6.14.2");
+                let written = spec.to_string();
+                // A home directory is expanded once.
+                if !text.trim().starts_with('~') {
+                    prop_assert_eq!(parse(&written), Ok(spec));
+                }
+            }
+            Err(error) => {
+                let message = error.to_string();
+                prop_assert!(!message.chars().any(char::is_control), "{:?}", message);
+                prop_assert!(message.len() < 4000, "{} bytes", message.len());
+            }
+        }
+        Ok(())
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
         #[test]
-        fn never_panics(text in ".{0,60}") {
-            let _ = parse(&text);
+        fn any_text_is_taken_or_refused_in_a_line(
+            text in "(?s:.{0,60})",
+            words in "(git\\+|https://|ssh:|#tag=|#sha=|#branch=|\\.\\.|[0-9]{1,6}|[./~#+=@ -]|rc|\n|kc){0,9}",
+            long in 0..300usize,
+        ) {
+            check(&text)?;
+            check(&words)?;
+            check(&format!("{words}{}", "a/".repeat(long)))?;
+        }
+
+        #[test]
+        fn mutated_identifiers_are_taken_or_refused_in_a_line(
+            which in 0..VALID.len(),
+            at in 0..90usize,
+            cut in 0..9usize,
+            noise in prop_oneof!["(?s:.{0,4})", "[0-9.]{0,5}", "[#=+:/~ -]{0,3}"],
+        ) {
+            let mut text: Vec<char> = VALID[which].chars().collect();
+            let at = at % text.len();
+            let end = (at + cut).min(text.len());
+            text.splice(at..end, noise.chars());
+            check(&text.into_iter().collect::<String>())?;
         }
 
         #[test]

@@ -1,10 +1,10 @@
-//! Init of the machines in `tests/machine.rs`: does what the host's frames say.
+//! Init of the machines in `tests/machine`: does what the host's frames say.
 //!
 //! It shows the guest's side of the channel in full: mount `/sys` and `/dev`, open the port, answer.
 
 use std::error::Error;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
 use ktstr_vmm::Frame;
@@ -44,17 +44,38 @@ fn serve() -> Result<(), Box<dyn Error>> {
                 let payload = fs::read(String::from_utf8(frame.payload)?)?;
                 channel.send(&Frame { tag: b'f', payload })?;
             }
-            // So many KiB on the console.
+            // A file's new content: the path, a line break, the content.
+            b'w' => {
+                let text = String::from_utf8(frame.payload)?;
+                let (path, content) = text.split_once('\n').ok_or("no content")?;
+                fs::write(path, content)?;
+                channel.send(&done(b'w'))?;
+            }
+            // So many KiB on the console, or on the terminal.
             b'c' => {
-                let kib: usize = String::from_utf8(frame.payload)?.parse()?;
-                let line = format!("{}\n", "x".repeat(1023));
-                for _ in 0..kib {
-                    std::io::stdout().write_all(line.as_bytes())?;
-                }
-                channel.send(&Frame {
-                    tag: b'c',
-                    payload: Vec::new(),
-                })?;
+                write_kib(std::io::stdout(), &frame.payload)?;
+                channel.send(&done(b'c'))?;
+            }
+            b'T' => {
+                write_kib(terminal()?, &frame.payload)?;
+                channel.send(&done(b'T'))?;
+            }
+            // The names of all ports.
+            b'n' => {
+                let payload = port_names()?.join("\n").into_bytes();
+                channel.send(&Frame { tag: b'n', payload })?;
+            }
+            // A line from the terminal, back in capitals, and as a frame. The answer to come is promised first.
+            b't' => {
+                let mut terminal = BufReader::new(terminal()?);
+                channel.send(&done(b't'))?;
+                let mut line = String::new();
+                terminal.read_line(&mut line)?;
+                terminal
+                    .get_mut()
+                    .write_all(line.to_uppercase().as_bytes())?;
+                let payload = line.into_bytes();
+                channel.send(&Frame { tag: b'l', payload })?;
             }
             b'o' => reboot(RebootCommand::PowerOff)?,
             b'b' => reboot(RebootCommand::Restart)?,
@@ -77,6 +98,37 @@ fn serve() -> Result<(), Box<dyn Error>> {
             other => return Err(format!("no command `{}`", char::from(other)).into()),
         }
     }
+}
+
+fn done(tag: u8) -> Frame {
+    Frame {
+        tag,
+        payload: Vec::new(),
+    }
+}
+
+fn terminal() -> std::io::Result<fs::File> {
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/hvc0")
+}
+
+/// So many KiB as `count` says in decimal.
+fn write_kib(mut to: impl Write, count: &[u8]) -> Result<(), Box<dyn Error>> {
+    let kib: usize = std::str::from_utf8(count)?.parse()?;
+    let line = format!("{}\n", "x".repeat(1023));
+    for _ in 0..kib {
+        to.write_all(line.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn port_names() -> std::io::Result<Vec<String>> {
+    let ports = fs::read_dir("/sys/class/virtio-ports")?;
+    ports
+        .map(|port| fs::read_to_string(port?.path().join("name")))
+        .collect()
 }
 
 fn port_device() -> Option<std::path::PathBuf> {

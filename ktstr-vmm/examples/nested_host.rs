@@ -1,7 +1,8 @@
 //! Init of the host in `tests/nested.rs`: a machine that emulates SVM, whose kernel therefore has a real KVM.
 //!
 //! Loads the modules in `/modules` in order of their names, runs the command in `/command` (a word per line; `NAME=value`
-//! lines before it are its environment), says how it ended, and turns the machine off.
+//! lines before it are its environment), shows the records it left in `KTSTR_SIDECAR_DIR`, says how it ended, and turns
+//! the machine off.
 
 use std::fs::{self, File};
 use std::io;
@@ -30,6 +31,8 @@ fn run() -> Result<std::process::ExitStatus, Box<dyn std::error::Error>> {
         ("devtmpfs", "/dev"),
         ("tmpfs", "/tmp"),
         ("cgroup2", "/sys/fs/cgroup"),
+        // KVM lists its machines there, and counts their exits.
+        ("debugfs", "/sys/kernel/debug"),
     ] {
         fs::create_dir_all(path)?;
         mount(kind, path, kind, MountFlags::empty(), None)?;
@@ -48,11 +51,18 @@ fn run() -> Result<std::process::ExitStatus, Box<dyn std::error::Error>> {
         environment.extend(pair.split_once('='));
     }
     let program = words.next().ok_or("/command names no program")?;
+    let records = environment
+        .iter()
+        .find(|(name, _)| *name == "KTSTR_SIDECAR_DIR")
+        .map(|(_, dir)| *dir);
     let status = Command::new(program)
         .args(words)
-        .envs(environment)
+        .envs(environment.iter().copied())
         .current_dir("/tmp")
         .stdin(Stdio::null())
         .status()?;
+    for record in records.map(fs::read_dir).transpose()?.into_iter().flatten() {
+        println!("{}", fs::read_to_string(record?.path())?);
+    }
     Ok(status)
 }

@@ -68,6 +68,16 @@ pub enum MachineError {
         "{0} cannot give a machine host CPUs of its own, as performance mode does; it needs KVM"
     )]
     HostShare(crate::Backend),
+    /// The terminal leads nowhere.
+    #[error("terminal {what}: {source}; {remedy}")]
+    Terminal {
+        /// The socket.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+        /// What would help.
+        remedy: &'static str,
+    },
     /// The back end is not there.
     #[error("{0}")]
     Unavailable(String),

@@ -24,6 +24,7 @@ mod qemu;
 mod run;
 mod spec;
 mod stream;
+mod terminal;
 mod tsc;
 
 pub use cancel::CancelToken;
@@ -37,3 +38,4 @@ pub use machine::{
 };
 pub use probe::{Choice, KvmAccess, Probe, find_qemu};
 pub use spec::{Emulation, HostShare, MachineSpec, Performance, guest_memory_mib};
+pub use terminal::Terminal;

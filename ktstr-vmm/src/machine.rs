@@ -235,6 +235,9 @@ fn check(spec: &MachineSpec) -> Result<(), MachineError> {
             least,
         });
     }
+    if let Some(terminal) = &spec.terminal {
+        terminal.check()?;
+    }
     for argument in &spec.cmdline {
         if argument.contains(['\n', '\r', '\0']) {
             return Err(MachineError::KernelArgument(argument.clone()));

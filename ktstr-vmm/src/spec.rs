@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ktstr_core::{CpuSet, Topology};
 
+use crate::terminal::Terminal;
+
 /// Distance of a NUMA node to itself, as firmware tables count it (ACPI 6.5, 5.2.17).
 pub(crate) const LOCAL_DISTANCE: u8 = 10;
 
@@ -36,6 +38,9 @@ pub struct MachineSpec {
     pub verbose_console: bool,
     /// How emulation uses host threads; other back ends ignore it.
     pub emulation: Emulation,
+    /// A terminal beside the console that is only read: `hvc0` in the guest, whose port has the name
+    /// [`crate::channel::TERMINAL_NAME`].
+    pub terminal: Option<Terminal>,
     /// What of the host it runs on. Back ends other than KVM refuse anything but the default.
     pub host: HostShare,
     /// The QEMU to use: a path, or a name to be found in `PATH`; other back ends ignore it. With an
@@ -108,6 +113,7 @@ impl MachineSpec {
             deadline: Duration::from_secs(600),
             verbose_console: false,
             emulation: Emulation::default(),
+            terminal: None,
             host: HostShare::default(),
             qemu: PathBuf::from("qemu-system-x86_64"),
         }

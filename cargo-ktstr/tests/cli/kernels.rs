@@ -57,12 +57,12 @@ fn a_list_is_newest_first_with_marks() {
     let warning = text(&output.stderr);
     assert!(warning.starts_with("warning: (stale kconfig)"), "{warning}");
     assert!(
-        warning.contains(": cargo ktstr kernel build --kernel "),
+        warning.contains(": cargo ktstr kernel build --force --kernel "),
         "{warning}"
     );
     let warning = text(&place.run(ktstr().args(["kernel", "list"])).stderr);
     assert!(
-        warning.contains(": ktstr kernel build --kernel "),
+        warning.contains(": ktstr kernel build --force --kernel "),
         "{warning}"
     );
 

@@ -1,5 +1,6 @@
 //! The built binaries, from the outside. No machine is started and no kernel built.
 
+mod builds;
 mod kernels;
 mod locks;
 mod place;

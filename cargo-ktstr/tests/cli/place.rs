@@ -131,6 +131,8 @@ impl Place {
                 name: name.to_owned(),
                 size: bytes.len() as u64,
                 sha256: "0".repeat(64),
+                xxh3: None,
+                modified: None,
             }
         };
         let config_origin = ConfigOrigin::Base(BaseConfig::Lean);
@@ -144,6 +146,7 @@ impl Place {
                 sha256: "1".repeat(64),
             },
             kconfig_hash: config_origin.kconfig_hash(),
+            extra_kconfig: None,
             config_origin,
             built: built.to_owned(),
             build_seconds: 300,

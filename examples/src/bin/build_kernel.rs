@@ -1,6 +1,7 @@
 //! Builds and caches a kernel with the library alone, and prints the image to boot.
 //!
-//!     cargo run -p ktstr-examples --bin build_kernel -- [--base defconfig|lean] [--cache DIR] [--force] [--clean] SOURCE
+//!     cargo run -p ktstr-examples --bin build_kernel -- [--base defconfig|lean] \
+//!         [--extra-kconfig FILE] [--cache DIR] [--force] [--clean] SOURCE
 //!
 //! SOURCE is what `cargo ktstr --kernel` takes: a source tree, a source tarball, an image, a cache key.
 //! Progress goes to standard error, the image's path alone to standard output.
@@ -11,7 +12,9 @@ use std::process::ExitCode;
 use std::thread;
 
 use ktstr_core::env::cache_root;
-use ktstr_kernel::{BaseConfig, BuildOptions, Cache, Event, KernelSpec, Progress, Resolver, Stage};
+use ktstr_kernel::{
+    BaseConfig, BuildOptions, Cache, Event, ExtraKconfig, KernelSpec, Progress, Resolver, Stage,
+};
 use lexopt::prelude::*;
 
 /// One line per event; of the compiler's many steps, one in a hundred.
@@ -24,7 +27,7 @@ impl Progress for Lines {
                 let (source, age) = (source.display(), age.as_secs());
                 eprintln!("cache hit for {source} ({key}, built {age} s ago)");
             }
-            Event::Waiting { key } => eprintln!("waiting for another build of {key}"),
+            Event::Waiting { key, .. } => eprintln!("waiting for another build of {key}"),
             Event::Note(text) => eprintln!("note: {text}"),
             Event::Started { stage, total } => match total {
                 Some(total) => eprintln!("{stage} (about {total})"),
@@ -46,15 +49,21 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut root = cache_root(|name| env::var_os(name));
     let mut options = BuildOptions {
         base_config: BaseConfig::Defconfig,
+        extra_kconfig: None,
         force: false,
         clean: false,
         jobs: thread::available_parallelism()?.get(),
+        ccache: true,
         path: env::var_os("PATH").unwrap_or_default(),
     };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("base") => options.base_config = arguments.value()?.parse()?,
+            Long("extra-kconfig") => {
+                let path = arguments.value()?;
+                options.extra_kconfig = Some(ExtraKconfig::read(path.as_ref())?);
+            }
             Long("cache") => root = Some(arguments.value()?.into()),
             Long("force") => options.force = true,
             Long("clean") => options.clean = true,

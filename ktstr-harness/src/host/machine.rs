@@ -41,6 +41,8 @@ pub(super) struct Heard {
     pub(super) reported: Option<Duration>,
     /// When the machine was gone, likewise.
     pub(super) whole: Duration,
+    /// Whether it was in performance mode.
+    pub(super) performance: bool,
     /// What of performance mode the host did not grant.
     pub(super) note: Option<String>,
 }
@@ -122,6 +124,7 @@ impl Ground<'_> {
         let begin = Instant::now();
         let place = place::take(self.test, self.topology, self.backend, settings)?;
         *wait_s = Some(begin.elapsed().as_secs_f64());
+        let performance = place.is_alone();
         let machine = machine.on(place.share.clone()).map_err(early)?;
 
         let mut heard = Conversation::new(request, settings.verbose);
@@ -129,10 +132,10 @@ impl Ground<'_> {
         let exit = machine.run(&mut heard).map_err(early)?;
         drop(place);
         let console = String::from_utf8_lossy(&exit.console).replace('\r', "");
-        let performance = place::in_performance_mode(self.test, settings);
         let note = Some(format!("performance mode: {}", exit.diagnostics))
             .filter(|_| performance && !exit.diagnostics.is_empty());
         Ok(Heard {
+            performance,
             note,
             end: machine_end(exit, heard.report, heard.garbled, limits),
             verified: heard.verified,

@@ -23,6 +23,17 @@ pub(super) struct Place {
     _reservation: Reservation,
 }
 
+impl Place {
+    /// Whether the machine has the place to itself: performance mode.
+    pub(super) fn is_alone(&self) -> bool {
+        is_alone(&self.share)
+    }
+}
+
+fn is_alone(share: &HostShare) -> bool {
+    matches!(share, HostShare::Alone(_))
+}
+
 /// How a test is to run on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Plan {
@@ -81,20 +92,23 @@ pub(super) fn take(
             let claims: Vec<Claims> = places.iter().map(|place| place.claims.clone()).collect();
             let (index, reservation) =
                 Reservation::any_of(lock_dir, &claims, WAIT).map_err(busy)?;
-            let place = places.swap_remove(index);
-            let performance = Performance {
-                vcpus: place.vcpus,
-                service: place.service,
-                nodes: place.nodes,
-                hugepages: true,
-                priority: PRIORITY,
-            };
-            (HostShare::Alone(performance), reservation)
+            (alone(places.swap_remove(index)), reservation)
         }
     };
     Ok(Place {
         share,
         _reservation: reservation,
+    })
+}
+
+/// What of the host a machine in performance mode has.
+fn alone(place: Placement) -> HostShare {
+    HostShare::Alone(Performance {
+        vcpus: place.vcpus,
+        service: place.service,
+        nodes: place.nodes,
+        hugepages: true,
+        priority: PRIORITY,
     })
 }
 
@@ -226,7 +240,10 @@ mod tests {
             ..Wants::default()
         };
         match plan(&host(3), TWO, Backend::Kvm, wants).unwrap() {
-            Plan::Alone(places) => assert_eq!(places[0].vcpus, [0, 1]),
+            Plan::Alone(mut places) => {
+                assert_eq!(places[0].vcpus, [0, 1]);
+                assert!(is_alone(&alone(places.swap_remove(0))));
+            }
             other => panic!("{other:?}"),
         }
         let capped = Wants {

@@ -24,6 +24,7 @@ pub fn run(case: &Case, settings: &Settings) -> Finished {
     let mut run = Run {
         kernel: None,
         backend: None,
+        performance: None,
         result: AssertResult::pass(),
         timings: Timings::default(),
         evidence: Evidence::default(),
@@ -43,6 +44,7 @@ pub fn run(case: &Case, settings: &Settings) -> Finished {
 struct Run {
     kernel: Option<Kernel>,
     backend: Option<Backend>,
+    performance: Option<bool>,
     result: AssertResult,
     timings: Timings,
     evidence: Evidence,
@@ -108,6 +110,7 @@ impl Run {
     fn take(&mut self, test: &TestCase, heard: Heard) -> Verdict {
         let mut verdict = heard.verdict(test);
         heard.time(&mut self.timings);
+        self.performance = Some(heard.performance);
         if let (Some(kernel), Some(release)) = (&mut self.kernel, heard.kernel_release) {
             // The guest's own word; what was read from the image may be less exact.
             kernel.version = release;
@@ -157,6 +160,7 @@ impl Run {
             kernel_version: version,
             kernel_label: label,
             backend: self.backend.map(|backend| backend.to_string()),
+            performance_mode: self.performance,
             cgroups: self.result.cgroups,
             metrics,
             sampled: self.sampled,

@@ -23,6 +23,7 @@ pub fn verify(cell: &Cell, settings: &Settings) -> Finished {
     let mut run = Run {
         kernel: None,
         backend: None,
+        performance: None,
         timings: Timings::default(),
         notes: Vec::new(),
         stats: None,
@@ -38,6 +39,7 @@ pub fn verify(cell: &Cell, settings: &Settings) -> Finished {
 struct Run {
     kernel: Option<Kernel>,
     backend: Option<Backend>,
+    performance: Option<bool>,
     timings: Timings,
     notes: Vec<String>,
     stats: Option<VerifierStats>,
@@ -75,6 +77,7 @@ impl Run {
         };
         let heard = ground.talk(request, LIMIT, &mut self.timings.wait_s)?;
         heard.time(&mut self.timings);
+        self.performance = Some(heard.performance);
         if let (Some(kernel), Some(release)) = (&mut self.kernel, &heard.kernel_release) {
             // The guest's own word; what was read from the image may be less exact.
             kernel.version.clone_from(release);
@@ -129,6 +132,7 @@ impl Run {
             kernel_version: version,
             kernel_label: Some(cell.kernel.label.clone()),
             backend: self.backend.map(|backend| backend.to_string()),
+            performance_mode: self.performance,
             verifier: self.stats,
             timings: self.timings,
             ..settings.record(Cell::TEST, &cell.name, verdict, started)

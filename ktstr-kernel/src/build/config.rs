@@ -26,6 +26,8 @@ pub(super) const DRAFT: &str = ".config.ktstr-draft";
 const OLD: &str = ".config.old";
 /// Our notes.
 const NOTES: &str = ".config.ktstr";
+/// The user's own, as it was before ours took its place.
+const OWN: &str = ".config.ktstr-own";
 
 /// A distribution's has some 300 KiB.
 const MAX_CONFIG: u64 = 8 << 20;
@@ -46,10 +48,17 @@ struct Made {
     sha256: String,
     /// What it was made from.
     origin: ConfigOrigin,
+    /// The hash of the extra kconfig that is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extra: Option<String>,
 }
 
-/// What a build in `tree` starts from: the tree's own `.config` if it has one, else `base`.
-pub(super) fn origin(tree: &Path, base: BaseConfig) -> Result<ConfigOrigin, Error> {
+/// What a build in `tree` with that extra kconfig starts from: the tree's own `.config` if it has one, else `base`.
+pub(super) fn origin(
+    tree: &Path,
+    base: BaseConfig,
+    extra: Option<&str>,
+) -> Result<ConfigOrigin, Error> {
     let Some(config) = read(&tree.join(CONFIG))? else {
         return Ok(ConfigOrigin::Base(base));
     };
@@ -58,13 +67,31 @@ pub(super) fn origin(tree: &Path, base: BaseConfig) -> Result<ConfigOrigin, Erro
         .made
         .into_iter()
         .find(|made| made.sha256 == sha256);
-    Ok(match made.map(|made| made.origin) {
+    Ok(match made.map(|made| (made.origin, made.extra)) {
         // Ours, without anything of the user in it.
-        Some(ConfigOrigin::Base(_)) => ConfigOrigin::Base(base),
-        // Ours, from the user's.
-        Some(own @ ConfigOrigin::Own(_)) => own,
-        None => ConfigOrigin::Own(config_hash(&config)),
+        Some((ConfigOrigin::Base(_), _)) => ConfigOrigin::Base(base),
+        // Ours, from the user's: of use where the user's is still there, or no other extra kconfig is in it.
+        Some((ConfigOrigin::Own(hash), with))
+            if with.is_none() || with.as_deref() == extra || saved_own(tree, &hash)?.is_some() =>
+        {
+            ConfigOrigin::Own(hash)
+        }
+        _ => ConfigOrigin::Own(config_hash(&config)),
     })
+}
+
+/// The user's own configuration of that hash: in its place, or where it was saved; else what was made of it.
+pub(super) fn own(tree: &Path, hash: &str) -> Result<Option<Vec<u8>>, Error> {
+    let config = read(&tree.join(CONFIG))?;
+    if config.as_ref().is_some_and(|it| config_hash(it) == hash) {
+        return Ok(config);
+    }
+    Ok(saved_own(tree, hash)?.or(config))
+}
+
+fn saved_own(tree: &Path, hash: &str) -> Result<Option<Vec<u8>>, Error> {
+    let saved = read(&tree.join(OWN))?;
+    Ok(saved.filter(|it| config_hash(it) == hash))
 }
 
 /// The fragments that are merged over that.
@@ -91,14 +118,18 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 /// Makes the draft the tree's configuration, noting that it is ours.
 ///
 /// The note comes first: killed in between, the tree still has the old one, which is noted too if it was ours.
-pub(super) fn adopt(tree: &Path, origin: &ConfigOrigin) -> Result<(), Error> {
+pub(super) fn adopt(tree: &Path, origin: &ConfigOrigin, extra: Option<&str>) -> Result<(), Error> {
     let (draft, config) = (tree.join(DRAFT), tree.join(CONFIG));
     let made = read(&draft)?.unwrap_or_default();
-    note(tree, &made, origin)?;
+    note(tree, &made, origin, extra)?;
     // Left as it is, an unchanged one has nothing built again.
     let before = read(&config)?;
     if before.as_deref() != Some(&made) {
         if let Some(before) = before {
+            if *origin == ConfigOrigin::Own(config_hash(&before)) {
+                let own = tree.join(OWN);
+                write_atomic(&own, &before).map_err(|error| Error::io(&own, "write", error))?;
+            }
             // As kconfig itself does.
             let old = tree.join(OLD);
             write_atomic(&old, &before).map_err(|error| Error::io(&old, "write", error))?;
@@ -110,10 +141,16 @@ pub(super) fn adopt(tree: &Path, origin: &ConfigOrigin) -> Result<(), Error> {
 }
 
 /// Notes that `config` is ours.
-pub(super) fn note(tree: &Path, config: &[u8], origin: &ConfigOrigin) -> Result<(), Error> {
+pub(super) fn note(
+    tree: &Path,
+    config: &[u8],
+    origin: &ConfigOrigin,
+    extra: Option<&str>,
+) -> Result<(), Error> {
     let made = Made {
         sha256: digest(config),
         origin: origin.clone(),
+        extra: extra.map(str::to_owned),
     };
     let mut notes = notes(tree);
     if notes.made.first() == Some(&made) {
@@ -167,7 +204,7 @@ mod tests {
 
     fn adopt_text(tree: &Path, text: &str, origin: &ConfigOrigin) {
         fs::write(tree.join(DRAFT), text).unwrap();
-        adopt(tree, origin).unwrap();
+        adopt(tree, origin, None).unwrap();
         assert_eq!(fs::read_to_string(tree.join(CONFIG)).unwrap(), text);
         assert!(!tree.join(DRAFT).exists());
     }
@@ -177,7 +214,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path();
         let (lean, default) = (BaseConfig::Lean, BaseConfig::Defconfig);
-        let of = |asked| origin(tree, asked).unwrap();
+        let of = |asked| origin(tree, asked, None).unwrap();
         assert_eq!(of(lean), base(lean));
         adopt_text(tree, "ours, lean", &base(lean));
         assert_eq!(of(lean), base(lean));
@@ -201,6 +238,40 @@ mod tests {
     }
 
     #[test]
+    fn an_extra_kconfig_does_not_stay_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        let of = |extra| origin(tree, BaseConfig::Lean, extra).unwrap();
+        let adopt_with = |text: &str, origin: &ConfigOrigin, extra| {
+            fs::write(tree.join(DRAFT), text).unwrap();
+            adopt(tree, origin, extra).unwrap();
+        };
+        fs::write(tree.join(CONFIG), "the user's").unwrap();
+        let mine = of(None);
+        let ConfigOrigin::Own(hash) = &mine else {
+            panic!("{mine:?}")
+        };
+        let base = || own(tree, hash).unwrap().unwrap();
+        for (text, extra) in [
+            ("with a", Some("a")),
+            ("with b", Some("b")),
+            ("plain", None),
+        ] {
+            assert_eq!((of(extra), base()), (mine.clone(), b"the user's".to_vec()));
+            adopt_with(text, &mine, extra);
+        }
+        adopt_with("with a", &mine, Some("a"));
+        // Without the user's, what is there is what there is.
+        fs::remove_file(tree.join(OWN)).unwrap();
+        assert_eq!((of(Some("a")), base()), (mine.clone(), b"with a".to_vec()));
+        let there = ConfigOrigin::Own(config_hash(b"with a"));
+        assert_eq!((of(None), of(Some("b"))), (there.clone(), there));
+        // As a ktstr left it that saved nothing, and knew of no extra kconfig.
+        adopt_with("plain", &mine, None);
+        assert_eq!((of(Some("a")), base()), (mine.clone(), b"plain".to_vec()));
+    }
+
+    #[test]
     fn broken_notes_make_every_config_the_users() {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path();
@@ -212,7 +283,7 @@ mod tests {
         );
         for text in ["", "{", "{\"made\":7}", &evil] {
             fs::write(tree.join(NOTES), text).unwrap();
-            assert_eq!(origin(tree, BaseConfig::Lean).unwrap(), own, "{text}");
+            assert_eq!(origin(tree, BaseConfig::Lean, None).unwrap(), own, "{text}");
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use ktstr_core::LockHolder;
+
 use super::kernel::Build;
 use super::{Job, space};
 use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, Source};
@@ -74,7 +76,7 @@ pub(crate) fn look_up(
         Err(error) if error.is_outage() => return wanted.offline(job, error).map(Some),
         found => found?,
     };
-    if let Some(entry) = cached(job, &wanted.key(&found)?, &found, &mut None) {
+    if let Some(entry) = cached(job, &wanted.key(job, &found)?, &found, &mut None) {
         return job.hit(&entry).map(Some);
     }
     repository.greet(&found)?;
@@ -101,8 +103,9 @@ impl<'a> Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn key(&self, found: &Found) -> Result<CacheKey, Error> {
-        Ok(CacheKey::git(&found.commit, ARCH, &self.origin)?)
+    fn key(&self, job: &Job<'_>, found: &Found) -> Result<CacheKey, Error> {
+        let key = CacheKey::git(&found.commit, ARCH, &self.origin)?;
+        Ok(key.with_extra_kconfig(job.options.extra_hash())?)
     }
 
     /// The kernel of the commit, cached or built; `None` where the reference moved meanwhile.
@@ -112,23 +115,26 @@ impl Wanted<'_> {
         repository: &Repository<'_>,
         found: &Found,
     ) -> Result<Option<ResolvedKernel>, Error> {
-        let key = self.key(found)?;
+        let key = self.key(job, found)?;
         let mut note = None;
         if let Some(entry) = cached(job, &key, found, &mut note) {
             return job.hit(&entry).map(Some);
         }
         job.prepare()?;
-        let waiting = || job.progress.event(Event::Waiting { key: &key });
+        let waiting = |holder: Option<&LockHolder>| {
+            let key = &key;
+            job.progress.event(Event::Waiting { key, holder });
+        };
         let what = format!("the build of `{key}`");
         let _lock = lock::exclusive(&job.cache.lock_path(&key), &what, BUILD_WAIT, waiting)?;
+        // Whom we waited for may have been killed.
+        job.cache.sweep(Some(&key));
         if let Some(entry) = cached(job, &key, found, &mut note) {
             return job.hit(&entry).map(Some);
         }
         if let Some(text) = note {
             job.note(&text);
         }
-        // Whom we waited for may have been killed.
-        job.cache.sweep();
         self.build(job, repository, found, &key)
     }
 
@@ -167,6 +173,7 @@ impl Wanted<'_> {
             job: *job,
             tree: &tree,
             origin: &self.origin,
+            scratch: true,
             runner: Runner {
                 dir: tree.path(),
                 lock: scratch.lock(),
@@ -200,7 +207,8 @@ impl Wanted<'_> {
         let mut entries = self.entries(job, starts)?;
         entries.dedup_by(|a, b| a.metadata().map(commit_of) == b.metadata().map(commit_of));
         match entries.len() {
-            0 | 1 => Ok(entries.pop()),
+            // A broken one is fetched and built again.
+            0 | 1 => Ok(entries.pop().filter(|entry| entry.verify().is_ok())),
             _ => Err(Error::Git(GitError::Ambiguous {
                 sha: digits,
                 commits: entries
@@ -218,7 +226,8 @@ impl Wanted<'_> {
         let entry = if job.options.force {
             None
         } else {
-            self.entries(job, same)?.into_iter().next()
+            let mut entries = self.entries(job, same)?.into_iter();
+            entries.find(|entry| entry.verify().is_ok())
         };
         let Some(entry) = entry else {
             return Err(error.into());
@@ -244,7 +253,10 @@ impl Wanted<'_> {
         let mut entries = job.cache.list()?;
         entries.retain(|entry| {
             entry.metadata().is_some_and(|metadata| {
-                metadata.config_origin == self.origin && !metadata.is_stale() && is_wanted(metadata)
+                metadata.config_origin == self.origin
+                    && metadata.extra_kconfig.as_deref() == job.options.extra_hash()
+                    && !metadata.is_stale()
+                    && is_wanted(metadata)
             })
         });
         Ok(entries)

@@ -7,13 +7,14 @@ use std::time::{Instant, SystemTime};
 
 use super::Job;
 use super::config::{self, CONFIG, DRAFT};
-use crate::cache::{CacheKey, ConfigOrigin, Metadata, NewEntry, Source};
-use crate::error::Error;
-use crate::kconfig;
-use crate::make::{self, Make};
+use crate::cache::{Cache, CacheError, CacheKey, ConfigOrigin, Metadata, NewEntry, Source};
+use crate::error::{CACHE_HINT, Error, is_full};
+use crate::kconfig::{self, ExtraKconfig};
+use crate::make::{self, Ccache, Make};
 use crate::process::Runner;
 use crate::progress::Stage;
 use crate::resolved::{BuiltTreeError, ResolvedKernel};
+use crate::text::line;
 use crate::tools;
 use crate::tree::KernelTree;
 use crate::x86_64::{ARCH, IMAGE_NAME};
@@ -23,6 +24,8 @@ pub(super) struct Build<'a> {
     pub(super) job: Job<'a>,
     pub(super) tree: &'a KernelTree,
     pub(super) origin: &'a ConfigOrigin,
+    /// Whether the tree is there for this build alone.
+    pub(super) scratch: bool,
     pub(super) runner: Runner<'a>,
 }
 
@@ -37,14 +40,37 @@ pub(super) struct Built {
 }
 
 impl Build<'_> {
-    fn make(&self, target: &str, config: &str, on_line: &mut dyn FnMut(&str)) -> Result<(), Error> {
+    fn make(&self, ccache: Ccache) -> Make<'_> {
         let options = self.job.options;
-        let make = Make {
+        Make {
             runner: &self.runner,
             jobs: options.jobs,
             path: &options.path,
-        };
-        make.run(target, config, on_line)
+            ccache,
+        }
+    }
+
+    /// Finds out whether to compile through ccache.
+    fn ccache(&self) -> Ccache {
+        let options = self.job.options;
+        if !options.ccache {
+            return Ccache::Off;
+        }
+        match make::try_ccache(&self.runner, &options.path) {
+            Ok(false) => return Ccache::Off,
+            Ok(true) => {}
+            Err(error) => {
+                let text = format!("building without ccache, which does not work: {error}");
+                self.job.note(&text);
+                return Ccache::Off;
+            }
+        }
+        self.job.note("compiling through ccache");
+        if self.scratch {
+            Ccache::InScratch
+        } else {
+            Ccache::InPlace
+        }
     }
 
     /// Configures and compiles. Modules are not built: nothing loads them.
@@ -52,12 +78,13 @@ impl Build<'_> {
         let job = &self.job;
         let start = Instant::now();
         self.runner.start_log()?;
+        let make = self.make(self.ccache());
         if job.options.clean {
             job.stage(Stage::Clean, None, || {
-                self.make("mrproper", CONFIG, &mut |_| {})
+                make.run("mrproper", CONFIG, &mut |_| {})
             })?;
         }
-        let configured = job.stage(Stage::Configure, None, || self.configure());
+        let configured = job.stage(Stage::Configure, None, || self.configure(&make));
         if configured.is_err() {
             config::discard(self.tree.path());
         }
@@ -65,7 +92,7 @@ impl Build<'_> {
         let mut steps = 0;
         let top = self.tree.path().to_string_lossy().into_owned();
         job.stage(Stage::Compile, self.steps_before(), || {
-            self.make(IMAGE_NAME, CONFIG, &mut |line| {
+            make.run(IMAGE_NAME, CONFIG, &mut |line| {
                 if let Some(file) = make::step(line) {
                     steps += 1;
                     // Some of the kernel's tools give whole paths.
@@ -77,7 +104,8 @@ impl Build<'_> {
         })?;
         // Where make changed it once more, it is still ours.
         let config = config::read(&self.tree.path().join(CONFIG))?.unwrap_or_default();
-        config::note(self.tree.path(), &config, self.origin)?;
+        let extra = self.job.options.extra_hash();
+        config::note(self.tree.path(), &config, self.origin, extra)?;
         let kernel = self.check(dirty)?;
         Ok(Built {
             kernel,
@@ -87,34 +115,43 @@ impl Build<'_> {
     }
 
     /// Makes the configuration beside the old one, checks it, and only then lets it take its place.
-    fn configure(&self) -> Result<(), Error> {
+    fn configure(&self, make: &Make<'_>) -> Result<(), Error> {
         let tree = self.tree.path();
         let draft = tree.join(DRAFT);
         config::discard(tree);
         let mut quiet = |_: &str| {};
         let fragments = config::fragments(self.origin);
+        let extra = self.job.options.extra_kconfig.as_ref();
+        let extra_text = extra.map_or("", ExtraKconfig::text);
         let base = match self.origin {
             ConfigOrigin::Base(base) => {
-                self.make(base.make_target(), DRAFT, &mut quiet)?;
+                make.run(base.make_target(), DRAFT, &mut quiet)?;
                 config::read(&draft)?
             }
-            ConfigOrigin::Own(_) => config::read(&tree.join(CONFIG))?,
+            ConfigOrigin::Own(hash) => config::own(tree, hash)?,
         };
         let base = base.unwrap_or_default();
-        let merged = kconfig::merge(&String::from_utf8_lossy(&base), fragments);
+        let merged = kconfig::merge(
+            &String::from_utf8_lossy(&base),
+            &[fragments, &[extra_text]].concat(),
+        );
         fs::write(&draft, merged).map_err(|error| Error::io(&draft, "write", error))?;
-        self.make("olddefconfig", DRAFT, &mut quiet)?;
+        make.run("olddefconfig", DRAFT, &mut quiet)?;
 
         let made = config::read(&draft)?.unwrap_or_default();
         let made = String::from_utf8_lossy(&made);
-        let verdict = kconfig::check(&made, fragments, tree);
+        let verdict = kconfig::check(&made, fragments, extra_text, tree);
         let version = self.tree.version()?;
         if !verdict.dropped.is_empty() {
             return Err(Error::Dropped {
                 tree: tree.to_owned(),
                 version,
                 options: verdict.dropped,
+                extra: extra.map(|extra| extra.path().to_owned()),
             });
+        }
+        if let Some(extra) = extra {
+            self.note_overridden(extra, fragments);
         }
         if !verdict.unknown.is_empty() {
             let names = verdict.unknown.join(", ");
@@ -127,7 +164,23 @@ impl Build<'_> {
             let missing = vec![tool];
             return Err(Error::Tools { missing });
         }
-        config::adopt(tree, self.origin)
+        config::adopt(tree, self.origin, self.job.options.extra_hash())
+    }
+
+    /// Says where the user's options take away what tests are known to need.
+    fn note_overridden(&self, extra: &ExtraKconfig, fragments: &[&str]) {
+        let both = kconfig::overridden(fragments, extra.text());
+        let both: Vec<String> = both
+            .iter()
+            .map(|(name, ours, theirs)| format!("{name}={theirs} (ktstr's: {ours})"))
+            .collect();
+        if !both.is_empty() {
+            self.job.note(&format!(
+                "{} overrides what ktstr's tests rely on: {}",
+                line(&extra.path().display().to_string()),
+                both.join(", ")
+            ));
+        }
     }
 
     /// How many steps the newest build of such a configuration took.
@@ -187,7 +240,7 @@ impl Build<'_> {
         source: Source,
     ) -> Result<ResolvedKernel, Error> {
         let cache = self.job.cache;
-        self.job.stage(Stage::Store, None, || {
+        let stored = self.job.stage(Stage::Store, None, || {
             let entry = NewEntry::new(cache, key)?;
             let copy = |from: &Path, name: &str| {
                 let to = entry.path(name);
@@ -208,6 +261,7 @@ impl Build<'_> {
                 source,
                 config_origin: self.origin.clone(),
                 kconfig_hash: self.origin.kconfig_hash(),
+                extra_kconfig: self.job.options.extra_hash().map(str::to_owned),
                 built: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
                 build_seconds: built.seconds,
                 make_steps: built.steps,
@@ -217,7 +271,15 @@ impl Build<'_> {
             };
             entry.commit(&metadata)?;
             Ok(())
+        });
+        stored.map_err(|error| match error {
+            // Which of the files did not fit is nobody's business.
+            Error::NoSpace { .. } => no_room(cache),
+            Error::Cache(CacheError::Write { source, .. }) if is_full(&source) => no_room(cache),
+            other => other,
         })?;
+        // What a killed one left whose compilers were still ending when we began.
+        cache.sweep(Some(key));
         Ok(cache.lookup(key)?)
     }
 
@@ -231,5 +293,12 @@ impl Build<'_> {
             return Ok(());
         }
         Err(Error::io(to, "write", io::ErrorKind::NotFound.into()))
+    }
+}
+
+fn no_room(cache: &Cache) -> Error {
+    Error::NoSpace {
+        dir: cache.root().to_owned(),
+        hint: CACHE_HINT,
     }
 }

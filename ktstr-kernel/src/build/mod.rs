@@ -76,7 +76,10 @@ impl Job<'_> {
         is_same: impl Fn(&Metadata) -> bool,
         replaced: &mut dyn FnMut(String),
     ) -> Option<CacheEntry> {
-        let entry = self.cache.get(key)?;
+        let mut entry = self.cache.get(key)?;
+        if let Err(why) = entry.verify() {
+            entry.state = EntryState::Corrupt(why);
+        }
         match &entry.state {
             EntryState::Valid(metadata) if metadata.is_stale() => {
                 replaced(format!(
@@ -105,7 +108,6 @@ impl Job<'_> {
         if !missing.is_empty() {
             return Err(Error::Tools { missing });
         }
-        self.cache.sweep();
         Ok(())
     }
 }

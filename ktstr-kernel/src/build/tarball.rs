@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use ktstr_core::LockHolder;
+
 use super::index::{self, Facts, Identity};
 use super::kernel::Build;
 use super::{Job, space};
@@ -20,7 +22,8 @@ use crate::x86_64::ARCH;
 pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKernel, Error> {
     let facts = facts(job, tarball)?;
     let origin = ConfigOrigin::Base(job.options.base_config);
-    let key = CacheKey::tarball(&facts.version, ARCH, &origin)?;
+    let key = CacheKey::tarball(&facts.version, ARCH, &origin)?
+        .with_extra_kconfig(job.options.extra_hash())?;
     let mut note = None;
     let cached = |note: &mut Option<String>| {
         if job.options.force {
@@ -33,9 +36,13 @@ pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKer
         return job.hit(&entry);
     }
     job.prepare()?;
-    let waiting = || job.progress.event(Event::Waiting { key: &key });
+    let waiting = |holder: Option<&LockHolder>| {
+        let key = &key;
+        job.progress.event(Event::Waiting { key, holder });
+    };
     let what = format!("the build of `{key}`");
     let _lock = lock::exclusive(&job.cache.lock_path(&key), &what, BUILD_WAIT, waiting)?;
+    job.cache.sweep(Some(&key));
     if let Some(entry) = cached(&mut note) {
         return job.hit(&entry);
     }
@@ -81,6 +88,7 @@ fn build(
         job: *job,
         tree: &tree,
         origin,
+        scratch: true,
         runner: Runner {
             dir: tree.path(),
             lock: scratch.lock(),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use ktstr_core::KernelLabel;
+use ktstr_core::{KernelLabel, LockHolder};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::kernel::{Build, Built};
@@ -37,11 +37,14 @@ impl Plan {
             // `make mrproper` takes any `.config` away.
             ConfigOrigin::Base(base)
         } else {
-            config::origin(tree.path(), base)?
+            config::origin(tree.path(), base, job.options.extra_hash())?
         };
         let git = GitState::of(tree.path(), &job.options.path);
         let key = match &git {
-            GitState::Clean { commit } => Some(CacheKey::local(commit, ARCH, &origin)?),
+            GitState::Clean { commit } => Some(
+                CacheKey::local(commit, ARCH, &origin)?
+                    .with_extra_kconfig(job.options.extra_hash())?,
+            ),
             GitState::Dirty | GitState::Unknown(_) => None,
         };
         Ok(Self { git, origin, key })
@@ -71,12 +74,16 @@ pub(crate) fn resolve(job: &Job<'_>, tree: &KernelTree) -> Result<ResolvedKernel
             return hit(job, tree, &entry);
         }
         job.prepare()?;
-        let waiting = |key: &CacheKey| job.progress.event(Event::Waiting { key });
+        let waiting = |key: &CacheKey, holder: Option<&LockHolder>| {
+            job.progress.event(Event::Waiting { key, holder });
+        };
         let _key_lock = match &plan.key {
             Some(key) => {
                 let path = job.cache.lock_path(key);
                 let what = format!("the build of `{key}`");
-                Some(lock::exclusive(&path, &what, BUILD_WAIT, || waiting(key))?)
+                Some(lock::exclusive(&path, &what, BUILD_WAIT, |holder| {
+                    waiting(key, holder);
+                })?)
             }
             None => None,
         };
@@ -85,11 +92,18 @@ pub(crate) fn resolve(job: &Job<'_>, tree: &KernelTree) -> Result<ResolvedKernel
             &job.cache.locks_dir().join(format!("{name}.lock")),
             &format!("the source tree {}", path.display()),
             BUILD_WAIT,
-            || match &plan.key {
-                Some(key) => waiting(key),
-                None => job.note(&format!("waiting: somebody builds in {}", path.display())),
+            |holder| match (&plan.key, holder) {
+                (Some(key), holder) => waiting(key, holder),
+                (None, Some(holder)) => job.note(&format!(
+                    "waiting for {holder}, which builds in {}",
+                    path.display()
+                )),
+                (None, None) => {
+                    job.note(&format!("waiting: somebody builds in {}", path.display()));
+                }
             },
         )?;
+        job.cache.sweep(plan.key.as_ref());
         // Others may have committed, configured or built meanwhile.
         if Plan::of(job, tree)? != plan {
             continue;
@@ -137,6 +151,7 @@ fn build(
         job: *job,
         tree,
         origin: &plan.origin,
+        scratch: false,
         runner: Runner {
             dir: path,
             lock,

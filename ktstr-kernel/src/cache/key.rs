@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::fragment::{BaseConfig, kconfig_hash};
+use crate::text::line;
 
 /// The name of a cache entry: also its directory's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -13,7 +14,10 @@ pub struct CacheKey(String);
 
 /// A text that can be no cache key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no cache key: {why}; `cargo ktstr kernel list` shows the keys")]
+#[error(
+    "`{}` is no cache key: {why}; `cargo ktstr kernel list` shows the keys",
+    line(text)
+)]
 pub struct CacheKeyError {
     /// The text.
     pub text: String,
@@ -93,6 +97,14 @@ impl CacheKey {
         Self::parse(&format!("git-{short}-{arch}-{}", config.key_part()))
     }
 
+    /// The key of the same kernel with an extra kconfig of that [hash](super::Metadata::extra_kconfig), if there is one.
+    pub fn with_extra_kconfig(self, hash: Option<&str>) -> Result<Self, CacheKeyError> {
+        match hash {
+            Some(hash) => Self::parse(&format!("{self}-xkc{hash}")),
+            None => Ok(self),
+        }
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -162,6 +174,12 @@ mod tests {
                 &ConfigOrigin::Own("1982ad42".into())
             )),
             format!("local-b4dc42d-x86_64-cfg1982ad42-kc{kc}")
+        );
+        let plain = CacheKey::git(commit, "x86_64", &base(BaseConfig::Lean)).unwrap();
+        assert_eq!(plain.clone().with_extra_kconfig(None), Ok(plain.clone()));
+        assert_eq!(
+            key(plain.with_extra_kconfig(Some("0123abcd"))),
+            format!("git-b4dc42d-x86_64-lean-kc{lean_kc}-xkc0123abcd")
         );
     }
 

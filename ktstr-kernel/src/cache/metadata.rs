@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{CacheKey, ConfigOrigin};
 use crate::release::Release;
+use crate::text::line;
 
 /// `metadata.json` of a cache entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Metadata {
     pub config_origin: ConfigOrigin,
     /// Hash of the fragments merged over that.
     pub kconfig_hash: String,
+    /// Hash of the user's extra kconfig that was merged over them, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_kconfig: Option<String>,
     /// When the build ended, RFC 3339, UTC, whole seconds.
     pub built: String,
     /// How long configuring and compiling took, seconds.
@@ -78,6 +82,12 @@ pub struct FileRecord {
     pub size: u64,
     /// SHA-256, hexadecimal.
     pub sha256: String,
+    /// XXH3, 16 hexadecimal digits: what is compared on use. Entries of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xxh3: Option<String>,
+    /// When it was last modified, nanoseconds since 1970, as its file system told when it was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<i64>,
 }
 
 impl Source {
@@ -104,7 +114,9 @@ impl Metadata {
         struct Version {
             schema: u32,
         }
-        let unreadable = |error: serde_json::Error| format!("{}: {error}", Self::FILE);
+        // It may quote what it found.
+        let unreadable =
+            |error: serde_json::Error| format!("{}: {}", Self::FILE, line(&error.to_string()));
         let version: Version = serde_json::from_slice(json).map_err(unreadable)?;
         if version.schema != Self::SCHEMA {
             return Err(format!(
@@ -121,6 +133,10 @@ impl Metadata {
         // A name such as ../../x would lead out of the entry.
         if !metadata.files().iter().all(|file| is_plain(&file.name)) {
             return Err(format!("{}: a file name is no plain name", Self::FILE));
+        }
+        // They are part of lists and of test names.
+        if !is_word(&metadata.version) || !is_word(&metadata.arch) {
+            return Err(format!("{}: version or arch is no plain word", Self::FILE));
         }
         Ok(metadata)
     }
@@ -164,7 +180,12 @@ impl Metadata {
 }
 
 fn is_plain(name: &str) -> bool {
-    Path::new(name).file_name() == Some(name.as_ref()) && !name.contains('\0')
+    Path::new(name).file_name() == Some(name.as_ref()) && is_word(name)
+}
+
+/// As versions, architectures and file names are: something, but no more than a line takes.
+fn is_word(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -178,6 +199,8 @@ pub(crate) mod tests {
             name: name.to_owned(),
             size: 4,
             sha256: "0".repeat(64),
+            xxh3: None,
+            modified: None,
         };
         let config_origin = ConfigOrigin::Base(BaseConfig::Lean);
         Metadata {
@@ -190,6 +213,7 @@ pub(crate) mod tests {
                 sha256: "1".repeat(64),
             },
             kconfig_hash: config_origin.kconfig_hash(),
+            extra_kconfig: None,
             config_origin,
             built: built.into(),
             build_seconds: 300,
@@ -204,7 +228,12 @@ pub(crate) mod tests {
     fn survives_a_round_trip() {
         let metadata = sample("a-b", "2026-07-04T23:06:12Z");
         let json = serde_json::to_vec_pretty(&metadata).unwrap();
+        assert!(!String::from_utf8_lossy(&json).contains("extra_kconfig"));
         assert_eq!(Metadata::parse(&json), Ok(metadata));
+        let mut extra = sample("a-b", "2026-07-04T23:06:12Z");
+        extra.extra_kconfig = Some("0123abcd".into());
+        let json = serde_json::to_vec_pretty(&extra).unwrap();
+        assert_eq!(Metadata::parse(&json), Ok(extra));
     }
 
     #[test]
@@ -222,19 +251,62 @@ pub(crate) mod tests {
         assert!(Metadata::parse(b"{}").is_err());
     }
 
+    /// Takes it, and then all of it can be used; or refuses it in a line.
+    fn check(json: &[u8]) -> Result<(), TestCaseError> {
+        match Metadata::parse(json) {
+            Ok(metadata) => {
+                let _ = (metadata.label(), metadata.release(), metadata.is_stale());
+                prop_assert!(metadata.built_at().is_some());
+                for file in metadata.files() {
+                    let path = Path::new("entry").join(&file.name);
+                    prop_assert_eq!(path.parent(), Some(Path::new("entry")));
+                }
+                let again = serde_json::to_vec(&metadata).unwrap();
+                prop_assert_eq!(Metadata::parse(&again), Ok(metadata));
+            }
+            Err(why) => {
+                prop_assert!(!why.is_empty() && why.len() < 1200);
+                prop_assert!(!why.chars().any(char::is_control), "{:?}", why);
+            }
+        }
+        Ok(())
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
         #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Metadata::parse(&bytes);
+        fn any_bytes_are_taken_or_refused_in_a_line(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            text in r#"(\{|\}|\[|\]|:|,|"schema"|"key"|"kind"|"tarball"|1|null|"[a-z\\n.]{0,4}"){0,20}"#,
+            deep in 0..200usize,
+        ) {
+            check(&bytes)?;
+            check(text.as_bytes())?;
+            check("[".repeat(deep).as_bytes())?;
         }
 
         #[test]
-        fn no_damage_panics(at in 0..1000usize, byte in any::<u8>(), cut in 0..1200usize) {
-            let mut json = serde_json::to_vec(&sample("k", "2026-07-04T23:06:12Z")).unwrap();
+        fn mutated_metadata_are_taken_or_refused_in_a_line(
+            at in 0..1200usize,
+            drop in 0..12usize,
+            noise in prop_oneof![
+                "(?s:.{0,4})",
+                r#"[\[\]{}:,"a-z0-9\\/. -]{0,6}"#,
+                r"(\\n|\\u000[0-9a]|\.\./|null|-1|1e99|18446744073709551616)",
+            ],
+            cut in prop_oneof![9 => Just(usize::MAX), 1 => 0..1200usize],
+        ) {
+            let mut metadata = sample("6.12.9-tarball-x86_64-kc1", "2026-07-04T23:06:12Z");
+            metadata.extra_kconfig = Some("0123abcd".into());
+            metadata.image.xxh3 = Some("0123456789abcdef".into());
+            metadata.image.modified = Some(-7);
+            let mut json = serde_json::to_vec(&metadata).unwrap();
             let at = at % json.len();
-            json[at] = byte;
+            let end = (at + drop).min(json.len());
+            json.splice(at..end, noise.bytes());
             json.truncate(cut);
-            let _ = Metadata::parse(&json);
+            check(&json)?;
         }
     }
 }

@@ -4,6 +4,7 @@
 //! sections, configuration and [`Metadata`]. Entries appear whole or not at all: they are put together
 //! under another name in the same directory and renamed.
 
+mod integrity;
 mod key;
 mod metadata;
 #[cfg(feature = "build")]
@@ -13,11 +14,12 @@ use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ktstr_core::files::temporary_beside;
 use ktstr_core::lock::{LockFile, Mode};
 
+use integrity::Look;
 pub use key::{CacheKey, CacheKeyError, ConfigOrigin};
 pub use metadata::{FileRecord, Metadata, Source};
 #[cfg(feature = "build")]
@@ -121,6 +123,9 @@ fn near_text(near: &[CacheKey]) -> String {
     format!(" (there is {})", keys.join(", "))
 }
 
+/// How far clocks may differ without being wrong.
+const CLOCK_ERROR: Duration = Duration::from_secs(24 * 3600);
+
 /// More than any metadata needs, less than a hostile file may cost.
 const METADATA_LIMIT: u64 = 1 << 20;
 
@@ -155,7 +160,10 @@ impl Cache {
         self.root.join(".locks")
     }
 
-    /// Every entry: valid ones newest first, then corrupt ones by key.
+    /// Every entry: valid ones newest first, then corrupt ones by key. Nothing is read but the metadata.
+    ///
+    /// What says that it was built more than a day from now was built by a wrong clock, and counts as the oldest: it
+    /// would hide every later build.
     pub fn list(&self) -> Result<Vec<CacheEntry>, CacheError> {
         let dir = self.kernels_dir();
         let read_error = |source| CacheError::Read {
@@ -174,9 +182,12 @@ impl Cache {
             let key = name.to_str().and_then(|name| CacheKey::parse(name).ok());
             entries.extend(key.and_then(|key| self.get(&key)));
         }
+        let soon = SystemTime::now() + CLOCK_ERROR;
         entries.sort_by_cached_key(|entry| {
             let built = entry.metadata().and_then(Metadata::built_at);
-            (Reverse(built), entry.key.clone())
+            let believed = built.filter(|built| *built <= soon);
+            let rank = (Reverse(built.is_some()), Reverse(believed), Reverse(built));
+            (rank, entry.key.clone())
         });
         Ok(entries)
     }
@@ -208,14 +219,20 @@ impl Cache {
     /// The newest kernel that can be booted.
     pub fn newest(&self) -> Result<Option<CacheEntry>, CacheError> {
         let entries = self.list()?;
-        Ok(entries.into_iter().find(|entry| entry.metadata().is_some()))
+        Ok(entries.into_iter().find(|entry| entry.kernel().is_ok()))
     }
 
-    /// The entries that `plan` would remove; nothing is removed yet.
+    /// The entries that `plan` would remove; nothing is removed yet. [Content](CacheEntry::verify) is looked at.
     pub fn plan_clean(&self, plan: &CleanPlan) -> Result<Vec<CacheEntry>, CacheError> {
         let (valid, corrupt): (Vec<_>, Vec<_>) = self
             .list()?
             .into_iter()
+            .map(|mut entry| {
+                if let Err(why) = entry.verify() {
+                    entry.state = EntryState::Corrupt(why);
+                }
+                entry
+            })
             .partition(|entry| entry.metadata().is_some());
         let old = valid.into_iter().skip(if plan.corrupt_only {
             usize::MAX
@@ -257,17 +274,7 @@ fn read_entry(dir: &Path, key: &CacheKey) -> Result<Metadata, String> {
         return Err(format!("its metadata are of `{}`", metadata.key));
     }
     for file in metadata.files() {
-        let size = match fs::symlink_metadata(dir.join(&file.name)) {
-            Ok(found) if found.is_file() => found.len(),
-            Ok(_) => return Err(format!("{} is no file", file.name)),
-            Err(error) => return Err(format!("{}: {error}", file.name)),
-        };
-        if size != file.size {
-            let FileRecord {
-                name, size: was, ..
-            } = file;
-            return Err(format!("{name} has {size} bytes, was {was}"));
-        }
+        integrity::check(dir, file, Look::Size)?;
     }
     Ok(metadata)
 }
@@ -298,22 +305,45 @@ impl CacheEntry {
         self.metadata().is_some_and(Metadata::is_stale)
     }
 
-    /// The kernel in it.
-    pub fn kernel(&self) -> Result<ResolvedKernel, CacheError> {
+    /// Reads image and configuration, and the ELF kernel if it was touched: are they what was stored? The error is one
+    /// clause.
+    pub fn verify(&self) -> Result<(), String> {
         match &self.state {
-            EntryState::Valid(metadata) => Ok(ResolvedKernel {
-                image: self.dir.join(&metadata.image.name),
-                vmlinux: Some(self.dir.join(&metadata.vmlinux.name)),
-                config: Some(self.dir.join(&metadata.config.name)),
-                label: metadata.label(),
-                version: metadata.version.clone(),
-                cache_key: Some(self.key.clone()),
-                dirty: false,
-            }),
-            EntryState::Corrupt(why) => Err(CacheError::Corrupt {
-                key: self.key.clone(),
-                why: why.clone(),
-            }),
+            EntryState::Valid(metadata) => {
+                integrity::check(&self.dir, &metadata.image, Look::Content)?;
+                integrity::check(&self.dir, &metadata.config, Look::Content)?;
+                integrity::check(&self.dir, &metadata.vmlinux, Look::Time)
+            }
+            EntryState::Corrupt(why) => Err(why.clone()),
+        }
+    }
+
+    /// The kernel in it. Files that were touched since they were stored are read, and must be what they were.
+    pub fn kernel(&self) -> Result<ResolvedKernel, CacheError> {
+        let corrupt = |why| {
+            let key = self.key.clone();
+            CacheError::Corrupt { key, why }
+        };
+        match &self.state {
+            EntryState::Valid(metadata) => {
+                for file in metadata.files() {
+                    integrity::check(&self.dir, file, Look::Time).map_err(corrupt)?;
+                }
+                Ok(self.kernel_of(metadata))
+            }
+            EntryState::Corrupt(why) => Err(corrupt(why.clone())),
+        }
+    }
+
+    fn kernel_of(&self, metadata: &Metadata) -> ResolvedKernel {
+        ResolvedKernel {
+            image: self.dir.join(&metadata.image.name),
+            vmlinux: Some(self.dir.join(&metadata.vmlinux.name)),
+            config: Some(self.dir.join(&metadata.config.name)),
+            label: metadata.label(),
+            version: metadata.version.clone(),
+            cache_key: Some(self.key.clone()),
+            dirty: false,
         }
     }
 }

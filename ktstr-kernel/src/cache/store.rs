@@ -8,7 +8,7 @@ use ktstr_core::files::{sync_parent, temporary_beside};
 use ktstr_core::lock::{LockFile, Mode};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{Cache, CacheError, CacheKey, FileRecord, Metadata};
+use super::{Cache, CacheError, CacheKey, FileRecord, Metadata, integrity};
 use crate::{hash, scratch};
 
 /// How many logs of builds are kept.
@@ -42,8 +42,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what killed processes left, and the oldest logs.
-    pub(crate) fn sweep(&self) {
+    /// Removes what killed processes left, and the oldest logs. The caller holds the lock of `ours`.
+    pub(crate) fn sweep(&self, ours: Option<&CacheKey>) {
         scratch::sweep(&self.scratch_dir());
         let items = fs::read_dir(self.kernels_dir()).into_iter().flatten();
         for item in items.flatten() {
@@ -51,6 +51,10 @@ impl Cache {
             let Some(key) = name.to_str().and_then(temporary_of) else {
                 continue;
             };
+            if ours == Some(&key) {
+                let _ = fs::remove_dir_all(item.path());
+                continue;
+            }
             // Whoever works on an entry holds its lock.
             let lock = LockFile::try_acquire(&self.lock_path(&key), Mode::Exclusive);
             if let Ok(Some(_lock)) = lock {
@@ -87,6 +91,24 @@ fn write_error(path: &Path, source: io::Error) -> CacheError {
     CacheError::Write { path, source }
 }
 
+impl FileRecord {
+    /// Of the file at `path` as it is.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let sha256 = hash::sha256(&mut file, |_| {})?;
+        let xxh3 = integrity::digest(path)?;
+        let found = file.metadata()?;
+        let name = path.file_name().unwrap_or_default();
+        Ok(Self {
+            name: name.to_string_lossy().into_owned(),
+            size: found.len(),
+            sha256,
+            xxh3: Some(xxh3),
+            modified: Some(integrity::modified(&found)),
+        })
+    }
+}
+
 /// An entry that is being put together under another name. Whoever has one holds the key's lock.
 #[derive(Debug)]
 pub(crate) struct NewEntry {
@@ -114,15 +136,9 @@ impl NewEntry {
     pub(crate) fn add(&self, name: &str) -> Result<FileRecord, CacheError> {
         let path = self.path(name);
         let record = || {
-            let mut file = File::open(&path)?;
-            let sha256 = hash::sha256(&mut file, |_| {})?;
-            file.sync_all()?;
-            let size = file.metadata()?.len();
-            Ok(FileRecord {
-                name: name.to_owned(),
-                size,
-                sha256,
-            })
+            let record = FileRecord::of(&path)?;
+            File::open(&path)?.sync_all()?;
+            Ok(record)
         };
         record().map_err(|error| write_error(&path, error))
     }
@@ -221,7 +237,10 @@ mod tests {
         for n in 0..30 {
             fs::write(cache.logs_dir().join(format!("{n}.log")), "").unwrap();
         }
-        cache.sweep();
+        fs::create_dir(kernels.join(".ours.1.76-4.tmp")).unwrap();
+        let ours = LockFile::try_acquire(&cache.lock_path(&key("ours.1")), Mode::Exclusive);
+        let _ours = ours.unwrap().unwrap();
+        cache.sweep(Some(&key("ours.1")));
         let mut left: Vec<_> = fs::read_dir(&kernels)
             .unwrap()
             .flatten()

@@ -141,6 +141,101 @@ fn other_fragments_make_an_entry_stale() {
     assert!(cache.get(&key("a")).unwrap().is_stale());
 }
 
+/// Writes into an entry what a build of this version writes down of its files.
+fn stamp(dir: &Path) {
+    let json = fs::read(dir.join(Metadata::FILE)).unwrap();
+    let mut metadata = Metadata::parse(&json).unwrap();
+    for file in [
+        &mut metadata.image,
+        &mut metadata.vmlinux,
+        &mut metadata.config,
+    ] {
+        let path = dir.join(&file.name);
+        file.xxh3 = Some(integrity::digest(&path).unwrap());
+        file.modified = Some(integrity::modified(&fs::metadata(&path).unwrap()));
+    }
+    fs::write(
+        dir.join(Metadata::FILE),
+        serde_json::to_vec(&metadata).unwrap(),
+    )
+    .unwrap();
+}
+
+#[test]
+fn content_is_looked_at_where_it_is_used() {
+    let (_dir, cache) = cache();
+    let dir = put(&cache, "a", "2026-03-01T00:00:00Z");
+    put(&cache, "older", "2026-01-01T00:00:00Z");
+    stamp(&dir);
+    let newest = || cache.newest().unwrap().unwrap().key.to_string();
+    let change = |name: &str, text: &str, keep_time: bool| {
+        let path = dir.join(name);
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, text).unwrap();
+        if keep_time {
+            let file = File::options().write(true).open(path).unwrap();
+            file.set_modified(modified).unwrap();
+        }
+    };
+    assert_eq!(newest(), "a");
+    for name in ["bzImage", "vmlinux", ".config"] {
+        change(name, "4321", false);
+        let entry = cache.get(&key("a")).unwrap();
+        // A listing reads nothing.
+        assert!(entry.metadata().is_some());
+        let message = entry.kernel().unwrap_err().to_string();
+        let part = format!("corrupt ({name} has other content than was stored)");
+        assert!(message.contains(&part), "{message}");
+        assert!(entry.verify().is_err());
+        assert_eq!(newest(), "older");
+        change(name, "1234", false);
+        assert_eq!((entry.verify(), newest().as_str()), (Ok(()), "a"));
+        stamp(&dir);
+    }
+    // A disk that lies touches no time: found by those who read.
+    change("bzImage", "4321", true);
+    let entry = cache.get(&key("a")).unwrap();
+    assert!(entry.kernel().is_ok());
+    assert!(entry.verify().is_err());
+    let plan = CleanPlan {
+        keep: 1,
+        corrupt_only: false,
+    };
+    assert_eq!(keys(&cache.plan_clean(&plan).unwrap()), ["a"]);
+}
+
+#[test]
+fn entries_of_older_versions_have_sizes_alone() {
+    let (_dir, cache) = cache();
+    let dir = put(&cache, "a", "2026-03-01T00:00:00Z");
+    let json = fs::read_to_string(dir.join(Metadata::FILE)).unwrap();
+    assert!(
+        !json.contains("xxh3") && !json.contains("modified"),
+        "{json}"
+    );
+    fs::write(dir.join("bzImage"), "4321").unwrap();
+    assert_eq!(cache.get(&key("a")).unwrap().verify(), Ok(()));
+}
+
+#[test]
+fn what_a_wrong_clock_built_hides_nothing() {
+    let (_dir, cache) = cache();
+    put(&cache, "future", "2999-01-01T00:00:00Z");
+    put(&cache, "farther", "9999-12-31T23:59:59Z");
+    put(&cache, "old", "1970-01-01T00:00:00Z");
+    put(&cache, "new", "2026-03-01T00:00:00Z");
+    let soon = SystemTime::now() + Duration::from_secs(3600);
+    let soon = humantime::format_rfc3339_seconds(soon).to_string();
+    put(&cache, "soon", &soon);
+    let broken = put(&cache, "broken", "2026-04-01T00:00:00Z");
+    fs::remove_file(broken.join("bzImage")).unwrap();
+    let entries = cache.list().unwrap();
+    assert_eq!(
+        keys(&entries),
+        ["soon", "new", "old", "farther", "future", "broken"]
+    );
+}
+
 #[test]
 fn a_cache_that_is_a_file_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();

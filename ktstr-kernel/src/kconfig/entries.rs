@@ -93,6 +93,8 @@ impl Search<'_, '_> {
                     ifs.pop();
                     current = None;
                 }
+                // What follows may start with any word; nothing of the entry does.
+                "help" | "---help---" => current = None,
                 "choice" | "endchoice" | "menu" | "endmenu" | "source" | "comment" => {
                     current = None;
                 }

@@ -1,12 +1,14 @@
 //! Kernel configurations: merging fragments, and checking what came of them.
 
 mod entries;
+mod extra;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
 use std::path::Path;
 
 use self::entries::Entry;
+pub use self::extra::{ExtraKconfig, ExtraKconfigError};
 
 /// An option that did not get the value ktstr needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,11 +140,29 @@ pub(crate) struct Verdict {
     pub(crate) unknown: Vec<String>,
 }
 
-/// Checks that `config` has what `fragments` want; the Kconfig files of `tree` tell why not.
-pub(crate) fn check(config: &str, fragments: &[&str], tree: &Path) -> Verdict {
+/// The options that no test runs without and that `extra` wants otherwise than `fragments`: with both values.
+pub(crate) fn overridden<'f>(
+    fragments: &[&'f str],
+    extra: &'f str,
+) -> Vec<(&'static str, &'f str, &'f str)> {
+    let extra = settings(extra);
+    let ours = wanted(fragments);
+    let both = CRITICAL.iter().filter_map(|name| {
+        let theirs = extra.get(name)?;
+        let (_, ours) = ours.iter().find(|(known, _)| known == name)?;
+        (ours != theirs).then_some((*name, *ours, *theirs))
+    });
+    both.collect()
+}
+
+/// Checks that `config` has what `fragments` want, and `extra` over them; the Kconfig files of `tree` tell why not.
+///
+/// What `extra` wants must all be there: who wrote it meant it.
+pub(crate) fn check(config: &str, fragments: &[&str], extra: &str, tree: &Path) -> Verdict {
     let found = settings(config);
     let value = |name: &str| found.get(name).copied().unwrap_or("n");
-    let lost: Vec<(&str, &str)> = wanted(fragments)
+    let meant: HashSet<&str> = settings(extra).into_keys().collect();
+    let lost: Vec<(&str, &str)> = wanted(&[fragments, &[extra]].concat())
         .into_iter()
         .filter(|(name, wanted)| value(name) != *wanted)
         .collect();
@@ -154,7 +174,7 @@ pub(crate) fn check(config: &str, fragments: &[&str], tree: &Path) -> Verdict {
     let mut verdict = Verdict::default();
     for (name, wanted) in lost {
         let entry = entries.get(name);
-        if entry.is_none() && !CRITICAL.contains(&name) {
+        if entry.is_none() && !CRITICAL.contains(&name) && !meant.contains(name) {
             verdict.unknown.push(name.to_owned());
             continue;
         }
@@ -162,7 +182,11 @@ pub(crate) fn check(config: &str, fragments: &[&str], tree: &Path) -> Verdict {
             name: name.to_owned(),
             wanted: wanted.to_owned(),
             got: value(name).to_owned(),
-            hint: hint(name, entry, value),
+            hint: if wanted == "n" && entry.is_some() {
+                "another option selects it, or nobody is asked for it".to_owned()
+            } else {
+                hint(name, entry, value)
+            },
         });
     }
     verdict

@@ -21,6 +21,13 @@ config FPROBE
 
 endif
 
+config HELPED
+\tbool \"x\"
+\tdepends on TRACING
+\thelp
+\t  What this
+\t  depends on is not said here.
+
 config EITHER
 \tdepends on (FIRST || SECOND) && m
 
@@ -38,7 +45,7 @@ fn tree() -> tempfile::TempDir {
 }
 
 fn hints(config: &str, fragment: &str) -> Vec<String> {
-    let dropped = check(config, &[fragment], tree().path()).dropped;
+    let dropped = check(config, &[fragment], "", tree().path()).dropped;
     dropped.iter().map(ToString::to_string).collect()
 }
 
@@ -49,7 +56,7 @@ fn what_is_merged_survives_a_check() {
     for config in [BaseConfig::Defconfig, BaseConfig::Lean] {
         let merged = merge(base, config.fragments());
         assert_eq!(
-            check(&merged, config.fragments(), Path::new("/none")),
+            check(&merged, config.fragments(), "", Path::new("/none")),
             Verdict::default()
         );
         assert!(
@@ -78,6 +85,10 @@ fn a_dropped_option_tells_what_it_lacks() {
     assert!(hints("", "CONFIG_EITHER=y")[0].ends_with("unmet: FIRST, SECOND)"));
     let one = hints("CONFIG_SECOND=y\n", "CONFIG_EITHER=y");
     assert!(one[0].contains("it depends on (FIRST"), "{one:?}");
+    assert_eq!(
+        hints("", "CONFIG_HELPED=y"),
+        ["CONFIG_HELPED=y (it is n: unmet: TRACING)"]
+    );
     let module = hints("CONFIG_VIRTIO_CONSOLE=m\n", "CONFIG_VIRTIO_CONSOLE=y");
     assert!(module[0].contains("it is m"), "{module:?}");
 }
@@ -85,7 +96,7 @@ fn a_dropped_option_tells_what_it_lacks() {
 #[test]
 fn what_a_kernel_never_had_counts_only_where_it_is_critical() {
     let fragment = "CONFIG_SCHED_DEBUG=y\nCONFIG_BPF_JIT=y\nCONFIG_FPROBE=y\n";
-    let verdict = check("CONFIG_TRACING=y\n", &[fragment], tree().path());
+    let verdict = check("CONFIG_TRACING=y\n", &[fragment], "", tree().path());
     assert_eq!(verdict.unknown, ["CONFIG_SCHED_DEBUG"]);
     let names: Vec<&str> = verdict
         .dropped
@@ -100,8 +111,32 @@ fn what_a_kernel_never_had_counts_only_where_it_is_critical() {
 fn an_option_that_must_be_off_is_checked_too() {
     let fragment = "# CONFIG_FPROBE is not set";
     assert!(hints("", fragment).is_empty());
-    assert_eq!(hints("CONFIG_FPROBE=y\n", fragment).len(), 1);
+    assert_eq!(
+        hints("CONFIG_FPROBE=y\n", fragment),
+        ["CONFIG_FPROBE=n (it is y: another option selects it, or nobody is asked for it)"]
+    );
     assert!(merge("CONFIG_FPROBE=y\n", &[fragment]).contains("# CONFIG_FPROBE is not set\n"));
+}
+
+#[test]
+fn the_users_values_win_and_must_survive() {
+    let ours = "CONFIG_BPF_JIT=y\nCONFIG_SMP=y\nCONFIG_FPROBE=y\n";
+    let extra = "# CONFIG_BPF_JIT is not set\nCONFIG_SMP=y\nCONFIG_MINE=m\nCONFIG_FPROBE=n\n";
+    assert_eq!(overridden(&[ours], extra), [("CONFIG_BPF_JIT", "y", "n")]);
+    assert_eq!(overridden(&[ours], ""), []);
+    let merged = merge("CONFIG_BPF_JIT=y\n", &[ours, extra]);
+    assert_eq!(merged.matches("CONFIG_BPF_JIT").count(), 1);
+    let tree = tree();
+    let kept = check(&merged, &[ours], extra, tree.path());
+    assert_eq!(kept, Verdict::default());
+    // No kernel has it, but somebody asked for it.
+    let lost = merged.replace("CONFIG_MINE=m\n", "");
+    let dropped = check(&lost, &[ours], extra, tree.path()).dropped;
+    assert_eq!(dropped.len(), 1);
+    assert_eq!(
+        dropped[0].to_string(),
+        "CONFIG_MINE=m (it is n: this kernel has no such option)"
+    );
 }
 
 #[test]
@@ -120,7 +155,7 @@ proptest! {
         fragment in "(CONFIG_[AB]=[ym]\n|# CONFIG_[AB] is not set\n){0,4}",
     ) {
         let merged = merge(&config, &[&fragment]);
-        prop_assert_eq!(check(&merged, &[&fragment], Path::new("/none")), Verdict::default());
+        prop_assert_eq!(check(&merged, &[&fragment], "", Path::new("/none")), Verdict::default());
     }
 
     #[test]

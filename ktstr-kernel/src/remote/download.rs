@@ -47,7 +47,7 @@ impl Download<'_> {
             let mut part = Part::open(self.target, self.address)
                 .map_err(|error| FetchError::io(self.target, error))?;
             if let Err(error) = self.complete(&mut part) {
-                return Err(self.given_up(part, error));
+                return Err(given_up(part, error));
             }
             let io = |error| FetchError::io(self.target, error);
             let found = part.sha256().map_err(io)?;
@@ -72,18 +72,6 @@ impl Download<'_> {
             let wait = Duration::ZERO;
             self.tell(Transfer::Retrying { why, wait });
         }
-    }
-
-    /// What is there stays for the next time where that can go on from it.
-    fn given_up(&self, part: Part, error: FetchError) -> FetchError {
-        let is_no_use = matches!(
-            error,
-            FetchError::NoSpace { .. } | FetchError::TooLarge { .. } | FetchError::Content { .. }
-        );
-        if is_no_use || part.facts().is_none() {
-            let _ = part.discard();
-        }
-        error
     }
 
     /// Tries until all of it is there.
@@ -185,7 +173,10 @@ impl Download<'_> {
 
     /// Whether it starts as its name promises.
     fn check_kind(&self, start: &[u8]) -> Result<(), FetchError> {
-        let magic: &[u8] = if self.name.ends_with(".xz") {
+        let magic: &[u8] = if Path::new(self.name)
+            .extension()
+            .is_some_and(|end| end == "xz")
+        {
             b"\xfd7zXZ\0"
         } else {
             b"\x1f\x8b"
@@ -241,6 +232,18 @@ impl Download<'_> {
         let name = self.name;
         self.progress.event(Event::Transfer { name, state });
     }
+}
+
+/// What is there stays for the next time where that can go on from it.
+fn given_up(part: Part, error: FetchError) -> FetchError {
+    let is_no_use = matches!(
+        error,
+        FetchError::NoSpace { .. } | FetchError::TooLarge { .. } | FetchError::Content { .. }
+    );
+    if is_no_use || part.facts().is_none() {
+        let _ = part.discard();
+    }
+    error
 }
 
 /// Whether an answer goes on after `done` bytes of a file of `total` bytes.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use ktstr_core::files::{temporary_beside, write_atomic};
@@ -176,7 +176,9 @@ impl Downloads {
                 }
                 Some(tarball) => self.remove_unused(tarball, name),
                 // Left by a process that was killed while it wrote a small file.
-                None if name.starts_with('.') && name.ends_with(".tmp") => {
+                None if name.starts_with('.')
+                    && Path::new(name).extension().is_some_and(|end| end == "tmp") =>
+                {
                     let _ = fs::remove_file(self.path(name));
                 }
                 None => {}

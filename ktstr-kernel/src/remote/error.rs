@@ -53,7 +53,7 @@ pub enum FetchError {
         status: u16,
     },
     /// There is no such release.
-    #[error("there is no release {release} ({address}: 404){}", newest_text(*release, *newest))]
+    #[error("{}", no_release_text(*release, address, *newest))]
     NoRelease {
         /// What was asked for.
         release: Release,
@@ -157,11 +157,15 @@ fn status_advice(status: u16) -> &'static str {
     }
 }
 
-fn newest_text(release: Release, newest: Option<Release>) -> String {
+fn no_release_text(release: Release, address: &str, newest: Option<Release>) -> String {
     let Release { major, minor, .. } = release;
+    let none = format!("there is no release {release} ({address}: 404)");
     match newest {
-        Some(newest) => format!("; the newest of {major}.{minor} is {newest}"),
-        None => "; check its number".to_owned(),
+        Some(newest) if newest >= release => format!(
+            "{address}: 404, though {release} is a release; try again later, set KTSTR_KERNEL_MIRROR to a mirror that has it"
+        ),
+        Some(newest) => format!("{none}; the newest of {major}.{minor} is {newest}"),
+        None => format!("{none}; check its number"),
     }
 }
 

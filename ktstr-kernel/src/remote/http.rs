@@ -84,9 +84,10 @@ impl fmt::Debug for Client {
 impl Client {
     pub(super) fn new(mirror: &Mirror, options: RemoteOptions) -> Result<Self, FetchError> {
         let https_only = mirror.is_encrypted();
-        let setting = match https_only {
-            true => options.https_proxy.as_ref(),
-            false => options.http_proxy.as_ref(),
+        let setting = if https_only {
+            options.https_proxy.as_ref()
+        } else {
+            options.http_proxy.as_ref()
         };
         let setting = setting.filter(|_| !mirror.is_loopback());
         let proxy = setting.map(|setting| proxy(setting, &options.no_proxy));

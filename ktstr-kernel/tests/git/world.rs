@@ -29,7 +29,7 @@ pub(crate) struct Told(Mutex<Vec<String>>);
 pub(crate) fn told(event: &Event<'_>) -> String {
     match event {
         Event::CacheHit { key, .. } => format!("hit {key}"),
-        Event::Waiting { key } => format!("waiting {key}"),
+        Event::Waiting { key, .. } => format!("waiting {key}"),
         Event::Note(text) => format!("note {text}"),
         Event::Started { stage, .. } => format!("started {stage}"),
         Event::Advanced { stage, done, .. } => format!("advanced {stage} {done}"),

@@ -49,7 +49,10 @@ impl Progress for Told {
     fn event(&self, event: Event<'_>) {
         let text = match event {
             Event::CacheHit { key, .. } => format!("hit {key}"),
-            Event::Waiting { key } => format!("waiting {key}"),
+            Event::Waiting { key, holder } => {
+                let holder = holder.map(ToString::to_string);
+                format!("waiting {key} for {}", holder.unwrap_or_default())
+            }
             Event::Note(text) => format!("note {text}"),
             Event::Started { stage, total } => format!("started {stage} {total:?}"),
             Event::Advanced { stage, done, what } => format!("advanced {stage} {done} {what:?}"),
@@ -121,9 +124,11 @@ impl World {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let options = BuildOptions {
             base_config: BaseConfig::Lean,
+            extra_kconfig: None,
             force: false,
             clean: false,
             jobs: 2,
+            ccache: false,
             path: std::env::var_os("PATH").unwrap(),
         };
         Self { dir, options }
@@ -204,6 +209,22 @@ impl World {
             .arg(tree.parent().unwrap())
             .arg(tree.file_name().unwrap()));
         tarball
+    }
+
+    /// A search path that starts with a program of this name, which is this script.
+    pub(crate) fn with_program(&self, name: &str, script: &str) -> OsString {
+        let bin = self.path("bin-first");
+        fs::create_dir_all(&bin).unwrap();
+        let text = self.path("program.sh");
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // A program that was open for writing here while another thread forks cannot be executed.
+        run(Command::new("install")
+            .args(["-m", "755"])
+            .arg(text)
+            .arg(bin.join(name)));
+        let path = std::env::var_os("PATH").unwrap();
+        let dirs = std::iter::once(bin).chain(std::env::split_paths(&path));
+        std::env::join_paths(dirs).unwrap()
     }
 
     /// A search path with only these programs.

@@ -266,7 +266,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             (fault, file)
         };
         if !is_connect {
-            let result = answer.file(&request, fault, file);
+            let result = answer.file(&request, fault.as_ref(), file);
             let _ = answer.stream.shutdown(Shutdown::Both);
             return result;
         }
@@ -341,10 +341,10 @@ impl Answer<'_> {
     fn file(
         &mut self,
         request: &Request,
-        fault: Option<Fault>,
+        fault: Option<&Fault>,
         file: Option<Arc<[u8]>>,
     ) -> io::Result<()> {
-        match &fault {
+        match fault {
             Some(Fault::Status(status)) => return self.status(*status),
             Some(Fault::Redirect(to)) => {
                 return self.head(302, &format!("Location: {to}\r\nContent-Length: 0\r\n"));
@@ -407,20 +407,22 @@ impl Answer<'_> {
         self.body(body, fault)
     }
 
-    fn body(&mut self, body: &[u8], fault: Option<Fault>) -> io::Result<()> {
+    fn body(&mut self, body: &[u8], fault: Option<&Fault>) -> io::Result<()> {
         let cut = |at: usize| at.min(body.len());
         match fault {
-            Some(Fault::Stall(at)) => {
+            Some(&Fault::Stall(at)) => {
                 self.send(&body[..cut(at)])?;
                 self.shared.wait(|_| false);
                 Ok(())
             }
-            Some(Fault::Hold(at)) => {
+            Some(&Fault::Hold(at)) => {
                 self.send(&body[..cut(at)])?;
                 self.shared.wait(|state| state.released);
                 self.send(&body[cut(at)..])
             }
-            Some(Fault::Truncate(at) | Fault::UnsizedTruncate(at)) => self.send(&body[..cut(at)]),
+            Some(&(Fault::Truncate(at) | Fault::UnsizedTruncate(at))) => {
+                self.send(&body[..cut(at)])
+            }
             Some(Fault::Corrupt) => {
                 let mut body = body.to_vec();
                 if let Some(last) = body.last_mut() {
@@ -428,7 +430,7 @@ impl Answer<'_> {
                 }
                 self.send(&body)
             }
-            Some(Fault::Drip(bytes, pause)) => {
+            Some(&Fault::Drip(bytes, pause)) => {
                 for piece in body.chunks(bytes.max(1)) {
                     self.send(piece)?;
                     self.shared.sleep(pause);
@@ -438,7 +440,7 @@ impl Answer<'_> {
             Some(Fault::Endless) => {
                 self.send(body)?;
                 while !self.shared.state().ended {
-                    self.send(&[0; 64 << 10])?;
+                    self.send(&[0; 16 << 10])?;
                 }
                 Ok(())
             }

@@ -22,13 +22,14 @@ use super::vcpu::{Devices, End, Vcpus};
 use super::virtio::{self, Port, VirtioConsole};
 use super::{acpi, cpuid, memory, performance, registers};
 use crate::apic::ApicIds;
-use crate::channel::PORT_NAME;
+use crate::channel::{PORT_NAME, TERMINAL_NAME};
 use crate::cmdline;
 use crate::error::MachineError;
 use crate::image::Image;
 use crate::machine::{Ended, Hypervisor, MAX_CMDLINE, Vm};
 use crate::spec::MachineSpec;
 use crate::stream;
+use crate::terminal::Terminal;
 
 /// Carries machines by the host's KVM.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ impl Kvm {
         let confined = spec.host.confine()?;
         let (console, guest_console) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let (channel, guest_channel) = stream::pair().map_err(MachineError::host("socketpair"))?;
+        let terminal = spec.terminal.as_ref().map(Terminal::open).transpose()?;
         let device = open(Path::new(DEVICE))?;
         let vm = device
             .create_vm()
@@ -70,7 +72,19 @@ impl Kvm {
         let entry = boot::load(&memory, &ram, &payload)?;
         registers::write_tables(&memory)?;
 
-        let devices = Arc::new(Board::new(&vm, &memory, guest_console, guest_channel)?);
+        let mut ports = vec![Port {
+            name: PORT_NAME.to_owned(),
+            socket: guest_channel,
+            console: false,
+        }];
+        if let Some(socket) = terminal {
+            ports.push(Port {
+                name: TERMINAL_NAME.to_owned(),
+                socket,
+                console: true,
+            });
+        }
+        let devices = Arc::new(Board::new(&vm, &memory, guest_console, ports)?);
         let vcpus = vcpus(&device, &vm, ids, entry, realtime)?;
         let end = Arc::new(End::new().map_err(KvmError::host("eventfd"))?);
         let as_seen: Arc<dyn Devices> = devices.clone();
@@ -168,7 +182,7 @@ impl Board {
         vm: &VmFd,
         memory: &GuestMemoryMmap,
         console: OwnedFd,
-        channel: OwnedFd,
+        ports: Vec<Port>,
     ) -> Result<Self, KvmError> {
         let interrupt = |gsi| {
             let event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)
@@ -178,12 +192,7 @@ impl Board {
             Ok::<_, KvmError>(event)
         };
         let serial = Serial::new(&interrupt(COM1_GSI)?, console)?;
-        let port = Port {
-            name: PORT_NAME.to_owned(),
-            socket: channel,
-            console: false,
-        };
-        let console = VirtioConsole::new(memory.clone(), interrupt(VIRTIO_GSI)?, vec![port])
+        let console = VirtioConsole::new(memory.clone(), interrupt(VIRTIO_GSI)?, ports)
             .map_err(KvmError::host("virtio console"))?;
         let notify = IoEventAddress::Mmio(VIRTIO_MMIO + virtio::QUEUE_NOTIFY);
         for (queue, event) in (0_u32..).zip(console.notify_eventfds()) {

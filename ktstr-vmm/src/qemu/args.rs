@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::channel::PORT_NAME;
+use crate::channel::{PORT_NAME, TERMINAL_NAME};
 use crate::cmdline;
 use crate::spec::{Emulation, LOCAL_DISTANCE, MachineSpec, REMOTE_DISTANCE};
 
@@ -16,6 +16,7 @@ pub(super) struct Descriptors {
     pub(super) console: i32,
     pub(super) channel: i32,
     pub(super) monitor: i32,
+    pub(super) terminal: Option<i32>,
 }
 
 /// A processor whose caches Linux takes from CPUID leaf 0x8000001D for any number of cores, odd ones
@@ -63,6 +64,14 @@ pub(super) fn arguments(
         "-device",
         format!("virtserialport,chardev=channel,name={PORT_NAME}"),
     );
+    if let Some(terminal) = fds.terminal {
+        args.option("-chardev", format!("socket,id=terminal,fd={terminal}"));
+        // It becomes port 0, which is kept for it.
+        args.option(
+            "-device",
+            format!("virtconsole,chardev=terminal,name={TERMINAL_NAME}"),
+        );
+    }
     args.option("-chardev", format!("socket,id=monitor,fd={}", fds.monitor));
     args.option("-mon", "chardev=monitor,mode=control");
     args.0

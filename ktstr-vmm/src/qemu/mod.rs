@@ -17,6 +17,7 @@ use crate::image::Image;
 use crate::machine::{Backend, Ended, Hypervisor, MAX_CMDLINE, Vm};
 use crate::spec::{HostShare, MachineSpec};
 use crate::stream;
+use crate::terminal::Terminal;
 use args::Descriptors;
 use monitor::Monitor;
 use process::Process;
@@ -71,11 +72,13 @@ impl Hypervisor for Qemu {
         let (console, guest_console) = pair()?;
         let (channel, guest_channel) = pair()?;
         let (monitor, guest_monitor) = pair()?;
-        let theirs = [guest_console, guest_channel, guest_monitor];
+        let mut theirs = vec![guest_console, guest_channel, guest_monitor];
+        theirs.extend(spec.terminal.as_ref().map(Terminal::open).transpose()?);
         let descriptors = Descriptors {
             console: theirs[0].as_raw_fd(),
             channel: theirs[1].as_raw_fd(),
             monitor: theirs[2].as_raw_fd(),
+            terminal: theirs.get(3).map(AsRawFd::as_raw_fd),
         };
         let mut command = Command::new(&spec.qemu);
         command

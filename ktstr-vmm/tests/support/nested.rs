@@ -170,6 +170,14 @@ pub(crate) fn in_nested_host_of(
     (said, ended.unwrap_or(false))
 }
 
+/// How many CPUs the host shall have, where somebody asks for more than one by `KTSTR_TEST_NESTED_CPUS`. Not in the
+/// ordinary run: of such hosts one in five stood still for ever.
+pub(crate) fn cpus_asked_for() -> Option<u32> {
+    let set = std::env::var("KTSTR_TEST_NESTED_CPUS").ok()?;
+    let cpus = set.parse().expect("a number in KTSTR_TEST_NESTED_CPUS");
+    (cpus > 1).then_some(cpus)
+}
+
 /// The directory with the host's Linux; nothing, and a word about it, where there is none.
 pub(crate) fn linux() -> Option<PathBuf> {
     let dir = std::env::var_os("KTSTR_TEST_NESTED_HOST").filter(|dir| !dir.is_empty());

@@ -3,22 +3,23 @@
 //! The guest's init is `examples/guest.rs`. The kernel is the one that `cargo ktstr test` sets in
 //! `KTSTR_KERNEL` (or `KTSTR_TEST_KERNEL`, a path).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ktstr_core::{CpuSet, HostCpus, Placement, Preset, Topology};
+use ktstr_core::{Preset, Topology};
 use ktstr_vmm::{
-    Backend, ExitReason, Flow, Frame, HostShare, Initramfs, KvmError, Machine, MachineError,
-    MachineExit, MachineSpec, Observer, Outbox, PackedInitramfs, Performance, find_qemu,
+    Backend, ExitReason, Flow, Frame, Initramfs, Machine, MachineExit, MachineSpec, Observer,
+    Outbox, PackedInitramfs, find_qemu,
 };
 
-#[path = "support/processes.rs"]
+mod ends;
+mod performance;
+#[path = "../support/processes.rs"]
 mod processes;
-use processes::{children, is_qemu};
+mod terminal;
+mod wide;
+use processes::children;
 
 /// The back end under test: `KTSTR_BACKEND`, else QEMU, which runs everywhere. `tests/nested.rs` runs all of this on KVM.
 fn backend() -> Backend {
@@ -134,12 +135,6 @@ fn run(mut script: Script) -> (MachineExit, Script) {
     let exit = rig.machine().run(&mut script).unwrap();
     assert_eq!(children(std::process::id()), BTreeSet::new());
     (exit, script)
-}
-
-/// Open descriptors and threads of this process.
-fn held() -> (usize, usize) {
-    let entries = |dir| fs::read_dir(dir).unwrap().count();
-    (entries("/proc/self/fd"), entries("/proc/self/task"))
 }
 
 #[test]
@@ -292,189 +287,6 @@ fn a_machine_without_init_says_why() {
         }
         other => panic!("{other}"),
     }
-}
-
-#[test]
-fn cancelling_ends_it_promptly() {
-    let rig = Rig::new();
-    let machine = rig.machine();
-    let token = machine.cancel_token();
-    let canceller = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(700));
-        token.cancel();
-    });
-    let exit = machine.run(&mut Script::one(b's')).unwrap();
-    canceller.join().unwrap();
-    assert_eq!(exit.reason, ExitReason::Cancelled);
-    assert!(exit.timings.end < exit.timings.decided + Duration::from_secs(5));
-}
-
-#[test]
-fn the_carriers_death_is_told() {
-    let rig = Rig::new();
-    let machine = rig.machine();
-    let me = std::process::id();
-    let killer = thread::spawn(move || {
-        let begin = Instant::now();
-        loop {
-            if let Some(&child) = children(me).first() {
-                thread::sleep(Duration::from_millis(300));
-                let pid = rustix::process::Pid::from_raw(child.cast_signed()).unwrap();
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-                return;
-            }
-            assert!(begin.elapsed() < LIMIT, "no child appeared");
-            thread::sleep(Duration::from_millis(10));
-        }
-    });
-    let exit = machine.run(&mut Script::one(b's')).unwrap();
-    killer.join().unwrap();
-    match exit.reason {
-        ExitReason::Crashed(why) => assert!(why.contains("signal: 9"), "{why}"),
-        other => panic!("{other}"),
-    }
-}
-
-/// The process that runs machines is killed: the machine must go with it.
-#[test]
-fn a_killed_process_takes_its_machine_along() {
-    // This test binary again, to be killed: it runs `the_victim` below.
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["the_victim", "--exact", "--ignored", "--test-threads=1"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begin = Instant::now();
-    let machine = loop {
-        assert!(begin.elapsed() < LIMIT, "the victim started no machine");
-        let running = children(victim.id());
-        if let Some(&pid) = running.iter().find(|pid| is_qemu(**pid)) {
-            break pid;
-        }
-        thread::sleep(Duration::from_millis(20));
-    };
-    victim.kill().unwrap();
-    victim.wait().unwrap();
-    while is_qemu(machine) {
-        assert!(begin.elapsed() < LIMIT, "the machine outlives its process");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-#[test]
-#[ignore = "runs as the victim of a_killed_process_takes_its_machine_along"]
-fn the_victim() {
-    let rig = Rig::new();
-    rig.machine().run(&mut Script::one(b's')).unwrap();
-}
-
-#[test]
-fn ten_runs_of_one_machine_leave_no_descriptor_and_no_thread() {
-    let rig = Rig::new();
-    let machine = rig.machine();
-    machine.run(&mut Script::one(b'e')).unwrap();
-    let before = held();
-    for _ in 0..9 {
-        let exit = machine.run(&mut Script::one(b'e')).unwrap();
-        assert_eq!(exit.reason, ExitReason::Stopped);
-    }
-    assert_eq!(held(), before);
-    assert_eq!(children(std::process::id()), BTreeSet::new());
-}
-
-/// Looks at the threads of this process while a machine runs.
-#[derive(Default)]
-struct Seats(BTreeMap<String, (String, i32)>);
-
-impl Observer for Seats {
-    fn frame(&mut self, _: Frame, _: &mut Outbox) -> Flow {
-        for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
-            let text = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
-            let status = text("status");
-            let line = |name: &str| {
-                let value = status.lines().find_map(|line| line.strip_prefix(name));
-                value.unwrap_or_default().trim().to_owned()
-            };
-            // Field 41 of `stat`, counted from behind the name.
-            let stat = text("stat");
-            let policy = stat.rsplit(')').next().unwrap().split_whitespace().nth(38);
-            let policy = policy.map_or(-1, |policy| policy.parse().unwrap());
-            self.0
-                .insert(line("Name:"), (line("Cpus_allowed_list:"), policy));
-        }
-        Flow::Stop
-    }
-}
-
-/// Where the host has the CPUs for it; otherwise there is a reason why not. `KTSTR_TEST_HUGEPAGES=N` has the host make
-/// N huge pages first.
-#[test]
-fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
-    const FIFO: i32 = 1;
-    let rig = Rig::new();
-    let one = Topology::constant(1, 1, 1, 1);
-    let host = HostCpus::read(Path::new("/")).unwrap();
-    let on = |share| {
-        let host = MachineSpec {
-            host: share,
-            ..rig.spec(one)
-        };
-        Machine::new(host, backend())
-    };
-    let first: CpuSet = host.allowed.iter().take(1).collect();
-    let within = on(HostShare::Within(first.clone()));
-    if backend() == Backend::Qemu {
-        let error = within.unwrap_err().to_string();
-        assert!(error.contains("needs KVM"), "{error}");
-        return;
-    }
-    let mut seats = Seats::default();
-    let exit = within.unwrap().run(&mut seats).unwrap();
-    assert_eq!(exit.reason, ExitReason::Stopped);
-    assert_eq!(seats.0["vcpu0"], (first.to_string(), 0));
-
-    let pages = std::env::var("KTSTR_TEST_HUGEPAGES").ok();
-    if let Some(pages) = &pages {
-        fs::write("/proc/sys/vm/nr_hugepages", pages).unwrap();
-    }
-    let place = match Placement::candidates(&host, one) {
-        Ok(mut places) => places.swap_remove(0),
-        Err(why) => {
-            println!("{why}");
-            assert!(!host.caches_known || host.allowed.len() < 2, "{why}");
-            return;
-        }
-    };
-    let share = HostShare::Alone(Performance {
-        vcpus: place.vcpus.clone(),
-        service: place.service,
-        nodes: place.nodes,
-        hugepages: true,
-        priority: 1,
-    });
-    let mut seats = Seats::default();
-    let exit = match on(share).unwrap().run(&mut seats) {
-        Ok(exit) => exit,
-        // No rights for real time.
-        Err(why @ MachineError::Kvm(KvmError::Performance { .. })) => {
-            println!("{why}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    println!("{:?} {:?} {}", seats.0, exit.timings, exit.diagnostics);
-    assert!(pages.is_none() || exit.diagnostics.is_empty());
-    assert_eq!(exit.reason, ExitReason::Stopped);
-    assert_eq!(seats.0["vcpu0"], (place.vcpus[0].to_string(), FIFO));
-    let others = seats
-        .0
-        .values()
-        .filter(|(cpus, policy)| *policy == 0 && *cpus == place.service.to_string());
-    // The thread that runs the machine and those of its devices.
-    assert!(others.count() >= 2, "{:?}", seats.0);
-    let after = HostCpus::read(Path::new("/")).unwrap();
-    assert_eq!(after.allowed, host.allowed);
 }
 
 /// `KTSTR_BOOTS=200 cargo test … -- --ignored boots_in_a_row` for another count.

@@ -1,0 +1,62 @@
+//! A project as a user's would be, and the real command in it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// A package with one test target, which depends on `ktstr-harness` alone. It goes when dropped.
+pub(crate) struct Project {
+    dir: TempDir,
+}
+
+impl Project {
+    /// Its test target holds `items`.
+    pub(crate) fn new(items: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        fs::create_dir(dir.path().join("tests")).unwrap();
+        let manifest = format!(
+            "[package]\nname = \"user\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+             [lib]\npath = \"lib.rs\"\n\n[[test]]\nname = \"user\"\nharness = false\n\n\
+             [dev-dependencies]\nktstr-harness = {{ path = {:?} }}\n\n[workspace]\n",
+            workspace.join("ktstr-harness").display().to_string()
+        );
+        fs::write(dir.path().join("Cargo.toml"), manifest).unwrap();
+        // The versions that the workspace was tested with.
+        fs::copy(workspace.join("Cargo.lock"), dir.path().join("Cargo.lock")).unwrap();
+        fs::write(dir.path().join("lib.rs"), "").unwrap();
+        let head = "use ktstr_harness::prelude::*;\n\nktstr_harness::main!();\n";
+        fs::write(dir.path().join("tests/user.rs"), format!("{head}\n{items}")).unwrap();
+        Self { dir }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `cargo ktstr {command}` in it, as if nothing had been run before.
+    pub(crate) fn cargo_ktstr(&self, command: &str) -> Command {
+        let binary = Path::new(env!("CARGO_BIN_EXE_cargo-ktstr"));
+        let target = binary.ancestors().nth(2).expect("target/debug/…");
+        let mut made = Command::new(binary);
+        made.args(["ktstr", command])
+            .current_dir(self.path())
+            // Kept from run to run, beside this workspace's own.
+            .env("CARGO_TARGET_DIR", target.join("user-projects"))
+            .env("KTSTR_SIDECAR_DIR", self.path().join("results"))
+            .stdin(Stdio::null());
+        let inherited = [
+            "KTSTR_KERNEL_LIST",
+            "KTSTR_SCHEDULER",
+            "KTSTR_RUN_EPOCH",
+            "NEXTEST_RUN_ID",
+        ];
+        for name in inherited {
+            made.env_remove(name);
+        }
+        made
+    }
+}
