@@ -203,7 +203,14 @@ fn cpus_and_nodes_are_as_declared() {
 fn a_long_console_is_bounded_and_keeps_both_ends() {
     let kib: usize =
         std::env::var("KTSTR_TEST_CONSOLE_KIB").map_or(6000, |kib| kib.parse().unwrap());
-    let (exit, script) = run(Script::new([(b'c', kib.to_string().into_bytes())]));
+    let rig = Rig::new();
+    let spec = MachineSpec {
+        deadline: Duration::from_secs(3000),
+        ..rig.spec(SMALL)
+    };
+    let mut script = Script::new([(b'c', kib.to_string().into_bytes())]);
+    let machine = Machine::new(spec, backend()).unwrap();
+    let exit = machine.run(&mut script).unwrap();
     assert_eq!(exit.reason, ExitReason::Stopped);
     assert!(script.console > kib << 10, "{}", script.console);
     if kib < 4000 {
