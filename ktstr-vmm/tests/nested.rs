@@ -48,11 +48,22 @@ fn machines_on_real_kvm_do_what_others_do() {
     machines(&[
         // A byte on the serial line is an exit from the guest, and those are what emulation is slow at.
         "KTSTR_TEST_CONSOLE_KIB=96",
-        // It takes minutes and has a test of its own below.
+        // These take minutes and have tests of their own below.
         "--skip=wide::",
-        // There is no process that carries a machine.
-        "--skip=the_carriers_death_is_told",
+        "--skip=ends::",
+        "--skip=terminal::",
     ]);
+}
+
+#[test]
+fn nothing_is_left_of_machines_on_real_kvm() {
+    // There is no process that carries a machine.
+    machines(&["ends::", "--skip=the_carriers_death_is_told"]);
+}
+
+#[test]
+fn terminals_on_real_kvm_are_typed_into() {
+    machines(&["terminal::"]);
 }
 
 #[test]
