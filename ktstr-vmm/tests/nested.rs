@@ -33,7 +33,8 @@ fn files() -> [(PathBuf, &'static str); 3] {
 /// environment.
 fn machines(words: &[&str]) {
     let Some(linux) = linux() else { return };
-    let pairs = words.iter().take_while(|word| word.contains('=')).count();
+    let is_pair = |word: &&&str| word.contains('=') && !word.starts_with('-');
+    let pairs = words.iter().take_while(is_pair).count();
     let (environment, words) = words.split_at(pairs);
     let mut command = vec!["KTSTR_TEST_KERNEL=/kernel", "KTSTR_BACKEND=kvm"];
     command.extend(environment);
