@@ -12,7 +12,7 @@ use ktstr_benches::{bare, figure, ms, workspace};
 
 #[path = "../../ktstr-vmm/tests/support/nested.rs"]
 mod nested;
-use nested::{in_nested_host, linux};
+use nested::{in_measuring_host, linux};
 
 /// What QEMU's microvm reads of its own.
 const DATA: &[&str] = &[
@@ -51,7 +51,7 @@ fn main() {
         .map(|(file, at)| (file.clone(), at.as_str()))
         .collect();
     let command = ["/inside", "/kernel", "/initramfs", "/qemu/data"];
-    let (said, well) = in_nested_host(&linux, &files, &command);
+    let (said, well) = in_measuring_host(&linux, &files, &command);
     assert!(well, "{said}");
     let number = |name: &str| -> u64 {
         let line = said

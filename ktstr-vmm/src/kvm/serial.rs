@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use vm_superio::Trigger;
 use vm_superio::serial::NoEvents;
@@ -22,20 +21,37 @@ impl Serial {
         let interrupt = interrupt
             .try_clone()
             .map_err(KvmError::host("duplicating an eventfd"))?;
-        let serial = vm_superio::Serial::new(Interrupt(interrupt), Stream(stream));
+        let stream = Stream {
+            socket: stream,
+            burst: Vec::with_capacity(BURST),
+        };
+        let serial = vm_superio::Serial::new(Interrupt(interrupt), stream);
         Ok(Self(Mutex::new(serial)))
     }
 
     /// Reads the register at `offset`, 0 to 7.
     pub(super) fn read(&self, offset: u8) -> u8 {
-        let mut serial = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut serial = self.lock();
+        serial.writer_mut().send(SendFlags::empty());
         serial.read(offset)
     }
 
     /// Writes to it. What cannot be passed on is lost, as on a cable that nobody holds.
     pub(super) fn write(&self, offset: u8, value: u8) {
-        let mut serial = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut serial = self.lock();
+        if offset != DATA {
+            serial.writer_mut().send(SendFlags::empty());
+        }
         let _ = serial.write(offset, value);
+    }
+
+    /// Passes on what a processor that is gone wrote last, as far as there is room.
+    pub(super) fn end(&self) {
+        self.lock().writer_mut().send(SendFlags::DONTWAIT);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, vm_superio::Serial<Interrupt, NoEvents, Stream>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,20 +67,49 @@ impl Trigger for Interrupt {
     }
 }
 
+/// The register that bytes are written to.
+const DATA: u8 = 0;
+
+/// Most bytes that wait to be sent together. A driver fills the port's queue of 16 and then looks at another register.
+const BURST: usize = 16;
+
 /// A socket that is written to, waiting for room where there is none.
+///
+/// Bytes in a row leave together: a system call for each would cost as much as the exit from the guest. They wait no
+/// longer than until the driver looks whether they are gone, which it does after every burst.
 #[derive(Debug)]
-struct Stream(OwnedFd);
+struct Stream {
+    socket: OwnedFd,
+    burst: Vec<u8>,
+}
+
+impl Stream {
+    /// Sends what waits; what the socket does not take is lost, as on a cable that nobody holds.
+    fn send(&mut self, flags: SendFlags) {
+        let mut left = &self.burst[..];
+        while !left.is_empty() {
+            match send(&self.socket, left, SendFlags::NOSIGNAL | flags) {
+                Ok(count) => left = &left[count..],
+                // Also the signal that ends the machine: nobody reads any more.
+                Err(_) => break,
+            }
+        }
+        self.burst.clear();
+    }
+}
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match send(&self.0, bytes, SendFlags::NOSIGNAL) {
-            Ok(count) => Ok(count),
-            // The signal that ends the machine: nobody reads any more, and `write_all` would try again.
-            Err(Errno::INTR) => Ok(bytes.len()),
-            Err(errno) => Err(errno.into()),
+        for &byte in bytes {
+            self.burst.push(byte);
+            if self.burst.len() == BURST {
+                self.send(SendFlags::empty());
+            }
         }
+        Ok(bytes.len())
     }
 
+    /// Called after every byte; see [`Serial::read`] for when they leave.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -85,12 +130,51 @@ mod tests {
         for byte in *b"Linux" {
             serial.write(0, byte);
         }
+        // The transmitter is empty: drivers wait for that, and then everything has left.
+        assert_eq!(serial.read(5) & 0x20, 0x20);
         let mut text = [0; 5];
         ours.read_exact(&mut text).unwrap();
         assert_eq!(&text, b"Linux");
-        // The transmitter is empty: drivers wait for that.
-        assert_eq!(serial.read(5) & 0x20, 0x20);
         drop(ours);
         serial.write(0, b'x');
+        assert_eq!(serial.read(5) & 0x20, 0x20);
+    }
+
+    #[test]
+    fn nothing_waits_longer_than_a_burst() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let interrupt = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        let serial = Serial::new(&interrupt, theirs.into()).unwrap();
+        let mut heard = |expected: usize| {
+            let mut bytes = [0; 64];
+            let count = ours.read(&mut bytes).unwrap_or(0);
+            assert_eq!(count, expected);
+        };
+        (0..15).for_each(|_| serial.write(0, b'x'));
+        heard(0);
+        serial.write(0, b'x');
+        heard(16);
+        // Another register, written.
+        serial.write(0, b'x');
+        serial.write(1, 0);
+        heard(1);
+        // The machine is gone.
+        serial.write(0, b'x');
+        serial.end();
+        heard(1);
+    }
+
+    #[test]
+    fn the_end_waits_for_nobody() {
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        let full = theirs.try_clone().unwrap();
+        full.set_nonblocking(true).unwrap();
+        while (&full).write(&[0; 4096]).is_ok() {}
+        full.set_nonblocking(false).unwrap();
+        let interrupt = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        let serial = Serial::new(&interrupt, theirs.into()).unwrap();
+        serial.write(0, b'x');
+        serial.end();
     }
 }

@@ -277,6 +277,7 @@ impl Vm for Running {
             return Ok(None);
         };
         self.vcpus.stop();
+        self.devices.serial.end();
         self.end.silence();
         // What the guest said before is on its way; meanwhile it is read.
         let console = &self.devices.console;
