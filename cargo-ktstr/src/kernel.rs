@@ -53,7 +53,7 @@ fn list(arguments: &KernelList, program: &'static str) -> CommandResult {
     let mut stale = entries.iter().filter(|entry| entry.is_stale()).peekable();
     if stale.peek().is_some() {
         let extra = if stale.any(has_extra) {
-            " (and --extra-kconfig PATH for those that are marked (extra kconfig) too)"
+            " (add --extra-kconfig PATH for those that are marked (extra kconfig) too)"
         } else {
             ""
         };

@@ -5,8 +5,8 @@ use std::thread::available_parallelism;
 
 use ktstr_core::env;
 use ktstr_kernel::{
-    BaseConfig, BuildOptions, Error, KernelSpec, Mirror, Remote, RemoteOptions, ResolvedKernel,
-    Resolver,
+    BaseConfig, BuildOptions, Error, Failed, KernelSpec, Mirror, Remote, RemoteOptions,
+    ResolvedKernel, Resolver,
 };
 
 use crate::cli::Base;
@@ -96,17 +96,17 @@ pub(crate) fn all(
     kernels.map_err(|failures| {
         let mut failure = Failure::default();
         for failed in &failures.0 {
-            add(&mut failure, &failed.error);
+            add(&mut failure, failed);
         }
         failure
     })
 }
 
-fn add(failure: &mut Failure, error: &Error) {
+fn add(failure: &mut Failure, failed: &Failed) {
     let mut context = Vec::new();
-    if let Error::Make(make) = error {
+    if let Error::Make(make) = &failed.error {
         context.push(format!("last lines of {}:", make.log.display()));
         context.extend(make.tail.iter().map(|line| format!("  {line}")));
     }
-    failure.add_with(context, one_line(error));
+    failure.add_with(context, one_line(failed));
 }

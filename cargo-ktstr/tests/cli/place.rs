@@ -99,6 +99,8 @@ impl Place {
             ("HOME", self.dir.path().join("home")),
             ("CARGO_HOME", self.dir.path().join("cargo-home")),
             ("CARGO", self.dir.path().join("cargo")),
+            // Nobody is there.
+            ("KTSTR_KERNEL_MIRROR", "http://127.0.0.1:9".into()),
         ];
         for (name, value) in variables {
             if !set.iter().any(|other| other == name) {

@@ -203,7 +203,7 @@ fn every_bad_kernel_is_named_in_one_line() {
         ("7.0.1-tarball-x86_64-kc00000000", "no cached kernel"),
         ("6.14.2", "6.14.2"),
         ("6.12..6.14", "6.12..6.14"),
-        ("git+https://example.com/r.git#tag=v6.14", "example.com"),
+        ("git+http://127.0.0.1:9/r.git#tag=v6.14", "127.0.0.1:9"),
         ("git+https://example.com/r.git", "names no commit; write"),
         ("", "the kernel identifier is empty; give"),
     ];

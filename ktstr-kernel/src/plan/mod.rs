@@ -38,13 +38,25 @@ pub struct Failed {
     pub error: Error,
 }
 
+/// One line, which has what was asked for in it.
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (spec, error) = (self.spec.to_string(), self.error.to_string());
+        if error.contains(&spec) {
+            f.write_str(&error)
+        } else {
+            write!(f, "kernel `{spec}`: {error}")
+        }
+    }
+}
+
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, failed) in self.0.iter().enumerate() {
             if at > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}", failed.error)?;
+            write!(f, "{failed}")?;
         }
         Ok(())
     }

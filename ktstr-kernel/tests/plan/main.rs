@@ -1,7 +1,6 @@
 //! From names to kernels: releases of a mirror on the loopback device, looked up, fetched, built and cached.
 
 #[path = "../support/server.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
 mod server;
 #[path = "../pipeline/standin.rs"]
 #[allow(dead_code, reason = "shared with other tests")]

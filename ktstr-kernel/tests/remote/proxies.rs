@@ -6,9 +6,9 @@ use ktstr_kernel::{FetchError, Mirror, Release, Remote, RemoteOptions};
 use crate::server::Fault;
 use crate::world::{INDEX, TARBALL, Told, World};
 
-fn proxy(address: String) -> Option<ProxySetting> {
+fn proxy(address: String) -> ProxySetting {
     let variable = "http_proxy".to_owned();
-    Some(ProxySetting { address, variable })
+    ProxySetting { address, variable }
 }
 
 /// A mirror at a host that only the proxy knows.
@@ -21,7 +21,7 @@ fn remote(world: &World, options: RemoteOptions) -> Result<Remote, FetchError> {
 fn a_proxy_is_asked_for_the_mirror() {
     let world = World::new();
     let mut options = world.options.clone();
-    options.http_proxy = proxy(world.server.base());
+    options.http_proxy = Some(proxy(world.server.base()));
     let remote = remote(&world, options).unwrap();
     let told = Told::default();
     let release = Release::parse("6.14.2").unwrap();
@@ -39,7 +39,7 @@ fn a_proxy_is_asked_for_the_mirror() {
 fn a_proxy_that_refuses_is_said() {
     let world = World::new();
     let mut options = world.options.clone();
-    options.http_proxy = proxy(world.server.base().replace("//", "//me:secret@"));
+    options.http_proxy = Some(proxy(world.server.base().replace("//", "//me:secret@")));
     world
         .server
         .fault("CONNECT", Fault::Status(407), usize::MAX);
@@ -65,7 +65,7 @@ fn some_hosts_are_asked_directly() {
     ] {
         let world = World::new();
         let mut options = world.options.clone();
-        options.http_proxy = proxy(world.server.base());
+        options.http_proxy = Some(proxy(world.server.base()));
         options.no_proxy = vec![no_proxy.to_owned()];
         options.tries = 1;
         let result = remote(&world, options).unwrap().releases(&Told::default());
@@ -75,7 +75,7 @@ fn some_hosts_are_asked_directly() {
     }
     // Nor does a proxy know our loopback device.
     let mut world = World::new();
-    world.options.http_proxy = proxy("http://mirror.invalid:1".to_owned());
+    world.options.http_proxy = Some(proxy("http://mirror.invalid:1".to_owned()));
     world.releases().0.unwrap();
     assert_eq!(world.server.requests(INDEX).len(), 1);
 }
@@ -90,7 +90,7 @@ fn what_is_no_proxy_is_said_without_showing_it() {
         "http://me:sec ret@proxy",
     ] {
         let mut options = world.options.clone();
-        options.http_proxy = proxy(address.to_owned());
+        options.http_proxy = Some(proxy(address.to_owned()));
         match remote(&world, options) {
             Err(error) => {
                 let text = error.to_string();

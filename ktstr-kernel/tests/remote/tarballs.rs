@@ -196,7 +196,7 @@ fn damaged_leftovers_are_fetched_again() {
                 world.path("downloads/linux-6.14.2.tar.xz.part"),
                 vec![7; 1 << 20],
             )
-            .unwrap()
+            .unwrap();
         },
         // More than there should be.
         |world| {
@@ -214,7 +214,7 @@ fn damaged_leftovers_are_fetched_again() {
                 world.path("downloads/linux-6.14.2.tar.xz.part.json"),
                 "{\"addr",
             )
-            .unwrap()
+            .unwrap();
         },
         |world| fs::remove_file(world.path("downloads/linux-6.14.2.tar.xz.part.json")).unwrap(),
         // The bytes, all of them.

@@ -111,7 +111,9 @@ fn a_server_of_an_unknown_authority_is_refused_at_once() {
     }
     for (content, part) in [(None, "No such file"), (Some("x"), "no certificates in it")] {
         let file = world.dir.path().join("empty.pem");
-        content.map(|content| fs::write(&file, content).unwrap());
+        if let Some(content) = content {
+            fs::write(&file, content).unwrap();
+        }
         let mut options = world.options.clone();
         options.certificates = Some(file);
         let error = tunnel.remote(&world, options).releases(&Told::default());
