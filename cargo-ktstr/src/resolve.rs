@@ -5,8 +5,8 @@ use std::thread::available_parallelism;
 
 use ktstr_core::env;
 use ktstr_kernel::{
-    BaseConfig, BuildOptions, Error, Failed, KernelSpec, Mirror, Remote, RemoteOptions,
-    ResolvedKernel, Resolver,
+    BaseConfig, BuildOptions, Error, Failed, KernelSpec, LocalSource, Mirror, Remote,
+    RemoteOptions, ResolvedKernel, Resolver,
 };
 
 use crate::cli::Base;
@@ -69,6 +69,7 @@ pub(crate) fn remote(skip_sha256: bool) -> Result<Remote, Failure> {
 /// Resolves every identifier, in the order given; the same kernel given twice comes once. `done` is called for each as
 /// it is ready.
 ///
+/// Words that make no sense and paths that lead to no kernel are told first, before anybody is asked for the others.
 /// Nothing is built before every identifier made sense, and no failure keeps another from being told.
 pub(crate) fn all(
     ids: &[String],
@@ -77,13 +78,22 @@ pub(crate) fn all(
     mut done: impl FnMut(&ResolvedKernel),
 ) -> Result<Vec<ResolvedKernel>, Failure> {
     let mut failure = Failure::default();
-    let specs: Vec<KernelSpec> = ids
-        .iter()
-        .filter_map(|id| {
-            let spec = KernelSpec::parse(id, |name| var_os(name));
-            spec.map_err(|error| failure.add(one_line(error))).ok()
-        })
-        .collect();
+    let mut specs = Vec::new();
+    for id in ids {
+        match KernelSpec::parse(id, |name| var_os(name)) {
+            Ok(spec) => {
+                if let KernelSpec::Path(path) = &spec
+                    && let Err(error) = LocalSource::identify(path)
+                {
+                    let error = error.into();
+                    let spec = spec.clone();
+                    add(&mut failure, &Failed { spec, error });
+                }
+                specs.push(spec);
+            }
+            Err(error) => failure.add(one_line(error)),
+        }
+    }
     failure.into_result(())?;
     let kernels = resolver.resolve_all(&specs, reporter, &mut |spec, kernel| {
         let version = match spec {

@@ -1,7 +1,9 @@
 //! Builds and caches a kernel with the library alone, and prints the image to boot.
 //!
-//!     cargo run -p ktstr-examples --bin build_kernel -- [--base defconfig|lean] \
-//!         [--extra-kconfig FILE] [--cache DIR] [--force] [--clean] SOURCE
+//! ```text
+//! cargo run -p ktstr-examples --bin build_kernel -- [--base defconfig|lean]
+//!     [--extra-kconfig FILE] [--cache DIR] [--force] [--clean] SOURCE
+//! ```
 //!
 //! SOURCE is what `cargo ktstr --kernel` takes: a source tree, a source tarball, an image, a cache key.
 //! Progress goes to standard error, the image's path alone to standard output.
