@@ -54,6 +54,8 @@ fn serve() -> Result<(), Box<dyn Error>> {
             // So many KiB on the console, or on the terminal.
             b'c' => {
                 write_kib(std::io::stdout(), &frame.payload)?;
+                // What is in the kernel's buffer would not count as said.
+                rustix::termios::tcdrain(std::io::stdout())?;
                 channel.send(&done(b'c'))?;
             }
             b'T' => {
