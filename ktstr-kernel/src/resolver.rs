@@ -93,7 +93,8 @@ impl Resolver {
     ///
     /// Images, cache keys and cached sources are ready at once; other sources are configured, built,
     /// checked and, where their content has a name, stored. A release is only looked for in the cache,
-    /// among what was built from tarballs in the same base configuration and with the same extra kconfig; `resolve_all` fetches it as well.
+    /// among what was built from tarballs in the same base configuration and with the same extra kconfig;
+    /// `resolve_all` fetches it as well.
     pub fn resolve(
         &self,
         spec: &KernelSpec,
