@@ -3,15 +3,12 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::LockHolder;
-
 use super::kernel::Build;
 use super::{Job, space};
 use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, Source};
 use crate::error::{CACHE_HINT, Error};
-use crate::lock;
 use crate::process::Runner;
-use crate::progress::{Event, Stage};
+use crate::progress::Stage;
 use crate::repository::{Found, GitError, Limits, Repository};
 use crate::resolved::ResolvedKernel;
 use crate::scratch::Scratch;
@@ -121,12 +118,7 @@ impl Wanted<'_> {
             return job.hit(&entry).map(Some);
         }
         job.prepare()?;
-        let waiting = |holder: Option<&LockHolder>| {
-            let key = &key;
-            job.progress.event(Event::Waiting { key, holder });
-        };
-        let what = format!("the build of `{key}`");
-        let _lock = lock::exclusive(&job.cache.lock_path(&key), &what, BUILD_WAIT, waiting)?;
+        let _lock = job.lock(&key)?;
         // Whom we waited for may have been killed.
         job.cache.sweep(Some(&key));
         if let Some(entry) = cached(job, &key, found, &mut note) {
@@ -270,9 +262,6 @@ fn cached(
     found: &Found,
     note: &mut Option<String>,
 ) -> Option<CacheEntry> {
-    if job.options.force {
-        return None;
-    }
     // The key has seven digits of it.
     let same = |metadata: &Metadata| commit_of(metadata) == Some(&found.commit);
     job.usable(key, same, &mut |text| *note = Some(text))

@@ -12,8 +12,12 @@ mod tree;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-use crate::cache::{Cache, CacheEntry, CacheKey, EntryState, Metadata};
+use ktstr_core::LockHolder;
+use ktstr_core::lock::{LockError, LockFile};
+
+use crate::cache::{BUILD_WAIT, Cache, CacheEntry, CacheKey, EntryState, Metadata};
 use crate::error::Error;
+use crate::lock;
 use crate::progress::{Event, Progress, Stage};
 use crate::resolved::ResolvedKernel;
 use crate::resolver::BuildOptions;
@@ -66,7 +70,7 @@ impl Job<'_> {
         Ok(kernel)
     }
 
-    /// The entry of `key`, when it was built from what `is_same` accepts.
+    /// The entry of `key`, when it was built from what `is_same` accepts, and is not to be built again anyway.
     ///
     /// Keys are shorter than what they stand for, so that two sources may share one. `replaced` is
     /// told what the entry is that does not count, in one line.
@@ -76,6 +80,9 @@ impl Job<'_> {
         is_same: impl Fn(&Metadata) -> bool,
         replaced: &mut dyn FnMut(String),
     ) -> Option<CacheEntry> {
+        if self.options.force {
+            return None;
+        }
         let mut entry = self.cache.get(key)?;
         if let Err(why) = entry.verify() {
             entry.state = EntryState::Corrupt(why);
@@ -99,6 +106,15 @@ impl Job<'_> {
             }
         }
         None
+    }
+
+    /// Makes sure that nobody else builds `key`; tells whom it waits for.
+    fn lock(&self, key: &CacheKey) -> Result<LockFile, LockError> {
+        let what = format!("the build of `{key}`");
+        let waiting = |holder: Option<&LockHolder>| {
+            self.progress.event(Event::Waiting { key, holder });
+        };
+        lock::exclusive(&self.cache.lock_path(key), &what, BUILD_WAIT, waiting)
     }
 
     /// Whatever would make a long build fail at its end, or at once: found out before.

@@ -2,8 +2,6 @@
 
 use std::fs::File;
 
-use ktstr_core::LockHolder;
-
 use super::index::{self, Facts, Identity};
 use super::kernel::Build;
 use super::{Job, space};
@@ -11,9 +9,8 @@ use crate::archive::{ArchiveError, Tarball};
 use crate::cache::{BUILD_WAIT, CacheKey, ConfigOrigin, Metadata, Source};
 use crate::error::{CACHE_HINT, Error};
 use crate::hash;
-use crate::lock;
 use crate::process::Runner;
-use crate::progress::{Event, Stage};
+use crate::progress::Stage;
 use crate::resolved::ResolvedKernel;
 use crate::scratch::Scratch;
 use crate::x86_64::ARCH;
@@ -26,9 +23,6 @@ pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKer
         .with_extra_kconfig(job.options.extra_hash())?;
     let mut note = None;
     let cached = |note: &mut Option<String>| {
-        if job.options.force {
-            return None;
-        }
         let same = |metadata: &Metadata| is_of(metadata, &facts.sha256);
         job.usable(&key, same, &mut |text| *note = Some(text))
     };
@@ -36,12 +30,7 @@ pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKer
         return job.hit(&entry);
     }
     job.prepare()?;
-    let waiting = |holder: Option<&LockHolder>| {
-        let key = &key;
-        job.progress.event(Event::Waiting { key, holder });
-    };
-    let what = format!("the build of `{key}`");
-    let _lock = lock::exclusive(&job.cache.lock_path(&key), &what, BUILD_WAIT, waiting)?;
+    let _lock = job.lock(&key)?;
     job.cache.sweep(Some(&key));
     if let Some(entry) = cached(&mut note) {
         return job.hit(&entry);

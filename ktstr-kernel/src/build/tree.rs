@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use ktstr_core::{KernelLabel, LockHolder};
+use ktstr_core::KernelLabel;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::kernel::{Build, Built};
@@ -11,7 +11,7 @@ use super::{Job, config, space};
 use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, Source};
 use crate::error::Error;
 use crate::git::GitState;
-use crate::lock::{self, TreeLock};
+use crate::lock::TreeLock;
 use crate::process::Runner;
 use crate::progress::Event;
 use crate::resolved::ResolvedKernel;
@@ -57,9 +57,6 @@ impl Plan {
         };
         // The key has seven digits of it.
         let same = |metadata: &Metadata| matches!(&metadata.source, Source::Local { commit: built, .. } if built == commit);
-        if job.options.force {
-            return None;
-        }
         job.usable(key, same, replaced)
     }
 }
@@ -74,26 +71,15 @@ pub(crate) fn resolve(job: &Job<'_>, tree: &KernelTree) -> Result<ResolvedKernel
             return hit(job, tree, &entry);
         }
         job.prepare()?;
-        let waiting = |key: &CacheKey, holder: Option<&LockHolder>| {
-            job.progress.event(Event::Waiting { key, holder });
-        };
-        let _key_lock = match &plan.key {
-            Some(key) => {
-                let path = job.cache.lock_path(key);
-                let what = format!("the build of `{key}`");
-                Some(lock::exclusive(&path, &what, BUILD_WAIT, |holder| {
-                    waiting(key, holder);
-                })?)
-            }
-            None => None,
-        };
+        let key_lock = plan.key.as_ref().map(|key| job.lock(key));
+        let _key_lock = key_lock.transpose()?;
         let name = format!("tree-{:016x}", xxh3_64(path.as_os_str().as_encoded_bytes()));
         let tree_lock = TreeLock::acquire(
             &job.cache.locks_dir().join(format!("{name}.lock")),
             &format!("the source tree {}", path.display()),
             BUILD_WAIT,
             |holder| match (&plan.key, holder) {
-                (Some(key), holder) => waiting(key, holder),
+                (Some(key), holder) => job.progress.event(Event::Waiting { key, holder }),
                 (None, Some(holder)) => job.note(&format!(
                     "waiting for {holder}, which builds in {}",
                     path.display()
