@@ -1,44 +1,14 @@
 //! Disks that are full or cannot be written.
 
 use std::fs;
-use std::process::Command;
 
+use crate::mounted::Mounted;
 use crate::world::Place;
-
-/// A small file system where the cache is; unmounted when dropped.
-struct Mounted<'a>(&'a Place);
-
-impl<'a> Mounted<'a> {
-    fn new(place: &'a Place, options: &str) -> Option<Self> {
-        fs::create_dir_all(place.world.path("cache")).unwrap();
-        if mount(place, options) {
-            return Some(Self(place));
-        }
-        eprintln!("SKIP a test of full disks: mounting takes root");
-        None
-    }
-}
-
-fn mount(place: &Place, options: &str) -> bool {
-    let mut command = Command::new("mount");
-    command.args(["-t", "tmpfs", "-o", options, "tmpfs"]);
-    let status = command.arg(place.world.path("cache")).status();
-    status.is_ok_and(|status| status.success())
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.0.world.path("cache"))
-            .status();
-    }
-}
 
 #[test]
 fn a_disk_without_room_is_told_before_anything_is_fetched() {
     let place = Place::new();
-    let Some(_mounted) = Mounted::new(&place, "size=64m") else {
+    let Some(_mounted) = Mounted::new(&place.world.path("cache"), "size=64m") else {
         return;
     };
     let error = place.refused(&place.file(), "branch=main");
@@ -59,7 +29,7 @@ fn a_disk_that_fills_up_on_the_way_is_told() {
         }
         place.commit();
         let options = format!("size=64g,nr_inodes={inodes}");
-        let Some(_mounted) = Mounted::new(&place, &options) else {
+        let Some(_mounted) = Mounted::new(&place.world.path("cache"), &options) else {
             return;
         };
         let error = place.refused(&place.file(), "branch=main");
@@ -74,10 +44,10 @@ fn a_disk_that_fills_up_on_the_way_is_told() {
 #[test]
 fn a_read_only_cache_is_told() {
     let place = Place::new();
-    let Some(_mounted) = Mounted::new(&place, "size=64g") else {
+    let Some(mounted) = Mounted::new(&place.world.path("cache"), "size=64g") else {
         return;
     };
-    assert!(mount(&place, "remount,ro"));
+    assert!(mounted.remount("ro"));
     let error = place.refused(&place.file(), "branch=main");
     assert!(error.contains("Read-only file system"), "{error}");
 }

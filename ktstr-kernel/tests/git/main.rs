@@ -4,6 +4,8 @@ mod disk;
 mod faults;
 mod hostile;
 mod kills;
+#[path = "../support/mounted.rs"]
+mod mounted;
 mod names;
 mod plans;
 mod programs;

@@ -1,46 +1,17 @@
 //! Caches on disks that are full, cannot be written, or lie.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use ktstr_kernel::{EntryState, KernelSpec, Release, Resolver};
 
+use crate::mounted::Mounted;
 use crate::standin::{Told, World};
-
-/// A small file system where the cache is; unmounted when dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn new(world: &World, test: &str) -> Option<Self> {
-        let path = world.path("cache");
-        fs::create_dir_all(&path).unwrap();
-        let mounted = Self(path);
-        if mounted.mount("size=2m") {
-            return Some(mounted);
-        }
-        eprintln!("SKIP {test}: mounting takes root");
-        None
-    }
-
-    fn mount(&self, options: &str) -> bool {
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]);
-        let status = command.arg(&self.0).status();
-        status.is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[test]
 fn a_kernel_that_does_not_fit_is_said_and_leaves_nothing() {
     let world = World::new();
-    let Some(_mounted) = Mounted::new(&world, "a_kernel_that_does_not_fit_is_said") else {
+    let Some(_mounted) = Mounted::new(&world.path("cache"), "size=2m") else {
         return;
     };
     let tree = world.git_tree("linux");
@@ -87,13 +58,15 @@ fn a_read_only_cache_gives_and_does_not_take() {
     // Where even root cannot write.
     let elsewhere = world.path("elsewhere");
     fs::rename(world.path("cache"), &elsewhere).unwrap();
-    let Some(mounted) = Mounted::new(&world, "a_read_only_cache_gives_and_does_not_take") else {
+    let Some(mounted) = Mounted::new(&world.path("cache"), "size=2m") else {
         return;
     };
     let mut copy = Command::new("cp");
-    copy.arg("-r").arg(elsewhere.join(".")).arg(&mounted.0);
+    copy.arg("-r")
+        .arg(elsewhere.join("."))
+        .arg(world.path("cache"));
     assert!(copy.status().unwrap().success());
-    assert!(mounted.mount("remount,ro"));
+    assert!(mounted.remount("ro"));
     // Copied, its times are others: what is in it counts.
     assert_eq!(world.built(&tree).0, kernel);
     assert_eq!(world.built(&tarball).0, release);

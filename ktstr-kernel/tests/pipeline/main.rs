@@ -4,6 +4,8 @@ mod ccache;
 mod disks;
 mod extra;
 mod kills;
+#[path = "../support/mounted.rs"]
+mod mounted;
 mod processes;
 mod standin;
 mod tarballs;

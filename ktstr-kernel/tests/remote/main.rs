@@ -4,6 +4,8 @@ mod disk;
 mod faults;
 mod index;
 mod kills;
+#[path = "../support/mounted.rs"]
+mod mounted;
 mod proxies;
 #[path = "../support/server.rs"]
 mod server;
