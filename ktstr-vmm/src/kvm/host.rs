@@ -24,8 +24,8 @@ pub(super) fn open(path: &Path) -> Result<Device, KvmError> {
         .map_err(|error| refused(io::Error::from_raw_os_error(error.errno())))
 }
 
-/// What has to be there before memory and processors; `wide_ids` for APIC ids beyond 254.
-pub(super) fn prepare(device: &Device, vm: &VmFd, wide_ids: bool) -> Result<(), KvmError> {
+/// What has to be there before memory.
+pub(super) fn prepare(device: &Device, vm: &VmFd) -> Result<(), KvmError> {
     for (capability, name) in [
         (Cap::Irqchip, "interrupt controllers"),
         (Cap::Irqfd, "irqfd"),
@@ -40,7 +40,13 @@ pub(super) fn prepare(device: &Device, vm: &VmFd, wide_ids: bool) -> Result<(), 
     vm.set_identity_map_address(0xfffb_c000)
         .map_err(KvmError::ioctl("KVM_SET_IDENTITY_MAP_ADDR"))?;
     vm.set_tss_address(0xfffb_d000)
-        .map_err(KvmError::ioctl("KVM_SET_TSS_ADDR"))?;
+        .map_err(KvmError::ioctl("KVM_SET_TSS_ADDR"))
+}
+
+/// The interrupt controllers, which processors need; `wide_ids` for APIC ids beyond 254.
+///
+/// After the memory: once they are there, KVM waits for a grace period of some 7 ms before it takes any.
+pub(super) fn add_interrupt_controllers(vm: &VmFd, wide_ids: bool) -> Result<(), KvmError> {
     if wide_ids {
         let mut capability = kvm_enable_cap {
             cap: kvm_bindings::KVM_CAP_X2APIC_API,
