@@ -157,7 +157,8 @@ pub(crate) fn overridden<'f>(
 
 /// Checks that `config` has what `fragments` want, and `extra` over them; the Kconfig files of `tree` tell why not.
 ///
-/// What `extra` wants must all be there: who wrote it meant it.
+/// What `extra` wants must all be there: who wrote it meant it. What `fragments` want off is left to the kernel where
+/// another option needs it: it only makes the kernel larger.
 pub(crate) fn check(config: &str, fragments: &[&str], extra: &str, tree: &Path) -> Verdict {
     let found = settings(config);
     let value = |name: &str| found.get(name).copied().unwrap_or("n");
@@ -165,6 +166,7 @@ pub(crate) fn check(config: &str, fragments: &[&str], extra: &str, tree: &Path) 
     let lost: Vec<(&str, &str)> = wanted(&[fragments, &[extra]].concat())
         .into_iter()
         .filter(|(name, wanted)| value(name) != *wanted)
+        .filter(|(name, wanted)| *wanted != "n" || meant.contains(name))
         .collect();
     if lost.is_empty() {
         return Verdict::default();
@@ -182,7 +184,7 @@ pub(crate) fn check(config: &str, fragments: &[&str], extra: &str, tree: &Path) 
             name: name.to_owned(),
             wanted: wanted.to_owned(),
             got: value(name).to_owned(),
-            hint: if wanted == "n" && entry.is_some() {
+            hint: if wanted == "n" {
                 "another option selects it, or nobody is asked for it".to_owned()
             } else {
                 hint(name, entry, value)
