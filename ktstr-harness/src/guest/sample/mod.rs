@@ -22,6 +22,10 @@ use run_queues::{Reader, RunQueue};
 /// The shortest and the longest time between two samples.
 const INTERVAL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// Time before the first sample, which sets things up: some 60 ms of an emulated CPU. What ends before has nothing to
+/// sample.
+const HEAD_START: Duration = Duration::from_millis(100);
+
 /// A sample costs at most one part of so many of the machine's CPU time until the next one.
 const COST_PARTS: u32 = 400;
 
@@ -59,7 +63,7 @@ impl Sampler {
         Self {
             cpus,
             start: now,
-            due: now,
+            due: now + HEAD_START,
             cost: Duration::ZERO,
             typical: LEAST_COST,
             samples: 0,
