@@ -1,5 +1,5 @@
 //! How long it takes to find a cached kernel by name, to list a large cache, and, where `KTSTR_BENCH_DEFCONFIG=1` asks for
-//! it, how much faster the lean configuration builds: that takes an hour on two cores.
+//! it, how much faster the lean configuration builds: that takes half an hour on two cores.
 
 use std::fs;
 use std::process::Command;

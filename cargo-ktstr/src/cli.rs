@@ -221,7 +221,7 @@ pub(crate) enum StandaloneCommand {
 pub(crate) enum Base {
     /// The architecture's own default.
     Defconfig,
-    /// A small kernel that builds and boots several times faster.
+    /// A small kernel for virtual machines: it builds three times as fast.
     Lean,
 }
 

@@ -19,7 +19,7 @@ pub enum BaseConfig {
     /// The architecture's own default: `make defconfig`.
     #[default]
     Defconfig,
-    /// A small kernel that builds and boots several times faster: `make tinyconfig` and [`LEAN_KCONFIG`].
+    /// A small kernel for virtual machines that builds three times as fast: `make tinyconfig` and [`LEAN_KCONFIG`].
     Lean,
 }
 

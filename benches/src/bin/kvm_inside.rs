@@ -26,19 +26,22 @@ fn main() {
     let [kernel, initramfs, data] = &args[..] else {
         panic!("usage: kvm_inside KERNEL INITRAMFS QEMU-DATA");
     };
-    let (mut ours, mut started, mut extra, mut qemus) = (vec![], vec![], vec![], vec![]);
+    let (mut ours, mut started, mut qemus) = (vec![], vec![], vec![]);
+    let (mut extra, mut guest) = (vec![], vec![]);
     for _ in 0..ROUNDS {
         qemus.push(qemu(kernel, initramfs, data));
         let run = machine(kernel, initramfs);
         ours.push(run.init);
         started.push(run.started);
         extra.push(run.extra_kib);
+        guest.push(run.guest_kib);
     }
     println!("qemu_us {}", middle(qemus).as_micros());
     println!("ours_us {}", middle(ours).as_micros());
     println!("started_us {}", middle(started).as_micros());
     // The first machine takes most: what it frees is there for the next.
     println!("extra_kib {}", extra.into_iter().max().unwrap_or(0));
+    println!("guest_kib {}", middle(guest));
 }
 
 struct Run {
@@ -48,6 +51,8 @@ struct Run {
     started: Duration,
     /// Memory of this process beyond the guest's, while the guest runs.
     extra_kib: u64,
+    /// The guest's.
+    guest_kib: u64,
 }
 
 /// Waits for init's word.
@@ -57,6 +62,7 @@ struct Watch {
     init: Option<Duration>,
     before_kib: u64,
     extra_kib: u64,
+    guest_kib: u64,
     enough: CancelToken,
 }
 
@@ -67,6 +73,7 @@ impl Observer for Watch {
             self.init = Some(self.begin.elapsed());
             let (all, guest) = resident_kib();
             self.extra_kib = (all - guest).saturating_sub(self.before_kib);
+            self.guest_kib = guest;
             self.enough.cancel();
         }
     }
@@ -89,6 +96,7 @@ fn machine(kernel: &str, initramfs: &str) -> Run {
         init: None,
         before_kib: resident_kib().0,
         extra_kib: 0,
+        guest_kib: 0,
         enough: machine.cancel_token(),
     };
     let exit = machine.run(&mut watch).expect("a run");
@@ -98,6 +106,7 @@ fn machine(kernel: &str, initramfs: &str) -> Run {
         init: watch.init.expect("init's word"),
         started: exit.timings.started,
         extra_kib: watch.extra_kib,
+        guest_kib: watch.guest_kib,
     }
 }
 

@@ -123,7 +123,9 @@ fn several_are_fetched_at_once_and_one_failure_is_one() {
             Err(error) => panic!("{error}"),
         }
     }
-    assert_eq!(world.server.requests(SUMS).len(), 2);
+    // Once, and once more for the one that is not in it, unless that one was the first to ask.
+    let lists = world.server.requests(SUMS).len();
+    assert!((1..=2).contains(&lists), "{lists}");
     // When they are not used any more, the newest three stay.
     drop(results);
     let (last, _) = world.fetched("6.14.9");
