@@ -58,7 +58,7 @@ pub(super) fn allocate_as(ram: &[Ram], wishes: Wishes<'_>) -> Result<Allocated, 
         } else {
             let mapping = map(size, libc::MAP_NORESERVE).map_err(KvmError::memory)?;
             bind(&mapping, nodes)?;
-            // Fewer faults, the host's and the guest's, where most hosts give such pages only if asked.
+            // Fewer faults on both sides. Most hosts give such pages only where they are asked for.
             let asked = advise(&mapping, libc::MADV_HUGEPAGE);
             if wishes.hugepages {
                 note.get_or_insert_with(|| not_huge(asked.err()));
