@@ -7,8 +7,10 @@ use std::path::Path;
 
 use kvm_bindings::{KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip};
 use kvm_ioctls::{Cap, Kvm as Device, VmFd};
+use vm_memory::GuestMemoryMmap;
 
 use super::error::KvmError;
+use super::memory;
 
 /// Where KVM is.
 pub(super) const DEVICE: &str = "/dev/kvm";
@@ -24,8 +26,13 @@ pub(super) fn open(path: &Path) -> Result<Device, KvmError> {
         .map_err(|error| refused(io::Error::from_raw_os_error(error.errno())))
 }
 
-/// What has to be there before memory.
-pub(super) fn prepare(device: &Device, vm: &VmFd) -> Result<(), KvmError> {
+/// What has to be there before processors, `memory` included; `wide_ids` for APIC ids beyond 254.
+pub(super) fn prepare(
+    device: &Device,
+    vm: &VmFd,
+    memory: &GuestMemoryMmap,
+    wide_ids: bool,
+) -> Result<(), KvmError> {
     for (capability, name) in [
         (Cap::Irqchip, "interrupt controllers"),
         (Cap::Irqfd, "irqfd"),
@@ -40,13 +47,9 @@ pub(super) fn prepare(device: &Device, vm: &VmFd) -> Result<(), KvmError> {
     vm.set_identity_map_address(0xfffb_c000)
         .map_err(KvmError::ioctl("KVM_SET_IDENTITY_MAP_ADDR"))?;
     vm.set_tss_address(0xfffb_d000)
-        .map_err(KvmError::ioctl("KVM_SET_TSS_ADDR"))
-}
-
-/// The interrupt controllers, which processors need; `wide_ids` for APIC ids beyond 254.
-///
-/// After the memory: once they are there, KVM waits for a grace period of some 7 ms before it takes any.
-pub(super) fn add_interrupt_controllers(vm: &VmFd, wide_ids: bool) -> Result<(), KvmError> {
+        .map_err(KvmError::ioctl("KVM_SET_TSS_ADDR"))?;
+    // Before the interrupt controllers: once they are there, KVM waits some 7 ms for a grace period before it takes any.
+    memory::register(vm, memory)?;
     if wide_ids {
         let mut capability = kvm_enable_cap {
             cap: kvm_bindings::KVM_CAP_X2APIC_API,

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vm_memory::GuestMemoryMmap;
 
 use super::error::KvmError;
-use super::host::{add_interrupt_controllers, open, prepare};
+use super::host::{open, prepare};
 use super::layout::{Ram, SLEEP_CONTROL_PORT, SLEEP_OFF};
 use super::vcpu::{Devices, End, Vcpus};
 use super::{memory, registers};
@@ -72,15 +72,13 @@ fn attempt(device: &Path) -> Result<Option<Ended>, KvmError> {
     let vm = device
         .create_vm()
         .map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
-    prepare(&device, &vm)?;
     let ram = [Ram {
         node: 0,
         start: 0,
         size: 1 << 20,
     }];
     let memory = memory::allocate(&ram)?;
-    memory::register(&vm, &memory)?;
-    add_interrupt_controllers(&vm, false)?;
+    prepare(&device, &vm, &memory, false)?;
     registers::write_tables(&memory)?;
     write_guest(&memory)?;
     let vcpu = vm

@@ -13,7 +13,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::boot::{self, Payload};
 use super::error::KvmError;
-use super::host::{DEVICE, add_interrupt_controllers, open, prepare};
+use super::host::{DEVICE, open, prepare};
 use super::layout::{COM1, COM1_GSI, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE, ram};
 use super::memory::Allocated;
 use super::seat::Confined;
@@ -53,7 +53,6 @@ impl Kvm {
             .create_vm()
             .map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
         let ids = ApicIds::new(spec.topology);
-        prepare(&device, &vm)?;
         let realtime = spec.host.performance().is_some();
         if realtime {
             performance::keep_in_guest(&vm)?;
@@ -61,8 +60,7 @@ impl Kvm {
 
         let ram = ram(spec.topology, spec.memory_mib);
         let Allocated { memory, note } = memory::allocate_as(&ram, spec.host.memory())?;
-        memory::register(&vm, &memory)?;
-        add_interrupt_controllers(&vm, ids.needs_x2apic())?;
+        prepare(&device, &vm, &memory, ids.needs_x2apic())?;
         let acpi = acpi::tables(ids, &ram).map_err(KvmError::from)?;
         let payload = Payload {
             image: &self.image,

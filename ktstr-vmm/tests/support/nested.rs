@@ -77,7 +77,7 @@ pub(crate) fn kernel() -> PathBuf {
 
 /// Runs `command` in the host, with the files it needs; gives what it said and whether it ended well.
 ///
-/// The host has one CPU: with more, one that waits for another keeps it from being emulated.
+/// The host has one CPU.
 pub(crate) fn in_nested_host(
     linux: &Path,
     files: &[(PathBuf, &str)],
