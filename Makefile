@@ -7,18 +7,17 @@ export KTSTR_BASE_CONFIG ?= lean
 
 KTSTR = target/debug/cargo-ktstr ktstr
 
-.PHONY: help demo test lint doc bench setup setup-tests kernel tool clean
+.PHONY: help demo demo-schedulers test lint doc bench setup setup-demo setup-tests kernel tool clean
 .DEFAULT_GOAL := help
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
-# The demo tests, and one of them on four machines of the gauntlet.
-SWEEP = 4cpu-2llc-nosmt|9cpu-3llc-nosmt|8cpu-2llc-smt|2numa-16cpu-4llc-nosmt
-DEMOS = test(/^ktstr\/demo_/) + test(/^gauntlet\/demo_topology\/($(SWEEP))$$/)
+demo: setup-demo tool ## See it work: demo tests in your distribution's own kernel
+	@scripts/demo "$$(scripts/distribution-kernel)"
 
-demo: setup tool ## Install what is missing, build a kernel, run the demo tests in it
-	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
+demo-schedulers: setup-tests kernel ## Build a kernel with sched_ext and run the scheduler demos in it
+	@scripts/demo --schedulers "$(KERNEL)"
 
 # The image in the cache; building it first is `make kernel`. Make exports nothing to `shell` before 4.4.
 IMAGE = $(shell KTSTR_BASE_CONFIG=$(KTSTR_BASE_CONFIG) $(KTSTR) kernel build --kernel "$(KERNEL)" | sed -n 's/^image: *//p')
@@ -26,9 +25,9 @@ IMAGE = $(shell KTSTR_BASE_CONFIG=$(KTSTR_BASE_CONFIG) $(KTSTR) kernel build --k
 test: setup-tests kernel ## Install what is missing, build a kernel, run every test of the project
 	cargo build --workspace --all-targets
 	KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" \
-		KTSTR_TEST_NESTED_HOST="$$(scripts/nested-host)" \
+		KTSTR_TEST_NESTED_HOST="$$(scripts/distribution-kernel --kvm)" \
 		$(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
-	$(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-examples --run-ignored all --no-fail-fast -E '$(DEMOS)'
+	scripts/demo --schedulers "$(KERNEL)"
 	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run -p cargo-ktstr --test release --run-ignored all
 	cargo test --workspace --doc --quiet
 
@@ -42,6 +41,9 @@ bench: setup-tests kernel ## Measure: ratios from one run
 
 setup: ## Install what is missing
 	@scripts/setup
+
+setup-demo:
+	@scripts/setup --demo
 
 setup-tests: setup # What the tests do better with, where the distribution has it
 	@scripts/setup --tests

@@ -2,7 +2,7 @@
 //!
 //! Runs in the nested rig (`ktstr-vmm/tests/support/nested.rs`), where an exit from a guest costs a thousand times what it
 //! does on hardware: ratios count there, not times. `KTSTR_TEST_NESTED_HOST` is the rig's Linux
-//! (`scripts/nested-host`).
+//! (`scripts/distribution-kernel --kvm`).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

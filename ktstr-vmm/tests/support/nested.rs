@@ -1,7 +1,7 @@
 //! A host with a real KVM, where this one's may be none: QEMU emulates a processor that has SVM with nested paging, and a
 //! Linux with `kvm_amd` boots there.
 //!
-//! `KTSTR_TEST_NESTED_HOST` is the directory with that Linux, which `make test` gets (`scripts/nested-host`); without it
+//! `KTSTR_TEST_NESTED_HOST` is the directory with that Linux, which `make test` gets (`scripts/distribution-kernel --kvm`); without it
 //! tests that need it are skipped.
 #![allow(
     dead_code,
