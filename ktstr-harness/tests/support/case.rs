@@ -108,6 +108,38 @@ fn example(name: &str) -> PathBuf {
     binary
 }
 
+/// The kernel that tests find by themselves: the session's, else the newest cached one. Says so where there is none.
+pub(crate) fn kernel() -> Option<PathBuf> {
+    let named = ["KTSTR_TEST_KERNEL", "KTSTR_KERNEL"].map(std::env::var_os);
+    let named = named.into_iter().flatten().find(|image| !image.is_empty());
+    if let Some(named) = named {
+        return Some(PathBuf::from(named));
+    }
+    let root = ktstr_core::env::cache_root(|name| std::env::var_os(name))?;
+    let dir = std::env::current_dir().ok()?;
+    let found = ktstr_kernel::discover::discover(&ktstr_kernel::discover::Discovery {
+        env: &|name| std::env::var_os(name),
+        cache: &ktstr_kernel::Cache::new(root),
+        dir: &dir,
+        root: Path::new("/"),
+    });
+    match found {
+        Ok(found) => Some(found.kernel.image),
+        Err(error) => {
+            eprintln!("SKIP: {error}");
+            None
+        }
+    }
+}
+
+/// Where the search path leads to for `program`.
+pub(crate) fn program_in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|program| program.is_file())
+}
+
 /// Runs the case `case` of the example `example` with these variables set.
 pub(crate) fn run(example_name: &str, case: &str, variables: &[(&str, &str)]) -> Run {
     let dir = tempfile::tempdir().unwrap();
