@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &Verifier, program: &'static str) -> CommandResult 
         .schedulers(arguments.scheduler.clone())
         .raw(arguments.raw)
         .run()?;
-    test::summarize(&report.session, &arguments.test, program);
+    test::summarize(&report.session, &arguments.test, program, "cell");
     let width = columns();
     let tables: String = report
         .schedulers

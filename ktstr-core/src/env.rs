@@ -11,6 +11,8 @@ pub const KERNEL: &str = "KTSTR_KERNEL";
 pub const TEST_KERNEL: &str = "KTSTR_TEST_KERNEL";
 /// The resolved kernels of a session, `label=path` pairs joined by `;`.
 pub const KERNEL_LIST: &str = "KTSTR_KERNEL_LIST";
+/// What a session of `cargo ktstr` decided for all of its test processes, as JSON; nobody else sets it.
+pub const SESSION: &str = "KTSTR_SESSION";
 /// Program of the scheduler under test, instead of the cargo package that its declaration names.
 pub const SCHEDULER: &str = "KTSTR_SCHEDULER";
 /// Base configuration of kernel builds: `defconfig` or `lean`.

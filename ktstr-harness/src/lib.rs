@@ -51,7 +51,7 @@ pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::
 macro_rules! main {
     () => {
         fn main() -> ::std::process::ExitCode {
-            $crate::main()
+            $crate::private::main(::core::env!("CARGO_MANIFEST_DIR"))
         }
     };
 }
@@ -61,4 +61,9 @@ macro_rules! main {
 pub mod private {
     pub use inventory;
     pub use ktstr_core::{Constraints, Preset, Topology};
+
+    /// The main function of a test target of the package in `manifest_dir`.
+    pub fn main(manifest_dir: &'static str) -> std::process::ExitCode {
+        crate::dispatch::main_of(Some(manifest_dir.as_ref()))
+    }
 }

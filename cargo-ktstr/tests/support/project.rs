@@ -32,6 +32,24 @@ impl Project {
         Self { dir }
     }
 
+    /// Adds a program to its workspace, whose `main.rs` holds `source`.
+    #[allow(dead_code, reason = "not every test has schedulers of its own")]
+    pub(crate) fn add_program(&self, name: &str, source: &str) {
+        let dir = self.path().join(name);
+        fs::create_dir_all(dir.join("src")).unwrap();
+        let manifest =
+            format!("[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+        fs::write(dir.join("Cargo.toml"), manifest).unwrap();
+        fs::write(dir.join("src/main.rs"), source).unwrap();
+        let root = self.path().join("Cargo.toml");
+        let mut manifest = fs::read_to_string(&root).unwrap();
+        if !manifest.contains("\nmembers = ") {
+            manifest.push_str("members = []\n");
+        }
+        let manifest = manifest.replace("\nmembers = [", &format!("\nmembers = [{name:?}, "));
+        fs::write(root, manifest).unwrap();
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
@@ -52,6 +70,7 @@ impl Project {
             "KTSTR_KERNEL_LIST",
             "KTSTR_SCHEDULER",
             "KTSTR_RUN_EPOCH",
+            "KTSTR_SESSION",
             "NEXTEST_RUN_ID",
         ];
         for name in inherited {

@@ -4,11 +4,14 @@ mod args;
 mod cases;
 mod cells;
 mod orphan;
+mod prepare;
+mod session;
 mod settings;
 mod thresholds;
 
 use std::env::{args_os, var_os};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use ktstr_core::{Outcome, RunDir, Verdict, rundir};
@@ -16,19 +19,27 @@ use ktstr_core::{Outcome, RunDir, Verdict, rundir};
 pub use args::Args;
 pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};
 pub use cells::{Cell, CellError, cells};
+pub(crate) use prepare::Needs;
+pub use session::SessionInfo;
 #[cfg(feature = "driver")]
 pub(crate) use settings::own_epoch;
 pub use settings::{PROJECT_COMMIT, SCHEDULER_PROFILE, Settings, SettingsError, VERIFIER_RAW};
 
 use crate::host::{self, Finished};
-use crate::{guest, registry};
+use crate::{Scheduler, guest, registry};
 
 /// Runs this test binary; [`main!`](crate::main!) calls it.
 ///
 /// The exit code of one test is its verdict's; of several, the most severe.
 pub fn main() -> ExitCode {
+    main_of(None)
+}
+
+/// [`main`] of a test target of the package that was in `manifest_dir` when it was compiled: sources may have moved
+/// since.
+pub fn main_of(manifest_dir: Option<&Path>) -> ExitCode {
     enter_guest();
-    match run(args_os().skip(1)) {
+    match run(args_os().skip(1), manifest_dir) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("ktstr: {error}");
@@ -49,6 +60,7 @@ pub fn enter_guest() {
 
 fn run(
     arguments: impl IntoIterator<Item = std::ffi::OsString>,
+    manifest_dir: Option<&Path>,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let args = Args::parse(arguments)?;
     if args.help {
@@ -56,12 +68,17 @@ fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let tests = registry::tests()?;
-    let settings = Settings::read()?;
-    let cells = cells(&registry::schedulers(), &settings.kernels, |name| {
+    let settings = Settings::read_for(manifest_dir)?;
+    let schedulers = registry::schedulers();
+    let cells = cells(&schedulers, &settings.kernels, &settings.dirs, |name| {
         var_os(name)
     })?;
     let tests = cases(&tests, &settings.kernels).into_iter().map(Job::Test);
     let mut selected: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
+    if args.list {
+        // Nextest starts no test before every binary has listed its own.
+        prepare::wait_for_schedulers(&selected, &settings);
+    }
     selected.retain(|job| args.selects(job.name(), job.is_ignored()));
     if args.list {
         list(&selected)?;
@@ -116,6 +133,13 @@ impl Job {
         match self {
             Self::Test(case) => case.is_ignored(),
             Self::Cell(_) => true,
+        }
+    }
+
+    fn scheduler(&self) -> &'static Scheduler {
+        match self {
+            Self::Test(case) => case.test.scheduler,
+            Self::Cell(cell) => cell.scheduler,
         }
     }
 }

@@ -11,8 +11,9 @@ use ktstr_core::{HostContext, Sidecar, Verdict, env};
 
 use ktstr_vmm::{Backend, ParseBackendError};
 
+use super::SessionInfo;
 use super::cases::{NamedKernel, parse_kernel_list};
-use crate::project::{Commit, target_dir_of};
+use crate::project::{Commit, Moved, target_dir_of};
 
 /// Variables that mean the same in the guest as on the host.
 const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
@@ -50,6 +51,12 @@ pub struct Settings {
     pub sidecar_dir: Option<PathBuf>,
     /// `target/ktstr`.
     pub runs_dir: PathBuf,
+    /// What a session decided for all of its tests, where there is one.
+    pub session: Option<SessionInfo>,
+    /// Names the run whose processes share what is built: a session's, nextest's, or this process alone.
+    pub run_id: String,
+    /// Where the sources are now, that this binary was built from.
+    pub dirs: Moved,
     /// The run that sidecars belong to.
     pub epoch: String,
     /// Who asked for the run.
@@ -98,6 +105,12 @@ pub enum SettingsError {
         /// What it was set to.
         value: String,
     },
+    /// What the session told cannot be read.
+    #[error("{name}: {why}; `cargo ktstr` sets it, unset it or use the `cargo ktstr` of this ktstr's version", name = env::SESSION)]
+    Session {
+        /// What is wrong with it.
+        why: String,
+    },
     /// No such back end.
     #[error("{name}: {0}", name = env::BACKEND)]
     Backend(#[from] ParseBackendError),
@@ -117,6 +130,11 @@ pub enum SettingsError {
 impl Settings {
     /// Reads the environment.
     pub fn read() -> Result<Self, SettingsError> {
+        Self::read_for(None)
+    }
+
+    /// Reads the environment of a test target of the package that was in `manifest_dir` when it was compiled.
+    pub fn read_for(manifest_dir: Option<&Path>) -> Result<Self, SettingsError> {
         let text = |name: &str| var_os(name).and_then(|value| value.into_string().ok());
         let is_set = |name: &&&str| var_os(name).is_some_and(|value| !value.is_empty());
         if let Some(name) = NOT_BUILT.iter().find(is_set) {
@@ -125,7 +143,21 @@ impl Settings {
         let process = |what| move |source| SettingsError::Process { what, source };
         let binary = current_exe().map_err(process("path of this binary"))?;
         let dir = current_dir().map_err(process("current directory"))?;
-        let target = target_dir_of(&binary).unwrap_or_else(|| dir.join("target"));
+        let session = text(env::SESSION)
+            .filter(|json| !json.is_empty())
+            .map(|json| SessionInfo::parse(&json))
+            .transpose()
+            .map_err(|why| SettingsError::Session { why })?;
+        let runs_dir = match &session {
+            Some(session) => session.runs_dir.clone(),
+            None => target_dir_of(&binary)
+                .unwrap_or_else(|| dir.join("target"))
+                .join("ktstr"),
+        };
+        let run_id = session.as_ref().map(|session| session.id.clone());
+        let run_id = run_id
+            .or_else(|| text("NEXTEST_RUN_ID"))
+            .unwrap_or_else(own_epoch);
         let kernels = text(env::KERNEL_LIST).unwrap_or_default();
         let is_on = |name| env::is_on(|name| var_os(name), name);
         Ok(Self {
@@ -140,7 +172,10 @@ impl Settings {
             sidecar_dir: text(env::SIDECAR_DIR)
                 .filter(|dir| !dir.is_empty())
                 .map(PathBuf::from),
-            runs_dir: target.join("ktstr"),
+            runs_dir,
+            session,
+            run_id,
+            dirs: Moved::find(manifest_dir, |name| var_os(name)),
             epoch: text(env::RUN_EPOCH)
                 .or_else(|| text("NEXTEST_RUN_ID"))
                 .unwrap_or_else(own_epoch),

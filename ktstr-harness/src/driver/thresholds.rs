@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::listing::Listing;
+use super::listing::{Listing, ListingError};
 
 /// A question that cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum ThresholdsError {
         /// What it said, or what the system said of it.
         why: String,
     },
+    /// Nextest lists tests in another way.
+    #[error(transparent)]
+    Listing(#[from] ListingError),
     /// No test binary of the project has it.
     #[error("no test is called `{0}`; `cargo nextest list` shows the names")]
     Unknown(String),
@@ -51,7 +54,7 @@ pub fn thresholds(
     let listed = output(&mut list)?;
     let names = ["ktstr", "host"].map(|kind| format!("{kind}/{test}"));
     let mut text = String::new();
-    for (binary, name) in holders(Listing::parse(listed.as_bytes()), &names) {
+    for (binary, name) in holders(Listing::parse(listed.as_bytes())?, &names) {
         let mut ask = Command::new(&binary);
         ask.args(["--thresholds", "--include-ignored", "--exact", name]);
         text.push_str(&output(&mut ask)?);

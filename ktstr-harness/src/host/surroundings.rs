@@ -8,7 +8,8 @@ use ktstr_kernel::discover::{Discovery, discover};
 use ktstr_kernel::{Cache, ImageInfo};
 use ktstr_vmm::initramfs::Pack;
 use ktstr_vmm::{
-    Choice, Initramfs, KvmError, MachineError, MachineSpec, PackedInitramfs, guest_memory_mib,
+    Choice, Initramfs, KvmError, MachineError, MachineSpec, PackedInitramfs, find_qemu,
+    guest_memory_mib,
 };
 
 use super::place;
@@ -76,6 +77,18 @@ pub(super) fn kernel(named: Option<&NamedKernel>, settings: &Settings) -> Result
 
 /// What carries machines on this host: the back end, and the QEMU it may need.
 pub(super) fn backend(settings: &Settings) -> Result<Choice, Verdict> {
+    let told = settings
+        .session
+        .as_ref()
+        .and_then(|session| session.backend);
+    // A session tried it, once for all of its tests. Somebody may want another for this one.
+    if let Some(backend) = told.filter(|told| settings.backend.is_none_or(|own| own == *told)) {
+        return Ok(Choice {
+            backend,
+            qemu: find_qemu(&settings.path),
+            why: None,
+        });
+    }
     Choice::make(&settings.path, Path::new("/"), settings.backend).map_err(early)
 }
 
@@ -94,7 +107,7 @@ pub(super) fn initramfs(
         builder = builder.executable("/bin/sh", "/bin/sh", Pack::Whole);
     }
     if let Some(file) = test.scheduler.config_file {
-        let host = Path::new(test.scheduler.manifest_dir).join(file);
+        let host = settings.dirs.now(test.scheduler.manifest_dir).join(file);
         builder = builder.file(host, Scheduler::CONFIG_FILE, 0o644);
     }
     for file in test.extra_include_files {
@@ -172,5 +185,39 @@ pub(super) fn early(error: MachineError) -> Verdict {
             Verdict::skip(error.to_string())
         }
         _ => Verdict::fail("machine", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ktstr_vmm::Backend;
+
+    use super::*;
+    use crate::dispatch::SessionInfo;
+
+    #[test]
+    fn what_a_session_tried_is_not_tried_again() {
+        let told = |backend| SessionInfo {
+            id: "1".to_owned(),
+            runs_dir: "/r".into(),
+            backend: Some(backend),
+            builder: None,
+        };
+        let mut settings = Settings::read().unwrap();
+        // Nothing works here, as far as looking would tell.
+        settings.path = "/no/such/place".into();
+        for told_backend in [Backend::Kvm, Backend::Qemu] {
+            settings.session = Some(told(told_backend));
+            for own in [None, Some(told_backend)] {
+                settings.backend = own;
+                assert_eq!(backend(&settings).unwrap().backend, told_backend);
+            }
+        }
+        settings.session = Some(told(Backend::Kvm));
+        settings.backend = Some(Backend::Qemu);
+        assert!(
+            backend(&settings).is_err(),
+            "what this process wants was not tried"
+        );
     }
 }
