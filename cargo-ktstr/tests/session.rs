@@ -137,6 +137,37 @@ fn schedulers_are_built_once_and_before_any_test() {
     assert_eq!(text.matches(FAILED).count(), 2, "{text}");
 }
 
+/// Where a test binary lies does not tell where records go: cargo may be told of other places, and of targets.
+#[test]
+fn records_go_where_the_session_says() {
+    let project = project();
+    let mut list = cargo(&project);
+    list.args(["nextest", "list", "--list-type", "binaries-only"]);
+    list.args(["--message-format", "json", "--cargo-quiet"]);
+    let listed: serde_json::Value = serde_json::from_slice(&list.output().unwrap().stdout).unwrap();
+    let binary = listed["rust-binaries"]["user::user"]["binary-path"].as_str();
+    let elsewhere = project.path().join("else;where=\"/ktstr");
+    let session = serde_json::json!({ "id": "1", "runs_dir": elsewhere });
+    let mut test = Command::new(binary.unwrap_or_else(|| panic!("{listed}")));
+    test.args(["host/on_host", "--exact"])
+        .current_dir(project.path())
+        .env("KTSTR_SESSION", session.to_string())
+        .env_remove("KTSTR_SIDECAR_DIR");
+    let (text, code) = said(&mut test);
+    assert_eq!(code, Some(0), "{text}");
+    let run = fs::read_dir(&elsewhere).unwrap().flatten();
+    let mut files = run.flat_map(|run| fs::read_dir(run.path()).into_iter().flatten().flatten());
+    let is_record = |name: &str| name.starts_with("on_host-") && name.ends_with(".ktstr.json");
+    assert!(files.any(|file| is_record(&file.file_name().to_string_lossy())));
+
+    let (text, code) = said(test.env("KTSTR_SESSION", "/somewhere"));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("KTSTR_SESSION: ") && text.contains("unset it"),
+        "{text}"
+    );
+}
+
 #[test]
 fn an_archive_is_run_where_it_was_unpacked() {
     let project = project();
@@ -161,21 +192,24 @@ fn an_archive_is_run_where_it_was_unpacked() {
             .args(["--workspace-remap", ".", "-E", "test(mine_one)"]);
         said(&mut command)
     };
-    // Nothing but the archive, outside of any project.
+    // Nothing but the archive, and what nextest wants to see of a workspace.
+    fs::write(place.join("Cargo.toml"), "[workspace]\n").unwrap();
     let (text, code) = test();
     assert_eq!(code, Some(100), "{text}");
-    let gone = format!(
-        "mine: the package `scx_mine` cannot be built, its sources are not at {}; set KTSTR_SCHEDULER",
-        place.canonicalize().unwrap().display()
+    let failed = "mine: `cargo build -p scx_mine --profile dev` failed: error: ";
+    let (_, why) = text.split_once(failed).unwrap_or_else(|| panic!("{text}"));
+    let why = why.lines().next().unwrap();
+    assert!(
+        why.ends_with("; or set KTSTR_SCHEDULER to a program that is built already"),
+        "{text}"
     );
-    assert!(text.contains(&gone), "{text}");
 
     // The same sources at another place: what is built is built from those.
     copy(project.path(), &place);
     fs::remove_file(project.path().join("scx_mine/src/main.rs")).unwrap();
     let (text, code) = test();
     assert_eq!(code, Some(100), "{text}");
-    assert!(!text.contains("cannot be built"), "{text}");
+    assert!(!text.contains(failed), "{text}");
     assert!(
         text.contains("missing: No such file or directory"),
         "{text}"

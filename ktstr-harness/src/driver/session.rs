@@ -45,6 +45,8 @@ pub struct Session {
     nextest_args: Vec<OsString>,
     /// The target directory, once cargo was asked: `None` in it where cargo knows no project.
     target: OnceLock<Option<PathBuf>>,
+    /// The commit of the project, once git was asked.
+    commit: OnceLock<Option<Commit>>,
 }
 
 /// How a session ended.
@@ -140,6 +142,7 @@ impl Session {
             cpu_cap: None,
             nextest_args: Vec::new(),
             target: OnceLock::new(),
+            commit: OnceLock::new(),
         }
     }
 
@@ -236,7 +239,12 @@ impl Session {
             let dir = self.dir.clone();
             return Err(SessionError::NoProject { dir });
         }
-        let dir = sidecar_dir().unwrap_or_else(|| self.runs_dir_or_here());
+        // Git is asked meanwhile: cargo and git take the time that matters before tests start.
+        let runs_dir = thread::scope(|scope| {
+            scope.spawn(|| self.commit());
+            self.runs_dir_or_here()
+        });
+        let dir = sidecar_dir().unwrap_or(runs_dir);
         records::check(&dir).map_err(|source| SessionError::Records { dir, source })
     }
 
@@ -342,7 +350,7 @@ impl Session {
         }
         command.env(env::RUN_EPOCH, epoch);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let commit = Commit::of(&self.dir).map(|commit| commit.to_string());
+        let commit = self.commit().map(ToString::to_string);
         command.env(PROJECT_COMMIT, commit.unwrap_or_default());
         if let Some(backend) = self.backend {
             command.env(env::BACKEND, backend.name());
@@ -390,6 +398,11 @@ impl Session {
             }
         }
         Ok(named)
+    }
+
+    fn commit(&self) -> Option<&Commit> {
+        let commit = self.commit.get_or_init(|| Commit::of(&self.dir));
+        commit.as_ref()
     }
 
     fn has_project(&self) -> bool {
