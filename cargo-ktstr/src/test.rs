@@ -108,6 +108,12 @@ pub(crate) fn summarize(report: &SessionReport, arguments: &Test, program: &str,
     if let Some(signal) = report.signal {
         ended_by(signal);
     }
+    if report.overruled {
+        let why = "nextest counts some iterations of a stress run as passed that failed";
+        say(format_args!(
+            "error: there are failures among the records below; {why}"
+        ));
+    }
     if report.runs.is_empty() {
         return;
     }

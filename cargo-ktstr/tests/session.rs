@@ -180,7 +180,7 @@ fn an_archive_is_run_where_it_was_unpacked() {
 
     let place = away.path().join("place");
     fs::create_dir(&place).unwrap();
-    let test = || {
+    let test = |words: &[&str]| {
         let mut command = project.cargo_ktstr("test");
         command
             .current_dir(&place)
@@ -189,12 +189,17 @@ fn an_archive_is_run_where_it_was_unpacked() {
             .arg(project.path().join("bzImage"))
             .args(["--profile", "dev", "--", "--archive-file"])
             .arg(&archive)
-            .args(["--workspace-remap", ".", "-E", "test(mine_one)"]);
+            .args(words);
         said(&mut command)
     };
+    // It needs no project around it.
+    let (text, code) = test(&["-E", "test(on_host)"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(": 1 test: 1 passed\n"), "{text}");
+
     // Nothing but the archive, and what nextest wants to see of a workspace.
     fs::write(place.join("Cargo.toml"), "[workspace]\n").unwrap();
-    let (text, code) = test();
+    let (text, code) = test(&["--workspace-remap", ".", "-E", "test(mine_one)"]);
     assert_eq!(code, Some(100), "{text}");
     let failed = "mine: `cargo build -p scx_mine --profile dev` failed: error: ";
     let (_, why) = text.split_once(failed).unwrap_or_else(|| panic!("{text}"));
@@ -207,7 +212,7 @@ fn an_archive_is_run_where_it_was_unpacked() {
     // The same sources at another place: what is built is built from those.
     copy(project.path(), &place);
     fs::remove_file(project.path().join("scx_mine/src/main.rs")).unwrap();
-    let (text, code) = test();
+    let (text, code) = test(&["--workspace-remap", ".", "-E", "test(mine_one)"]);
     assert_eq!(code, Some(100), "{text}");
     assert!(!text.contains(failed), "{text}");
     assert!(

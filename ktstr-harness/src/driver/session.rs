@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread;
+use std::time::SystemTime;
 
 use ktstr_core::env;
+use ktstr_core::timestamp::rfc3339;
 use ktstr_kernel::ResolvedKernel;
 use ktstr_vmm::{Backend, Choice};
 
@@ -23,6 +25,9 @@ use crate::dispatch::{
 };
 use crate::host::build::Builds;
 use crate::project::Commit;
+
+/// Nextest's exit code where tests failed.
+const TESTS_FAILED: u8 = 100;
 
 /// One run of a project's tests.
 ///
@@ -52,8 +57,11 @@ pub struct Session {
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionReport {
-    /// Exit code for the caller's own process: nextest's.
+    /// Exit code for the caller's own process: nextest's, but for [`SessionReport::overruled`].
     pub exit_code: u8,
+    /// Nextest ended well, and there is a record of this session that is a failure: so it is with nextest 0.9.143 and
+    /// iterations of `--stress-count`. The exit code is that of failed tests then.
+    pub overruled: bool,
     /// The signal that ended nextest, where it did not end by itself: tests that ran have no record then.
     pub signal: Option<i32>,
     /// What was written, by run directory.
@@ -256,6 +264,7 @@ impl Session {
         self.check()?;
         let cargo = cargo();
         let epoch = epoch();
+        let begin = rfc3339(SystemTime::now());
         let runs_dir = self.runs_dir_or_here();
         let id = own_epoch();
         let builder = self.builder(&id, &runs_dir);
@@ -283,10 +292,19 @@ impl Session {
             status
         })
         .map_err(|source| cargo_error(&cargo, source))?;
+        let runs = RunSummary::of_epoch(&runs_dir, sidecar_dir().as_deref(), &epoch);
+        let mut failures = runs.iter().flat_map(RunSummary::to_replay);
+        // Sessions may share an epoch; earlier ones said what they had to say.
+        let overruled = status.success() && failures.any(|record| record.started >= begin);
         Ok(SessionReport {
-            exit_code: exit_code(status),
+            exit_code: if overruled {
+                TESTS_FAILED
+            } else {
+                exit_code(status)
+            },
+            overruled,
             signal: status.signal(),
-            runs: RunSummary::of_epoch(&runs_dir, sidecar_dir().as_deref(), &epoch),
+            runs,
         })
     }
 
