@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::SystemTime;
 
-use ktstr_core::env;
 use ktstr_core::timestamp::rfc3339;
+use ktstr_core::{Sidecar, env};
 use ktstr_kernel::ResolvedKernel;
 use ktstr_vmm::{Backend, Choice};
 
@@ -293,9 +293,10 @@ impl Session {
         })
         .map_err(|source| cargo_error(&cargo, source))?;
         let runs = RunSummary::of_epoch(&runs_dir, sidecar_dir().as_deref(), &epoch);
-        let mut failures = runs.iter().flat_map(RunSummary::to_replay);
         // Sessions may share an epoch; earlier ones said what they had to say.
-        let overruled = status.success() && failures.any(|record| record.started >= begin);
+        let is_new = |record: &Sidecar| record.started >= begin;
+        let has_failed = runs.iter().flat_map(RunSummary::to_replay).any(is_new);
+        let overruled = status.success() && has_failed;
         Ok(SessionReport {
             exit_code: if overruled {
                 TESTS_FAILED
