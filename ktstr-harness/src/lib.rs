@@ -56,6 +56,7 @@ macro_rules! main {
                 ::core::option_env!("CARGO_PKG_NAME").unwrap_or_default(),
                 ::core::option_env!("CARGO_CRATE_NAME").unwrap_or_default(),
                 ::core::file!(),
+                ::core::option_env!("CARGO_MANIFEST_DIR").unwrap_or_default(),
             ))
         }
     };

@@ -1,6 +1,6 @@
 //! Which test target of which package this binary is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A test target of a cargo package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,16 +11,19 @@ pub struct TestTarget {
     pub name: Option<String>,
     /// The file that its `main` is in.
     pub source: Option<String>,
+    /// Where the package was when the target was compiled.
+    pub manifest_dir: Option<PathBuf>,
 }
 
 impl TestTarget {
     /// What cargo said when the target was compiled; empty texts where it said nothing.
-    pub fn of(package: &str, name: &str, source: &str) -> Self {
+    pub fn of(package: &str, name: &str, source: &str, manifest_dir: &str) -> Self {
         let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         Self {
             package: said(package),
             name: said(name),
             source: said(source),
+            manifest_dir: said(manifest_dir).map(PathBuf::from),
         }
     }
 
@@ -40,6 +43,7 @@ impl TestTarget {
             package: package.filter(|package| !package.is_empty()),
             name,
             source: None,
+            manifest_dir: None,
         }
     }
 }
