@@ -121,7 +121,7 @@ test result: FAILED. 2 passed; 3 failed; 2 ignored; 0 measured; 3 filtered out";
     );
     let stderr = stderr(&output);
     assert!(
-        stderr.contains("ktstr_test 'fails' [sched=eevdf] failed:\n"),
+        stderr.contains("ktstr_test 'fails' [sched=eevdf] [host] failed:\n"),
         "{stderr}"
     );
     assert_eq!(place.records("here").len(), 6);
