@@ -6,7 +6,7 @@ mod project;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use project::Project;
 
@@ -56,17 +56,9 @@ fn bz_image() -> Vec<u8> {
     bytes
 }
 
-/// Cargo in `project`, with all that is around `cargo ktstr` there.
 fn cargo(project: &Project) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, value) in project.cargo_ktstr("").get_envs() {
-        match value {
-            Some(value) => cargo.env(name, value),
-            None => cargo.env_remove(name),
-        };
-    }
-    cargo.current_dir(project.path()).stdin(Stdio::null());
-    cargo
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    project.command(Path::new(&cargo))
 }
 
 /// Standard error and output of `command` together.
