@@ -232,6 +232,25 @@ fn tests_are_told_where_records_go_and_what_runs_machines() {
 }
 
 #[test]
+fn paths_mean_what_they_mean_where_they_are_written() {
+    let place = Place::new();
+    place.file("bzImage", &bz_image("6.12.0"));
+    let names = ["SIDECAR_DIR", "LOCK_DIR", "CACHE_DIR", "SCHEDULER"];
+    let mut command = cargo_ktstr();
+    for name in names {
+        command.env(format!("KTSTR_{name}"), format!("some/{name}"));
+    }
+    let output = place.run(command.args(["test", "--kernel", "./bzImage"]));
+    assert_eq!(output.status.code(), Some(100), "{}", text(&output.stderr));
+    let log = fs::read_to_string(place.dir().join("cargo.log")).unwrap();
+    for name in names {
+        let path = place.dir().join("some").join(name);
+        let line = format!("KTSTR_{name}={}\n", path.display());
+        assert!(log.contains(&line), "{line}{log}");
+    }
+}
+
+#[test]
 fn a_place_that_takes_no_records_is_told_before_anything_starts() {
     let place = Place::new();
     place.file("bzImage", &bz_image("6.12.0"));
