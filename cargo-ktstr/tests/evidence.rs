@@ -73,7 +73,7 @@ fn also_fails(_: &Ctx) -> Result<AssertResult> {
 }
 "#;
 
-const LIBRARY: &str = r#"
+const LIBRARY: &str = r"
 #[cfg(test)]
 mod tests {
     use ktstr_harness::prelude::*;
@@ -83,7 +83,7 @@ mod tests {
         Ok(AssertResult::pass())
     }
 }
-"#;
+";
 
 struct Place {
     project: Project,
@@ -111,7 +111,7 @@ impl Place {
         fs::write(path, change(text)).unwrap();
     }
 
-    fn run(&self, mut command: Command, epoch: &str) -> Output {
+    fn run(mut command: Command, epoch: &str) -> Output {
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("NEXTEST") {
@@ -126,7 +126,7 @@ impl Place {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = self.project.command(Path::new(&cargo));
         command.args(arguments.split_whitespace());
-        let output = self.run(command, epoch);
+        let output = Self::run(command, epoch);
         let stdout = String::from_utf8_lossy(&output.stdout);
         let stderr = String::from_utf8_lossy(&output.stderr);
         (format!("{stdout}\n{stderr}"), output.status.code())
@@ -263,7 +263,7 @@ fn plain_cargo_test_runs_and_finds_tests_as_libtests() {
     for name in ["quick", "inner::quick", "user::inner::quick", "host/quick"] {
         let mut command = place.project.cargo_ktstr("show-thresholds");
         command.arg(name);
-        let output = place.run(command, "four");
+        let output = Place::run(command, "four");
         let text = String::from_utf8_lossy(&output.stdout);
         let expected = "host/quick [sched=eevdf]\n";
         assert!(

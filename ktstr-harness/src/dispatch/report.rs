@@ -1,5 +1,6 @@
 //! Results of several tests, told as libtest tells them.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl<W: Write> Report<W> {
             text.push_str("\nfailures:\n");
             self.failed.sort();
             for name in &self.failed {
-                text.push_str(&format!("    {name}\n"));
+                let _ = writeln!(text, "    {name}");
             }
         }
         let word = if self.failed.is_empty() {
