@@ -31,10 +31,10 @@ pub(crate) const PLANNED_OPTIONS: &[&str] =
 
 const CARGO_AFTER: &str = "\
 Examples:
-  cargo ktstr doctor                      what is missing, what installs it
-  cargo ktstr test --kernel ../linux      every test, on a source tree
-  cargo ktstr test -- -E 'test(my_test)'  one test, on a kernel built before
-  cargo ktstr verifier --kernel ../linux  every declared scheduler, every machine
+  cargo ktstr doctor                      show what is missing on this host
+  cargo ktstr test --kernel ../linux      run every test on a source tree
+  cargo ktstr test -- -E 'test(my_test)'  run one test on a kernel built before
+  cargo ktstr verifier --kernel ../linux  try every declared scheduler
 
 Planned, not built yet: affected, coverage, export, llvm-cov, perf-delta,
 replay, shell, show-host, stats.";
@@ -59,9 +59,9 @@ Examples:
   cargo ktstr test --kernel 6.14 --kernel ../linux -- -E 'test(my_test)'
   cargo ktstr test -- --features integration --run-ignored all --retries 2
 
-What is downloaded comes from kernel.org, or from a mirror of it whose base
-address $KTSTR_KERNEL_MIRROR gives. Kernels are compiled through ccache where it
-is installed, unless KTSTR_CCACHE=0.
+Downloads come from kernel.org, or from the mirror whose base address is in
+$KTSTR_KERNEL_MIRROR. Kernels are compiled through ccache where it is installed,
+unless KTSTR_CCACHE=0.
 
 Exit code: nextest's; 0 when every test passed or was skipped.";
 
@@ -71,8 +71,9 @@ Examples:
   cargo ktstr verifier --scheduler scx-mine --raw
   cargo ktstr verifier -- -p mine -E 'test(/8cpu-2llc-smt/)'
 
-Tables of what the verifier walked through, and of what passed where, follow on
-standard output. Exit code: nextest's; 0 when every cell passed or was skipped.";
+Standard output gets two tables per scheduler: the instructions that the verifier
+walked through, and which cells passed. Exit code: nextest's; 0 when every cell
+passed or was skipped.";
 
 const KERNEL_AFTER: &str = "\
 Kernels are kept in $KTSTR_CACHE_DIR/kernels, else ~/.cache/ktstr/kernels.";
@@ -93,21 +94,21 @@ Examples:
   cargo ktstr kernel build --kernel 6.14 --extra-kconfig ./lockdep.kconfig
   cargo ktstr kernel build --force --kernel 6.14.2
 
-A source tree is built in place. It is cached when git knows it and nothing in
-it has changed since its commit; everything else is always cached. What is
-downloaded comes from kernel.org, or from a mirror of it whose base address
-$KTSTR_KERNEL_MIRROR gives. Where ccache is installed, compilers are run through
-it; KTSTR_CCACHE=0 does without.";
+A source tree is built in place. The kernel is cached when git knows the tree and
+nothing in it has changed since its commit; kernels of other sources are always
+cached. Downloads come from kernel.org, or from the mirror whose base address is
+in $KTSTR_KERNEL_MIRROR. Kernels are compiled through ccache where it is
+installed, unless KTSTR_CCACHE=0.";
 
 const CLEAN_AFTER: &str = "\
 Examples:
-  cargo ktstr kernel clean --keep 3               all but the three newest
-  cargo ktstr kernel clean --corrupt-only --force broken entries, unasked";
+  cargo ktstr kernel clean --keep 3               keep the three newest
+  cargo ktstr kernel clean --corrupt-only --force remove broken entries";
 
 const LOCKS_AFTER: &str = "\
-Locks are files: of last-level caches, CPUs and emulator places in
-$KTSTR_LOCK_DIR, else /tmp; of kernels in the kernel cache; of run directories
-beside them. Looking takes none of them.";
+Locks are files. Those of last-level caches, CPUs and QEMU slots are in
+$KTSTR_LOCK_DIR, else /tmp; those of kernels are in the kernel cache, those of
+run directories beside them. This command takes no lock.";
 
 const COMPLETIONS_AFTER: &str = "\
 Examples:
@@ -139,22 +140,23 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run tests by cargo nextest, each in a fresh virtual machine; builds the
-    /// kernel first where need be.
+    /// Run the tests with cargo nextest, each in a fresh virtual machine; build the
+    /// kernel first if needed.
     #[command(visible_alias = "nextest", after_help = TEST_AFTER)]
     Test(Test),
-    /// Manage cached kernels: list, build, clean.
+    /// List, build and remove cached kernels.
     #[command(after_help = KERNEL_AFTER)]
     Kernel(Kernel),
-    /// Try every declared scheduler on every machine and kernel: does the kernel
-    /// verify it, does it come into force, does it run tasks?
+    /// Check that every declared scheduler loads, attaches and runs tasks, on every
+    /// machine shape and kernel.
     #[command(after_help = VERIFIER_AFTER)]
     Verifier(Verifier),
-    /// Say what a test is judged by: defaults, its scheduler's, its own.
+    /// Show the thresholds that a test is judged by.
     ShowThresholds(ShowThresholds),
-    /// Say what this machine has, what is missing and what installs it.
+    /// Show what this host has for running tests, what is missing and what installs
+    /// it.
     Doctor(Doctor),
-    /// Say which of ktstr's locks are held, and by whom.
+    /// Show which locks are held and by whom.
     #[command(after_help = LOCKS_AFTER)]
     Locks(Locks),
     /// Print a completion script for a shell.
@@ -164,11 +166,11 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verifier {
-    /// Try this scheduler alone. Give it several times to try several.
+    /// Check this scheduler only; can be given several times.
     #[arg(long, value_name = "NAME")]
     pub(crate) scheduler: Vec<String>,
 
-    /// Show the whole verifier log of what fails, with every iteration of its loops.
+    /// Show the whole verifier log of a failed cell, with every loop iteration.
     #[arg(long)]
     pub(crate) raw: bool,
 
@@ -178,10 +180,10 @@ pub(crate) struct Verifier {
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowThresholds {
-    /// Name of the test function.
+    /// Name of the test: its function, the path of that, or a case such as ktstr/NAME.
     pub(crate) test: String,
 
-    /// Those of a release build, whose defaults are stricter.
+    /// Show the thresholds of a release build, whose defaults are stricter.
     #[arg(long)]
     pub(crate) release: bool,
 
@@ -190,7 +192,7 @@ pub(crate) struct ShowThresholds {
     pub(crate) nextest_args: Vec<OsString>,
 }
 
-/// Manage kernels for scheduler tests and look at the host, without cargo.
+/// Manage kernels for scheduler tests and examine the host, without cargo.
 #[derive(Debug, Parser)]
 #[command(
     name = "ktstr",
@@ -206,12 +208,13 @@ pub(crate) struct Ktstr {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StandaloneCommand {
-    /// Manage cached kernels: list, build, clean.
+    /// List, build and remove cached kernels.
     #[command(after_help = KERNEL_AFTER)]
     Kernel(Kernel),
-    /// Say what this machine has, what is missing and what installs it.
+    /// Show what this host has for running tests, what is missing and what installs
+    /// it.
     Doctor(Doctor),
-    /// Say which of ktstr's locks are held, and by whom.
+    /// Show which locks are held and by whom.
     #[command(after_help = LOCKS_AFTER)]
     Locks(Locks),
 }
@@ -221,7 +224,7 @@ pub(crate) enum StandaloneCommand {
 pub(crate) enum Base {
     /// The architecture's own default.
     Defconfig,
-    /// A small kernel for virtual machines: it builds three times as fast.
+    /// A small kernel for virtual machines that builds three times as fast.
     Lean,
 }
 
@@ -236,23 +239,22 @@ impl From<Base> for BaseConfig {
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// Kernel to test on; see below for its forms. Give it several times to test on
-    /// several kernels. Without it a kernel that is already built is looked for:
-    /// `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest cached one, ./linux, ../linux,
-    /// the host's own.
+    /// Kernel to test on (see below); can be given several times. Without it, the
+    /// first of these is used: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest cached
+    /// kernel, a built ./linux or ../linux, the host's own kernel.
     #[arg(long, value_name = "ID")]
     pub(crate) kernel: Vec<String>,
 
-    /// Have ranges stand for series too that are maintained no more (EOL).
+    /// With a range, also include end-of-life series.
     #[arg(long)]
     pub(crate) include_eol: bool,
 
-    /// What to configure a source from that has no .config of its own [default:
+    /// Base configuration for a source without a .config [default:
     /// `KTSTR_BASE_CONFIG`, else defconfig].
     #[arg(long, value_name = "BASE", value_enum)]
     pub(crate) base_config: Option<Base>,
 
-    /// Build the tests in release mode; the default thresholds are stricter there.
+    /// Build the tests in release mode, which has stricter default thresholds.
     #[arg(long)]
     pub(crate) release: bool,
 
@@ -260,7 +262,7 @@ pub(crate) struct Test {
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
-    /// Profile of .config/nextest.toml to run by.
+    /// Profile of .config/nextest.toml to run the tests with.
     #[arg(long, value_name = "NAME")]
     pub(crate) nextest_profile: Option<String>,
 
@@ -268,17 +270,17 @@ pub(crate) struct Test {
     #[arg(long)]
     pub(crate) no_skip_mode: bool,
 
-    /// What runs the machines: kvm or qemu [default: `KTSTR_BACKEND`, else KVM
-    /// where it works].
+    /// Back end to run the machines on: kvm or qemu [default: `KTSTR_BACKEND`, else
+    /// KVM where it works].
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<Backend>,
 
-    /// Turn performance mode off.
+    /// Run performance-mode tests without performance mode.
     #[arg(long)]
     pub(crate) no_perf_mode: bool,
 
-    /// Give each machine that is not in performance mode N host CPUs; more than
-    /// there are is an error [default: one more than its own].
+    /// Run each machine that is not in performance mode on N host CPUs; it is an
+    /// error if there are fewer [default: one more than the machine has].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) cpu_cap: Option<u32>,
 
@@ -311,42 +313,42 @@ pub(crate) struct KernelList {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Say which releases a range stands for, instead; nothing is downloaded or
+    /// Show the releases that a range stands for instead; nothing is downloaded or
     /// built.
     #[arg(long, value_name = "START..END")]
     pub(crate) kernel: Option<String>,
 
-    /// Series too that are maintained no more (EOL).
+    /// Also include end-of-life series.
     #[arg(long, requires = "kernel")]
     pub(crate) include_eol: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct KernelBuild {
-    /// Kernel to build; see below for its forms. Give it several times to build
-    /// several [default: the newest series with eight maintenance releases].
+    /// Kernel to build (see below); can be given several times [default: the newest
+    /// series with eight maintenance releases].
     #[arg(long, value_name = "ID")]
     pub(crate) kernel: Vec<String>,
 
-    /// Have ranges stand for series too that are maintained no more (EOL).
+    /// With a range, also include end-of-life series.
     #[arg(long)]
     pub(crate) include_eol: bool,
 
-    /// Do not compare downloads with the published checksums.
+    /// Do not check downloads against the published checksums.
     #[arg(long)]
     pub(crate) skip_sha256: bool,
 
-    /// What to configure a source from that has no .config of its own [default:
+    /// Base configuration for a source without a .config [default:
     /// `KTSTR_BASE_CONFIG`, else defconfig].
     #[arg(long, value_name = "BASE", value_enum)]
     pub(crate) base_config: Option<Base>,
 
-    /// File of options (`CONFIG_X=y`, `# CONFIG_X is not set`) to merge over
-    /// ktstr's; they win. The kernel has a cache entry of its own.
+    /// File of options (`CONFIG_X=y`, `# CONFIG_X is not set`) that override
+    /// ktstr's. The kernel gets a cache entry of its own.
     #[arg(long, value_name = "PATH")]
     pub(crate) extra_kconfig: Option<PathBuf>,
 
-    /// Build again what is cached.
+    /// Rebuild even if the kernel is cached.
     #[arg(long)]
     pub(crate) force: bool,
 
@@ -354,22 +356,22 @@ pub(crate) struct KernelBuild {
     #[arg(long)]
     pub(crate) clean: bool,
 
-    /// Build on N host CPUs, with as many jobs [default: all that are allowed].
+    /// Build on N host CPUs with N jobs [default: all allowed CPUs].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) cpu_cap: Option<u32>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct KernelClean {
-    /// Keep the N newest entries that work.
+    /// Keep the N newest valid entries.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) keep: usize,
 
-    /// Remove nothing but broken entries.
+    /// Remove broken entries only.
     #[arg(long, conflicts_with = "keep")]
     pub(crate) corrupt_only: bool,
 
-    /// Do not ask first; needed where there is no terminal to ask at.
+    /// Do not ask for confirmation; required without a terminal.
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -383,11 +385,11 @@ pub(crate) struct Doctor {
 
 #[derive(Debug, Args)]
 pub(crate) struct Locks {
-    /// Print JSON; with --watch, a document per line.
+    /// Print JSON; with --watch, one document per line.
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Look again every DURATION, such as 2s or 500ms, until interrupted.
+    /// Repeat every DURATION, such as 2s or 500ms, until interrupted.
     #[arg(long, value_name = "DURATION", value_parser = interval)]
     pub(crate) watch: Option<Duration>,
 }
@@ -403,10 +405,10 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// The shell to complete in.
+    /// Shell to print the script for.
     pub(crate) shell: Shell,
 
-    /// The program to complete: cargo, ktstr, or an alias of `cargo ktstr`.
+    /// Program to complete: cargo, ktstr, or an alias of `cargo ktstr`.
     #[arg(long, value_name = "NAME", default_value = "cargo")]
     pub(crate) binary: String,
 }

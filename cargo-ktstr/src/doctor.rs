@@ -5,16 +5,16 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ktstr_harness::driver::doctor::{Fix, Report, Surroundings, examine};
+use ktstr_harness::driver::doctor::{Check, Fix, Report, Surroundings, examine};
 use ktstr_kernel::Cache;
 
 use crate::cli::Doctor;
 use crate::failure::{CommandResult, Failure};
-use crate::terminal::{print, wrap};
+use crate::terminal::{columns, print, wrap};
 
-/// Width of the output, and of what stands left of its details.
-const COLUMNS: usize = 80;
+/// Width of what stands left of the details, and of the text that has room for both.
 const INDENT: usize = 26;
+const ROOMY: usize = 60;
 
 pub(crate) fn run(arguments: &Doctor) -> CommandResult {
     let report = examine(&Surroundings {
@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &Doctor) -> CommandResult {
     if arguments.json {
         print(format!("{}\n", serde_json::to_string_pretty(&report)?).as_bytes())?;
     } else {
-        print(render(&report).as_bytes())?;
+        print(render(&report, columns()).as_bytes())?;
     }
     Ok(if report.ready {
         ExitCode::SUCCESS
@@ -45,14 +45,24 @@ pub(crate) fn cache() -> Result<Cache, Failure> {
         })
 }
 
-fn render(report: &Report) -> String {
+fn render(report: &Report, width: usize) -> String {
     let mut text = String::new();
-    let joint = format!("\n{:INDENT$}", "");
     for check in &report.checks {
-        let detail = wrap(&check.detail, COLUMNS - INDENT, &joint);
-        let _ = writeln!(text, "  {:<8} {:<15}{detail}", check.state, check.name);
+        let Check {
+            state,
+            name,
+            detail,
+            ..
+        } = check;
+        if width < ROOMY {
+            let _ = writeln!(text, "  {state:<8} {name}");
+            let _ = writeln!(text, "    {}", wrap(detail, width - 4, "\n    "));
+        } else {
+            let detail = wrap(detail, width - INDENT, &format!("\n{:INDENT$}", ""));
+            let _ = writeln!(text, "  {state:<8} {name:<15}{detail}");
+        }
         if let Some(fix) = &check.fix {
-            let _ = writeln!(text, "    {}", fix_text(fix));
+            let _ = writeln!(text, "    {}", fix_text(fix, width));
         }
     }
     // One check may have said it all.
@@ -66,7 +76,7 @@ fn render(report: &Report) -> String {
         let _ = writeln!(
             text,
             "\nAll packages that are missing:\n    {}",
-            fix_text(install)
+            fix_text(install, width)
         );
     }
     text.push_str(if report.ready {
@@ -78,9 +88,9 @@ fn render(report: &Report) -> String {
 }
 
 /// Commands stay such that a shell takes them when they are copied.
-fn fix_text(fix: &Fix) -> String {
+fn fix_text(fix: &Fix, width: usize) -> String {
     match fix {
-        Fix::Command(command) => format!("$ {}", wrap(command, COLUMNS - 8, " \\\n        ")),
-        Fix::Advice(words) => wrap(words, COLUMNS - 4, "\n    "),
+        Fix::Command(command) => format!("$ {}", wrap(command, width - 10, " \\\n        ")),
+        Fix::Advice(words) => wrap(words, width - 4, "\n    "),
     }
 }

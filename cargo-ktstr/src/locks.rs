@@ -13,10 +13,7 @@ use serde_json::json;
 
 use crate::cli::Locks;
 use crate::failure::{CommandResult, Failure};
-use crate::terminal::{print_more, quote, tilde};
-
-/// Width of the output.
-const COLUMNS: usize = 80;
+use crate::terminal::{columns, print_more, quote, tilde};
 
 /// Homes the cursor and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -72,7 +69,7 @@ fn render(places: &LockPlaces, locks: &[LockStatus]) -> String {
         let locks = locks.iter();
         locks.filter(|lock| kinds.contains(&lock.kind)).collect()
     };
-    let mut text = format!("host: {}\n", shown(&tilde(&places.lock_dir)));
+    let mut text = format!("host CPU locks: {}\n", shown(&tilde(&places.lock_dir)));
     let kinds = [LockKind::Llc, LockKind::Cpu, LockKind::Emulator];
     section(&mut text, &of(&kinds));
     for (title, dir, kind, absent) in [
@@ -111,11 +108,17 @@ fn section(text: &mut String, locks: &[&LockStatus]) {
     for kind in [LockKind::Llc, LockKind::Cpu, LockKind::Emulator] {
         let of_kind = free.iter().filter(|lock| lock.kind == kind);
         let numbers: CpuSet = of_kind.filter_map(|lock| lock.number).collect();
+        // Slots are a thing of ours, CPUs have names.
+        let plural = if kind == LockKind::Emulator && numbers.len() > 1 {
+            "s"
+        } else {
+            ""
+        };
         if !numbers.is_empty() {
             let _ = writeln!(
                 text,
                 "{}",
-                cut(&format!("  {} {numbers}: free", word(kind)))
+                cut(&format!("  {}{plural} {numbers}: free", word(kind)))
             );
         }
     }
@@ -138,7 +141,7 @@ fn word(kind: LockKind) -> &'static str {
     match kind {
         LockKind::Llc => "LLC",
         LockKind::Cpu => "CPU",
-        LockKind::Emulator => "emulator",
+        LockKind::Emulator => "QEMU slot",
         LockKind::Cache => "kernel",
         LockKind::Run => "run",
     }
@@ -168,10 +171,11 @@ fn shown(text: &str) -> String {
 
 /// The beginning of `line` that fits.
 fn cut(line: &str) -> String {
-    if line.chars().count() <= COLUMNS {
+    let width = columns();
+    if line.chars().count() <= width {
         return line.to_owned();
     }
-    let mut cut: String = line.chars().take(COLUMNS - 3).collect();
+    let mut cut: String = line.chars().take(width - 3).collect();
     cut.push_str("...");
     cut
 }

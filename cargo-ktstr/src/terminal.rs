@@ -8,6 +8,9 @@ use std::process::ExitCode;
 
 use crate::failure::{CommandResult, Failure};
 
+/// Longer lines are hard to read.
+const WIDEST: usize = 80;
+
 /// Prints `text` to standard output. A reader that has seen enough is no error.
 pub(crate) fn print(text: &[u8]) -> CommandResult {
     print_more(text).map(|_| ExitCode::SUCCESS)
@@ -26,6 +29,17 @@ pub(crate) fn print_more(text: &[u8]) -> Result<bool, Failure> {
 /// Prints a line to standard error, if anybody listens there.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// How wide text may be: `COLUMNS`, or else what the terminal has; no more than is easy to read.
+pub(crate) fn columns() -> usize {
+    let told = var_os("COLUMNS").and_then(|told| told.to_str()?.parse().ok());
+    let told = told.filter(|columns| *columns > 0);
+    let seen = || {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    };
+    told.or_else(seen).unwrap_or(WIDEST).clamp(20, WIDEST)
 }
 
 /// `path` with `~` for the home directory.

@@ -4,31 +4,32 @@ use std::env::{current_dir, var_os};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread::{self, ScopedJoinHandle};
 
 use ktstr_core::env;
-use ktstr_harness::driver::{RunSummary, Session, SessionReport};
-use ktstr_kernel::discover::{Discovery, discover};
-use ktstr_kernel::{BaseConfig, ResolvedKernel};
+use ktstr_harness::driver::{RunSummary, Session, SessionReport, Tally};
+use ktstr_kernel::BaseConfig;
+use ktstr_kernel::discover::{Discovery, Found, discover};
 use ktstr_vmm::{Backend, Choice, ParseBackendError};
+use rustix::process::Signal;
 
 use crate::cli::Test;
 use crate::doctor::cache;
-use crate::failure::{CommandResult, Failure};
+use crate::failure::{CommandResult, Failure, one_line};
 use crate::progress::Reporter;
 use crate::resolve::{self, Fetching};
 use crate::terminal::{quote, say, tilde};
 
-/// More replay commands than these help nobody.
-const REPLAYS: usize = 10;
+/// More commands, or reasons, than these help nobody.
+const MOST: usize = 10;
 
 pub(crate) fn run(arguments: &Test, program: &'static str) -> CommandResult {
-    let args = arguments.nextest_args.iter().cloned();
-    let report = session(arguments, program)?.nextest_args(args).run()?;
-    summarize(&report, arguments, program);
+    let report = session(arguments, program)?.run()?;
+    summarize(&report, arguments, program, "test");
     Ok(ExitCode::from(report.exit_code))
 }
 
-/// A session as `arguments` want it, with its kernels, but without the arguments for nextest.
+/// A session as `arguments` want it, with its kernels.
 pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session, Failure> {
     let session = Session::new(current_dir()?)
         .release(arguments.release)
@@ -36,14 +37,49 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
         .scheduler_profile(arguments.profile.clone())
         .no_skip_mode(arguments.no_skip_mode)
         .no_perf_mode(arguments.no_perf_mode)
-        .cpu_cap(arguments.cpu_cap);
-    // Before kernels are built, which takes its time.
-    let args = arguments.nextest_args.iter().cloned();
-    session.clone().nextest_args(args).check()?;
+        .cpu_cap(arguments.cpu_cap)
+        .nextest_args(arguments.nextest_args.iter().cloned());
+    let wanted = wanted_backend(arguments)?;
+    let dir = current_dir()?;
+    let cache = cache()?;
+    // Before kernels are built, which takes its time. What needs no build is looked for meanwhile.
+    let (checked, choice, found) = thread::scope(|scope| {
+        let choice = scope
+            .spawn(|| Choice::make(&var_os("PATH").unwrap_or_default(), Path::new("/"), wanted));
+        let found = arguments.kernel.is_empty().then(|| {
+            scope.spawn(|| {
+                discover(&Discovery {
+                    env: &|name| var_os(name),
+                    cache: &cache,
+                    dir: &dir,
+                    root: Path::new("/"),
+                })
+            })
+        });
+        let checked = session.check();
+        (checked, choice.join(), found.map(ScopedJoinHandle::join))
+    });
+    checked?;
+    let panicked = |_| Failure::new("a search of this host panicked");
+    let choice = choice.map_err(panicked)?;
     let reporter = Reporter::new(program);
-    let session = session.backend(backend(arguments, &reporter)?);
-    let kernels = if arguments.kernel.is_empty() {
-        vec![discovered(&reporter)?]
+    let session = match choice {
+        Ok(choice) => {
+            if let Some(note) = choice.note() {
+                reporter.line(&note);
+            }
+            session.choice(&choice)
+        }
+        Err(error) if wanted.is_some() => return Err(error.into()),
+        // Each test says so.
+        Err(_) => session,
+    };
+    let kernels = if let Some(found) = found {
+        // The kernel that tests would find by themselves: told, so that all of them take this one.
+        let Found { kernel, origin, .. } = found.map_err(panicked)??;
+        let image = tilde(&kernel.image);
+        reporter.line(&format!("kernel {}: {image} ({origin})", kernel.version));
+        vec![kernel]
     } else {
         let options = resolve::build_options(arguments.base_config)?;
         let fetching = Fetching {
@@ -56,58 +92,47 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
     Ok(session.kernels(kernels))
 }
 
-/// The back end that tests would choose by themselves: told, so that KVM is tried once and not by each of them. Where
-/// there is none, they say so.
-fn backend(arguments: &Test, reporter: &Reporter) -> Result<Option<Backend>, Failure> {
+/// The back end that was asked for, here or by the environment.
+fn wanted_backend(arguments: &Test) -> Result<Option<Backend>, Failure> {
     let set = var_os(env::BACKEND).and_then(|name| name.into_string().ok());
     let set = set.filter(|name| !name.is_empty());
     let set = set
         .map(|name| name.parse())
         .transpose()
         .map_err(|error: ParseBackendError| Failure::new(format!("{}: {error}", env::BACKEND)))?;
-    let wanted = arguments.backend.or(set);
-    match Choice::make(&var_os("PATH").unwrap_or_default(), Path::new("/"), wanted) {
-        Ok(choice) => {
-            if let Some(note) = choice.note() {
-                reporter.line(&note);
-            }
-            Ok(Some(choice.backend))
-        }
-        Err(error) if wanted.is_some() => Err(error.into()),
-        Err(_) => Ok(None),
+    Ok(arguments.backend.or(set))
+}
+
+/// Says where results are, how many cases (each a `word`) ended how, and how to run failures again.
+pub(crate) fn summarize(report: &SessionReport, arguments: &Test, program: &str, word: &str) {
+    if let Some(signal) = report.signal {
+        ended_by(signal);
     }
-}
-
-/// The kernel that tests would find by themselves: told, so that all of them take this one.
-fn discovered(reporter: &Reporter) -> Result<ResolvedKernel, Failure> {
-    let found = discover(&Discovery {
-        env: &|name| var_os(name),
-        cache: &cache()?,
-        dir: &current_dir()?,
-        root: Path::new("/"),
-    })?;
-    let (kernel, origin) = (found.kernel, found.origin);
-    let image = tilde(&kernel.image);
-    reporter.line(&format!("kernel {}: {image} ({origin})", kernel.version));
-    Ok(kernel)
-}
-
-/// Says where results are, and how to run failures again.
-pub(crate) fn summarize(report: &SessionReport, arguments: &Test, program: &str) {
+    if report.overruled {
+        let why = "nextest counts some iterations of a stress run as passed that failed";
+        say(format_args!(
+            "error: there are failures among the records below; {why}"
+        ));
+    }
     if report.runs.is_empty() {
         return;
     }
     say(format_args!("\n{program}: test outputs"));
     for run in &report.runs {
         say(format_args!("  {}", tilde(&run.path)));
+        let (records, sidecars) = match run.sidecars.len() {
+            1 => ("record", "stats sidecar"),
+            _ => ("records", "stats sidecars"),
+        };
+        let count = run.sidecars.len();
         say(format_args!(
-            "    ({} stats sidecar(s))",
-            run.sidecars.len()
+            "    {count} {records} ({sidecars}) written this run"
         ));
         for line in &run.unreadable {
             say(format_args!("    warning: {line}"));
         }
     }
+    count(&report.tally(), program, word);
     let replays: Vec<String> = report
         .runs
         .iter()
@@ -118,13 +143,48 @@ pub(crate) fn summarize(report: &SessionReport, arguments: &Test, program: &str)
     if replays.is_empty() {
         return;
     }
-    say(format_args!("\n{program}: run what did not pass again"));
-    for command in replays.iter().take(REPLAYS) {
+    say(format_args!("\n{program}: to rerun the failures"));
+    for command in replays.iter().take(MOST) {
         say(format_args!("  {command}"));
     }
-    if replays.len() > REPLAYS {
-        say(format_args!("  and {} more", replays.len() - REPLAYS));
+    if replays.len() > MOST {
+        say(format_args!("  and {} more", replays.len() - MOST));
     }
+}
+
+/// How many passed, failed and so on, and why some were skipped, the most frequent reason first.
+fn count(tally: &Tally, program: &str, word: &str) {
+    let cases = tally.cases();
+    let plural = if cases == 1 { "" } else { "s" };
+    say(format_args!("\n{program}: {cases} {word}{plural}: {tally}"));
+    let mut reasons: Vec<(&String, &usize)> = tally.skipped.iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    for (why, count) in reasons.iter().take(MOST) {
+        say(format_args!("  {count} skipped: {}", one_line(why)));
+    }
+    if reasons.len() > MOST {
+        let others = reasons.len() - MOST;
+        say(format_args!(
+            "  and {others} more reasons; each is in its record"
+        ));
+    }
+}
+
+/// Says that nextest did not end by itself. Whoever interrupts it knows.
+fn ended_by(signal: i32) {
+    let by_hand = [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP];
+    if by_hand.iter().any(|one| one.as_raw() == signal) {
+        return;
+    }
+    let (what, hint) = if signal == Signal::KILL.as_raw() {
+        let hint = "the kernel does that when memory runs out, see `dmesg`; ";
+        ("killed by SIGKILL".to_owned(), hint)
+    } else {
+        (format!("ended by signal {signal}"), "")
+    };
+    say(format_args!(
+        "error: cargo nextest: {what}; {hint}tests that had not ended have no result"
+    ));
 }
 
 /// The command that was given, with other arguments for nextest.

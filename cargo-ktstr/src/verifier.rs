@@ -8,11 +8,8 @@ use ktstr_harness::driver::verifier::{CellReport, SchedulerReport, Sweep};
 
 use crate::cli::Verifier;
 use crate::failure::CommandResult;
-use crate::terminal::print;
+use crate::terminal::{columns, print};
 use crate::test;
-
-/// Width of the output.
-const COLUMNS: usize = 80;
 
 pub(crate) fn run(arguments: &Verifier, program: &'static str) -> CommandResult {
     let session = test::session(&arguments.test, program)?;
@@ -20,14 +17,19 @@ pub(crate) fn run(arguments: &Verifier, program: &'static str) -> CommandResult 
         .schedulers(arguments.scheduler.clone())
         .raw(arguments.raw)
         .run()?;
-    test::summarize(&report.session, &arguments.test, program);
-    let tables: String = report.schedulers.iter().map(tables).collect();
+    test::summarize(&report.session, &arguments.test, program, "cell");
+    let width = columns();
+    let tables: String = report
+        .schedulers
+        .iter()
+        .map(|scheduler| tables(scheduler, width))
+        .collect();
     print(tables.as_bytes())?;
     Ok(ExitCode::from(report.session.exit_code))
 }
 
 /// What the verifier had to do, by kernel and program, then what passed, by machine and kernel.
-fn tables(scheduler: &SchedulerReport) -> String {
+fn tables(scheduler: &SchedulerReport, width: usize) -> String {
     let name = &scheduler.name;
     let mut text = format!("\n{name}: instructions that the verifier walked through\n");
     let by_kernel: Vec<_> = scheduler
@@ -39,7 +41,7 @@ fn tables(scheduler: &SchedulerReport) -> String {
     programs.sort();
     programs.dedup();
     if programs.is_empty() {
-        text.push_str("  no cell got so far\n");
+        text.push_str("  no cell reached this stage\n");
     } else {
         let column = |program: &&String| Column {
             title: (*program).clone(),
@@ -56,6 +58,7 @@ fn tables(scheduler: &SchedulerReport) -> String {
             "kernel",
             &scheduler.kernels,
             &programs.iter().map(column).collect::<Vec<_>>(),
+            width,
         ));
     }
     let _ = write!(text, "\n{name}: cells\n");
@@ -73,7 +76,7 @@ fn tables(scheduler: &SchedulerReport) -> String {
     };
     let columns: Vec<_> = scheduler.kernels.iter().map(column).collect();
     if !presets.is_empty() {
-        text.push_str(&table("topology", &presets, &columns));
+        text.push_str(&table("topology", &presets, &columns, width));
     }
     let others = scheduler.presets.len() - presets.len();
     if others > 0 {
@@ -100,22 +103,22 @@ struct Column {
     cells: Vec<String>,
 }
 
-/// Rows and columns for a terminal. Columns that do not fit beside each other follow below, again with the names of
+/// Rows and columns for a terminal of that width. Columns that do not fit beside each other follow below, again with the names of
 /// the rows.
-fn table(corner: &str, rows: &[impl AsRef<str>], columns: &[Column]) -> String {
+fn table(corner: &str, rows: &[impl AsRef<str>], columns: &[Column], width: usize) -> String {
     let names = || std::iter::once(corner).chain(rows.iter().map(AsRef::as_ref));
     let left = names().map(str::len).max().unwrap_or(0) + 2;
-    let width = |column: &Column| {
+    let needed = |column: &Column| {
         let cells = column.cells.iter().chain([&column.title]);
         cells.map(String::len).max().unwrap_or(0) + 2
     };
     let mut text = String::new();
     let mut rest = columns;
     while !rest.is_empty() {
-        let mut room = COLUMNS.saturating_sub(left);
+        let mut room = width.saturating_sub(left);
         let fitting = rest.iter().take_while(|column| {
-            let fits = width(column) <= room;
-            room = room.saturating_sub(width(column));
+            let fits = needed(column) <= room;
+            room = room.saturating_sub(needed(column));
             fits
         });
         // One that is too wide for any line stands alone.
@@ -130,7 +133,7 @@ fn table(corner: &str, rows: &[impl AsRef<str>], columns: &[Column]) -> String {
                     Some(row) => &column.cells[row],
                     None => &column.title,
                 };
-                let _ = write!(line, "{cell:>0$}", width(column));
+                let _ = write!(line, "{cell:>0$}", needed(column));
             }
             let _ = writeln!(text, "{}", line.trim_end());
         }
@@ -157,7 +160,7 @@ mod tests {
             column("exit", &["1", "-"]),
         ];
         let rows = ["kernel_6_12", "kernel_6_14"];
-        let text = table("kernel", &rows, &two);
+        let text = table("kernel", &rows, &two, 80);
         assert_eq!(
             text,
             "  kernel               init  exit\n  kernel_6_12             4     1\n  kernel_6_14  12345..99999     -\n"
@@ -165,7 +168,7 @@ mod tests {
         let many: Vec<_> = (0..9)
             .map(|n| column(&format!("program_number_{n}"), &["1", "2"]))
             .collect();
-        let text = table("kernel", &rows, &many);
+        let text = table("kernel", &rows, &many, 80);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert_eq!(
             text.lines()
@@ -176,7 +179,12 @@ mod tests {
         for n in 0..9 {
             assert_eq!(text.matches(&format!("program_number_{n}")).count(), 1);
         }
-        let wide = table("kernel", &rows, &[column(&"x".repeat(100), &["1", "2"])]);
+        let wide = table(
+            "kernel",
+            &rows,
+            &[column(&"x".repeat(100), &["1", "2"])],
+            80,
+        );
         assert_eq!(wide.lines().count(), 3);
     }
 }

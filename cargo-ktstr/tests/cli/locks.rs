@@ -45,6 +45,7 @@ fn holders_are_told_until_they_die() {
     let place = Place::new();
     let none = text(&place.run(cargo_ktstr().arg("locks")).stdout);
     assert_eq!(none.matches("  no locks\n").count(), 3, "{none}");
+    assert!(none.starts_with("host CPU locks: "), "{none}");
 
     let runs = place.dir().join("target/ktstr/.locks/6.12-abc.lock");
     let cache = place.cache().locks_dir().join("6.12.9-key.lock");
@@ -53,8 +54,8 @@ fn holders_are_told_until_they_die() {
     let pid = holder.0.id();
     let _run = Holder::start(&runs, "--shared");
     let _same_run = LockFile::try_acquire(&runs, Mode::Shared).unwrap().unwrap();
-    for free in [4, 5] {
-        let path = lock_dir(&place).join(format!("ktstr-cpu-{free}.lock"));
+    for free in ["cpu-4", "cpu-5", "emulator-0", "emulator-1"] {
+        let path = lock_dir(&place).join(format!("ktstr-{free}.lock"));
         drop(LockFile::try_acquire(&path, Mode::Shared).unwrap().unwrap());
     }
     drop(LockFile::try_acquire(&cache, Mode::Exclusive).unwrap());
@@ -65,6 +66,7 @@ fn holders_are_told_until_they_die() {
     let line = format!("  CPU 3\n    exclusive  {pid:>7}  cat\n");
     assert!(shown.contains(&line), "{shown}");
     assert!(shown.contains("  CPU 4-5: free\n"), "{shown}");
+    assert!(shown.contains("  QEMU slots 0-1: free\n"), "{shown}");
     assert!(shown.contains("  6.12.9-key: free\n"), "{shown}");
     assert_eq!(shown.matches("    shared ").count(), 2, "{shown}");
     assert!(!shown.contains('\u{1b}'), "{shown}");

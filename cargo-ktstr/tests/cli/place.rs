@@ -88,6 +88,11 @@ impl Place {
 
     /// Runs `command` here. Variables that it sets already stay.
     pub(crate) fn run(&self, command: &mut Command) -> Output {
+        self.prepare(command).output().unwrap()
+    }
+
+    /// Makes `command` one that runs here.
+    pub(crate) fn prepare<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let set: Vec<_> = command
             .get_envs()
             // What was only removed from the environment is to be set here.
@@ -107,7 +112,7 @@ impl Place {
                 command.env(name, value);
             }
         }
-        command.current_dir(self.dir()).output().unwrap()
+        command.current_dir(self.dir())
     }
 
     /// Runs `command`, which must fail with `code` and one line; returns that.
@@ -169,6 +174,13 @@ impl Place {
     pub(crate) fn cache_entry(&self, key: &str) -> PathBuf {
         self.cache().entry_dir(&CacheKey::parse(key).unwrap())
     }
+}
+
+/// `command` as a shell's command line.
+pub(crate) fn quoted(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.display())).collect();
+    words.join(" ")
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

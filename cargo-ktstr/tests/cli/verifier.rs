@@ -90,6 +90,13 @@ fn what_is_not_there_to_be_swept_is_told() {
     place.fake_cargo("exit 101");
     let error = place.fails(cargo_ktstr().arg("verifier"), 1);
     assert!(error.contains("exit code 101"), "{error}");
+    // A nextest that speaks otherwise is no project without tests.
+    place.fake_cargo("echo 'test: ktstr/steady'");
+    let error = place.fails(cargo_ktstr().arg("verifier"), 1);
+    assert!(
+        error.contains("its list cannot be read") && error.contains("cargo install --locked"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -147,4 +154,27 @@ mine: cells
     let stderr = text(&output.stderr);
     let replay = "--run-ignored all -E 'test(=verifier/mine/kernel_6_12_9/4cpu-2llc-nosmt)'";
     assert!(stderr.contains(replay), "{stderr}");
+    let counts = "cargo ktstr: 3 cells: 1 passed, 1 failed, 1 skipped\n  1 skipped: too large\n";
+    assert!(stderr.contains(counts), "{stderr}");
+}
+
+#[test]
+fn a_stage_that_no_cell_reached_has_no_figures() {
+    let place = place(CASES);
+    let run = RunDir::new(place.dir().join("target/ktstr/6.12.9-abc1234"), "e1");
+    let case = "verifier/mine/kernel_6_12_9/4cpu-1llc-nosmt";
+    let failed = Sidecar::new(
+        "verifier",
+        case,
+        Verdict::fail("machine", "it did not boot"),
+    );
+    run.write(&failed, None::<&()>).unwrap();
+    let mut command = cargo_ktstr();
+    command.env("KTSTR_RUN_EPOCH", "e1");
+    let output = place.run(command.args(["verifier", "--scheduler", "mine"]));
+    let tables = text(&output.stdout);
+    assert!(
+        tables.contains("\n  no cell reached this stage\n"),
+        "{tables}"
+    );
 }

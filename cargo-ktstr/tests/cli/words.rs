@@ -383,6 +383,7 @@ fn doctor_tells_what_is_there() {
         command
             .arg("doctor")
             .env("PATH", place.dir())
+            .env("CARGO", "cargo")
             .stdin(Stdio::null()),
     );
     assert_eq!(bare.status.code(), Some(1));
@@ -393,4 +394,33 @@ fn doctor_tells_what_is_there() {
         report.lines().all(|line| line.chars().count() <= 80),
         "{report}"
     );
+    // No cargo: it is that which is missing first.
+    assert!(report.contains("missing  cargo  "), "{report}");
+}
+
+#[test]
+fn text_fits_a_narrow_terminal() {
+    let place = Place::new();
+    let lines = |mut command: std::process::Command| {
+        let output = place.run(command.env("COLUMNS", "40").env("PATH", place.dir()));
+        text(&output.stdout)
+    };
+    let mut doctor = ktstr();
+    doctor.arg("doctor");
+    let mut texts = vec![lines(doctor)];
+    for command in COMMANDS {
+        let mut help = cargo_ktstr();
+        help.args([words(command), vec!["--help"]].concat());
+        texts.push(lines(help));
+    }
+    for text in texts {
+        // Words that are longer cannot be broken: paths, options with their values.
+        let wide = text.lines().find(|line| {
+            let line = line.trim_end();
+            let words = line.split_whitespace().map(|word| word.chars().count());
+            let can_be_broken = words.max().unwrap_or(0) <= 20 && !line.starts_with("Usage: ");
+            line.chars().count() > 40 && can_be_broken
+        });
+        assert_eq!(wide, None, "{text}");
+    }
 }

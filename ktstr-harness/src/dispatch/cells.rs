@@ -1,13 +1,14 @@
 //! From declared schedulers to the cells of the verifier sweep.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ktstr_core::{KernelLabel, Preset};
 use ktstr_kernel::{ImageError, ImageInfo, KernelSpec, SpecError};
 
 use super::NamedKernel;
 use crate::Scheduler;
+use crate::project::Moved;
 
 /// A scheduler to try on one machine and one kernel.
 #[derive(Debug, Clone)]
@@ -57,10 +58,12 @@ pub enum CellError {
 /// Every cell of `schedulers` on `kernels`; none where there is no kernel, as outside of a session.
 ///
 /// A scheduler that declares `constraints` has cells on the presets within them, any other on all presets. A kernel that
-/// its `kernels` do not admit has no cell of it. `lookup` reads environment variables (`HOME` for `~`).
+/// its `kernels` do not admit has no cell of it. `dirs` tells where the sources are now, that paths in it are relative
+/// to; `lookup` reads environment variables (`HOME` for `~`).
 pub fn cells(
     schedulers: &[&'static Scheduler],
     kernels: &[NamedKernel],
+    dirs: &Moved,
     lookup: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<Cell>, CellError> {
     let mut cells = Vec::new();
@@ -68,7 +71,7 @@ pub fn cells(
         if !scheduler.is_loaded() {
             continue;
         }
-        let filter = Filter::of(scheduler, &lookup)?;
+        let filter = Filter::of(scheduler, dirs, &lookup)?;
         for kernel in kernels {
             if !filter.admits(kernel)? {
                 continue;
@@ -100,17 +103,20 @@ fn accepts(scheduler: &Scheduler, preset: Preset) -> bool {
 }
 
 /// The `kernels` of a scheduler.
-struct Filter<'s> {
-    scheduler: &'s Scheduler,
+struct Filter {
+    /// Where the crate is that declares it.
+    dir: PathBuf,
     specs: Vec<KernelSpec>,
 }
 
-impl<'s> Filter<'s> {
+impl Filter {
     fn of(
-        scheduler: &'s Scheduler,
+        scheduler: &Scheduler,
+        dirs: &Moved,
         lookup: &impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, CellError> {
         let name = scheduler.name;
+        let dir = dirs.now(scheduler.manifest_dir);
         let mut specs = Vec::new();
         for text in scheduler.kernels {
             let spec = KernelSpec::parse(text, lookup).map_err(|source| CellError::Spec {
@@ -125,7 +131,7 @@ impl<'s> Filter<'s> {
             }
             specs.push(spec);
         }
-        Ok(Self { scheduler, specs })
+        Ok(Self { dir, specs })
     }
 
     /// Whether one of them fits; all kernels do where there is none.
@@ -155,7 +161,7 @@ impl<'s> Filter<'s> {
 
     /// Whether it is the image at `path`, or was built from the tree there.
     fn is_at(&self, path: &Path, kernel: &NamedKernel) -> bool {
-        let path = Path::new(self.scheduler.manifest_dir).join(path);
+        let path = self.dir.join(path);
         // Labels are made of such paths. Where nothing is, no kernel of this session comes from.
         let Ok(path) = path.canonicalize() else {
             return false;
@@ -195,7 +201,7 @@ mod tests {
     }
 
     fn names(schedulers: &[&'static Scheduler], kernels: &[NamedKernel]) -> Vec<String> {
-        let cells = cells(schedulers, kernels, |_| None).unwrap();
+        let cells = cells(schedulers, kernels, &Moved::default(), |_| None).unwrap();
         cells.into_iter().map(|cell| cell.name).collect()
     }
 
@@ -255,7 +261,7 @@ mod tests {
                 manifest_dir,
                 ..PLAIN
             };
-            Filter::of(&scheduler, &|_| None)
+            Filter::of(&scheduler, &Moved::default(), &|_| None)
                 .unwrap()
                 .admits(kernel)
                 .unwrap()
@@ -287,7 +293,11 @@ mod tests {
             kernels: &["git+https://example.com/r.git#tag=v6.14"],
             ..PLAIN
         };
-        let error = |scheduler| cells(&[scheduler], &[], |_| None).unwrap_err().to_string();
+        let error = |scheduler| {
+            cells(&[scheduler], &[], &Moved::default(), |_| None)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(
             error(&ODD).starts_with("scheduler plain: `kernels`: `6.14..6.12`: it ends before")
         );

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ktstr_core::files::is_program;
 use ktstr_kernel::{Cache, tools};
 use serde::Serialize;
 
@@ -111,6 +112,7 @@ pub fn examine(host: &Surroundings<'_>) -> Report {
     };
     let checks = vec![
         checks::qemu(host),
+        checks::cargo(host),
         checks::nextest(host),
         checks::cache(host),
         build_tools,
@@ -135,14 +137,28 @@ pub fn examine(host: &Surroundings<'_>) -> Report {
     }
 }
 
-/// The version of cargo-nextest that cargo finds, or one clause saying why there is none.
+/// The version of cargo-nextest, or one clause saying why there is none. Without cargo it is looked for where cargo
+/// would.
 fn nextest_version(host: &Surroundings<'_>) -> Result<String, String> {
-    let cargo = (host.env)("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let (program, what) = if let Ok(cargo) = host.cargo() {
+        (cargo, "cargo nextest")
+    } else {
+        let home = (host.env)("CARGO_HOME").map(PathBuf::from).or_else(|| {
+            let home = (host.env)("HOME")?;
+            Some(Path::new(&home).join(".cargo"))
+        });
+        let installed = home.map(|home| home.join("bin/cargo-nextest"));
+        let found = programs::find("cargo-nextest", &host.path())
+            .or_else(|| installed.filter(|program| is_program(program)));
+        let none = || "no cargo-nextest in PATH; it runs the tests".to_owned();
+        (found.ok_or_else(none)?, "cargo-nextest nextest")
+    };
+    let mut command = Command::new(program);
     command
         .args(["nextest", "--version"])
         .env("PATH", host.path());
     programs::first_line(&mut command, programs::PATIENCE)
+        .map_err(|why| format!("`{what} --version`: {why}"))
 }
 
 /// The newest kernel source tarball that the distribution installed (Debian: `linux-source-*`).
@@ -165,6 +181,22 @@ pub fn distribution_source(root: &Path) -> Option<PathBuf> {
 impl Surroundings<'_> {
     fn path(&self) -> OsString {
         (self.env)("PATH").unwrap_or_default()
+    }
+
+    /// Cargo, or one clause saying that there is none.
+    fn cargo(&self) -> Result<PathBuf, String> {
+        match (self.env)("CARGO").map(PathBuf::from) {
+            Some(cargo) if cargo.components().count() > 1 => {
+                let is_there = is_program(&cargo);
+                let none = || format!("CARGO is {}, which is not a program", cargo.display());
+                is_there.then(|| cargo.clone()).ok_or_else(none)
+            }
+            named => {
+                let name = named.unwrap_or_else(|| "cargo".into());
+                programs::find(&name.to_string_lossy(), &self.path())
+                    .ok_or_else(|| format!("no {} in PATH", name.display()))
+            }
+        }
     }
 
     /// What installs `needs`.

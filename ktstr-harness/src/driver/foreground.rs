@@ -1,43 +1,96 @@
-//! A child in the foreground: it shares our terminal, and Ctrl-C is its to handle.
+//! A child in the foreground: it shares our terminal, and what would end us is its to handle.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::process::{Command, ExitStatus};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use ktstr_vmm::child::end_with_us;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+/// What a person or a CI system ends a program by.
+const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// The child that signals are passed on to; 0 where there is none.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+/// The last signal for a child that was not there yet; 0 where there is none.
+static MISSED: AtomicI32 = AtomicI32::new(0);
 
 /// Runs `command` to its end.
 ///
-/// A terminal's Ctrl-C reaches the child, which ends in its own order; we wait for that, as a shell
-/// does. Should we be killed, the child is told to end (`SIGTERM`).
+/// A terminal's Ctrl-C reaches the child as it reaches us. It ends in its own order; we wait for that, as a shell does.
+/// A signal that was sent to us alone is passed on to it. Should we be killed, the child is told to end (`SIGTERM`).
 pub(super) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     end_with_us(command, Signal::TERM);
-    // After the fork, so that the child does not inherit it.
+    // Before the child: a terminal's Ctrl-C may come as soon as that runs, which does not inherit handlers.
+    let _handled = Handled::new();
     let mut child = command.spawn()?;
-    let _ignored = [Ignored::new(libc::SIGINT), Ignored::new(libc::SIGQUIT)];
+    let pid = Pid::from_child(&child);
+    CHILD.store(pid.as_raw_nonzero().get(), Ordering::SeqCst);
+    if let Some(missed) = Signal::from_named_raw(MISSED.swap(0, Ordering::SeqCst)) {
+        let _ = kill_process(pid, missed);
+    }
+    // Not reaped before signals go elsewhere: its number stays its own.
+    while let Err(rustix::io::Errno::INTR) = waitid(
+        WaitId::Pid(pid),
+        WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+    ) {}
+    CHILD.store(0, Ordering::SeqCst);
     child.wait()
 }
 
-/// A signal that is ignored while this value lives.
-struct Ignored {
-    signal: libc::c_int,
-    before: libc::sighandler_t,
+/// The signals are ours to handle while this value lives.
+struct Handled {
+    before: [libc::sigaction; SIGNALS.len()],
 }
 
-impl Ignored {
-    fn new(signal: libc::c_int) -> Self {
-        // SAFETY: ignoring a signal runs no code of ours.
-        let before = unsafe { libc::signal(signal, libc::SIG_IGN) };
-        Self { signal, before }
+impl Handled {
+    fn new() -> Self {
+        MISSED.store(0, Ordering::SeqCst);
+        let before = SIGNALS.map(|signal| {
+            // SAFETY: all zeroes is a valid `sigaction`: the default action, no flags, an empty mask.
+            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+            // SAFETY: as above.
+            let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
+            action.sa_sigaction = pass_on as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+            // SAFETY: the handler has the signature of SA_SIGINFO and calls nothing that a handler may not; both
+            // structures live through the call.
+            unsafe { libc::sigaction(signal, &raw const action, &raw mut before) };
+            before
+        });
+        Self { before }
     }
 }
 
-impl Drop for Ignored {
+impl Drop for Handled {
     fn drop(&mut self) {
-        if self.before != libc::SIG_ERR {
-            // SAFETY: puts back the disposition that was there.
-            unsafe { libc::signal(self.signal, self.before) };
+        for (signal, before) in SIGNALS.iter().zip(&self.before) {
+            // SAFETY: puts back what was there.
+            unsafe { libc::sigaction(*signal, before, ptr::null_mut()) };
+        }
+        CHILD.store(0, Ordering::SeqCst);
+    }
+}
+
+/// Passes a signal on that a process sent. Those of a terminal come from the kernel, and every process of the group in
+/// its foreground gets them.
+extern "C" fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel gives a handler of SA_SIGINFO a valid pointer.
+    if info.is_null() || unsafe { (*info).si_code } == libc::SI_KERNEL {
+        return;
+    }
+    MISSED.store(signal, Ordering::SeqCst);
+    let child = CHILD.load(Ordering::SeqCst);
+    if child > 0 && MISSED.swap(0, Ordering::SeqCst) != 0 {
+        // SAFETY: `kill` may be called in a handler, which puts back what it changes of its thread; the child is not reaped
+        // while CHILD holds its number.
+        unsafe {
+            let errno = *libc::__errno_location();
+            libc::kill(child, signal);
+            *libc::__errno_location() = errno;
         }
     }
 }

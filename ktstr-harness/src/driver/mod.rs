@@ -9,15 +9,18 @@
 //! # Ok::<(), ktstr_harness::driver::SessionError>(())
 //! ```
 
+mod builder;
 pub mod doctor;
 mod foreground;
 mod listing;
+mod options;
+mod records;
 mod session;
 mod summary;
 mod thresholds;
 pub mod verifier;
 
-pub use listing::Listing;
+pub use listing::{Listing, ListingError};
 pub use session::{Session, SessionError, SessionReport};
-pub use summary::{RunSummary, replay_filter};
+pub use summary::{RunSummary, Tally, replay_filter};
 pub use thresholds::{ThresholdsError, thresholds};

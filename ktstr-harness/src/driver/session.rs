@@ -3,20 +3,39 @@
 use std::env::var_os;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::SystemTime;
 
-use ktstr_core::env;
+use ktstr_core::timestamp::rfc3339;
+use ktstr_core::{Sidecar, env};
 use ktstr_kernel::ResolvedKernel;
-use ktstr_vmm::Backend;
+use ktstr_vmm::{Backend, Choice};
 
-use super::foreground;
-use super::listing::Listing;
-use super::summary::{RunSummary, build_selection};
+use super::builder::Builder;
+use super::listing::{Listing, ListingError};
+use super::options::{self, build_selection};
+use super::summary::{RunSummary, Tally};
+use super::{foreground, records};
 use crate::dispatch::{
-    NamedKernel, PROJECT_COMMIT, SCHEDULER_PROFILE, format_kernel_list, own_epoch,
+    NamedKernel, PROJECT_COMMIT, SCHEDULER_PROFILE, SessionInfo, format_kernel_list, own_epoch,
 };
+use crate::host::build::Builds;
 use crate::project::Commit;
+
+/// Nextest's exit code where tests failed.
+const TESTS_FAILED: u8 = 100;
+
+/// Variables that hold paths.
+const PATHS: [&str; 4] = [
+    env::SIDECAR_DIR,
+    env::LOCK_DIR,
+    env::CACHE_DIR,
+    env::SCHEDULER,
+];
 
 /// One run of a project's tests.
 ///
@@ -32,18 +51,36 @@ pub struct Session {
     no_skip_mode: bool,
     no_perf_mode: bool,
     backend: Option<Backend>,
+    /// Whether the back end was tried, so that no test needs to.
+    backend_works: bool,
     variables: Vec<(OsString, OsString)>,
     cpu_cap: Option<u32>,
     nextest_args: Vec<OsString>,
+    /// The target directory, once cargo was asked: `None` in it where cargo knows no project.
+    target: OnceLock<Option<PathBuf>>,
+    /// The commit of the project, once git was asked.
+    commit: OnceLock<Option<Commit>>,
 }
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionReport {
-    /// Exit code for the caller's own process: nextest's.
+    /// Exit code for the caller's own process: nextest's, but for [`SessionReport::overruled`].
     pub exit_code: u8,
+    /// Nextest ended well, and there is a record of this session that is a failure: so it is with nextest 0.9.143 and
+    /// iterations of `--stress-count`. The exit code is that of failed tests then.
+    pub overruled: bool,
+    /// The signal that ended nextest, where it did not end by itself: tests that ran have no record then.
+    pub signal: Option<i32>,
     /// What was written, by run directory.
     pub runs: Vec<RunSummary>,
+}
+
+impl SessionReport {
+    /// How many cases ended how.
+    pub fn tally(&self) -> Tally {
+        Tally::of(self.runs.iter())
+    }
 }
 
 /// A session that could not run.
@@ -66,6 +103,25 @@ pub enum SessionError {
     List {
         /// Its exit code.
         exit_code: u8,
+    },
+    /// Nextest lists tests in another way.
+    #[error(transparent)]
+    Listing(#[from] ListingError),
+    /// Records could not be written.
+    #[error(
+        "{dir}: {source}; records of the tests go there: free space, or set KTSTR_SIDECAR_DIR to a directory that can be written"
+    )]
+    Records {
+        /// The directory for them.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The tests cannot be told where records go.
+    #[error("{dir}: its name is not UTF-8; use a target directory whose name is")]
+    RunsDir {
+        /// The directory.
+        dir: PathBuf,
     },
     /// The directory belongs to no cargo project.
     #[error("{dir}: no Cargo.toml there or above; run this in a cargo project")]
@@ -97,9 +153,12 @@ impl Session {
             no_skip_mode: false,
             no_perf_mode: false,
             backend: None,
+            backend_works: false,
             variables: Vec::new(),
             cpu_cap: None,
             nextest_args: Vec::new(),
+            target: OnceLock::new(),
+            commit: OnceLock::new(),
         }
     }
 
@@ -142,6 +201,15 @@ impl Session {
     #[must_use]
     pub fn backend(mut self, backend: Option<Backend>) -> Self {
         self.backend = backend;
+        self.backend_works = false;
+        self
+    }
+
+    /// What runs the machines, as it was found on this host: no test tries it again.
+    #[must_use]
+    pub fn choice(mut self, choice: &Choice) -> Self {
+        self.backend = Some(choice.backend);
+        self.backend_works = true;
         self
     }
 
@@ -169,51 +237,110 @@ impl Session {
     /// Arguments for `cargo nextest run` itself.
     #[must_use]
     pub fn nextest_args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
-        self.nextest_args = args.into_iter().map(Into::into).collect();
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        if build_selection(&args) != build_selection(&self.nextest_args) {
+            self.target = OnceLock::new();
+        }
+        self.nextest_args = args;
         self
     }
 
-    /// Looks whether there is nextest and a cargo project, without starting anything: worth knowing before
-    /// kernels are built.
+    /// Looks whether there are nextest, a cargo project and a place for records, without starting a build: worth knowing
+    /// before kernels are built.
     pub fn check(&self) -> Result<(), SessionError> {
         if !nextest_is_there() {
             return Err(SessionError::NoNextest);
         }
-        if self.has_project() {
-            Ok(())
-        } else {
+        if !self.has_project() && !self.has_tests() {
             let dir = self.dir.clone();
-            Err(SessionError::NoProject { dir })
+            return Err(SessionError::NoProject { dir });
         }
+        // Git is asked meanwhile: cargo and git take the time that matters before tests start.
+        let runs_dir = thread::scope(|scope| {
+            scope.spawn(|| self.commit());
+            self.runs_dir_or_here()
+        });
+        let dir = sidecar_dir().unwrap_or(runs_dir);
+        records::check(&dir).map_err(|source| SessionError::Records { dir, source })
     }
 
     /// Runs the tests; their output goes where this process's goes.
+    ///
+    /// Schedulers that are cargo packages are built before the first test starts, each once, and only those of tests
+    /// that run.
     pub fn run(&self) -> Result<SessionReport, SessionError> {
         self.check()?;
-        let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let cargo = cargo();
         let epoch = epoch();
-        let mut command = self.run_command(&cargo, &epoch)?;
-        let status = foreground::run(&mut command).map_err(|source| cargo_error(&cargo, source))?;
-        let only = var_os(env::SIDECAR_DIR)
-            .filter(|dir| !dir.is_empty())
-            .map(PathBuf::from);
-        // Asked for afterwards: it takes its time, and tests can already run meanwhile. A project that
-        // cargo cannot read has no results; nextest has said why.
-        let runs = self.target_dir(&cargo).map_or_else(Vec::new, |target| {
-            RunSummary::of_epoch(&target.join("ktstr"), only.as_deref(), &epoch)
-        });
+        let begin = rfc3339(SystemTime::now());
+        let runs_dir = self.runs_dir_or_here();
+        let id = own_epoch();
+        let builder = self.builder(&id, &runs_dir);
+        let info = SessionInfo {
+            builder: builder.as_ref().map(|builder| builder.name().to_owned()),
+            backend: self.backend.filter(|_| self.backend_works),
+            runs_dir: runs_dir.clone(),
+            id,
+        };
+        let Ok(json) = info.to_json() else {
+            return Err(SessionError::RunsDir { dir: runs_dir });
+        };
+        let mut list = self.list_command(&cargo, &epoch)?;
+        list.args(options::listing(&self.nextest_args));
+        let mut command = self.command(&cargo, "run", &epoch)?;
+        command.args(&self.nextest_args).env(env::SESSION, json);
+        let status = thread::scope(|scope| {
+            if let Some(builder) = &builder {
+                scope.spawn(|| builder.serve(&mut list));
+            }
+            let status = foreground::run(&mut command);
+            if let Some(builder) = &builder {
+                builder.stop();
+            }
+            status
+        })
+        .map_err(|source| cargo_error(&cargo, source))?;
+        let runs = RunSummary::of_epoch(&runs_dir, sidecar_dir().as_deref(), &epoch);
+        // Sessions may share an epoch; earlier ones said what they had to say.
+        let is_new = |record: &Sidecar| record.started >= begin;
+        let has_failed = runs.iter().flat_map(RunSummary::to_replay).any(is_new);
+        let overruled = status.success() && has_failed;
         Ok(SessionReport {
-            exit_code: exit_code(status),
+            exit_code: if overruled {
+                TESTS_FAILED
+            } else {
+                exit_code(status)
+            },
+            overruled,
+            signal: status.signal(),
             runs,
         })
+    }
+
+    /// What builds schedulers; none where tests have to, each for itself.
+    fn builder(&self, id: &str, runs_dir: &Path) -> Option<Builder> {
+        let has = |option| options::value(&self.nextest_args, option).is_some();
+        // Asking nextest would unpack the archive once more.
+        if has("--archive-file") {
+            return None;
+        }
+        let wanted = [
+            "--locked",
+            "--offline",
+            "--frozen",
+            "--config",
+            "--target-dir",
+        ];
+        let args = options::for_cargo(&self.nextest_args, &wanted);
+        Builder::new(format!("ktstr-{id}"), Builds::new(runs_dir, id), args).ok()
     }
 
     /// Every case that there is, ignored ones too, by the binaries that have them. Builds the tests where need be.
     pub fn list(&self) -> Result<Listing, SessionError> {
         self.check()?;
-        let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = self.command(&cargo, "list", &epoch())?;
-        command.args(["--message-format", "json", "--run-ignored", "all"]);
+        let cargo = cargo();
+        let mut command = self.list_command(&cargo, &epoch())?;
+        command.args(["--run-ignored", "all"]);
         command.args(build_selection(&self.nextest_args));
         let output = command
             .stderr(Stdio::inherit())
@@ -224,12 +351,14 @@ impl Session {
                 exit_code: exit_code(output.status),
             });
         }
-        Ok(Listing::parse(&output.stdout))
+        Ok(Listing::parse(&output.stdout)?)
     }
 
-    fn run_command(&self, cargo: &OsStr, epoch: &str) -> Result<Command, SessionError> {
-        let mut command = self.command(cargo, "run", epoch)?;
-        command.args(&self.nextest_args);
+    fn list_command(&self, cargo: &OsStr, epoch: &str) -> Result<Command, SessionError> {
+        let mut command = self.command(cargo, "list", epoch)?;
+        command.args(["--message-format", "json"]);
+        // An outer session has nothing to do with it.
+        command.env_remove(env::SESSION);
         Ok(command)
     }
 
@@ -246,9 +375,15 @@ impl Session {
         if let Some(profile) = &self.nextest_profile {
             command.args(["--profile", profile]);
         }
+        // Tests run in other directories than the one where somebody wrote these.
+        for name in PATHS {
+            if let Some(path) = set_path(name).filter(|path| !path.starts_with("~")) {
+                command.env(name, absolute(&path));
+            }
+        }
         command.env(env::RUN_EPOCH, epoch);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let commit = Commit::of(&self.dir).map(|commit| commit.to_string());
+        let commit = self.commit().map(ToString::to_string);
         command.env(PROJECT_COMMIT, commit.unwrap_or_default());
         if let Some(backend) = self.backend {
             command.env(env::BACKEND, backend.name());
@@ -298,40 +433,48 @@ impl Session {
         Ok(named)
     }
 
-    /// The value of `--manifest-path` among the arguments for nextest.
-    fn manifest_path(&self) -> Option<OsString> {
-        let mut args = self.nextest_args.iter();
-        while let Some(arg) = args.next() {
-            let text = arg.to_str()?;
-            if text == "--manifest-path" {
-                return args.next().cloned();
-            }
-            if let Some(path) = text.strip_prefix("--manifest-path=") {
-                return Some(path.into());
-            }
-        }
-        None
+    fn commit(&self) -> Option<&Commit> {
+        let commit = self.commit.get_or_init(|| Commit::of(&self.dir));
+        commit.as_ref()
     }
 
     fn has_project(&self) -> bool {
         let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
         let found = dir.ancestors().any(|dir| dir.join("Cargo.toml").is_file());
-        found || self.manifest_path().is_some()
+        found || options::value(&self.nextest_args, "--manifest-path").is_some()
     }
 
-    /// Where the project's run directories are, `target/ktstr`: asks cargo. `None` where no project is.
+    /// Whether there are tests without a project: those of an archive, or of a build that is described.
+    fn has_tests(&self) -> bool {
+        ["--archive-file", "--cargo-metadata"]
+            .iter()
+            .any(|option| options::value(&self.nextest_args, option).is_some())
+    }
+
+    /// Where the project's run directories are, `target/ktstr`: asks cargo, once. `None` where no project is.
     pub fn runs_dir(&self) -> Option<PathBuf> {
-        let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let target = self.has_project().then(|| self.target_dir(&cargo))?;
-        Some(target?.join("ktstr"))
+        let target = self.target.get_or_init(|| {
+            let told = options::value(&self.nextest_args, "--target-dir");
+            match told {
+                Some(dir) => Some(absolute(&self.dir.join(dir))),
+                None if self.has_project() => self.target_dir(),
+                None => None,
+            }
+        });
+        Some(target.as_ref()?.join("ktstr"))
     }
 
-    fn target_dir(&self, cargo: &OsStr) -> Option<PathBuf> {
-        let mut command = Command::new(cargo);
+    /// Where run directories are that no project has: those of an archive, whose own place may not last.
+    fn runs_dir_or_here(&self) -> PathBuf {
+        self.runs_dir()
+            .unwrap_or_else(|| absolute(&self.dir).join("target/ktstr"))
+    }
+
+    fn target_dir(&self) -> Option<PathBuf> {
+        let mut command = Command::new(cargo());
         command.args(["metadata", "--no-deps", "--format-version", "1"]);
-        if let Some(path) = self.manifest_path() {
-            command.arg("--manifest-path").arg(path);
-        }
+        let wanted = ["--manifest-path", "--config", "-Z"];
+        command.args(options::for_cargo(&self.nextest_args, &wanted));
         let output = command
             .current_dir(&self.dir)
             .stdin(Stdio::null())
@@ -343,6 +486,25 @@ impl Session {
             .as_str()
             .map(PathBuf::from)
     }
+}
+
+fn cargo() -> OsString {
+    var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn absolute(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
+}
+
+/// Where records go instead, if somebody says so.
+fn sidecar_dir() -> Option<PathBuf> {
+    Some(absolute(&set_path(env::SIDECAR_DIR)?))
+}
+
+fn set_path(name: &str) -> Option<PathBuf> {
+    var_os(name)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
 }
 
 /// Whether cargo would find nextest: in `PATH`, or where `cargo install` puts programs.
@@ -374,7 +536,6 @@ fn cargo_error(cargo: &OsStr, source: io::Error) -> SessionError {
 
 /// The exit code of a process, as a shell gives it: 128 and the signal for one that was killed.
 fn exit_code(status: ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt;
     let code = status
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal))

@@ -1,49 +1,25 @@
 //! What a session left behind.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ktstr_core::rundir::standing;
 use ktstr_core::{Outcome, RunDir, Sidecar};
+
+use super::options::{asks_for_ignored, build_selection};
 
 /// One run directory that a session wrote.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSummary {
     /// The directory.
     pub path: PathBuf,
-    /// Sidecars in it.
+    /// What stands of the session's records in it: one for each case, see [`ktstr_core::rundir::standing`].
     pub sidecars: Vec<Sidecar>,
     /// Files in it that should be sidecars and cannot be read: which and why, one line each.
     pub unreadable: Vec<String>,
 }
-
-/// Cargo's and nextest's options that say what is built; their values follow as `--option value` or `--option=value`.
-const WITH_VALUE: &[&str] = &[
-    "-p",
-    "--package",
-    "--exclude",
-    "--test",
-    "-F",
-    "--features",
-    "--cargo-profile",
-    "--target",
-    "--target-dir",
-    "--manifest-path",
-    "--config",
-    "--config-file",
-    "--tool-config-file",
-];
-
-/// Such options without a value.
-const PLAIN: &[&str] = &[
-    "--workspace",
-    "--all",
-    "--tests",
-    "--all-targets",
-    "--all-features",
-    "--no-default-features",
-    "-r",
-    "--release",
-];
 
 impl RunSummary {
     /// The run directories below `runs` (or `only`, where one is set) that belong to `epoch`.
@@ -58,7 +34,7 @@ impl RunSummary {
         };
         let mut found: Vec<Self> = candidates
             .into_iter()
-            .filter(|path| RunDir::last_epoch(path).as_deref() == Some(epoch))
+            .filter(|path| RunDir::has_epoch(path, epoch))
             .map(|path| Self::read(path, epoch))
             .collect();
         found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -71,14 +47,17 @@ impl RunSummary {
             sidecars: Vec::new(),
             unreadable: Vec::new(),
         };
-        match RunDir::new(&summary.path, epoch).sidecars() {
+        match RunDir::new(&summary.path, epoch).own_records() {
             Ok(read) => {
-                for sidecar in read {
-                    match sidecar {
-                        Ok(sidecar) => summary.sidecars.push(sidecar),
+                let mut records = Vec::new();
+                for record in read {
+                    match record {
+                        Ok(record) => records.push(record),
                         Err(error) => summary.unreadable.push(error.to_string()),
                     }
                 }
+                let standing = standing(records).into_iter();
+                summary.sidecars = standing.map(|record| record.sidecar).collect();
             }
             Err(error) => {
                 let line = format!("run directory {}: {error}", summary.path.display());
@@ -111,10 +90,7 @@ impl RunSummary {
     /// What decides how tests are built is kept of those; filters and the like are not.
     pub fn replay_args(sidecar: &Sidecar, nextest_args: &[OsString]) -> Vec<OsString> {
         let mut args = build_selection(nextest_args);
-        let text = |arg: &OsString| arg.to_string_lossy().into_owned();
-        let asked = nextest_args
-            .iter()
-            .any(|arg| text(arg).starts_with("--run-ignored"));
+        let asked = asks_for_ignored(nextest_args);
         let ignored = ["gauntlet/", "verifier/"]
             .iter()
             .any(|kind| sidecar.case.starts_with(kind))
@@ -122,7 +98,13 @@ impl RunSummary {
         if asked || ignored {
             args.extend(["--run-ignored", "all"].map(Into::into));
         }
-        args.extend(["-E".into(), replay_filter(&sidecar.case).into()]);
+        let case = replay_filter(&sidecar.case);
+        // Others may have one of that name.
+        let filter = match &sidecar.binary_id {
+            Some(binary) => format!("binary_id(={binary}) & {case}"),
+            None => case,
+        };
+        args.extend(["-E".into(), filter.into()]);
         args
     }
 }
@@ -132,27 +114,72 @@ pub fn replay_filter(name: &str) -> String {
     format!("test(={name})")
 }
 
-/// Those of nextest's `args` that decide what is built.
-pub(super) fn build_selection(args: &[OsString]) -> Vec<OsString> {
-    let mut kept = Vec::new();
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let text = arg.to_string_lossy();
-        // What follows is for the test binaries.
-        if text == "--" {
-            break;
+/// How the cases of a session ended, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Cases that passed.
+    pub passed: usize,
+    /// Those of them that passed on a retry only.
+    pub on_a_retry: usize,
+    /// Cases that failed.
+    pub failed: usize,
+    /// Cases whose run gave nothing to judge by.
+    pub inconclusive: usize,
+    /// Cases that were skipped, by the reason.
+    pub skipped: BTreeMap<String, usize>,
+}
+
+impl Tally {
+    pub(super) fn of<'r>(runs: impl Iterator<Item = &'r RunSummary>) -> Self {
+        let mut tally = Self::default();
+        for sidecar in runs.flat_map(|run| &run.sidecars) {
+            match sidecar.verdict.outcome() {
+                Outcome::Pass => {
+                    tally.passed += 1;
+                    tally.on_a_retry += usize::from(sidecar.attempt > 1);
+                }
+                Outcome::Fail => tally.failed += 1,
+                Outcome::Inconclusive => tally.inconclusive += 1,
+                Outcome::Skip => {
+                    let why: Vec<&str> = sidecar
+                        .verdict
+                        .decisive()
+                        .map(|detail| detail.message.as_str())
+                        .collect();
+                    *tally.skipped.entry(why.join("; ")).or_default() += 1;
+                }
+            }
         }
-        let name = text.split('=').next().unwrap_or_default();
-        // -pNAME and -FNAME, too.
-        let short = ["-p", "-F"].iter().any(|short| text.starts_with(short));
-        if WITH_VALUE.contains(&text.as_ref()) {
-            kept.push(arg.clone());
-            kept.extend(args.next().cloned());
-        } else if PLAIN.contains(&text.as_ref()) || WITH_VALUE.contains(&name) || short {
-            kept.push(arg.clone());
-        }
+        tally
     }
-    kept
+
+    /// How many cases there are.
+    pub fn cases(&self) -> usize {
+        let skipped: usize = self.skipped.values().sum();
+        self.passed + self.failed + self.inconclusive + skipped
+    }
+}
+
+/// `9 passed (1 on a retry), 2 failed, 1 inconclusive, 3 skipped`; what there is none of is not in it.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let retried = match self.on_a_retry {
+            0 => String::new(),
+            count => format!(" ({count} on a retry)"),
+        };
+        let skipped: usize = self.skipped.values().sum();
+        let counts = [
+            (self.passed, format!("passed{retried}")),
+            (self.failed, "failed".to_owned()),
+            (self.inconclusive, "inconclusive".to_owned()),
+            (skipped, "skipped".to_owned()),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<String> = counts
+            .map(|(count, how)| format!("{count} {how}"))
+            .collect();
+        f.write_str(&counts.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -222,5 +249,62 @@ mod tests {
         assert_eq!(replay, ["bad", "odd"]);
         let only = dir.path().join("a");
         assert_eq!(RunSummary::of_epoch(dir.path(), Some(&only), "1").len(), 1);
+    }
+
+    #[test]
+    fn endings_are_counted_and_skips_told_by_reason() {
+        let record = |verdict| Sidecar::new("a", "ktstr/a", verdict);
+        let run = RunSummary {
+            path: "/r".into(),
+            sidecars: [
+                Verdict::pass(),
+                Verdict::pass(),
+                Verdict::fail("x", "y"),
+                Verdict::skip("too large"),
+                Verdict::skip("needs KVM"),
+                Verdict::skip("too large"),
+            ]
+            .map(record)
+            .to_vec(),
+            unreadable: Vec::new(),
+        };
+        let tally = Tally::of([&run].into_iter());
+        assert_eq!(tally.cases(), 6);
+        assert_eq!(tally.to_string(), "2 passed, 1 failed, 3 skipped");
+        let reasons: Vec<_> = tally.skipped.iter().collect();
+        let (large, kvm) = ("too large".to_owned(), "needs KVM".to_owned());
+        assert_eq!(reasons, [(&kvm, &1), (&large, &2)]);
+    }
+
+    #[test]
+    fn a_case_that_passed_on_a_retry_has_passed() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path().join("r"), "1");
+        let write = |test: &str, attempt, verdict| {
+            let sidecar = Sidecar {
+                attempt,
+                ..Sidecar::new(test, &format!("ktstr/{test}"), verdict)
+            };
+            run.write(&sidecar, None::<&()>).unwrap();
+        };
+        write("steady", 1, Verdict::pass());
+        write("flaky", 1, Verdict::fail("x", "y"));
+        write("flaky", 2, Verdict::pass());
+        write("odd", 1, Verdict::fail("x", "y"));
+        write("odd", 2, Verdict::inconclusive("x", "y"));
+        let runs = RunSummary::of_epoch(dir.path(), None, "1");
+        let tally = Tally::of(runs.iter());
+        assert_eq!(tally.to_string(), "2 passed (1 on a retry), 1 inconclusive");
+        assert_eq!(runs[0].to_replay().count(), 1);
+    }
+
+    #[test]
+    fn a_case_is_told_from_others_of_its_name() {
+        let sidecar = Sidecar {
+            binary_id: Some("p::t".to_owned()),
+            ..Sidecar::new("a", "ktstr/a", Verdict::pass())
+        };
+        let args = RunSummary::replay_args(&sidecar, &[]);
+        assert_eq!(args, ["-E", "binary_id(=p::t) & test(=ktstr/a)"]);
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 
 use ktstr_core::{Outcome, Preset, Sidecar, Stage, VerifierStats};
 
+use super::options::{self, Word};
 use super::{Listing, Session, SessionError, SessionReport};
 use crate::dispatch::{Cell as Case, VERIFIER_RAW};
 
@@ -131,7 +132,7 @@ impl Sweep {
         } = self;
         let session = session.nextest_args(nextest_args.iter().cloned());
         let table = Table::of(&session.list()?, &schedulers)?;
-        let mut session = session.nextest_args(arguments(nextest_args, &table.expression()));
+        let mut session = session.nextest_args(arguments(&nextest_args, &table.expression()));
         if raw {
             session = session.variable(VERIFIER_RAW, "1");
         }
@@ -278,35 +279,18 @@ fn parts(name: &str) -> Option<(&str, &str, &str)> {
 
 /// `args` with `expression` in front; nextest would run what any of several expressions selects, so those among them
 /// become part of it.
-fn arguments(args: Vec<OsString>, expression: &str) -> Vec<OsString> {
-    const LONG: &[&str] = &["--filterset", "--filter-expr"];
+fn arguments(args: &[OsString], expression: &str) -> Vec<OsString> {
     let mut others = Vec::new();
     let mut narrower = Vec::new();
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        let text = arg.to_string_lossy().into_owned();
-        // What follows is for the test binaries.
-        if text == "--" {
-            others.push(arg);
-            others.extend(args);
-            break;
-        }
-        let long = |name: &&str| {
-            text.strip_prefix(*name)?
-                .strip_prefix('=')
-                .map(str::to_owned)
-        };
-        if text == "-E" || LONG.contains(&text.as_str()) {
-            narrower.extend(
-                args.next()
-                    .map(|value| value.to_string_lossy().into_owned()),
-            );
-        } else if let Some(value) = LONG.iter().find_map(long) {
-            narrower.push(value);
-        } else if let Some(value) = text.strip_prefix("-E") {
-            narrower.push(value.trim_start_matches('=').to_owned());
-        } else {
-            others.push(arg);
+    for word in options::parse(args) {
+        match word {
+            Word::Option {
+                name: "--filterset",
+                value,
+                ..
+            } => narrower.extend(value.map(|value| value.to_string_lossy().into_owned())),
+            Word::Option { args, .. } | Word::Rest(args) => others.extend(args),
+            Word::Filter(arg) | Word::Unknown(arg) => others.push(arg),
         }
     }
     let mut expression = format!("({expression})");
@@ -330,7 +314,13 @@ mod tests {
         let binary = |(id, cases): &(&str, &[&str])| {
             let cases = cases.iter().map(|case| (*case).to_owned()).collect();
             let path = format!("/t/{id}").into();
-            ((*id).to_owned(), Binary { path, cases })
+            let selected = BTreeSet::new();
+            let binary = Binary {
+                path,
+                cases,
+                selected,
+            };
+            ((*id).to_owned(), binary)
         };
         Listing {
             binaries: binaries.iter().map(binary).collect(),
@@ -382,7 +372,7 @@ mod tests {
     fn expressions_narrow_the_sweep() {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
         let joined = |line: &str| {
-            let args = arguments(words(line), "X");
+            let args = arguments(&words(line), "X");
             let args: Vec<_> = args.iter().map(|arg| arg.to_str().unwrap()).collect();
             args.join(" ")
         };

@@ -1,5 +1,6 @@
 //! The host's side of a test: from a case to a sidecar.
 
+pub(crate) mod build;
 mod conversation;
 pub mod judge;
 mod machine;
@@ -7,7 +8,7 @@ mod place;
 pub mod render;
 mod repro;
 mod run;
-mod scheduler;
+pub(crate) mod scheduler;
 pub mod scx_exit;
 mod surroundings;
 mod timeline;
@@ -17,6 +18,7 @@ mod verify;
 pub use render::Evidence;
 pub use repro::AutoRepro;
 pub use run::run;
+pub(crate) use surroundings::discovered;
 pub use verify::verify;
 
 /// A case that ended: its record, and the evidence for it.

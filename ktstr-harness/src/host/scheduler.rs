@@ -1,10 +1,10 @@
 //! The scheduler under test, from its declaration to a program for the guest.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 use ktstr_core::Verdict;
 
+use super::build::{Builds, Package};
 use crate::TestCase;
 use crate::dispatch::Settings;
 use crate::protocol::{SchedulerSpec, SchedulerStart};
@@ -22,8 +22,8 @@ pub(super) fn program(
     let program = match (scheduler.source, &settings.scheduler) {
         (Source::Eevdf | Source::KernelBuiltin { .. }, _) => return Ok(None),
         (Source::Package(_), Some(program)) => settings.dir.join(program),
-        (Source::Package(package), None) => build(package, scheduler, settings)?,
-        (Source::Path(path), _) => Path::new(scheduler.manifest_dir).join(path),
+        (Source::Package(_), None) => build(scheduler, settings)?,
+        (Source::Path(path), _) => settings.dirs.now(scheduler.manifest_dir).join(path),
     };
     if program.is_file() {
         return Ok(Some(program));
@@ -36,6 +36,25 @@ pub(super) fn program(
             program.display()
         ),
     ))
+}
+
+/// The cargo package that has to be built for tests under `scheduler`, if there is one.
+pub(crate) fn package(scheduler: &Scheduler, settings: &Settings) -> Option<Package> {
+    match (scheduler.source, &settings.scheduler) {
+        (Source::Package(name), None) => Some(Package {
+            name: name.to_owned(),
+            profile: settings.scheduler_profile.clone(),
+            dir: settings.dirs.now(scheduler.manifest_dir),
+        }),
+        _ => None,
+    }
+}
+
+fn build(scheduler: &Scheduler, settings: &Settings) -> Result<PathBuf, Verdict> {
+    let fail = |why: String| Verdict::fail(CHECK, format!("{}: {why}", scheduler.name));
+    let package = package(scheduler, settings).ok_or_else(|| fail("no package".to_owned()))?;
+    let builds = Builds::new(&settings.runs_dir, &settings.run_id);
+    builds.program(&package).map_err(fail)
 }
 
 /// What the guest is told; `None` for the kernel's own scheduler.
@@ -73,80 +92,10 @@ pub(super) fn spec(test: &TestCase) -> Option<SchedulerSpec> {
     })
 }
 
-/// Builds a package of the declaring crate's workspace and gives its binary.
-fn build(package: &str, scheduler: &Scheduler, settings: &Settings) -> Result<PathBuf, Verdict> {
-    let fail = |why: String| Verdict::fail(CHECK, format!("{}: {why}", scheduler.name));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let profile = &settings.scheduler_profile;
-    let output = Command::new(&cargo)
-        .args([
-            "build",
-            "--message-format=json-render-diagnostics",
-            "--quiet",
-        ])
-        .args(["-p", package, "--profile", profile])
-        .current_dir(scheduler.manifest_dir)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| fail(format!("{}: {error}", Path::new(&cargo).display())))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        let first = said
-            .lines()
-            .find(|line| line.trim_start().starts_with("error"));
-        let first = first.unwrap_or("it says nothing");
-        eprint!("{said}");
-        return Err(fail(format!(
-            "`cargo build -p {package} --profile {profile}` failed: {}",
-            first.trim()
-        )));
-    }
-    let programs = executables(&String::from_utf8_lossy(&output.stdout));
-    let named = programs.iter().find(|(name, _)| name == package);
-    match (named, programs.as_slice()) {
-        (Some((_, path)), _) | (None, [(_, path)]) => Ok(path.clone()),
-        (None, []) => Err(fail(format!("the package `{package}` has no binary"))),
-        (None, several) => {
-            let names: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
-            let names = names.join(", ");
-            Err(fail(format!(
-                "the package `{package}` has several binaries ({names}), none of its name"
-            )))
-        }
-    }
-}
-
-/// Name and path of the binaries that cargo's messages tell of.
-fn executables(messages: &str) -> Vec<(String, PathBuf)> {
-    let binary = |line: &str| -> Option<(String, PathBuf)> {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_binary = message.get("reason")? == "compiler-artifact"
-            && message.pointer("/target/kind/0")? == "bin";
-        let name = message.pointer("/target/name")?.as_str()?;
-        let path = message.get("executable")?.as_str()?;
-        is_binary.then(|| (name.to_owned(), PathBuf::from(path)))
-    };
-    messages.lines().filter_map(binary).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scheduler::ConfigFileDef;
-
-    #[test]
-    fn binaries_are_read_from_cargos_messages() {
-        let messages = r#"
-{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"x"},"executable":null}
-{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"scx_x"},"executable":"/t/release/scx_x"}
-{"reason":"build-finished","success":true}
-not json
-"#;
-        assert_eq!(
-            executables(messages),
-            [("scx_x".to_owned(), PathBuf::from("/t/release/scx_x"))]
-        );
-    }
 
     #[test]
     fn a_configuration_goes_between_the_schedulers_arguments_and_the_tests() {

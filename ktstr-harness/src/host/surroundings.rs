@@ -8,7 +8,8 @@ use ktstr_kernel::discover::{Discovery, discover};
 use ktstr_kernel::{Cache, ImageInfo};
 use ktstr_vmm::initramfs::Pack;
 use ktstr_vmm::{
-    Choice, Initramfs, KvmError, MachineError, MachineSpec, PackedInitramfs, guest_memory_mib,
+    Choice, Initramfs, KvmError, MachineError, MachineSpec, PackedInitramfs, find_qemu,
+    guest_memory_mib,
 };
 
 use super::place;
@@ -31,13 +32,13 @@ pub(super) const PROBE_GRACE: Duration = Duration::from_secs(40);
 
 /// The kernel of a run.
 #[derive(Debug, Clone)]
-pub(super) struct Kernel {
-    pub(super) image: PathBuf,
-    pub(super) label: KernelLabel,
+pub(crate) struct Kernel {
+    pub(crate) image: PathBuf,
+    pub(crate) label: KernelLabel,
     /// What the image says; the guest says it better.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// How it was found, where nobody named it.
-    pub(super) found: Option<String>,
+    pub(crate) found: Option<String>,
 }
 
 /// The kernel that is named, or one that is already built.
@@ -52,7 +53,13 @@ pub(super) fn kernel(named: Option<&NamedKernel>, settings: &Settings) -> Result
             found: None,
         });
     }
-    let cache = Cache::new(&settings.cache_root);
+    discovered(settings)
+}
+
+/// The kernel that nobody named: one that is already built.
+pub(crate) fn discovered(settings: &Settings) -> Result<Kernel, Verdict> {
+    let fail = |message: String| Verdict::fail("kernel", message);
+    let cache = Cache::new(settings.cache().map_err(|error| fail(error.to_string()))?);
     let found = discover(&Discovery {
         env: &|name| std::env::var_os(name),
         cache: &cache,
@@ -76,6 +83,18 @@ pub(super) fn kernel(named: Option<&NamedKernel>, settings: &Settings) -> Result
 
 /// What carries machines on this host: the back end, and the QEMU it may need.
 pub(super) fn backend(settings: &Settings) -> Result<Choice, Verdict> {
+    let told = settings
+        .session
+        .as_ref()
+        .and_then(|session| session.backend);
+    // A session tried it, once for all of its tests. Somebody may want another for this one.
+    if let Some(backend) = told.filter(|told| settings.backend.is_none_or(|own| own == *told)) {
+        return Ok(Choice {
+            backend,
+            qemu: find_qemu(&settings.path),
+            why: None,
+        });
+    }
     Choice::make(&settings.path, Path::new("/"), settings.backend).map_err(early)
 }
 
@@ -94,7 +113,7 @@ pub(super) fn initramfs(
         builder = builder.executable("/bin/sh", "/bin/sh", Pack::Whole);
     }
     if let Some(file) = test.scheduler.config_file {
-        let host = Path::new(test.scheduler.manifest_dir).join(file);
+        let host = settings.dirs.now(test.scheduler.manifest_dir).join(file);
         builder = builder.file(host, Scheduler::CONFIG_FILE, 0o644);
     }
     for file in test.extra_include_files {
@@ -105,10 +124,12 @@ pub(super) fn initramfs(
         let guest = Path::new(guest::INCLUDE_DIR).join(name);
         builder = builder.executable(&host, guest, Pack::Whole);
     }
+    let fail = |message: String| Verdict::fail("initramfs", message);
+    let cache = settings.cache().map_err(|error| fail(error.to_string()))?;
     builder
         .build()
-        .build_cached(&settings.cache_root)
-        .map_err(|error| Verdict::fail("initramfs", error.to_string()))
+        .build_cached(cache)
+        .map_err(|error| fail(error.to_string()))
 }
 
 /// What the guest is told to run.
@@ -172,5 +193,39 @@ pub(super) fn early(error: MachineError) -> Verdict {
             Verdict::skip(error.to_string())
         }
         _ => Verdict::fail("machine", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ktstr_vmm::Backend;
+
+    use super::*;
+    use crate::dispatch::SessionInfo;
+
+    #[test]
+    fn what_a_session_tried_is_not_tried_again() {
+        let told = |backend| SessionInfo {
+            id: "1".to_owned(),
+            runs_dir: "/r".into(),
+            backend: Some(backend),
+            builder: None,
+        };
+        let mut settings = Settings::read().unwrap();
+        // Nothing works here, as far as looking would tell.
+        settings.path = "/no/such/place".into();
+        for told_backend in [Backend::Kvm, Backend::Qemu] {
+            settings.session = Some(told(told_backend));
+            for own in [None, Some(told_backend)] {
+                settings.backend = own;
+                assert_eq!(backend(&settings).unwrap().backend, told_backend);
+            }
+        }
+        settings.session = Some(told(Backend::Kvm));
+        settings.backend = Some(Backend::Qemu);
+        assert!(
+            backend(&settings).is_err(),
+            "what this process wants was not tried"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -69,16 +70,22 @@ pub(super) fn qemu(host: &Surroundings<'_>) -> Check {
     }
 }
 
+/// What builds the tests.
+pub(super) fn cargo(host: &Surroundings<'_>) -> Check {
+    let check = |state, detail: String| Check::new("cargo", state, detail);
+    match host.cargo() {
+        Ok(cargo) => check(State::Ok, cargo.display().to_string()),
+        Err(why) => check(State::Missing, format!("{why}; it builds the tests"))
+            .advice("install Rust, which brings it: https://rustup.rs"),
+    }
+}
+
 /// What runs the tests.
 pub(super) fn nextest(host: &Surroundings<'_>) -> Check {
     match nextest_version(host) {
         Ok(version) => Check::new("cargo-nextest", State::Ok, version),
-        Err(why) => Check::new(
-            "cargo-nextest",
-            State::Missing,
-            format!("`cargo nextest --version`: {why}"),
-        )
-        .command("cargo install --locked cargo-nextest"),
+        Err(why) => Check::new("cargo-nextest", State::Missing, why)
+            .command("cargo install --locked cargo-nextest"),
     }
 }
 
@@ -208,9 +215,45 @@ pub(super) fn kvm(host: &Surroundings<'_>) -> Check {
     match access {
         KvmAccess::Works => Check::new("KVM", State::Ok, format!("{found}; machines run on it")),
         KvmAccess::Absent | KvmAccess::Broken(_) => Check::new("KVM", State::Info, emulated),
-        KvmAccess::Refused(_) => Check::new("KVM", State::Limited, emulated)
-            .command("sudo usermod -aG kvm \"$USER\", then log in again"),
+        KvmAccess::Refused(_) => {
+            let device = fs::metadata(host.root.join("dev/kvm"));
+            let (mode, group) = device.map_or((0o660, 0), |it| (it.mode(), it.gid()));
+            let groups = rustix::process::getgroups().unwrap_or_default();
+            let is_ours = groups.iter().any(|ours| ours.as_raw() == group)
+                || rustix::process::getegid().as_raw() == group;
+            let names = fs::read_to_string(host.root.join("etc/group")).unwrap_or_default();
+            let mut check = Check::new("KVM", State::Limited, emulated);
+            check.fix = Some(kvm_fix(mode, group_name(&names, group), is_ours));
+            check
+        }
     }
+}
+
+/// What gives this user a `/dev/kvm` of `mode` that belongs to `group`, which may be one that the user `is in`.
+pub(super) fn kvm_fix(mode: u32, group: Option<&str>, is_in: bool) -> Fix {
+    if mode & 0o060 != 0o060 {
+        return Fix::Command("sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm".to_owned());
+    }
+    match group {
+        // Whoever is in it has all of the host.
+        Some(group) if !is_in && group != "root" => {
+            Fix::Command(format!("sudo usermod -aG {group} \"$USER\", then log in again"))
+        }
+        _ if is_in => Fix::Advice(
+            "its group is one of yours, so something else refuses it: a container needs the device, as by docker run --device /dev/kvm"
+                .to_owned(),
+        ),
+        _ => Fix::Command("sudo chgrp kvm /dev/kvm".to_owned()),
+    }
+}
+
+/// The name of the group `id` in the lines of `/etc/group`.
+fn group_name(groups: &str, id: u32) -> Option<&str> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+    })
 }
 
 /// Memory for performance mode, which makes do with ordinary pages.

@@ -226,6 +226,47 @@ fn old_compilers_are_passed_over() {
     );
 }
 
+#[test]
+fn without_cargo_it_is_cargo_that_is_missing() {
+    let mut host = Host::full();
+    host.remove("bin/cargo");
+    host.program("cargo-nextest", "echo cargo-nextest 0.9.99");
+    let report = host.examine();
+    assert!(!report.ready);
+    assert_eq!(report.state("cargo"), State::Missing);
+    let fix = report.check("cargo").fix.as_ref().unwrap().text();
+    assert!(fix.contains("rustup.rs"), "{fix}");
+    assert_eq!(report.state("cargo-nextest"), State::Ok);
+
+    // Without a variable it is looked for.
+    host.variables.retain(|(name, _)| *name != "CARGO");
+    assert_eq!(host.examine().state("cargo"), State::Missing);
+    host.program("cargo", "exit 101");
+    let report = host.examine();
+    assert_eq!(report.state("cargo"), State::Ok);
+    assert_eq!(report.state("cargo-nextest"), State::Missing);
+}
+
+#[test]
+fn what_opens_a_device_depends_on_what_keeps_it_shut() {
+    let fix = |mode, group, is_in| checks::kvm_fix(mode, group, is_in).text().to_owned();
+    assert!(fix(0o100_660, Some("kvm"), false).starts_with("sudo usermod -aG kvm "));
+    assert!(fix(0o020_660, Some("virt"), false).contains("-aG virt "));
+    // No group helps where none may open it, and nobody should be in root's.
+    for (mode, group) in [
+        (0o020_600, Some("root")),
+        (0o020_600, Some("kvm")),
+        (0o020_660, Some("root")),
+    ] {
+        let fix = fix(mode, group, false);
+        assert!(
+            !fix.contains("usermod") && fix.contains("chgrp kvm"),
+            "{fix}"
+        );
+    }
+    assert!(fix(0o020_666, Some("kvm"), true).contains("container"));
+}
+
 /// A file that says of itself that it is a 64-bit bzImage.
 fn bz_image(version: &str) -> Vec<u8> {
     let mut bytes = vec![0; 0x400];

@@ -1,0 +1,68 @@
+//! Asking the session for schedulers while nextest lists tests.
+//!
+//! Nextest starts no test before every binary has told its list. So a binary that has tests of a scheduler which is a
+//! cargo package asks the session that started nextest, and lists when the answer is there: what those of its tests
+//! that will run need is built then. Nobody else pays for it, and no test waits for a build.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Job, Settings};
+use crate::host::build::Package;
+use crate::host::scheduler::package;
+
+/// Longer than the schedulers of any project take to build. A session that goes away ends the wait at once.
+const WAIT: Duration = Duration::from_secs(3600);
+
+/// What a test binary asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Needs {
+    /// Nextest's name for the binary; none before nextest 0.9.138.
+    pub(crate) binary_id: Option<String>,
+    /// The binary.
+    pub(crate) binary: PathBuf,
+    /// Packages, and the cases that need them.
+    pub(crate) packages: Vec<(Package, Vec<String>)>,
+}
+
+/// Returns when the session has built what the tests among `jobs` need that will run. Without a session, or where it
+/// cannot be asked, that is at once: tests build for themselves then.
+pub(super) fn wait_for_schedulers(jobs: &[Job], settings: &Settings) {
+    let Some(builder) = settings.session.as_ref().and_then(|it| it.builder.as_ref()) else {
+        return;
+    };
+    let mut packages: BTreeMap<Package, Vec<String>> = BTreeMap::new();
+    for job in jobs {
+        if let Some(package) = package(job.scheduler(), settings) {
+            packages
+                .entry(package)
+                .or_default()
+                .push(job.name().to_owned());
+        }
+    }
+    if packages.is_empty() {
+        return;
+    }
+    let needs = Needs {
+        binary_id: std::env::var("NEXTEST_BINARY_ID").ok(),
+        binary: settings.binary.clone(),
+        packages: packages.into_iter().collect(),
+    };
+    let _ = ask(builder, &needs);
+}
+
+/// Sends `needs` to `builder` and waits until it hangs up.
+fn ask(builder: &str, needs: &Needs) -> io::Result<()> {
+    let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(builder)?)?;
+    stream.write_all(&serde_json::to_vec(needs)?)?;
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(WAIT))?;
+    stream.read(&mut [0]).map(|_| ())
+}

@@ -1,0 +1,330 @@
+//! Building schedulers for a session, each once, before any of its tests starts.
+//!
+//! Test binaries ask while nextest lists their tests (`dispatch/prepare.rs` has the other side). Which tests will run
+//! is nextest's to know: it is asked, once, when the first binary asks.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ktstr_vmm::child::end_with_us;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+use super::listing::Listing;
+use crate::dispatch::Needs;
+use crate::host::build::{self, Builds, Package, Watch};
+
+/// For a binary to say what it needs, which it knows when it connects.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More than the names of any binary's cases take.
+const LIMIT: u64 = 64 << 20;
+
+/// Builds what test binaries ask for.
+pub(super) struct Builder {
+    listener: UnixListener,
+    name: String,
+    builds: Builds,
+    /// More arguments for `cargo build`.
+    args: Vec<OsString>,
+    over: AtomicBool,
+    /// What runs at the moment: nextest's list, or a build.
+    child: Mutex<Option<Pid>>,
+}
+
+impl Drop for Builder {
+    fn drop(&mut self) {
+        self.builds.forget();
+    }
+}
+
+/// Which tests will run.
+enum Selected {
+    /// These, of these binaries.
+    Listed(Listing),
+    /// Nextest did not say; tests build for themselves.
+    Unknown,
+}
+
+impl Builder {
+    /// Listens at a socket called `name`, which binaries of this session are told.
+    pub(super) fn new(name: String, builds: Builds, args: Vec<OsString>) -> io::Result<Self> {
+        Ok(Self {
+            listener: UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?,
+            name,
+            builds,
+            args,
+            over: AtomicBool::new(false),
+            child: Mutex::new(None),
+        })
+    }
+
+    /// The name of its socket.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Answers one binary after another until [`Builder::stop`]; `list` is nextest's list of what will run.
+    pub(super) fn serve(&self, list: &mut Command) {
+        let mut selected = None;
+        let mut built = BTreeSet::new();
+        while let Ok((stream, _)) = self.listener.accept() {
+            if self.is_over() {
+                return;
+            }
+            // Whoever may ask may have anything built.
+            let is_ours = |peer: rustix::net::UCred| peer.uid == geteuid();
+            if !socket_peercred(&stream).is_ok_and(is_ours) {
+                continue;
+            }
+            let Some(needs) = read(&stream) else { continue };
+            let selected = selected.get_or_insert_with(|| self.selected(list));
+            for package in selected.needed(&needs) {
+                if self.is_over() {
+                    return;
+                }
+                if built.insert(package.clone()) {
+                    self.builds
+                        .keep(package, build::build(package, &self.args, self));
+                }
+            }
+        }
+    }
+
+    /// Ends [`Builder::serve`], and a build that is under way.
+    pub(super) fn stop(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        if let Ok(child) = self.child.lock()
+            && let Some(child) = *child
+        {
+            let _ = kill_process(child, Signal::TERM);
+        }
+        let address = SocketAddr::from_abstract_name(&self.name);
+        let _ = address.and_then(|address| UnixStream::connect_addr(&address));
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    fn selected(&self, list: &mut Command) -> Selected {
+        list.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        end_with_us(list, Signal::TERM);
+        let listed = list.spawn().and_then(|mut child| {
+            self.started(&child);
+            let mut json = Vec::new();
+            let read = child
+                .stdout
+                .take()
+                .map(|mut out| out.read_to_end(&mut json));
+            self.ended();
+            let status = child.wait()?;
+            read.transpose()?;
+            Ok((status.success(), Listing::parse(&json)))
+        });
+        match listed {
+            Ok((true, Ok(listing))) => Selected::Listed(listing),
+            _ => Selected::Unknown,
+        }
+    }
+}
+
+impl Watch for Builder {
+    fn started(&self, child: &Child) {
+        let pid = Pid::from_child(child);
+        if let Ok(mut running) = self.child.lock() {
+            *running = Some(pid);
+        }
+        // It may have been too late for `stop`.
+        if self.is_over() {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+
+    fn said(&self, line: &[u8]) {
+        // As cargo's own output, which nextest shows as it comes.
+        let _ = io::stderr().write_all(line);
+    }
+
+    fn ended(&self) {
+        if let Ok(mut running) = self.child.lock() {
+            *running = None;
+        }
+    }
+}
+
+impl Selected {
+    /// The packages that cases need which will run.
+    fn needed<'n>(&self, needs: &'n Needs) -> impl Iterator<Item = &'n Package> {
+        let running = match self {
+            Self::Listed(listing) => running(listing, needs),
+            Self::Unknown => BTreeSet::new(),
+        };
+        let needed = needs
+            .packages
+            .iter()
+            .filter(move |(_, cases)| cases.iter().any(|case| running.contains(case.as_str())));
+        needed.map(|(package, _)| package)
+    }
+}
+
+/// The cases of the binary that asks which will run; of all binaries, where it is not known which it is.
+fn running<'l>(listing: &'l Listing, needs: &Needs) -> BTreeSet<&'l str> {
+    let binaries = || listing.binaries.iter();
+    let is_it = |id: &str, path: &Path| match &needs.binary_id {
+        Some(own) => own == id,
+        None => path.canonicalize().is_ok_and(|path| path == needs.binary),
+    };
+    let known = binaries().any(|(id, binary)| is_it(id, &binary.path));
+    binaries()
+        .filter(|(id, binary)| !known || is_it(id, &binary.path))
+        .flat_map(|(_, binary)| binary.selected.iter().map(String::as_str))
+        .collect()
+}
+
+fn read(stream: &UnixStream) -> Option<Needs> {
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut json = Vec::new();
+    stream.take(LIMIT).read_to_end(&mut json).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::PathBuf;
+    use std::thread;
+
+    use super::*;
+    use crate::driver::listing::Binary;
+
+    fn package(name: &str) -> Package {
+        Package {
+            name: name.to_owned(),
+            profile: "dev".to_owned(),
+            dir: "/no/such/place".into(),
+        }
+    }
+
+    fn needs(id: Option<&str>) -> Needs {
+        let cases = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Needs {
+            binary_id: id.map(str::to_owned),
+            binary: "/t/gone".into(),
+            packages: vec![
+                (package("one"), cases(&["ktstr/a", "ktstr/b"])),
+                (package("two"), cases(&["ktstr/c"])),
+            ],
+        }
+    }
+
+    fn listing() -> Listing {
+        let binary = |id: &str, selected: &[&str]| {
+            let selected: BTreeSet<String> = selected.iter().map(|&name| name.to_owned()).collect();
+            let path = format!("/t/{id}").into();
+            let cases = selected.clone();
+            let binary = Binary {
+                path,
+                cases,
+                selected,
+            };
+            (id.to_owned(), binary)
+        };
+        Listing {
+            binaries: BTreeMap::from([
+                binary("p::x", &["ktstr/b", "ktstr/z"]),
+                binary("p::y", &["ktstr/c"]),
+            ]),
+        }
+    }
+
+    #[test]
+    fn only_what_will_run_is_built() {
+        let listed = Selected::Listed(listing());
+        let names = |selected: &Selected, needs: &Needs| -> Vec<String> {
+            selected
+                .needed(needs)
+                .map(|package| package.name.clone())
+                .collect()
+        };
+        assert_eq!(names(&listed, &needs(Some("p::x"))), ["one"]);
+        assert_eq!(names(&listed, &needs(Some("p::y"))), ["two"]);
+        assert_eq!(names(&listed, &needs(Some("p::none"))), ["one", "two"]);
+        assert_eq!(names(&listed, &needs(None)), ["one", "two"]);
+        assert!(names(&Selected::Unknown, &needs(Some("p::x"))).is_empty());
+    }
+
+    /// A builder of its own, and where its results are.
+    fn builder(runs: &std::path::Path, name: &str) -> Builder {
+        let name = format!("ktstr-test-{}-{name}", std::process::id());
+        Builder::new(name, Builds::new(runs, "1"), Vec::new()).unwrap()
+    }
+
+    fn ask(builder: &Builder, json: &[u8]) {
+        let address = SocketAddr::from_abstract_name(&builder.name).unwrap();
+        let mut stream = UnixStream::connect_addr(&address).unwrap();
+        stream.write_all(json).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it hangs up");
+    }
+
+    #[test]
+    fn whoever_asks_is_answered_when_the_build_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let json =
+            r#"{"rust-suites": {"p::x": {"binary-path": "/t/x", "testcases": {"ktstr/b": {}}}}}"#;
+        fs::write(dir.path().join("list.json"), json).unwrap();
+        let builder = builder(dir.path(), "answer");
+        let mut list = Command::new("cat");
+        list.arg(dir.path().join("list.json"));
+        thread::scope(|scope| {
+            let served = scope.spawn(|| builder.serve(&mut list));
+            ask(&builder, b"neither json nor a request");
+            ask(&builder, &serde_json::to_vec(&needs(Some("p::x"))).unwrap());
+            // Its sources are not there, which every test of it will be told.
+            let done =
+                fs::read_to_string(dir.path().join(".builds/scheduler-one-dev-1.json")).unwrap();
+            assert!(
+                done.contains("its sources are not at /no/such/place"),
+                "{done}"
+            );
+            assert!(!dir.path().join(".builds/scheduler-two-dev-1.json").exists());
+            builder.stop();
+            served.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_build_does_not_outlive_the_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = builder(dir.path(), "stop");
+        // Nextest's list, as one that never comes.
+        let marker: PathBuf = dir.path().join("started");
+        let mut list = Command::new("sh");
+        list.args(["-c", r#"echo >"$0"; exec sleep 1000"#])
+            .arg(&marker);
+        thread::scope(|scope| {
+            let served = scope.spawn(|| builder.serve(&mut list));
+            let asked = scope.spawn(|| {
+                ask(&builder, &serde_json::to_vec(&needs(Some("p::x"))).unwrap());
+            });
+            while !marker.exists() {
+                thread::yield_now();
+            }
+            builder.stop();
+            served.join().unwrap();
+            asked.join().unwrap();
+        });
+    }
+}
