@@ -57,8 +57,9 @@ fn is_about_words(diagnostic: &&Diagnostic) -> bool {
 /// A program writes what a panicking kernel would, all of it, and then sleeps or works for longer than a dead guest may.
 #[test]
 fn a_guest_that_writes_the_words_of_a_panic_runs_on() {
-    let words = "/dev/kmsg\n<0>Kernel panic - not syncing: says a program";
-    let end = "/dev/kmsg\n<0>---[ end Kernel panic - not syncing: says a program ]---";
+    // The console shows a line when it ends.
+    let words = "/dev/kmsg\n<0>Kernel panic - not syncing: says a program\n";
+    let end = "/dev/kmsg\n<0>---[ end Kernel panic - not syncing: says a program ]---\n";
     let seconds = b"5".to_vec();
     let mut script = Script::new([
         (b'w', words.as_bytes().to_vec()),
@@ -82,5 +83,7 @@ fn a_guest_that_writes_the_words_of_a_panic_runs_on() {
         (b'S', b"5".to_vec()),
         (b'b', Vec::new()),
     ]);
-    assert_eq!(run(&mut script, &[]).reason, ExitReason::Reset);
+    let exit = run(&mut script, &[]);
+    let console = String::from_utf8_lossy(&exit.console);
+    assert_eq!(exit.reason, ExitReason::Reset, "{console} {:?} {:?}", exit.diagnostics, exit.timings);
 }
