@@ -112,8 +112,8 @@ impl InitExit {
             .find(|letter: char| !letter.is_ascii_hexdigit())
             .unwrap_or(hex.len());
         let code = u32::from_str_radix(&hex[..digits], 16).ok()?;
-        Some(match (code & 0x7f) as i32 {
-            0 => Self::Status((code >> 8 & 0xff) as i32),
+        Some(match (code & 0x7f).cast_signed() {
+            0 => Self::Status((code >> 8 & 0xff).cast_signed()),
             signal => Self::Signal(signal),
         })
     }

@@ -283,8 +283,8 @@ mod tests {
         }
     }
 
-    fn panic() -> Option<Death> {
-        Some(Death::Panic("Attempted to kill init!".to_owned()))
+    fn panic() -> Death {
+        Death::Panic("Attempted to kill init!".to_owned())
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
             watch.console(&WORDS[..at], ms(1));
             watch.console(&WORDS[at..], ms(2));
             watch.console(b"CPU: 0\n", ms(3));
-            assert_eq!(watch.panic().map(Death::Panic), panic(), "{at}");
+            assert_eq!(watch.panic().map(Death::Panic), Some(panic()), "{at}");
         }
         for plain in [
             &b""[..],
@@ -309,7 +309,7 @@ mod tests {
         }
         let mut watch = Watch::new();
         // It reset before the end of the line, which came after a very long one.
-        watch.console(&[b'x'; 100_000], ms(0));
+        watch.console(&b"x".repeat(100_000), ms(0));
         assert!(watch.line.len() <= MAX_LINE);
         watch.console(b"\nKernel panic - not syncing: so", ms(0));
         assert_eq!(watch.panic().as_deref(), Some("so"));
@@ -323,7 +323,7 @@ mod tests {
             let mut watch = Watch::new();
             watch.console(WORDS, ms(1000));
             let (when, death) = look_on(&mut watch, states, ms(600_000));
-            assert_eq!(death, panic());
+            assert_eq!(death, Some(panic()));
             assert!(when <= ms(3000), "{when:?}");
         }
     }
@@ -343,7 +343,7 @@ mod tests {
             }
             assert!(now < ms(60_000), "it waits for good");
         };
-        assert_eq!(Some(ended), panic());
+        assert_eq!(ended, panic());
         assert!(now >= REPORT_LIMIT);
     }
 
@@ -391,7 +391,7 @@ mod tests {
         assert!(watch.panic().is_some());
         assert_eq!(
             look_on(&mut watch, &[Kernel, Stopped], ms(60_000)).1,
-            panic()
+            Some(panic())
         );
     }
 
@@ -405,7 +405,7 @@ mod tests {
             death = watch.looked(None, now);
             assert!(now < ms(20_000));
         }
-        assert_eq!(death, panic());
+        assert_eq!(death, Some(panic()));
         let mut watch = Watch::new();
         for _ in 0..100 {
             assert_eq!(watch.looked(None, watch.next_look()), None);

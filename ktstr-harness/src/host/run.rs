@@ -87,6 +87,7 @@ impl Run {
         self.backend = Some(backend);
         let scheduler = scheduler::program(test.scheduler, settings)?;
         let initramfs = surroundings::initramfs(test, scheduler.as_deref(), settings)?;
+        self.notes.extend(surroundings::not_cached(&initramfs));
         let ground = Ground {
             test,
             topology,

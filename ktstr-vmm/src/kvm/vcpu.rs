@@ -385,6 +385,7 @@ fn broken(vcpu: &mut VcpuFd, cpu: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use CpuState::{Idle, Kernel, Program, Stopped};
 
     #[test]
     fn a_thread_that_died_starts_no_machine() {
@@ -398,7 +399,6 @@ mod tests {
 
     #[test]
     fn states_survive_their_bytes() {
-        use CpuState::{Idle, Kernel, Program, Stopped};
         for state in [Program, Kernel, Idle, Stopped] {
             assert_eq!(of_byte(to_byte(state)), Some(state));
         }

@@ -142,6 +142,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use CpuState::{Idle, Kernel, Program, Stopped};
 
     #[test]
     fn the_guests_end_is_read_from_events() {
@@ -194,7 +195,6 @@ mod tests {
         qemu.write_all(first.as_bytes()).unwrap();
         assert_eq!(monitor.processors().unwrap(), None);
         qemu.write_all(rest.as_bytes()).unwrap();
-        use CpuState::{Idle, Kernel, Program, Stopped};
         let states = monitor.processors().unwrap();
         assert_eq!(states, Some(vec![Idle, Stopped, Program, Kernel]));
         assert_eq!(monitor.processors().unwrap(), None);

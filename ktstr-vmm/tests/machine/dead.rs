@@ -39,7 +39,7 @@ fn a_panic_that_resets_nothing_is_seen_when_it_happens() {
             last.iter().any(|words| console.contains(words)),
             "{console}"
         );
-        assert_eq!(exit.diagnostics.iter().filter(is_about_words).count(), 0);
+        assert!(about_words(&exit).is_empty());
     }
 }
 
@@ -50,8 +50,11 @@ fn a_guest_that_halts_is_seen_when_it_does() {
     assert_eq!(exit.reason, ExitReason::Halted, "{console}");
 }
 
-fn is_about_words(diagnostic: &&Diagnostic) -> bool {
-    matches!(diagnostic, Diagnostic::PanicWords(_))
+/// What is told of words of panics that were none.
+fn about_words(exit: &MachineExit) -> Vec<String> {
+    let is_about_words = |it: &&Diagnostic| matches!(it, Diagnostic::PanicWords(_));
+    let told = exit.diagnostics.iter().filter(is_about_words);
+    told.map(ToString::to_string).collect()
 }
 
 /// A program writes what a panicking kernel would, all of it, and then sleeps or works for longer than a dead guest may.
@@ -74,9 +77,9 @@ fn a_guest_that_writes_the_words_of_a_panic_runs_on() {
     let console = String::from_utf8_lossy(&exit.console);
     assert_eq!(exit.reason, ExitReason::Stopped, "{console}");
     assert_eq!(script.answers.last().unwrap().payload, b"still here");
-    let told: Vec<_> = exit.diagnostics.iter().filter(is_about_words).collect();
+    let told = about_words(&exit);
     assert!(told.len() >= 2, "{told:?}");
-    assert!(told[0].to_string().ends_with("says a program"), "{told:?}");
+    assert!(told[0].ends_with("says a program"), "{told:?}");
     // Nor is its reset later taken for a panic.
     let mut script = Script::new([
         (b'w', words.as_bytes().to_vec()),
