@@ -73,16 +73,17 @@ fn signals_take_the_machine_along() {
     end_by(Signal::KILL);
 }
 
-/// A nextest that was killed cannot end its tests: they notice by themselves.
-#[test]
-fn a_killed_runner_takes_test_and_machine_along() {
+/// Kills a shell in the place of nextest, called `name`, that starts a test by `script`, a shell's: the test and its
+/// machine must go with it.
+fn end_with_nextest(name: &str, script: &str) {
     let dir = tempfile::tempdir().unwrap();
     let pid_file = dir.path().join("pid");
     let test = misbehave("ktstr/never_returns", dir.path());
-    // A shell in the place of nextest.
-    let mut runner = Command::new("sh");
+    let shell = dir.path().join(name);
+    std::os::unix::fs::symlink("/bin/sh", &shell).unwrap();
+    let mut runner = Command::new(shell);
     runner
-        .args(["-c", r#""$0" "$@" & echo $! >"$PID_FILE"; wait"#])
+        .args(["-c", script])
         .arg(test.get_program())
         .args(test.get_args())
         .env("KTSTR_SIDECAR_DIR", dir.path())
@@ -102,6 +103,26 @@ fn a_killed_runner_takes_test_and_machine_along() {
     until("the machine outlives its test", || {
         (!is_qemu(machine)).then_some(())
     });
+}
+
+/// A nextest that was killed cannot end its tests: they notice by themselves.
+#[test]
+fn a_killed_runner_takes_test_and_machine_along() {
+    end_with_nextest("sh", r#""$0" "$@" & echo $! >"$PID_FILE"; wait"#);
+}
+
+/// What cargo is configured to run tests by stands between nextest and the test, and lives on.
+#[test]
+fn a_killed_nextest_takes_test_and_machine_along_whatever_sits_between() {
+    end_with_nextest(
+        "cargo-nextest",
+        r#"timeout 600 sh -c 'echo $$ >"$PID_FILE"; exec "$0" "$@"' "$0" "$@" & wait"#,
+    );
+    // One more, and the one that ends is not the test's parent.
+    end_with_nextest(
+        "cargo-nextest",
+        r#"timeout 600 sh -c '"$0" "$@" & echo $! >"$PID_FILE"; wait' "$0" "$@" & wait"#,
+    );
 }
 
 #[test]

@@ -1,14 +1,28 @@
 //! A test process whose nextest was killed must not keep a machine running.
 
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::parent_id;
 use std::thread;
 use std::time::Duration;
 
-/// How long an orphan may live.
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// How often an orphan looks for its parent where the kernel does not tell it.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Ends this process (and with it its machine) once the process that started it is gone, if that was
-/// nextest.
+/// How the kernel names nextest's process.
+const NEXTEST: &str = "cargo-nextest";
+
+/// And that of a session of ours.
+const SESSION: &str = "cargo-ktstr";
+
+/// More processes than ever stand between a test and nextest.
+const MAX_ANCESTORS: usize = 64;
+
+/// Ends this process (and with it its machine) once nextest is gone, if that runs it, or anything between the two: cargo
+/// puts a runner there where one is configured (`CARGO_TARGET_…_RUNNER`), which outlives a nextest that was killed.
 ///
 /// `PR_SET_PDEATHSIG` would not do: it follows the *thread* that forked, and nextest's may end early.
 pub(super) fn end_with_nextest() {
@@ -16,10 +30,190 @@ pub(super) fn end_with_nextest() {
         return;
     }
     let parent = parent_id();
+    let handles: Vec<Option<OwnedFd>> = watched(std::process::id(), &Process::read)
+        .into_iter()
+        .map(Ancestor::open)
+        .collect();
+    // Where the parent has a handle the kernel tells; what became of the others' is as good as unknown.
+    let told = handles.first().is_some_and(Option::is_some);
+    let handles: Vec<OwnedFd> = handles.into_iter().flatten().collect();
     thread::spawn(move || {
-        while parent_id() == parent {
-            thread::sleep(POLL);
-        }
+        let limit = (!told).then(|| Timespec::try_from(POLL).unwrap_or_default());
+        while parent_id() == parent && !any_ended(&handles, limit.as_ref()) {}
+        // The kernel kills QEMU with the thread that started it, and that goes with this process.
         std::process::exit(i32::from(ktstr_core::EXIT_FAIL));
     });
+}
+
+/// Waits until one of these processes ends, or for `limit`.
+fn any_ended(handles: &[OwnedFd], limit: Option<&Timespec>) -> bool {
+    let handle = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+    let mut fds: Vec<PollFd<'_>> = handles.iter().map(|fd| handle(fd.as_fd())).collect();
+    // After a signal it is waited again.
+    poll(&mut fds, limit).is_ok() && fds.iter().any(|fd| !fd.revents().is_empty())
+}
+
+/// What is to be known of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Process {
+    name: String,
+    parent: u32,
+}
+
+impl Process {
+    /// From `/proc/PID/stat`: number, name in brackets, state, parent.
+    fn read(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        // A name may hold brackets and spaces of its own.
+        let (head, fields) = stat.rsplit_once(") ")?;
+        let (_, name) = head.split_once(" (")?;
+        Some(Self {
+            name: name.to_owned(),
+            parent: fields.split(' ').nth(1)?.parse().ok()?,
+        })
+    }
+}
+
+/// A process above this one, and the one below it, whose parent it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ancestor {
+    pid: u32,
+    child: u32,
+}
+
+impl Ancestor {
+    /// A handle on the process, which becomes readable when it ends; none where the system gives none. Where it has ended
+    /// already its child has another parent, and what the number means now is not watched.
+    fn open(self) -> Option<OwnedFd> {
+        let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
+        let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let is_parent = Process::read(self.child)?.parent == self.pid;
+        is_parent.then_some(handle)
+    }
+}
+
+/// The processes above `pid` that it must not outlive, nearest first: its parent, and where nextest is above it, all up
+/// to that and up to the session that started it.
+fn watched(pid: u32, read: &dyn Fn(u32) -> Option<Process>) -> Vec<Ancestor> {
+    let mut above: Vec<(Ancestor, String)> = Vec::new();
+    let mut child = pid;
+    while let Some(parent) = read(child).map(|process| process.parent)
+        && parent != 0
+        && above.len() < MAX_ANCESTORS
+    {
+        let Some(process) = read(parent) else { break };
+        above.push((Ancestor { pid: parent, child }, process.name));
+        child = parent;
+    }
+    let nextest = above.iter().position(|(_, name)| name == NEXTEST);
+    let count = match nextest {
+        None => 1,
+        // Cargo may stand between it and a session, but nobody else does.
+        Some(nextest) => {
+            let above = above[nextest + 1..].iter();
+            let ours = above.take_while(|(_, name)| name == SESSION || name == "cargo");
+            let session = ours.map(|(_, name)| name == SESSION).collect::<Vec<_>>();
+            let session = session.iter().rposition(|is_session| *is_session);
+            nextest + 1 + session.map_or(0, |at| at + 1)
+        }
+    };
+    let above = above.into_iter().take(count);
+    above.map(|(ancestor, _)| ancestor).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of what a process with these above it, nearest first, is not to outlive.
+    fn above(names: &[&str]) -> Vec<u32> {
+        // The test is 100, its parent 99 and so on; the last one is the first process.
+        let read = |pid: u32| {
+            let at = (100 - pid) as usize;
+            let name = if at == 0 { "test" } else { names.get(at - 1)? };
+            let parent = if at == names.len() { 0 } else { pid - 1 };
+            let name = name.to_string();
+            Some(Process { name, parent })
+        };
+        watched(100, &read).iter().map(|it| it.pid).collect()
+    }
+
+    #[test]
+    fn all_up_to_nextest_and_its_session_are_watched() {
+        assert_eq!(above(&["cargo-nextest", "bash", "init"]), [99]);
+        assert_eq!(
+            above(&["timeout", "sh", "cargo-nextest", "bash", "init"]),
+            [99, 98, 97]
+        );
+        assert_eq!(
+            above(&["timeout", "cargo-nextest", "cargo-ktstr", "bash", "init"]),
+            [99, 98, 97]
+        );
+        assert_eq!(
+            above(&["cargo-nextest", "cargo", "cargo-ktstr", "bash", "init"]),
+            [99, 98, 97]
+        );
+        // Cargo alone lives no longer than nextest.
+        assert_eq!(above(&["cargo-nextest", "cargo", "bash", "init"]), [99]);
+        // A nextest whose tests run nextest: the nearer one counts.
+        assert_eq!(
+            above(&["sh", "cargo-nextest", "test", "cargo-nextest"]),
+            [99, 98]
+        );
+        // None that can be seen, as in a namespace of its own.
+        assert_eq!(above(&["sh", "bwrap"]), [99]);
+        assert!(above(&[]).is_empty());
+        let endless = |pid| {
+            let name = "sh".to_owned();
+            Some(Process { name, parent: pid })
+        };
+        assert_eq!(watched(7, &endless).len(), 1);
+    }
+
+    #[test]
+    fn processes_are_read_whatever_they_are_called() {
+        let process = |name: &str| {
+            Some(Process {
+                name: name.to_owned(),
+                parent: 12,
+            })
+        };
+        assert_eq!(Process::parse("34 (sh) S 12 34 0"), process("sh"));
+        assert_eq!(Process::parse("34 (a) b (c)) S 12 34"), process("a) b (c)"));
+        for broken in ["", "34", "34 (sh) S", "34 (sh) S x 1"] {
+            assert_eq!(Process::parse(broken), None, "{broken}");
+        }
+        let me = Process::read(std::process::id()).unwrap();
+        assert_eq!(me.parent, parent_id());
+    }
+
+    #[test]
+    fn an_ancestor_that_ended_is_noticed() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&child);
+        let handle = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let handles = [handle];
+        let none = Timespec::default();
+        assert!(!any_ended(&handles, Some(&none)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(any_ended(&handles, None));
+        // Whoever is nobody's parent has no handle.
+        let stranger = Ancestor {
+            pid: std::process::id(),
+            child: parent_id(),
+        };
+        assert!(stranger.open().is_none());
+        let parent = Ancestor {
+            pid: parent_id(),
+            child: std::process::id(),
+        };
+        assert!(parent.open().is_some());
+    }
 }

@@ -87,6 +87,7 @@ impl Run {
         self.backend = Some(backend);
         let scheduler = scheduler::program(test.scheduler, settings)?;
         let initramfs = surroundings::initramfs(test, scheduler.as_deref(), settings)?;
+        self.notes.extend(surroundings::not_cached(&initramfs));
         let ground = Ground {
             test,
             topology,
@@ -115,7 +116,7 @@ impl Run {
             // The guest's own word; what was read from the image may be less exact.
             kernel.version = release;
         }
-        self.notes.extend(heard.note);
+        self.notes.extend(heard.notes);
         self.evidence.take_console(&heard.console);
         if let MachineEnd::Reported(report) = heard.end {
             self.sampled = report.sampled.map(|sampled| *sampled);

@@ -132,6 +132,12 @@ pub(super) fn initramfs(
         .map_err(|error| fail(error.to_string()))
 }
 
+/// What there is to know of an initramfs that is packed for each run.
+pub(super) fn not_cached(initramfs: &PackedInitramfs) -> Option<String> {
+    let why = initramfs.not_cached()?;
+    Some(format!("each run packs its initramfs anew: {why}"))
+}
+
 /// What the guest is told to run.
 pub(super) fn run_spec(test: &TestCase, topology: Topology, settings: &Settings) -> RunSpec {
     RunSpec {

@@ -66,6 +66,8 @@ impl Run {
             scheduler,
             env: settings.guest_env.clone(),
         });
+        let initramfs = surroundings::initramfs(&test, program.as_deref(), settings)?;
+        self.notes.extend(surroundings::not_cached(&initramfs));
         let ground = Ground {
             test: &test,
             topology,
@@ -73,7 +75,7 @@ impl Run {
             kernel,
             backend,
             qemu,
-            initramfs: surroundings::initramfs(&test, program.as_deref(), settings)?,
+            initramfs,
         };
         let heard = ground.talk(request, LIMIT, &mut self.timings.wait_s)?;
         heard.time(&mut self.timings);
@@ -83,6 +85,7 @@ impl Run {
             kernel.version.clone_from(release);
         }
         self.evidence.take_console(&heard.console);
+        self.notes.extend(heard.notes.iter().cloned());
         Ok(match heard {
             Heard {
                 verified: Some(report),

@@ -7,12 +7,15 @@
 use std::cmp::Reverse;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::files;
 use ktstr_core::lock::{LockFile, Mode};
+use ktstr_core::{LockError, files};
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -33,13 +36,15 @@ const STALE: Duration = Duration::from_secs(3600);
 /// Building one takes seconds.
 const LOCK_WAIT: Duration = Duration::from_secs(300);
 
-/// An archive in the cache. While this value lives, nobody removes the file.
+/// An archive. While this value lives its file is there: in the cache nobody removes it, and one that is in memory only
+/// goes with this value.
 #[derive(Debug)]
 pub struct PackedInitramfs {
     path: PathBuf,
     size: u64,
     hit: bool,
-    // Held for its shared lock.
+    not_cached: Option<String>,
+    // Held for its shared lock, or for the file itself.
     _file: File,
 }
 
@@ -57,6 +62,11 @@ impl PackedInitramfs {
     /// Whether it was there already.
     pub fn hit(&self) -> bool {
         self.hit
+    }
+
+    /// Why it is not in the cache, where it is not: the next one is packed again.
+    pub fn not_cached(&self) -> Option<&str> {
+        self.not_cached.as_deref()
     }
 }
 
@@ -102,22 +112,56 @@ impl Identity {
 
 impl Initramfs {
     /// The archive of this description from the cache in `cache_dir`, built first where it is not there.
+    ///
+    /// A cache that cannot be written, for rights or for space, gives what it has; what it has not is packed into memory.
     pub fn build_cached(&self, cache_dir: &Path) -> Result<PackedInitramfs, InitramfsError> {
         let dir = cache_dir.join("initramfs");
+        match self.build_in(&dir) {
+            Err(
+                error @ (InitramfsError::Cache { .. }
+                | InitramfsError::Lock(LockError::Open { .. })),
+            ) => self.build_in_memory(error.to_string()),
+            other => other,
+        }
+    }
+
+    /// The archive from `dir`, built first where it is not there.
+    fn build_in(&self, dir: &Path) -> Result<PackedInitramfs, InitramfsError> {
         let index_path = dir.join(format!("{}.json", self.key()));
-        if let Some(packed) = lookup(&dir, &index_path) {
+        if let Some(packed) = lookup(dir, &index_path) {
             return Ok(packed);
         }
         let lock = dir.join(".lock");
         let what = "the initramfs cache";
         let _building = LockFile::acquire(&lock, Mode::Exclusive, LOCK_WAIT, what)?;
         // Whoever held the lock may have built just this one.
-        if let Some(packed) = lookup(&dir, &index_path) {
+        if let Some(packed) = lookup(dir, &index_path) {
             return Ok(packed);
         }
-        let packed = self.build_into(&dir, &index_path)?;
-        prune(&dir);
+        let packed = self.build_into(dir, &index_path)?;
+        prune(dir);
         Ok(packed)
+    }
+
+    /// The archive in a file that no directory has, and that goes with this process at the latest.
+    fn build_in_memory(&self, not_cached: String) -> Result<PackedInitramfs, InitramfsError> {
+        let memory = memfd_create("ktstr-initramfs", MemfdFlags::CLOEXEC)
+            .map_err(|errno| InitramfsError::Write(errno.into()))?;
+        let mut out = BufWriter::with_capacity(1 << 20, File::from(memory));
+        self.write(&mut out)?;
+        let file = out
+            .into_inner()
+            .map_err(|error| InitramfsError::Write(error.into_error()))?;
+        let size = file.metadata().map_err(InitramfsError::Write)?.len();
+        // By this process's number: a back end may be a process of its own.
+        let path = format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd());
+        Ok(PackedInitramfs {
+            path: path.into(),
+            size,
+            hit: false,
+            not_cached: Some(not_cached),
+            _file: file,
+        })
     }
 
     /// Names the description, not the content of the files it names.
@@ -134,12 +178,15 @@ impl Initramfs {
 
         let temporary = files::temporary_beside(&dir.join("archive"));
         let written = write_hashed(&temporary, |out| write::archive(&files.entries, out));
-        let (content, size) = written.inspect_err(|_| {
+        let gone = || {
             let _ = fs::remove_file(&temporary);
-        })?;
+        };
+        let (content, size) = written.inspect_err(|_| gone())?;
         let archive = format!("{content:032x}.cpio");
         let path = dir.join(&archive);
-        fs::rename(&temporary, &path).map_err(cache_error(&path))?;
+        fs::rename(&temporary, &path)
+            .inspect_err(|_| gone())
+            .map_err(cache_error(&path))?;
         let index = Index {
             inputs,
             archive,
@@ -147,7 +194,7 @@ impl Initramfs {
         };
         // An index that cannot be written costs time, not correctness.
         if let Ok(json) = serde_json::to_vec(&index) {
-            files::write_atomic(index_path, &json).map_err(cache_error(index_path))?;
+            let _ = files::write_atomic(index_path, &json);
         }
         let file = open_locked(&path, size).ok_or_else(|| {
             cache_error(&path)(io::Error::other("it vanished right after it was built"))
@@ -156,6 +203,7 @@ impl Initramfs {
             path,
             size,
             hit: false,
+            not_cached: None,
             _file: file,
         })
     }
@@ -177,7 +225,10 @@ fn write_hashed(
         hash: Box::new(Xxh3::new()),
         size: 0,
     };
-    content(&mut out)?;
+    content(&mut out).map_err(|error| match error {
+        InitramfsError::Write(source) => cache_error(path)(source),
+        other => other,
+    })?;
     let file = out
         .file
         .into_inner()
@@ -219,6 +270,7 @@ fn lookup(dir: &Path, index_path: &Path) -> Option<PackedInitramfs> {
         path,
         size: index.size,
         hit: true,
+        not_cached: None,
         _file: file,
     })
 }
