@@ -71,9 +71,9 @@ Examples:
   cargo ktstr verifier --scheduler scx-mine --raw
   cargo ktstr verifier -- -p mine -E 'test(/8cpu-2llc-smt/)'
 
-Standard output gets two tables per scheduler: the instructions that the verifier
-walked through, and which cells passed. Exit code: nextest's; 0 when every cell
-passed or was skipped.";
+Standard output gets two tables per scheduler: the verified instructions
+(`verified_insns`) of each program, and which cells passed. Exit code: nextest's; 0
+when every cell passed or was skipped.";
 
 const KERNEL_AFTER: &str = "\
 Kernels are kept in $KTSTR_CACHE_DIR/kernels, else ~/.cache/ktstr/kernels.";

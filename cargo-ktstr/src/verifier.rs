@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Verifier, program: &'static str) -> CommandResult 
 /// What the verifier had to do, by kernel and program, then what passed, by machine and kernel.
 fn tables(scheduler: &SchedulerReport, width: usize) -> String {
     let name = &scheduler.name;
-    let mut text = format!("\n{name}: instructions that the verifier walked through\n");
+    let mut text = format!("\n{name}: verified instructions (`verified_insns`)\n");
     let by_kernel: Vec<_> = scheduler
         .kernels
         .iter()

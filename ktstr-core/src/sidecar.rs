@@ -7,7 +7,10 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{CpuSet, HostContext, KernelLabel, Sampled, Topology, Verdict, VerifierStats};
+use crate::{
+    CpuSet, HostContext, KernelLabel, KernelWarning, Sampled, Taint, Topology, Verdict,
+    VerifierStats,
+};
 
 /// Everything that is kept of one test variant's run: `{test}-{variant hash}.ktstr.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +69,18 @@ pub struct Sidecar {
     /// What the kernel's verifier had to do; present for cells of the verifier sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier: Option<VerifierStats>,
+    /// Lines in which the kernel reported faults of its own, of its boot as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_warnings: Vec<KernelWarning>,
+    /// What tainted the kernel; absent where no machine ran, or not to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taint: Option<Taint>,
+    /// Messages of the kernel that were overwritten before they could be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kernel_messages_lost: u64,
+    /// How often the scheduler was ended by the kernel and came back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub scheduler_restarts: u64,
     /// Where the time went.
     pub timings: Timings,
     /// Of a test that was run again because its scheduler died: `reproduced`, `not reproduced: …` or
@@ -87,6 +102,12 @@ pub struct Sidecar {
 /// The attempt of records that tell none.
 const fn first() -> u32 {
     1
+}
+
+// By reference: serde wants it so.
+#[expect(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Who asked for a run.
@@ -129,8 +150,12 @@ pub struct CgroupStats {
     pub work_units: u64,
     /// CPU time of all workers, in seconds.
     pub cpu_time_s: f64,
-    /// Time that workers were runnable and waited, in seconds.
-    pub run_delay_s: f64,
+    /// Time that workers were runnable and waited, in seconds; absent where the kernel does not tell.
+    #[serde(default)]
+    pub run_delay_s: Option<f64>,
+    /// How many of the workers ran under a sched_ext scheduler at their end; absent where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_sched_ext: Option<usize>,
     /// Changes of CPU seen by the workers.
     pub migrations: u64,
     /// Longest time between two iterations of one worker, in milliseconds.
@@ -214,6 +239,10 @@ impl Sidecar {
             metrics: BTreeMap::new(),
             sampled: None,
             verifier: None,
+            kernel_warnings: Vec::new(),
+            taint: None,
+            kernel_messages_lost: 0,
+            scheduler_restarts: 0,
             timings: Timings::default(),
             auto_repro: None,
             host: HostContext::default(),
@@ -385,6 +414,29 @@ pub(crate) mod tests {
         assert_eq!(read(&value).unwrap(), example("steady"));
         value["performance_mode"] = "perhaps".into();
         assert!(matches!(read(&value), Err(SidecarError::Parse { .. })));
+    }
+
+    #[test]
+    fn what_older_versions_did_not_write_is_absent() {
+        let mut value = serde_json::to_value(example("steady")).unwrap();
+        let record = value.as_object_mut().unwrap();
+        for field in [
+            "kernel_warnings",
+            "taint",
+            "kernel_messages_lost",
+            "scheduler_restarts",
+        ] {
+            assert!(!record.contains_key(field), "{field}");
+        }
+        // They wrote a number, and a zero where the kernel did not tell.
+        record["cgroups"][0]["run_delay_s"] = 1.5.into();
+        let read: Sidecar = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(read.cgroups[0].run_delay_s, Some(1.5));
+        value["cgroups"][0]["run_delay_s"] = serde_json::Value::Null;
+        value["kernel_warnings"] = serde_json::json!([{ "line": "BUG: x", "allowed": true }]);
+        let read: Sidecar = serde_json::from_value(value).unwrap();
+        assert_eq!(read.cgroups[0].run_delay_s, None);
+        assert!(read.kernel_warnings[0].allowed && !read.kernel_warnings[0].at_boot);
     }
 
     #[test]

@@ -54,6 +54,6 @@ pub struct VerifiedProgram {
     pub name: String,
     /// `BPF_PROG_TYPE_…` of the kernel's `include/uapi/linux/bpf.h`; 27 is a part of a scheduler (`struct_ops`).
     pub prog_type: u32,
-    /// Instructions that the verifier walked through; absent where the kernel does not tell (before 5.16).
+    /// Verified instructions; absent where the kernel does not tell (before 5.16).
     pub verified_insns: Option<u64>,
 }

@@ -19,7 +19,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ktstr_core::{Outcome, Sidecar};
+use ktstr_core::{Outcome, Sidecar, text};
 
 pub use args::{Args, Color, Names, Which};
 pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};
@@ -127,7 +127,7 @@ fn run_for_nextest(all: Vec<Job>, args: &Args, settings: Settings) -> Result<Out
     for job in &jobs {
         let ended = record::run(job, &settings);
         for note in &ended.notes {
-            eprintln!("ktstr: {note}");
+            eprintln!("ktstr: {}", text::line(note));
         }
         tell(&ended);
         worst = worst.max(ended.sidecar.verdict.outcome());
@@ -174,7 +174,7 @@ fn run_as_libtest(
     let mut note = |note: String| {
         // What was chosen is the same for all of them.
         if !told.contains(&note) {
-            eprintln!("ktstr: {note}");
+            eprintln!("ktstr: {}", text::line(&note));
             told.insert(note);
         }
     };
@@ -309,6 +309,6 @@ fn tell(ended: &host::Finished) {
 /// What decided how a case ended.
 fn reason(sidecar: &Sidecar) -> String {
     let details = sidecar.verdict.decisive();
-    let messages: Vec<_> = details.map(|detail| detail.message.as_str()).collect();
+    let messages: Vec<_> = details.map(|detail| text::line(&detail.message)).collect();
     messages.join("; ")
 }

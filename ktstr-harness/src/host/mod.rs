@@ -3,8 +3,10 @@
 pub(crate) mod build;
 mod conversation;
 pub mod judge;
+mod kernel;
 mod machine;
 mod place;
+mod program;
 pub mod render;
 mod repro;
 mod run;

@@ -118,9 +118,11 @@ pub(super) fn initramfs(
     }
     for file in test.extra_include_files {
         let host = settings.dir.join(file);
-        let name = host.file_name().ok_or_else(|| {
-            Verdict::fail("extra_include_files", format!("`{file}` has no file name"))
-        })?;
+        let fail = |why: &str| Verdict::fail("extra_include_files", format!("`{file}` {why}"));
+        let name = host.file_name().ok_or_else(|| fail("has no file name"))?;
+        if host.is_dir() {
+            return Err(fail("is a directory; name the files in it"));
+        }
         let guest = Path::new(guest::INCLUDE_DIR).join(name);
         builder = builder.executable(&host, guest, Pack::Whole);
     }
@@ -129,7 +131,11 @@ pub(super) fn initramfs(
     builder
         .build()
         .build_cached(cache)
-        .map_err(|error| fail(error.to_string()))
+        .map_err(|error| {
+            // The check says it already.
+            let error = error.to_string();
+            fail(error.strip_prefix("initramfs: ").unwrap_or(&error).to_owned())
+        })
 }
 
 /// What there is to know of an initramfs that is packed for each run.
@@ -149,6 +155,7 @@ pub(super) fn run_spec(test: &TestCase, topology: Topology, settings: &Settings)
         env: settings.guest_env.clone(),
         scheduler: super::scheduler::spec(test),
         probes: None,
+        allow_kernel_warnings: super::kernel::allowed(test),
     }
 }
 
