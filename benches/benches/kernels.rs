@@ -84,6 +84,7 @@ fn options(base_config: BaseConfig) -> BuildOptions {
         force: false,
         clean: false,
         jobs: available_parallelism().map_or(1, usize::from),
+        toolchain: ktstr_kernel::Toolchain::default(),
         ccache: false,
         path: std::env::var_os("PATH").unwrap_or_default(),
     }

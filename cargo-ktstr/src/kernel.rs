@@ -186,6 +186,12 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     let mut options = resolve::build_options(arguments.base_config)?;
     let extra = arguments.extra_kconfig.as_deref();
     options.extra_kconfig = extra.map(ExtraKconfig::read).transpose()?;
+    if let Some(extra) = options.extra_kconfig.as_ref().filter(|it| it.is_empty()) {
+        say(format_args!(
+            "{program}: extra kconfig {} sets no option: the kernel is the one without it",
+            extra.path().display()
+        ));
+    }
     options.force = arguments.force;
     options.clean = arguments.clean;
     // Held until all is built.
