@@ -93,14 +93,19 @@ Examples:
   cargo ktstr kernel build --kernel 6.14 --extra-kconfig ./lockdep.kconfig
   cargo ktstr kernel build --force --kernel 6.14.2
 
-A source tree is built in place. It is cached when git knows it and nothing in
-it has changed since its commit; everything else is always cached. What is
-downloaded comes from kernel.org, or from a mirror of it whose base address
-$KTSTR_KERNEL_MIRROR gives. Where ccache is installed, compilers are run through
-it; KTSTR_CCACHE=0 does without.";
+A source tree is built in a directory of the cache, and stays as it is; one with
+a .config or a build of its own is built in place, its .config is only read. It
+is cached when git knows it and nothing in it has changed since its commit;
+everything else is always cached. What is downloaded comes from kernel.org, or
+from a mirror of it whose base address $KTSTR_KERNEL_MIRROR gives. Where ccache
+is installed, compilers are run through it; KTSTR_CCACHE=0 does without. LLVM,
+CC, LD and their kin, CROSS_COMPILE, KCFLAGS and PAHOLE of the environment are
+passed to make, and make it a kernel with a cache entry of its own.";
 
 const CLEAN_AFTER: &str = "\
 Examples:
+  cargo ktstr kernel clean                        everything, and what trees were
+                                                  built in
   cargo ktstr kernel clean --keep 3               all but the three newest
   cargo ktstr kernel clean --corrupt-only --force broken entries, unasked";
 
@@ -350,7 +355,7 @@ pub(crate) struct KernelBuild {
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Run make mrproper first (source trees only).
+    /// Run make mrproper first, and begin anew (source trees only).
     #[arg(long)]
     pub(crate) clean: bool,
 

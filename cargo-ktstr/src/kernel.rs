@@ -270,8 +270,14 @@ fn clean(arguments: &KernelClean) -> CommandResult {
         keep: arguments.keep,
         corrupt_only: arguments.corrupt_only,
     })?;
+    // Where something is to be kept, so is what makes its next build short.
+    let builds = if arguments.corrupt_only || arguments.keep > 0 {
+        Vec::new()
+    } else {
+        cache.builds()
+    };
     let mut text = format!("cache: {}\n", tilde(&cache.kernels_dir()));
-    if entries.is_empty() {
+    if entries.is_empty() && builds.is_empty() {
         text.push_str("  nothing to remove\n");
         return print(text.as_bytes());
     }
@@ -282,11 +288,14 @@ fn clean(arguments: &KernelClean) -> CommandResult {
             EntryState::Corrupt(why) => writeln!(text, "  {} (corrupt: {why})", entry.key),
         };
     }
+    for build in &builds {
+        let _ = writeln!(text, "  {} (what a source tree is built in)", tilde(build));
+    }
     print(text.as_bytes())?;
     // What is broken has no size that is written down.
     let size = Some(sizes >> 20).filter(|mib| *mib > 0);
     let size = size.map_or(String::new(), |mib| format!(" ({mib} MiB)"));
-    let what = format!("{}{size}", count(entries.len()));
+    let what = format!("{}{size}", counts(entries.len(), builds.len()));
     if !arguments.force && !confirmed(&what)? {
         say("nothing was removed");
         return Ok(ExitCode::FAILURE);
@@ -299,9 +308,26 @@ fn clean(arguments: &KernelClean) -> CommandResult {
             Err(error) => failure.add(error.to_string()),
         }
     }
-    let printed = print(format!("removed {}\n", count(removed)).as_bytes());
+    let mut emptied = 0;
+    for build in &builds {
+        match cache.remove_build(build) {
+            Ok(true) => emptied += 1,
+            Ok(false) => say(format_args!("{}: in use; it stays", tilde(build))),
+            Err(error) => failure.add(error.to_string()),
+        }
+    }
+    let printed = print(format!("removed {}\n", counts(removed, emptied)).as_bytes());
     failure.into_result(())?;
     printed
+}
+
+fn counts(kernels: usize, builds: usize) -> String {
+    let kernels = count(kernels);
+    match builds {
+        0 => kernels,
+        1 => format!("{kernels} and 1 build directory"),
+        _ => format!("{kernels} and {builds} build directories"),
+    }
 }
 
 fn count(kernels: usize) -> String {

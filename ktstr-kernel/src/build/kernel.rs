@@ -123,12 +123,19 @@ impl Build<'_> {
         let fragments = config::fragments(self.origin);
         let extra = self.job.options.extra_kconfig.as_ref();
         let extra_text = extra.map_or("", ExtraKconfig::text);
+        let own = match self.origin {
+            ConfigOrigin::Base(_) => None,
+            ConfigOrigin::Own(hash) => config::own(tree, hash)?,
+        };
+        // What the user says needs no make to be refused; what came of it is looked at below.
+        let said = String::from_utf8_lossy(own.as_deref().unwrap_or_default());
+        self.check_usable(&kconfig::merge(&said, fragments, extra_text))?;
         let base = match self.origin {
             ConfigOrigin::Base(base) => {
                 make.run(base.make_target(), DRAFT, &mut quiet)?;
                 config::read(&draft)?
             }
-            ConfigOrigin::Own(hash) => config::own(tree, hash)?,
+            ConfigOrigin::Own(_) => own,
         };
         let base = base.unwrap_or_default();
         let merged = kconfig::merge(&String::from_utf8_lossy(&base), fragments, extra_text);
@@ -139,27 +146,17 @@ impl Build<'_> {
         let made = String::from_utf8_lossy(&made);
         let version = self.tree.version()?;
         let verdict = kconfig::check(&made, fragments, extra_text, tree, &version);
-        let extra_path = extra.map(|extra| extra.path().to_owned());
-        let own_path = tree.join(CONFIG);
         if !verdict.dropped.is_empty() {
             return Err(Error::Dropped {
                 tree: tree.to_owned(),
                 version,
                 options: verdict.dropped,
-                config: extra_path.or_else(|| Some(own_path).filter(|path| path.exists())),
+                config: extra
+                    .map(|extra| extra.path().to_owned())
+                    .or_else(|| Some(tree.join(CONFIG)).filter(|path| path.exists())),
             });
         }
-        let options = kconfig::unusable(&made, tree, dir);
-        if !options.is_empty() {
-            let by_extra = options
-                .iter()
-                .any(|it| kconfig::value(extra_text, &it.name).is_some());
-            return Err(Error::Unusable {
-                tree: tree.to_owned(),
-                options,
-                config: extra_path.filter(|_| by_extra).unwrap_or(own_path),
-            });
-        }
+        self.check_usable(&made)?;
         if let Some(extra) = extra {
             self.note_overridden(extra, fragments);
         }
@@ -175,6 +172,26 @@ impl Build<'_> {
             return Err(Error::Tools { missing });
         }
         config::adopt(dir, self.place.config())
+    }
+
+    /// Refuses settings with which the kernel could not be built, or not be tested on.
+    fn check_usable(&self, config: &str) -> Result<(), Error> {
+        let tree = self.tree.path();
+        let options = kconfig::unusable(config, tree, self.place.dir());
+        if options.is_empty() {
+            return Ok(());
+        }
+        let extra = self.job.options.extra_kconfig.as_ref();
+        let sets = |extra: &&ExtraKconfig| {
+            let is_set = |name: &str| kconfig::value(extra.text(), name).is_some();
+            options.iter().any(|option| is_set(&option.name))
+        };
+        let config = extra.filter(sets).map(|extra| extra.path().to_owned());
+        Err(Error::Unusable {
+            tree: tree.to_owned(),
+            config: config.unwrap_or_else(|| tree.join(CONFIG)),
+            options,
+        })
     }
 
     /// Says where the user's options take away what tests are known to need.

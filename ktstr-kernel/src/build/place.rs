@@ -5,13 +5,14 @@
 //! the user has in it stays as far as make lets it.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ktstr_core::files::temporary_beside;
 
 use super::config::CONFIG;
-use crate::cache::{Cache, tree_hash};
+use crate::cache::{Cache, CacheError, tree_hash};
 use crate::error::Error;
 
 /// Where objects and kernel go.
@@ -100,31 +101,55 @@ fn check_name(dir: &Path, is_cache: bool) -> Result<(), Error> {
     Ok(())
 }
 
+impl Cache {
+    /// The directories that source trees were built in.
+    pub fn builds(&self) -> Vec<PathBuf> {
+        let items = fs::read_dir(self.builds_dir()).into_iter().flatten();
+        let mut builds: Vec<PathBuf> = items.flatten().map(|item| item.path()).collect();
+        builds.sort();
+        builds
+    }
+
+    /// Removes one of these directories; `false` where somebody builds in it.
+    pub fn remove_build(&self, dir: &Path) -> Result<bool, CacheError> {
+        let write_error = |source| CacheError::Write {
+            path: dir.to_owned(),
+            source,
+        };
+        // The digits of the tree's path are the end of both names.
+        let hash = dir.to_string_lossy().rsplit('-').next().map(str::to_owned);
+        let lock = self.locks_dir().join(lock_name(&hash.unwrap_or_default()));
+        let _lock = match File::open(&lock) {
+            Ok(lock) if lock.try_lock().is_err() => return Ok(false),
+            lock => lock.ok(),
+        };
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(write_error(error)),
+            _ => Ok(true),
+        }
+    }
+}
+
 /// Removes the build directories of trees that are no more.
 pub(super) fn sweep(cache: &Cache) {
-    for item in fs::read_dir(cache.builds_dir())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let dir = item.path();
+    for dir in cache.builds() {
         // The kernel's own link to what it was built from.
         let Ok(tree) = fs::read_link(dir.join("source")) else {
             continue;
         };
-        let lock = tree_lock(cache, &tree);
-        let is_gone = tree.is_absolute() && !tree.exists() && cache.build_dir(&tree) == dir;
-        let free = || File::open(&lock).is_ok_and(|lock| lock.try_lock().is_ok());
-        if is_gone && (!lock.exists() || free()) {
-            let _ = fs::remove_dir_all(&dir);
+        if tree.is_absolute() && !tree.exists() && cache.build_dir(&tree) == dir {
+            let _ = cache.remove_build(&dir);
         }
     }
 }
 
 /// The lock that whoever builds `tree` holds.
 pub(super) fn tree_lock(cache: &Cache, tree: &Path) -> PathBuf {
-    let name = format!("tree-{}.lock", tree_hash(tree));
-    cache.locks_dir().join(name)
+    cache.locks_dir().join(lock_name(&tree_hash(tree)))
+}
+
+fn lock_name(hash: &str) -> String {
+    format!("tree-{hash}.lock")
 }
 
 #[cfg(test)]
@@ -182,8 +207,12 @@ mod tests {
         lock.try_lock().unwrap();
         sweep(&cache);
         assert!(kept.exists() && built.exists() && !old.exists());
+        assert_eq!(cache.builds().len(), 2);
+        assert!(!cache.remove_build(&built).unwrap());
         drop(lock);
         sweep(&cache);
         assert!(!built.exists());
+        assert!(cache.remove_build(&kept).unwrap());
+        assert_eq!(cache.builds(), [PathBuf::new(); 0]);
     }
 }

@@ -100,7 +100,8 @@ pub(crate) fn unusable(config: &str, tree: &Path, out: &Path) -> Vec<UnusableOpt
         };
         for word in words {
             if !dirs.iter().any(|dir| dir.join(word).exists()) {
-                add(name, OptionFault::NoFile(dirs[0].join(word)));
+                // The last place is the one that a person thinks of.
+                add(name, OptionFault::NoFile(dirs[dirs.len() - 1].join(word)));
             }
         }
     }
@@ -202,7 +203,7 @@ mod tests {
             (
                 "CONFIG_SYSTEM_TRUSTED_KEYS",
                 "debian/certs/x.pem",
-                out.join("debian/certs/x.pem"),
+                tree.join("debian/certs/x.pem"),
             ),
             (
                 "CONFIG_MODULE_SIG_KEY",
@@ -216,7 +217,7 @@ mod tests {
                 "ktstr/no.bin",
                 "/lib/firmware/ktstr/no.bin".into(),
             ),
-            ("CONFIG_BOOT_CONFIG_EMBED_FILE", "b", out.join("b")),
+            ("CONFIG_BOOT_CONFIG_EMBED_FILE", "b", tree.join("b")),
         ] {
             let config = format!("{name}=\"{value}\"\n");
             assert_eq!(

@@ -322,7 +322,7 @@ fn a_failed_compilation_tells_why_and_where_to_read_on() {
     );
     let log = fs::read_to_string(&failure.log).unwrap();
     assert!(
-        log.contains("$ make -j2") && log.contains("undeclared"),
+        log.contains("$ make O=") && log.contains("undeclared"),
         "{log}"
     );
     assert_eq!(world.cache().list().unwrap(), []);
