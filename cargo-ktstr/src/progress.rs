@@ -324,8 +324,9 @@ impl HowFar {
                 format!("{how_far}, {} a second{left}", mib(self.rate()))
             }
             (Some(percent), Unit::Steps) => {
-                // Both the total and the time are estimates.
-                let left = self.left().filter(|left| !left.is_zero());
+                // Both the total and the time are estimates, and what comes first tells little of the rest.
+                let known = self.total.is_some_and(|total| self.done >= total / 50);
+                let left = self.left().filter(|left| known && !left.is_zero());
                 let left = left.map_or(String::new(), |left| {
                     format!(", about {} left", about(left))
                 });

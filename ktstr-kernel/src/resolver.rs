@@ -246,7 +246,16 @@ impl Resolver {
                 let job = self.job(Path::new(&spelled), progress);
                 job.hit(&entry).map(Some)
             }
-            Cached::Nothing(_) => Ok(None),
+            // Before it is fetched.
+            Cached::Nothing(_) => {
+                let spelled = release.to_string();
+                self.job(Path::new(&spelled), progress).check_sched_ext(
+                    Path::new(&spelled),
+                    &spelled,
+                    None,
+                )?;
+                Ok(None)
+            }
         }
     }
 

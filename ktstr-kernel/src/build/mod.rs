@@ -139,7 +139,7 @@ impl Job<'_> {
     }
 
     /// Refuses sources of `version` that have no sched_ext; `tree` has them, where they are unpacked.
-    fn check_sched_ext(
+    pub(crate) fn check_sched_ext(
         &self,
         path: &Path,
         version: &str,

@@ -122,7 +122,8 @@ impl<'o> Reader<'_, 'o> {
                     if let (Target::Option(option), Some(condition)) = (target, prompt(rest))
                         && let Some(entry) = self.entries.get_mut(option)
                     {
-                        entry.asked_if = Some(condition.map(str::to_owned).into_iter().collect());
+                        let conditions = Some(condition.to_owned()).filter(|it| !it.is_empty());
+                        entry.asked_if = Some(conditions.into_iter().collect());
                     }
                 }
                 _ => {}
@@ -166,11 +167,11 @@ fn indent(line: &str) -> usize {
     })
 }
 
-/// What follows a type: `None` without a prompt, else the condition under which it is shown, if there is one.
-fn prompt(rest: &str) -> Option<Option<&str>> {
+/// What follows a type: `None` without a prompt, else the condition under which it is shown, empty where there is none.
+fn prompt(rest: &str) -> Option<&str> {
     let quote = rest.chars().next().filter(|c| ['"', '\''].contains(c))?;
     let (_, after) = rest[1..].rsplit_once(quote)?;
-    Some(after.trim().strip_prefix("if ").map(str::trim))
+    Some(after.trim().strip_prefix("if ").unwrap_or_default().trim())
 }
 
 impl Entry {

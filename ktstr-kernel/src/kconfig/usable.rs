@@ -82,7 +82,7 @@ pub(crate) fn unusable(config: &str, tree: &Path, out: &Path) -> Vec<UnusableOpt
             !word.starts_with("pkcs11:") && !MADE.contains(&(*name, word))
         });
         let dirs: Vec<PathBuf> = match base {
-            Base::Output if value.ends_with(".cpio") || value.contains(".cpio.") => {
+            Base::Output if value.contains(".cpio") => {
                 vec![out.to_owned(), tree.to_owned()]
             }
             Base::Output => vec![out.to_owned()],
