@@ -112,6 +112,7 @@ fn put(cache: &Cache, patch: u32, image: usize, vmlinux: usize) {
             sha256: "0".repeat(64),
         },
         kconfig_hash: config_origin.kconfig_hash(),
+        toolchain: None,
         extra_kconfig: None,
         config_origin,
         built: "2026-01-01T00:00:00Z".to_owned(),

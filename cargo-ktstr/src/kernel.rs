@@ -169,6 +169,7 @@ fn entry_json(entry: &CacheEntry, releases: Option<&Releases>) -> Value {
             "config_origin": metadata.config_origin,
             "kconfig_hash": metadata.kconfig_hash,
             "extra_kconfig": metadata.extra_kconfig,
+            "toolchain": metadata.toolchain,
             "image": entry.dir.join(&metadata.image.name),
             "vmlinux": entry.dir.join(&metadata.vmlinux.name),
             "config": entry.dir.join(&metadata.config.name),

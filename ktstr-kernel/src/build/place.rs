@@ -92,7 +92,7 @@ impl Place {
 }
 
 /// Refuses what the kernel's Makefiles do, or its scripts trip over.
-fn check_name(dir: &Path, is_cache: bool) -> Result<(), Error> {
+pub(super) fn check_name(dir: &Path, is_cache: bool) -> Result<(), Error> {
     let odd = |c: char| c.is_whitespace() || "\"'`:%#$\\".contains(c);
     if dir.to_string_lossy().contains(odd) {
         let dir = dir.to_owned();

@@ -131,6 +131,8 @@ fn build(
     lock: &File,
 ) -> Result<ResolvedKernel, Error> {
     let path = tree.path();
+    // Wherever it is built, make reads it here.
+    place::check_name(path, false)?;
     let name = format!("tree-{}", tree_hash(path));
     let log = plan.key.as_ref().map_or(name.as_str(), CacheKey::as_str);
     let runner = || Runner {

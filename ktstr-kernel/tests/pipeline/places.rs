@@ -120,6 +120,18 @@ fn a_tree_that_was_built_in_place_still_is() {
 }
 
 #[test]
+fn a_path_that_make_cannot_build_in_is_told_first() {
+    let world = World::new();
+    let text = world.refused(&world.tree("a b"));
+    assert!(
+        text.contains("/a b: make cannot build kernels in a directory with blanks")
+            && text.ends_with("move or rename it"),
+        "{text}"
+    );
+    assert_eq!(world.made("tinyconfig"), 0);
+}
+
+#[test]
 fn clean_begins_with_nothing() {
     let mut world = World::new();
     let tree = world.tree("linux");
