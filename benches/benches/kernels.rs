@@ -84,6 +84,7 @@ fn options(base_config: BaseConfig) -> BuildOptions {
         force: false,
         clean: false,
         jobs: available_parallelism().map_or(1, usize::from),
+        toolchain: ktstr_kernel::Toolchain::default(),
         ccache: false,
         path: std::env::var_os("PATH").unwrap_or_default(),
     }
@@ -111,6 +112,7 @@ fn put(cache: &Cache, patch: u32, image: usize, vmlinux: usize) {
             sha256: "0".repeat(64),
         },
         kconfig_hash: config_origin.kconfig_hash(),
+        toolchain: None,
         extra_kconfig: None,
         config_origin,
         built: "2026-01-01T00:00:00Z".to_owned(),

@@ -94,14 +94,19 @@ Examples:
   cargo ktstr kernel build --kernel 6.14 --extra-kconfig ./lockdep.kconfig
   cargo ktstr kernel build --force --kernel 6.14.2
 
-A source tree is built in place. The kernel is cached when git knows the tree and
-nothing in it has changed since its commit; kernels of other sources are always
-cached. Downloads come from kernel.org, or from the mirror whose base address is
-in $KTSTR_KERNEL_MIRROR. Kernels are compiled through ccache where it is
-installed, unless KTSTR_CCACHE=0.";
+A source tree is built in a directory of the cache and stays as it is. A tree with
+a .config or a build of its own is built in place; its .config is only read. The
+kernel is cached when git knows the tree and nothing in it has changed since its
+commit; kernels of other sources are always cached. Downloads come from kernel.org,
+or from the mirror whose base address is in $KTSTR_KERNEL_MIRROR. Kernels are
+compiled through ccache where it is installed, unless KTSTR_CCACHE=0. LLVM, CC, LD
+and the like, CROSS_COMPILE, KCFLAGS and PAHOLE of the environment are passed to
+make; a kernel built with them has a cache entry of its own.";
 
 const CLEAN_AFTER: &str = "\
 Examples:
+  cargo ktstr kernel clean                        remove all kernels, and the
+                                                  directories trees were built in
   cargo ktstr kernel clean --keep 3               keep the three newest
   cargo ktstr kernel clean --corrupt-only --force remove broken entries";
 
@@ -352,7 +357,7 @@ pub(crate) struct KernelBuild {
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Run make mrproper first (source trees only).
+    /// Run make mrproper first, and begin anew (source trees only).
     #[arg(long)]
     pub(crate) clean: bool,
 

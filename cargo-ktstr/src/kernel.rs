@@ -169,6 +169,7 @@ fn entry_json(entry: &CacheEntry, releases: Option<&Releases>) -> Value {
             "config_origin": metadata.config_origin,
             "kconfig_hash": metadata.kconfig_hash,
             "extra_kconfig": metadata.extra_kconfig,
+            "toolchain": metadata.toolchain,
             "image": entry.dir.join(&metadata.image.name),
             "vmlinux": entry.dir.join(&metadata.vmlinux.name),
             "config": entry.dir.join(&metadata.config.name),
@@ -186,6 +187,12 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     let mut options = resolve::build_options(arguments.base_config)?;
     let extra = arguments.extra_kconfig.as_deref();
     options.extra_kconfig = extra.map(ExtraKconfig::read).transpose()?;
+    if let Some(extra) = options.extra_kconfig.as_ref().filter(|it| it.is_empty()) {
+        say(format_args!(
+            "{program}: extra kconfig {} sets no option: the kernel is the one without it",
+            extra.path().display()
+        ));
+    }
     options.force = arguments.force;
     options.clean = arguments.clean;
     // Held until all is built.
@@ -264,8 +271,14 @@ fn clean(arguments: &KernelClean) -> CommandResult {
         keep: arguments.keep,
         corrupt_only: arguments.corrupt_only,
     })?;
+    // Where something is to be kept, so is what makes its next build short.
+    let builds = if arguments.corrupt_only || arguments.keep > 0 {
+        Vec::new()
+    } else {
+        cache.builds()
+    };
     let mut text = format!("cache: {}\n", tilde(&cache.kernels_dir()));
-    if entries.is_empty() {
+    if entries.is_empty() && builds.is_empty() {
         text.push_str("  nothing to remove\n");
         return print(text.as_bytes());
     }
@@ -276,11 +289,14 @@ fn clean(arguments: &KernelClean) -> CommandResult {
             EntryState::Corrupt(why) => writeln!(text, "  {} (corrupt: {why})", entry.key),
         };
     }
+    for build in &builds {
+        let _ = writeln!(text, "  {} (what a source tree is built in)", tilde(build));
+    }
     print(text.as_bytes())?;
     // What is broken has no size that is written down.
     let size = Some(sizes >> 20).filter(|mib| *mib > 0);
     let size = size.map_or(String::new(), |mib| format!(" ({mib} MiB)"));
-    let what = format!("{}{size}", count(entries.len()));
+    let what = format!("{}{size}", counts(entries.len(), builds.len()));
     if !arguments.force && !confirmed(&what)? {
         say("nothing was removed");
         return Ok(ExitCode::FAILURE);
@@ -293,9 +309,26 @@ fn clean(arguments: &KernelClean) -> CommandResult {
             Err(error) => failure.add(error.to_string()),
         }
     }
-    let printed = print(format!("removed {}\n", count(removed)).as_bytes());
+    let mut emptied = 0;
+    for build in &builds {
+        match cache.remove_build(build) {
+            Ok(true) => emptied += 1,
+            Ok(false) => say(format_args!("{}: in use; it stays", tilde(build))),
+            Err(error) => failure.add(error.to_string()),
+        }
+    }
+    let printed = print(format!("removed {}\n", counts(removed, emptied)).as_bytes());
     failure.into_result(())?;
     printed
+}
+
+fn counts(kernels: usize, builds: usize) -> String {
+    let kernels = count(kernels);
+    match builds {
+        0 => kernels,
+        1 => format!("{kernels} and 1 build directory"),
+        _ => format!("{kernels} and {builds} build directories"),
+    }
 }
 
 fn count(kernels: usize) -> String {

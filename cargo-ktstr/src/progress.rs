@@ -229,7 +229,8 @@ fn new_bar(name: String, unit: Unit, total: Option<u64>) -> ProgressBar {
     let counted = match (unit, total) {
         (Unit::Bytes, Some(_)) => "{bytes}/{total_bytes}, {eta} left",
         (Unit::Rate, Some(_)) => "{bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
-        (Unit::Steps | Unit::Nothing, Some(_)) => "{pos}/{len}, {eta} left",
+        (Unit::Steps, Some(_)) => "{pos} of about {len}, about {eta} left",
+        (Unit::Nothing, Some(_)) => "{pos}/{len}, {eta} left",
         (Unit::Bytes, None) => "{bytes}, {elapsed}",
         (Unit::Rate, None) => "{bytes}, {bytes_per_sec}",
         (Unit::Steps, None) => "{pos} steps, {elapsed}",
@@ -264,8 +265,8 @@ struct Pace {
 struct HowFar {
     done: u64,
     total: Option<u64>,
-    /// Of what this run did, in a second.
-    rate: u64,
+    /// What this run did of it, and in which time.
+    run: (u64, Duration),
 }
 
 impl Pace {
@@ -285,13 +286,30 @@ impl Pace {
         // An estimate that was too low is no news.
         let total = self.total.filter(|total| done <= *total);
         let (start, before) = self.start;
-        let seconds = now.saturating_duration_since(start).as_secs().max(1);
-        let rate = done.saturating_sub(before) / seconds;
-        Some(HowFar { done, total, rate })
+        let run = (
+            done.saturating_sub(before),
+            now.saturating_duration_since(start),
+        );
+        Some(HowFar { done, total, run })
     }
 }
 
 impl HowFar {
+    /// How much this run did in a second.
+    fn rate(&self) -> u64 {
+        let (done, took) = self.run;
+        done / took.as_secs().max(1)
+    }
+
+    /// How long the rest takes where it goes on as it did, rounded up to a second.
+    fn left(&self) -> Option<Duration> {
+        let (done, took) = self.run;
+        let left = u128::from(self.total? - self.done) * took.as_millis();
+        let millis = left.checked_div(u128::from(done))?;
+        let seconds = u64::try_from(millis.div_ceil(1000)).ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
     fn text(&self, unit: Unit) -> String {
         let percent = self
             .total
@@ -301,16 +319,32 @@ impl HowFar {
             (None, Unit::Bytes) => mib(self.done),
             (percent, Unit::Rate) => {
                 let how_far = percent.unwrap_or_else(|| mib(self.done));
-                let left = self.total.map(|total| total - self.done);
-                let left = left.and_then(|left| left.checked_div(self.rate));
-                let left = left.map(|seconds| Duration::from_secs(seconds.max(1)));
+                let left = self.left().map(|left| left.max(Duration::from_secs(1)));
                 let left = left.map_or(String::new(), |left| format!(", {} left", duration(left)));
-                format!("{how_far}, {} a second{left}", mib(self.rate))
+                format!("{how_far}, {} a second{left}", mib(self.rate()))
             }
-            (Some(percent), Unit::Steps) => format!("{} steps, {percent}", self.done),
+            (Some(percent), Unit::Steps) => {
+                // Both the total and the time are estimates, and what comes first tells little of the rest.
+                let known = self.total.is_some_and(|total| self.done >= total / 50);
+                let left = self.left().filter(|left| known && !left.is_zero());
+                let left = left.map_or(String::new(), |left| {
+                    format!(", about {} left", about(left))
+                });
+                format!("{} steps, {percent}{left}", self.done)
+            }
             (None, Unit::Steps | Unit::Nothing) => format!("{} steps", self.done),
         }
     }
+}
+
+/// `40 s`, `5m 20s`: no more exact than an estimate is.
+fn about(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 60 {
+        return format!("{seconds} s");
+    }
+    let tens = seconds.div_ceil(10) * 10;
+    humantime::format_duration(Duration::from_secs(tens)).to_string()
 }
 
 /// `151.8 MiB`; `12 KiB` where that is less than one.
@@ -347,12 +381,32 @@ mod tests {
         assert_eq!(due(&mut pace, 190, 9, steps), None);
         assert_eq!(
             due(&mut pace, 191, 10, steps).as_deref(),
-            Some("191 steps, 95 %")
+            Some("191 steps, 95 %, about 1 s left")
         );
         assert_eq!(due(&mut pace, 199, 19, steps), None);
         assert_eq!(due(&mut pace, 300, 20, steps).as_deref(), Some("300 steps"));
         let mut unknown = Pace::new(0, Some(0), start);
         assert_eq!(due(&mut unknown, 5, 10, steps).as_deref(), Some("5 steps"));
+        // A kernel's first build: the rate of this run tells the rest.
+        let mut build = Pace::new(0, Some(1900), start);
+        assert_eq!(
+            due(&mut build, 38, 10, steps).as_deref(),
+            Some("38 steps, 2 %, about 8m 10s left")
+        );
+        assert_eq!(
+            due(&mut build, 950, 200, steps).as_deref(),
+            Some("950 steps, 50 %, about 3m 20s left")
+        );
+        assert_eq!(
+            due(&mut build, 1900, 400, steps).as_deref(),
+            Some("1900 steps, 100 %")
+        );
+        // Nothing was done yet, so that nobody knows.
+        let mut slow = Pace::new(0, Some(1900), start);
+        assert_eq!(
+            due(&mut slow, 0, 10, steps).as_deref(),
+            Some("0 steps, 0 %")
+        );
         // Half of it was there before.
         let mut rest = Pace::new(50 << 20, Some(100 << 20), start);
         assert_eq!(

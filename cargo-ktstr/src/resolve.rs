@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 use ktstr_core::env;
 use ktstr_kernel::{
     BaseConfig, BuildOptions, Error, Failed, KernelSpec, LocalSource, Mirror, Remote,
-    RemoteOptions, ResolvedKernel, Resolver,
+    RemoteOptions, ResolvedKernel, Resolver, Toolchain,
 };
 
 use crate::cli::Base;
@@ -32,6 +32,7 @@ pub(crate) fn build_options(base: Option<Base>) -> Result<BuildOptions, Failure>
         clean: false,
         // Counts the CPUs of our affinity, and those only.
         jobs: available_parallelism().map_or(1, usize::from),
+        toolchain: Toolchain::from_env(|name| var_os(name))?,
         ccache: var_os(env::CCACHE).is_none_or(|value| value != "0"),
         path: var_os("PATH").unwrap_or_default(),
     })

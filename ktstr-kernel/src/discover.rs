@@ -16,6 +16,7 @@ use crate::resolved::{BuiltTreeError, ResolvedKernel};
 use crate::source::{LocalSource, SourceError};
 use crate::spec::{KernelSpec, SpecError};
 use crate::tree::{KernelTree, TreeError};
+use crate::x86_64::IMAGE_IN_TREE;
 
 /// Where to look, as the caller sees the world.
 #[derive(Clone, Copy)]
@@ -254,10 +255,22 @@ impl Discovery<'_> {
 
     fn built(&self, tree: &KernelTree) -> Result<ResolvedKernel, BuiltTreeError> {
         let path = (self.env)("PATH").unwrap_or_default();
+        let out = self.newest_build(tree);
         // Only what is built is worth asking git about.
-        ResolvedKernel::from_built_tree(tree, false)?;
+        ResolvedKernel::from_build(tree, &out, false)?;
         let clean = matches!(GitState::of(tree.path(), &path), GitState::Clean { .. });
-        ResolvedKernel::from_built_tree(tree, !clean)
+        ResolvedKernel::from_build(tree, &out, !clean)
+    }
+
+    /// Where the newest kernel of `tree` is: in it, or where ktstr built it.
+    fn newest_build(&self, tree: &KernelTree) -> PathBuf {
+        let dirs = [tree.path().to_owned(), self.cache.build_dir(tree.path())];
+        let built = |dir: &PathBuf| fs::metadata(dir.join(IMAGE_IN_TREE)).ok()?.modified().ok();
+        let newest = dirs.iter().filter(|dir| built(dir).is_some());
+        newest
+            .max_by_key(|dir| built(dir))
+            .unwrap_or(&dirs[0])
+            .clone()
     }
 
     fn trees(&self) -> Vec<PathBuf> {

@@ -9,7 +9,7 @@ use ktstr_core::lock::LockError;
 use crate::archive::ArchiveError;
 use crate::cache::{CacheError, CacheKey, CacheKeyError};
 use crate::image::ImageError;
-use crate::kconfig::DroppedOption;
+use crate::kconfig::{DroppedOption, UnusableOption};
 use crate::release::Release;
 #[cfg(feature = "fetch")]
 use crate::remote::FetchError;
@@ -18,7 +18,7 @@ use crate::repository::GitError;
 use crate::resolved::BuiltTreeError;
 use crate::source::SourceError;
 use crate::spec::KernelSpec;
-use crate::tools::{self, Tool};
+use crate::tools::{self, Pahole, PaholeVersion, Tool};
 use crate::tree::TreeError;
 
 /// Why a kernel could not be resolved. One line each; a failed build has [more](BuildFailure).
@@ -122,6 +122,77 @@ pub enum Error {
         /// What is not there.
         missing: Vec<&'static Tool>,
     },
+    /// Programs that the environment's tool chain names are not there.
+    #[error("kernels cannot be built: {} not found; install it, or set the variable to another", missing.join(", "))]
+    Toolchain {
+        /// Which programs, by which variables.
+        missing: Vec<String>,
+    },
+    /// There is no pahole that works.
+    #[error("kernels cannot be built: {why}; install pahole 1.21 or later: {}", tools::install_command(["pahole"]))]
+    NoPahole {
+        /// What is wrong, in one clause.
+        why: String,
+    },
+    /// The pahole that is there cannot make this kernel's BTF.
+    #[error(
+        "pahole {} ({}): too old to make BTF of Linux {version}, which needs {needed} or later; install a newer one first in PATH",
+        found.version,
+        found.program.display()
+    )]
+    OldPahole {
+        /// The pahole.
+        found: Pahole,
+        /// The oldest that would do.
+        needed: PaholeVersion,
+        /// The version of the sources.
+        version: String,
+    },
+    /// The sources are of a kernel without sched_ext.
+    #[error(
+        "{path}: Linux {version} has no sched_ext, which came with 6.12; use that or a later one"
+    )]
+    NoSchedExt {
+        /// The sources.
+        path: PathBuf,
+        /// Their version.
+        version: String,
+    },
+    /// The tree can only be built in place, and cannot be written.
+    #[error(
+        "{tree}: cannot be written ({source}), and has a .config or a build of its own, so that it can be built only in place; make it writable, or give a copy of it on which make mrproper was run"
+    )]
+    ReadOnlyTree {
+        /// The tree.
+        tree: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Make cannot build in a directory of such a name.
+    #[error(
+        "{dir}: make cannot build kernels in a directory with blanks, quotes or :%#$\\ in its name; {}",
+        if *is_cache { "set KTSTR_CACHE_DIR to another" } else { "move or rename it" }
+    )]
+    OddDirectory {
+        /// The directory.
+        dir: PathBuf,
+        /// Whether it is the cache's.
+        is_cache: bool,
+    },
+    /// Settings with which the kernel could not be built, or not be tested on.
+    #[error(
+        "{tree}: {}; change {}",
+        unusable_text(options),
+        config.display()
+    )]
+    Unusable {
+        /// The sources.
+        tree: PathBuf,
+        /// Which settings; at least one.
+        options: Vec<UnusableOption>,
+        /// Where they are set: the extra kconfig, else the tree's own `.config`.
+        config: PathBuf,
+    },
     /// There is less room than building takes.
     #[error("{dir}: building here needs about {} GiB, {} GiB are free; free some{hint}", gib(*needed), gib(*free))]
     Space {
@@ -144,9 +215,9 @@ pub enum Error {
     },
     /// Options did not survive `make olddefconfig`.
     #[error(
-        "{tree}: the configuration of Linux {version} lost {}; enable what they depend on in {}, or use another kernel",
+        "{tree}: {}; {}use another kernel",
         dropped_text(options),
-        extra.as_ref().map_or_else(|| "its .config".to_owned(), |path| path.display().to_string())
+        config.as_ref().map_or_else(String::new, |path| format!("change {}, or ", path.display()))
     )]
     Dropped {
         /// The sources.
@@ -155,8 +226,8 @@ pub enum Error {
         version: String,
         /// Which options; at least one.
         options: Vec<DroppedOption>,
-        /// The extra kconfig, if there is one.
-        extra: Option<PathBuf>,
+        /// The user's configuration: the extra kconfig, else the tree's own `.config`.
+        config: Option<PathBuf>,
     },
     /// A make step failed.
     #[error("{0}")]
@@ -299,7 +370,12 @@ fn dropped_text(options: &[DroppedOption]) -> String {
     if options.len() > SHOWN {
         texts.push(format!("{} more", options.len() - SHOWN));
     }
-    texts.join(", ")
+    texts.join("; ")
+}
+
+fn unusable_text(options: &[UnusableOption]) -> String {
+    let texts: Vec<String> = options.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }
 
 /// One digit behind the point, rounded down: never more than there is.

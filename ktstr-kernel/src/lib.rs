@@ -48,6 +48,8 @@ mod resolver;
 #[cfg(feature = "build")]
 mod scratch;
 #[cfg(feature = "build")]
+mod toolchain;
+#[cfg(feature = "build")]
 pub mod tools;
 
 pub use cache::{Cache, CacheEntry, CacheError, CacheKey, CleanPlan, EntryState, Metadata};
@@ -66,7 +68,7 @@ pub use archive::ArchiveError;
 #[cfg(feature = "build")]
 pub use error::{BuildFailure, Ending, Error};
 #[cfg(feature = "build")]
-pub use kconfig::{DroppedOption, ExtraKconfig, ExtraKconfigError};
+pub use kconfig::{DroppedOption, ExtraKconfig, ExtraKconfigError, OptionFault, UnusableOption};
 #[cfg(feature = "fetch")]
 pub use plan::{Failed, Failures};
 #[cfg(feature = "build")]
@@ -77,3 +79,5 @@ pub use remote::{FetchError, Mirror, Releases, Remote, RemoteOptions, SourceTarb
 pub use repository::GitError;
 #[cfg(feature = "build")]
 pub use resolver::{BuildOptions, Resolver};
+#[cfg(feature = "build")]
+pub use toolchain::{TOOLCHAIN_VARIABLES, Toolchain, ToolchainError};

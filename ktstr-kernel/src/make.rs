@@ -1,22 +1,28 @@
 //! The kernel's make.
 
 use std::env::{self, split_paths};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::Command;
 
 use ktstr_core::files::is_program;
 
 use crate::error::Error;
 use crate::process::Runner;
+use crate::toolchain::{TOOLCHAIN_VARIABLES, Toolchain};
 
 /// Runs make in a source tree.
 #[derive(Debug)]
 pub(crate) struct Make<'a> {
     pub(crate) runner: &'a Runner<'a>,
+    /// Where it builds; `None` in the tree itself.
+    pub(crate) out: Option<&'a Path>,
     /// Parallel jobs.
     pub(crate) jobs: usize,
     /// Search path.
     pub(crate) path: &'a OsStr,
+    /// What it compiles with.
+    pub(crate) toolchain: &'a Toolchain,
     /// What the compiler is called through.
     pub(crate) ccache: Ccache,
 }
@@ -28,8 +34,8 @@ pub(crate) struct Make<'a> {
 pub(crate) enum Ccache {
     /// Not at all.
     Off,
-    /// In a tree of the user's: debug information tells that tree and no other.
-    InPlace,
+    /// For a tree of the user's: debug information tells that tree and no other.
+    OfTree,
     /// In a directory that is another for each build: what was compiled in one serves all.
     InScratch,
 }
@@ -42,18 +48,22 @@ impl Make<'_> {
         config: &str,
         on_line: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
-        let jobs = format!("-j{}", self.jobs.max(1));
-        let mut arguments = vec![jobs.as_str(), "KCFLAGS=-Wno-error"];
-        let mut command = clean("make", self.path);
-        if self.ccache != Ccache::Off {
-            arguments.push("CC=ccache gcc");
+        let mut arguments = Vec::new();
+        if let Some(out) = self.out {
+            arguments.push(OsString::from("O="));
+            arguments[0].push(out);
         }
+        arguments.push(format!("-j{}", self.jobs.max(1)).into());
+        let mut command = clean("make", self.path);
+        let cc = (self.ccache != Ccache::Off).then(|| through_ccache(self.toolchain));
         if self.ccache == Ccache::InScratch {
             command
                 .env("CCACHE_BASEDIR", self.runner.dir)
                 .env("CCACHE_NOHASHDIR", "1");
         }
-        arguments.push(target);
+        let told = self.toolchain.arguments(cc.as_deref());
+        arguments.extend(told.into_iter().map(OsString::from));
+        arguments.push(target.into());
         command
             .args(&arguments)
             .env("KCONFIG_CONFIG", config)
@@ -62,26 +72,53 @@ impl Make<'_> {
             .env("KBUILD_BUILD_USER", "ktstr")
             .env("KBUILD_BUILD_HOST", "ktstr")
             .env("KBUILD_BUILD_VERSION", "1");
-        let name = format!("make {}", arguments.join(" "));
-        let name = name.replace("CC=ccache gcc", "CC='ccache gcc'");
+        let words: Vec<String> = arguments.iter().map(|it| typed(it)).collect();
+        let name = format!("make {}", words.join(" "));
         self.runner.run(&mut command, &name, on_line)
     }
 }
 
+/// An argument as a person would type it.
+fn typed(argument: &OsStr) -> String {
+    let text = argument.to_string_lossy();
+    match text.split_once('=') {
+        Some((name, value)) if value.contains(' ') => format!("{name}='{value}'"),
+        _ => text.into_owned(),
+    }
+}
+
+/// The compiler, called through ccache if it is not already.
+fn through_ccache(toolchain: &Toolchain) -> String {
+    let compiler = toolchain.compiler();
+    let is_ccache = |word: &str| word.rsplit('/').next() == Some("ccache");
+    match compiler.split_whitespace().next() {
+        Some(first) if is_ccache(first) => compiler,
+        _ => format!("ccache {compiler}"),
+    }
+}
+
 /// Whether ccache is in `runner`'s search path and does its work: one without a directory to write to refuses to compile.
-pub(crate) fn try_ccache(runner: &Runner<'_>, path: &OsStr) -> Result<bool, Error> {
+pub(crate) fn try_ccache(
+    runner: &Runner<'_>,
+    path: &OsStr,
+    toolchain: &Toolchain,
+) -> Result<bool, Error> {
     if !split_paths(path).any(|dir| is_program(&dir.join("ccache"))) {
         return Ok(false);
     }
-    let arguments = ["gcc", "-fsyntax-only", "-x", "c", "/dev/null"];
+    let compiler = through_ccache(toolchain);
+    let words = compiler.split_whitespace().skip(1);
+    let arguments: Vec<&str> = words
+        .chain(["-fsyntax-only", "-x", "c", "/dev/null"])
+        .collect();
     let mut command = clean("ccache", path);
     let name = format!("ccache {}", arguments.join(" "));
-    runner.run(command.args(arguments), &name, &mut |_| {})?;
+    runner.run(command.args(&arguments), &name, &mut |_| {})?;
     Ok(true)
 }
 
 /// A command in an environment without what would change the result of a kernel build.
-pub(crate) fn clean(program: &str, path: &OsStr) -> Command {
+pub(crate) fn clean(program: impl AsRef<OsStr>, path: &OsStr) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(matters) {
@@ -94,15 +131,10 @@ pub(crate) fn clean(program: &str, path: &OsStr) -> Command {
 
 /// Whether make or the kernel's Makefiles look at that variable.
 fn matters(name: &str) -> bool {
+    // The tool chain's are arguments.
     const NAMES: &[&str] = &[
         "ARCH",
         "SUBARCH",
-        "CROSS_COMPILE",
-        "LLVM",
-        "LLVM_IAS",
-        "CC",
-        "HOSTCC",
-        "LD",
         "O",
         "M",
         "V",
@@ -110,7 +142,6 @@ fn matters(name: &str) -> bool {
         "W",
         "CF",
         "CHECK",
-        "PAHOLE",
         "PAHOLE_FLAGS",
         "LOCALVERSION",
         "EXTRAVERSION",
@@ -125,15 +156,10 @@ fn matters(name: &str) -> bool {
         "CDPATH",
         "GREP_OPTIONS",
     ];
-    const PREFIXES: &[&str] = &[
-        "KBUILD_",
-        "KCONFIG_",
-        "KCFLAGS",
-        "KCPPFLAGS",
-        "KAFLAGS",
-        "KRUSTFLAGS",
-    ];
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    const PREFIXES: &[&str] = &["KBUILD_", "KCONFIG_", "KRUSTFLAGS"];
+    NAMES.contains(&name)
+        || TOOLCHAIN_VARIABLES.contains(&name)
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The file that a line of kbuild's output says it is working on: `  CC      kernel/sched/core.o`.
@@ -195,6 +221,8 @@ mod tests {
             "ARCH",
             "KBUILD_OUTPUT",
             "KCONFIG_ALLCONFIG",
+            "LLVM",
+            "CC",
         ] {
             assert!(matters(name), "{name}");
         }

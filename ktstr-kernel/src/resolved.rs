@@ -47,7 +47,12 @@ impl ResolvedKernel {
 
     /// What is built in a source tree, as it is.
     pub fn from_built_tree(tree: &KernelTree, dirty: bool) -> Result<Self, BuiltTreeError> {
-        let image = tree.path().join(x86_64::IMAGE_IN_TREE);
+        Self::from_build(tree, tree.path(), dirty)
+    }
+
+    /// What is built of a source tree in the directory `out`, as it is.
+    pub fn from_build(tree: &KernelTree, out: &Path, dirty: bool) -> Result<Self, BuiltTreeError> {
+        let image = out.join(x86_64::IMAGE_IN_TREE);
         if !image.is_file() {
             return Err(BuiltTreeError::NotBuilt {
                 tree: tree.path().to_owned(),
@@ -55,7 +60,7 @@ impl ResolvedKernel {
             });
         }
         ImageInfo::read(&image)?;
-        let existing = |name: &str| Some(tree.path().join(name)).filter(|path| path.is_file());
+        let existing = |name: &str| Some(out.join(name)).filter(|path| path.is_file());
         Ok(Self {
             image,
             vmlinux: existing("vmlinux"),

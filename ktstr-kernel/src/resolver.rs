@@ -8,7 +8,9 @@ use std::path::Path;
 
 use crate::archive::Tarball;
 use crate::build::{Job, resolve_tarball, resolve_tree};
-use crate::cache::{Cache, CacheEntry, CacheError, CacheKey, ConfigOrigin, Metadata};
+use crate::cache::{
+    Cache, CacheEntry, CacheError, CacheKey, CacheKeyError, ConfigOrigin, Metadata,
+};
 use crate::error::Error;
 use crate::fragment::BaseConfig;
 use crate::kconfig::ExtraKconfig;
@@ -17,6 +19,7 @@ use crate::release::Release;
 use crate::resolved::ResolvedKernel;
 use crate::source::LocalSource;
 use crate::spec::KernelSpec;
+use crate::toolchain::Toolchain;
 
 /// How kernels are built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +36,29 @@ pub struct BuildOptions {
     pub jobs: usize,
     /// Compile through ccache where `path` has it.
     pub ccache: bool,
+    /// What they are compiled with.
+    pub toolchain: Toolchain,
     /// Search path for make, compilers and git.
     pub path: OsString,
 }
 
 impl BuildOptions {
-    /// The hash of the extra kconfig, as keys and metadata have it.
+    /// The hash of the extra kconfig, as keys and metadata have it. One that sets nothing makes no other kernel.
     pub(crate) fn extra_hash(&self) -> Option<&str> {
-        self.extra_kconfig.as_ref().map(ExtraKconfig::hash)
+        let extra = self.extra_kconfig.as_ref();
+        extra.filter(|it| !it.is_empty()).map(ExtraKconfig::hash)
+    }
+
+    /// What beside the configuration makes it another kernel: what follows in its key.
+    pub(crate) fn variant(&self, key: CacheKey) -> Result<CacheKey, CacheKeyError> {
+        key.with_extra_kconfig(self.extra_hash())?
+            .with_toolchain(self.toolchain.hash().as_deref())
+    }
+
+    /// Whether that kernel was built with the same extra kconfig and tool chain.
+    pub(crate) fn is_variant(&self, metadata: &Metadata) -> bool {
+        metadata.extra_kconfig.as_deref() == self.extra_hash()
+            && metadata.toolchain == self.toolchain.spelled()
     }
 }
 
@@ -113,7 +131,7 @@ impl Resolver {
                         resolve_tarball(&job, Tarball { path, compression })
                     }
                     LocalSource::Image { .. } if self.options.force => Err(nothing_to_build(spec)),
-                    LocalSource::Image { .. } if self.options.extra_kconfig.is_some() => {
+                    LocalSource::Image { .. } if self.options.extra_hash().is_some() => {
                         Err(nothing_to_configure(spec))
                     }
                     LocalSource::Image { path, .. } => Ok(ResolvedKernel::from_image(&path)?),
@@ -172,11 +190,13 @@ impl Resolver {
             } else if metadata.config_origin != base {
                 Some("it has the other base configuration")
             } else if metadata.extra_kconfig.as_deref() != self.options.extra_hash() {
-                Some(if self.options.extra_kconfig.is_some() {
+                Some(if self.options.extra_hash().is_some() {
                     "it was built without this extra kconfig"
                 } else {
                     "it was built with an extra kconfig"
                 })
+            } else if !self.options.is_variant(metadata) {
+                Some("it was built with another tool chain (LLVM, CC and the like)")
             } else if metadata.is_stale() {
                 Some("ktstr's configuration changed since")
             } else {
@@ -226,7 +246,16 @@ impl Resolver {
                 let job = self.job(Path::new(&spelled), progress);
                 job.hit(&entry).map(Some)
             }
-            Cached::Nothing(_) => Ok(None),
+            // Before it is fetched.
+            Cached::Nothing(_) => {
+                let spelled = release.to_string();
+                self.job(Path::new(&spelled), progress).check_sched_ext(
+                    Path::new(&spelled),
+                    &spelled,
+                    None,
+                )?;
+                Ok(None)
+            }
         }
     }
 

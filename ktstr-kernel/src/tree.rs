@@ -4,6 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "build")]
+use crate::release::Release;
+use crate::x86_64;
+
 /// A directory that holds kernel sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelTree {
@@ -24,6 +28,20 @@ pub enum TreeError {
         /// What is missing.
         why: String,
     },
+    /// It is what `make O=` builds in.
+    #[error(
+        "{path}: the build directory (make O=) of {}; give that source tree{}",
+        source_tree.display(),
+        image.as_ref().map_or(String::new(), |image| format!(", or the image in it: {}", image.display()))
+    )]
+    BuildDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is built in it.
+        source_tree: PathBuf,
+        /// The image in it, if there is one.
+        image: Option<PathBuf>,
+    },
     /// It could not be read.
     #[error("{path}: {source}; check the path and its permissions")]
     Read {
@@ -40,6 +58,7 @@ impl TreeError {
     pub(crate) fn why(&self) -> String {
         match self {
             Self::NotATree { why, .. } => why.clone(),
+            Self::BuildDirectory { .. } => "it is a build directory".to_owned(),
             Self::Read { source, .. } => source.to_string(),
         }
     }
@@ -53,6 +72,14 @@ impl KernelTree {
             source,
         })?;
         let tree = Self { path };
+        if let Some(source_tree) = tree.built_from() {
+            let image = tree.path.join(x86_64::IMAGE_IN_TREE);
+            return Err(TreeError::BuildDirectory {
+                image: Some(image).filter(|image| image.is_file()),
+                path: tree.path,
+                source_tree,
+            });
+        }
         for name in ["Makefile", "Kconfig", "arch"] {
             if !tree.path.join(name).exists() {
                 return Err(tree.not_a_tree(format!("no {name} in it")));
@@ -60,6 +87,30 @@ impl KernelTree {
         }
         tree.version()?;
         Ok(tree)
+    }
+
+    /// The sources, where this is no tree but what `make O=` makes: a Makefile that leads there, and a link.
+    fn built_from(&self) -> Option<PathBuf> {
+        if self.path.join("Kconfig").exists() {
+            return None;
+        }
+        let source = fs::canonicalize(self.path.join("source")).ok()?;
+        let has = |dir: &Path, name: &str| dir.join(name).is_file();
+        let built = has(&self.path, "Makefile") && has(&source, "Kconfig") && source != self.path;
+        built.then_some(source)
+    }
+
+    /// Whether its kernel has sched_ext: since 6.12, or where its scheduler was brought to an older one.
+    #[cfg(feature = "build")]
+    pub(crate) fn has_sched_ext(&self) -> Result<bool, TreeError> {
+        if has_sched_ext(&self.version()?) {
+            return Ok(true);
+        }
+        let path = self.path.join("kernel/Kconfig.preempt");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        Ok(text
+            .lines()
+            .any(|line| line.trim() == "config SCHED_CLASS_EXT"))
     }
 
     /// Where it is; absolute.
@@ -85,6 +136,12 @@ impl KernelTree {
             why,
         }
     }
+}
+
+/// Whether Linux `version` brings sched_ext by itself.
+#[cfg(feature = "build")]
+pub(crate) fn has_sched_ext(version: &str) -> bool {
+    Release::of_kernel(version).is_none_or(|it| (it.major, it.minor) >= (6, 12))
 }
 
 /// The version that a top Makefile declares.
@@ -137,5 +194,35 @@ mod tests {
         assert!(error.contains("declares no kernel version"), "{error}");
         let error = KernelTree::open(Path::new("/no/such")).unwrap_err();
         assert!(error.to_string().contains("/no/such"), "{error}");
+    }
+
+    #[test]
+    fn a_build_directory_names_its_sources_and_its_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = fs::canonicalize(dir.path()).unwrap();
+        let (tree, out) = (dir.join("linux"), dir.join("out"));
+        for dir in [&tree, &out.join("arch/x86/boot")] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        fs::write(tree.join("Kconfig"), "").unwrap();
+        fs::write(
+            out.join("Makefile"),
+            format!("include {}/Makefile\n", tree.display()),
+        )
+        .unwrap();
+        std::os::unix::fs::symlink(&tree, out.join("source")).unwrap();
+        let text = || KernelTree::open(&out).unwrap_err().to_string();
+        let start = format!(
+            "{}: the build directory (make O=) of {}; give that source tree",
+            out.display(),
+            tree.display()
+        );
+        assert_eq!(text(), start);
+        let image = out.join("arch/x86/boot/bzImage");
+        fs::write(&image, "").unwrap();
+        assert_eq!(
+            text(),
+            format!("{start}, or the image in it: {}", image.display())
+        );
     }
 }

@@ -68,7 +68,7 @@ fn a_bad_extra_kconfig_is_named_before_anything_is_done() {
         ("bad.kconfig", "bad.kconfig, line 2: it sets no option"),
         ("zero.kconfig", "line 1: it has control characters"),
         ("none.kconfig", "none.kconfig: No such file"),
-        ("linux", "linux: it is no regular file"),
+        ("linux", "linux: it is neither a regular file nor a pipe"),
     ] {
         let args = ["kernel", "build", "--kernel", "./linux", "--extra-kconfig"];
         let error = place.fails(cargo_ktstr().args(args).arg(path), 1);
@@ -95,6 +95,19 @@ fn an_extra_kconfig_is_for_what_is_built() {
         let error = place.fails(command.args(args).args(["--kernel", key]), 1);
         assert!(error.contains("leave out --extra-kconfig"), "{error}");
     }
+}
+
+#[test]
+fn an_extra_kconfig_without_options_is_none() {
+    let place = Place::new();
+    place.entry("6.12.9-a", "2026-07-04T23:06:12Z", |_| {});
+    place.file("none.kconfig", b"\xef\xbb\xbf# nothing yet\n");
+    let args = ["kernel", "build", "--extra-kconfig", "none.kconfig"];
+    let output = place.run(cargo_ktstr().args(args).args(["--kernel", "6.12.9-a"]));
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stdout).contains("6.12.9-a"));
+    let note = "extra kconfig none.kconfig sets no option: the kernel is the one without it\n";
+    assert!(text(&output.stderr).contains(note), "{output:?}");
 }
 
 #[test]

@@ -153,6 +153,7 @@ impl Place {
                 sha256: "1".repeat(64),
             },
             kconfig_hash: config_origin.kconfig_hash(),
+            toolchain: None,
             extra_kconfig: None,
             config_origin,
             built: built.to_owned(),

@@ -55,6 +55,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         force: false,
         clean: false,
         jobs: thread::available_parallelism()?.get(),
+        toolchain: ktstr_kernel::Toolchain::default(),
         ccache: true,
         path: env::var_os("PATH").unwrap_or_default(),
     };

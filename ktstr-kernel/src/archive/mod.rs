@@ -162,6 +162,7 @@ impl Tarball<'_> {
         Err(self.no_tree(match &error {
             crate::TreeError::NotATree { why, .. } => why,
             crate::TreeError::Read { .. } => "it cannot be read",
+            crate::TreeError::BuildDirectory { .. } => "it is what make O= built in",
         }))
     }
 

@@ -1,9 +1,11 @@
 //! Git repositories: one commit is fetched below the cache, built there, and only the kernel stays.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::kernel::Build;
+use super::place::Place;
 use super::{Job, space};
 use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, Source};
 use crate::error::{CACHE_HINT, Error};
@@ -102,7 +104,7 @@ impl<'a> Wanted<'a> {
 impl Wanted<'_> {
     fn key(&self, job: &Job<'_>, found: &Found) -> Result<CacheKey, Error> {
         let key = CacheKey::git(&found.commit, ARCH, &self.origin)?;
-        Ok(key.with_extra_kconfig(job.options.extra_hash())?)
+        Ok(job.options.variant(key)?)
     }
 
     /// The kernel of the commit, cached or built; `None` where the reference moved meanwhile.
@@ -161,15 +163,20 @@ impl Wanted<'_> {
             commit: found.commit.clone(),
             why: error.why(),
         })?;
+        let version = tree.version()?;
+        job.check_sched_ext(Path::new(self.url), &version, Some(&tree))?;
+        job.check_pahole(&version, Some(&tree))?;
+        let place = Place::Scratch(tree.path().to_owned());
         let build = Build {
             job: *job,
             tree: &tree,
             origin: &self.origin,
-            scratch: true,
+            place: &place,
             runner: Runner {
                 dir: tree.path(),
                 lock: scratch.lock(),
                 log: cache.logs_dir().join(format!("{key}.log")),
+                out: None,
                 full_hint: CACHE_HINT,
                 limit: BUILD_WAIT,
             },
@@ -246,7 +253,7 @@ impl Wanted<'_> {
         entries.retain(|entry| {
             entry.metadata().is_some_and(|metadata| {
                 metadata.config_origin == self.origin
-                    && metadata.extra_kconfig.as_deref() == job.options.extra_hash()
+                    && job.options.is_variant(metadata)
                     && !metadata.is_stale()
                     && is_wanted(metadata)
             })

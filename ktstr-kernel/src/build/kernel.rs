@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-use super::Job;
 use super::config::{self, CONFIG, DRAFT};
+use super::place::Place;
+use super::{Job, steps};
 use crate::cache::{Cache, CacheError, CacheKey, ConfigOrigin, Metadata, NewEntry, Source};
 use crate::error::{CACHE_HINT, Error, is_full};
 use crate::kconfig::{self, ExtraKconfig};
@@ -24,8 +25,7 @@ pub(super) struct Build<'a> {
     pub(super) job: Job<'a>,
     pub(super) tree: &'a KernelTree,
     pub(super) origin: &'a ConfigOrigin,
-    /// Whether the tree is there for this build alone.
-    pub(super) scratch: bool,
+    pub(super) place: &'a Place,
     pub(super) runner: Runner<'a>,
 }
 
@@ -44,8 +44,10 @@ impl Build<'_> {
         let options = self.job.options;
         Make {
             runner: &self.runner,
+            out: self.place.out(),
             jobs: options.jobs,
             path: &options.path,
+            toolchain: &options.toolchain,
             ccache,
         }
     }
@@ -56,7 +58,7 @@ impl Build<'_> {
         if !options.ccache {
             return Ccache::Off;
         }
-        match make::try_ccache(&self.runner, &options.path) {
+        match make::try_ccache(&self.runner, &options.path, &options.toolchain) {
             Ok(false) => return Ccache::Off,
             Ok(true) => {}
             Err(error) => {
@@ -66,10 +68,9 @@ impl Build<'_> {
             }
         }
         self.job.note("compiling through ccache");
-        if self.scratch {
-            Ccache::InScratch
-        } else {
-            Ccache::InPlace
+        match self.place {
+            Place::Scratch(_) => Ccache::InScratch,
+            Place::InTree(_) | Place::Beside(_) => Ccache::OfTree,
         }
     }
 
@@ -78,34 +79,33 @@ impl Build<'_> {
         let job = &self.job;
         let start = Instant::now();
         self.runner.start_log()?;
+        job.note_options();
+        let dir = self.place.dir();
         let make = self.make(self.ccache());
-        if job.options.clean {
-            job.stage(Stage::Clean, None, || {
-                make.run("mrproper", CONFIG, &mut |_| {})
-            })?;
-        }
         let configured = job.stage(Stage::Configure, None, || self.configure(&make));
         if configured.is_err() {
-            config::discard(self.tree.path());
+            config::discard(dir);
         }
         configured?;
         let mut steps = 0;
-        let top = self.tree.path().to_string_lossy().into_owned();
-        job.stage(Stage::Compile, self.steps_before(), || {
-            make.run(IMAGE_NAME, CONFIG, &mut |line| {
-                if let Some(file) = make::step(line) {
-                    steps += 1;
-                    // Some of the kernel's tools give whole paths.
-                    let within = file.strip_prefix(top.as_str());
-                    let file = within.map_or(file, |file| file.trim_start_matches('/'));
-                    job.advanced(Stage::Compile, steps, Some(file));
+        let tops = [dir, self.tree.path()].map(|dir| dir.to_string_lossy().into_owned());
+        let name = self.place.config();
+        self.place.outdate(name);
+        job.stage(Stage::Compile, self.expected_steps()?, || {
+            make.run(IMAGE_NAME, name, &mut |line| {
+                let Some(file) = make::step(line) else { return };
+                steps += 1;
+                // Killed on the way, we can no longer do this.
+                if steps % 64 == 0 {
+                    self.place.outdate(CONFIG);
                 }
+                // Some of the kernel's tools give whole paths.
+                let within = tops.iter().find_map(|top| file.strip_prefix(top.as_str()));
+                let file = within.map_or(file, |file| file.trim_start_matches('/'));
+                job.advanced(Stage::Compile, steps, Some(file));
             })
         })?;
-        // Where make changed it once more, it is still ours.
-        let config = config::read(&self.tree.path().join(CONFIG))?.unwrap_or_default();
-        let extra = self.job.options.extra_hash();
-        config::note(self.tree.path(), &config, self.origin, extra)?;
+        self.place.outdate(CONFIG);
         let kernel = self.check(dirty)?;
         Ok(Built {
             kernel,
@@ -116,40 +116,47 @@ impl Build<'_> {
 
     /// Makes the configuration beside the old one, checks it, and only then lets it take its place.
     fn configure(&self, make: &Make<'_>) -> Result<(), Error> {
-        let tree = self.tree.path();
-        let draft = tree.join(DRAFT);
-        config::discard(tree);
+        let (tree, dir) = (self.tree.path(), self.place.dir());
+        let draft = dir.join(DRAFT);
+        config::discard(dir);
         let mut quiet = |_: &str| {};
         let fragments = config::fragments(self.origin);
         let extra = self.job.options.extra_kconfig.as_ref();
         let extra_text = extra.map_or("", ExtraKconfig::text);
+        let own = match self.origin {
+            ConfigOrigin::Base(_) => None,
+            ConfigOrigin::Own(hash) => config::own(tree, hash)?,
+        };
+        // What the user says needs no make to be refused; what came of it is looked at below.
+        let said = String::from_utf8_lossy(own.as_deref().unwrap_or_default());
+        self.check_usable(&kconfig::merge(&said, fragments, extra_text))?;
         let base = match self.origin {
             ConfigOrigin::Base(base) => {
                 make.run(base.make_target(), DRAFT, &mut quiet)?;
                 config::read(&draft)?
             }
-            ConfigOrigin::Own(hash) => config::own(tree, hash)?,
+            ConfigOrigin::Own(_) => own,
         };
         let base = base.unwrap_or_default();
-        let merged = kconfig::merge(
-            &String::from_utf8_lossy(&base),
-            &[fragments, &[extra_text]].concat(),
-        );
+        let merged = kconfig::merge(&String::from_utf8_lossy(&base), fragments, extra_text);
         fs::write(&draft, merged).map_err(|error| Error::io(&draft, "write", error))?;
         make.run("olddefconfig", DRAFT, &mut quiet)?;
 
         let made = config::read(&draft)?.unwrap_or_default();
         let made = String::from_utf8_lossy(&made);
-        let verdict = kconfig::check(&made, fragments, extra_text, tree);
         let version = self.tree.version()?;
+        let verdict = kconfig::check(&made, fragments, extra_text, tree, &version);
         if !verdict.dropped.is_empty() {
             return Err(Error::Dropped {
                 tree: tree.to_owned(),
                 version,
                 options: verdict.dropped,
-                extra: extra.map(|extra| extra.path().to_owned()),
+                config: extra
+                    .map(|extra| extra.path().to_owned())
+                    .or_else(|| Some(tree.join(CONFIG)).filter(|path| path.exists())),
             });
         }
+        self.check_usable(&made)?;
         if let Some(extra) = extra {
             self.note_overridden(extra, fragments);
         }
@@ -164,7 +171,27 @@ impl Build<'_> {
             let missing = vec![tool];
             return Err(Error::Tools { missing });
         }
-        config::adopt(tree, self.origin, self.job.options.extra_hash())
+        config::adopt(dir, self.place.config())
+    }
+
+    /// Refuses settings with which the kernel could not be built, or not be tested on.
+    fn check_usable(&self, config: &str) -> Result<(), Error> {
+        let tree = self.tree.path();
+        let options = kconfig::unusable(config, tree, self.place.dir());
+        if options.is_empty() {
+            return Ok(());
+        }
+        let extra = self.job.options.extra_kconfig.as_ref();
+        let sets = |extra: &&ExtraKconfig| {
+            let is_set = |name: &str| kconfig::value(extra.text(), name).is_some();
+            options.iter().any(|option| is_set(&option.name))
+        };
+        let config = extra.filter(sets).map(|extra| extra.path().to_owned());
+        Err(Error::Unusable {
+            tree: tree.to_owned(),
+            config: config.unwrap_or_else(|| tree.join(CONFIG)),
+            options,
+        })
     }
 
     /// Says where the user's options take away what tests are known to need.
@@ -183,17 +210,32 @@ impl Build<'_> {
         }
     }
 
-    /// How many steps the newest build of such a configuration took.
-    fn steps_before(&self) -> Option<u64> {
+    /// About how many steps compiling takes; `None` where part of it is there already, and nobody knows how much.
+    ///
+    /// A build of the same configuration tells best. One that had little to do, or another kernel's, is told by what the
+    /// configuration and the Makefiles say.
+    fn expected_steps(&self) -> Result<Option<u64>, Error> {
+        let dir = self.place.dir();
+        if dir.join("vmlinux").exists() || dir.join("init/main.o").exists() {
+            return Ok(None);
+        }
+        let config = config::read(&dir.join(self.place.config()))?.unwrap_or_default();
+        let counted = steps::count(self.tree.path(), &String::from_utf8_lossy(&config));
         let entries = self.job.cache.list().unwrap_or_default();
-        let mut alike = entries.iter().filter_map(|entry| entry.metadata());
-        let newest = alike.find(|metadata| metadata.config_origin == *self.origin)?;
-        Some(newest.make_steps).filter(|steps| *steps > 0)
+        let alike = entries.iter().filter_map(|entry| entry.metadata());
+        let alike = alike.filter(|it| {
+            it.config_origin == *self.origin && self.job.options.is_variant(it) && it.make_steps > 0
+        });
+        let near = |steps: &u64| counted.is_none_or(|it| it.abs_diff(*steps) <= it / 4);
+        let before = alike.map(|it| it.make_steps).find(near);
+        Ok(before.or(counted))
     }
 
     /// Whether what was built is a kernel of these sources.
     fn check(&self, dirty: bool) -> Result<ResolvedKernel, Error> {
-        let kernel = ResolvedKernel::from_built_tree(self.tree, dirty)?;
+        let dir = self.place.dir();
+        let mut kernel = ResolvedKernel::from_build(self.tree, dir, dirty)?;
+        kernel.config = Some(dir.join(self.place.config()));
         if kernel.vmlinux.is_none() {
             return Err(Error::Built(BuiltTreeError::NotBuilt {
                 tree: self.tree.path().to_owned(),
@@ -223,12 +265,16 @@ impl Build<'_> {
             return self.job.note(&note);
         }
         // `make compile_commands.json` would do the same, and build modules for it.
+        let made = self.place.dir().join("compile_commands.json");
         let mut command = make::clean("python3", &self.job.options.path);
-        command.arg(SCRIPT);
-        let name = format!("python3 {SCRIPT}");
+        command.arg(SCRIPT).arg("-d").arg(self.place.dir());
+        command.arg("-o").arg(&made);
+        let name = format!("python3 {SCRIPT} -d {}", self.place.dir().display());
         if let Err(error) = self.runner.run(&mut command, &name, &mut |_| {}) {
             self.job
                 .note(&format!("compile_commands.json is not made: {error}"));
+        } else if self.place.out().is_some() {
+            link(&made, &self.tree.path().join("compile_commands.json"));
         }
     }
 
@@ -248,10 +294,10 @@ impl Build<'_> {
                 copied.map_err(|error| Error::io(&to, "write", error))?;
                 Ok::<_, Error>(entry.add(name)?)
             };
-            let tree = self.tree.path();
+            let dir = self.place.dir();
             let image = copy(&built.kernel.image, IMAGE_NAME)?;
-            let config = copy(&tree.join(CONFIG), CONFIG)?;
-            self.strip(&tree.join("vmlinux"), &entry.path("vmlinux"))?;
+            let config = copy(&dir.join(self.place.config()), CONFIG)?;
+            self.strip(&dir.join("vmlinux"), &entry.path("vmlinux"))?;
             let vmlinux = entry.add("vmlinux")?;
             let metadata = Metadata {
                 schema: Metadata::SCHEMA,
@@ -262,6 +308,7 @@ impl Build<'_> {
                 config_origin: self.origin.clone(),
                 kconfig_hash: self.origin.kconfig_hash(),
                 extra_kconfig: self.job.options.extra_hash().map(str::to_owned),
+                toolchain: self.job.options.toolchain.spelled(),
                 built: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
                 build_seconds: built.seconds,
                 make_steps: built.steps,
@@ -285,15 +332,25 @@ impl Build<'_> {
 
     /// Copies an ELF file without its debug sections. BTF is no debug section, and stays.
     fn strip(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        let mut command = make::clean("objcopy", &self.job.options.path);
+        let objcopy = self.job.options.toolchain.objcopy();
+        let mut command = make::clean(&objcopy, &self.job.options.path);
         command.arg("--strip-debug").arg(from).arg(to);
-        let name = format!("objcopy --strip-debug {} {}", from.display(), to.display());
+        let (from, shown) = (from.display(), to.display());
+        let name = format!("{objcopy} --strip-debug {from} {shown}");
         self.runner.run(&mut command, &name, &mut |_| {})?;
         if to.is_file() {
             return Ok(());
         }
         Err(Error::io(to, "write", io::ErrorKind::NotFound.into()))
     }
+}
+
+/// Has `at` lead to `to`, unless something of the user's is there. Where the tree takes no file, editors do without.
+fn link(to: &Path, at: &Path) {
+    if fs::read_link(at).is_ok_and(|old| old != to) {
+        let _ = fs::remove_file(at);
+    }
+    let _ = std::os::unix::fs::symlink(to, at);
 }
 
 fn no_room(cache: &Cache) -> Error {

@@ -5,7 +5,9 @@ mod config;
 mod git;
 mod index;
 mod kernel;
+mod place;
 mod space;
+mod steps;
 mod tarball;
 mod tree;
 
@@ -17,11 +19,14 @@ use ktstr_core::lock::{LockError, LockFile};
 
 use crate::cache::{BUILD_WAIT, Cache, CacheEntry, CacheKey, EntryState, Metadata};
 use crate::error::Error;
+use crate::kconfig;
 use crate::lock;
 use crate::progress::{Event, Progress, Stage};
 use crate::resolved::ResolvedKernel;
 use crate::resolver::BuildOptions;
-use crate::tools;
+use crate::text::line;
+use crate::tools::{self, Pahole, PaholeVersion};
+use crate::tree::{KernelTree, has_sched_ext};
 
 /// One resolution: what it was given.
 #[derive(Clone, Copy)]
@@ -120,11 +125,76 @@ impl Job<'_> {
     /// Whatever would make a long build fail at its end, or at once: found out before.
     fn prepare(&self) -> Result<(), Error> {
         self.cache.prepare()?;
-        let missing = tools::missing(&self.options.path, Path::new("/"));
+        let (path, toolchain) = (&self.options.path, &self.options.toolchain);
+        let mut missing = tools::missing(path, Path::new("/"));
+        missing.retain(|tool| !toolchain.replaces(tool.name));
         if !missing.is_empty() {
             return Err(Error::Tools { missing });
         }
+        let missing = toolchain.missing(path);
+        if !missing.is_empty() {
+            return Err(Error::Toolchain { missing });
+        }
         Ok(())
+    }
+
+    /// Refuses sources of `version` that have no sched_ext; `tree` has them, where they are unpacked.
+    pub(crate) fn check_sched_ext(
+        &self,
+        path: &Path,
+        version: &str,
+        tree: Option<&KernelTree>,
+    ) -> Result<(), Error> {
+        let found = match tree {
+            Some(tree) => tree.has_sched_ext()?,
+            None => has_sched_ext(version),
+        };
+        if found || !self.needs("CONFIG_SCHED_CLASS_EXT") {
+            return Ok(());
+        }
+        Err(Error::NoSchedExt {
+            path: path.to_owned(),
+            version: version.to_owned(),
+        })
+    }
+
+    /// Refuses a pahole that does not work, or is too old for sources of `version`.
+    fn check_pahole(&self, version: &str, tree: Option<&KernelTree>) -> Result<(), Error> {
+        if !self.needs("CONFIG_DEBUG_INFO_BTF") {
+            return Ok(());
+        }
+        let found = Pahole::find(self.options.toolchain.pahole(), &self.options.path);
+        let found = found.map_err(|why| Error::NoPahole { why })?;
+        let needed = tree.and_then(|tree| tools::pahole_for(tree.path()));
+        let needed = needed.unwrap_or_else(|| PaholeVersion::oldest_for(version));
+        if found.version >= needed {
+            return Ok(());
+        }
+        Err(Error::OldPahole {
+            found,
+            needed,
+            version: version.to_owned(),
+        })
+    }
+
+    /// Whether the user did not turn off what ktstr's fragment turns on.
+    fn needs(&self, option: &str) -> bool {
+        let extra = self.options.extra_kconfig.as_ref();
+        extra.is_none_or(|extra| kconfig::value(extra.text(), option) != Some("n"))
+    }
+
+    /// Tells which of the user's wishes count, where that may surprise.
+    fn note_options(&self) {
+        let toolchain = &self.options.toolchain;
+        if let Some(spelled) = toolchain.spelled() {
+            self.note(&format!("compiling with {}", line(&spelled)));
+        }
+        if !toolchain.unused().is_empty() {
+            let names = toolchain.unused().join(", ");
+            self.note(&format!(
+                "{names} of the environment: not passed to the kernel's make"
+            ));
+        }
     }
 }
 

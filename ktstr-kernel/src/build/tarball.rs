@@ -4,6 +4,7 @@ use std::fs::File;
 
 use super::index::{self, Facts, Identity};
 use super::kernel::Build;
+use super::place::Place;
 use super::{Job, space};
 use crate::archive::{ArchiveError, Tarball};
 use crate::cache::{BUILD_WAIT, CacheKey, ConfigOrigin, Metadata, Source};
@@ -19,8 +20,8 @@ use crate::x86_64::ARCH;
 pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKernel, Error> {
     let facts = facts(job, tarball)?;
     let origin = ConfigOrigin::Base(job.options.base_config);
-    let key = CacheKey::tarball(&facts.version, ARCH, &origin)?
-        .with_extra_kconfig(job.options.extra_hash())?;
+    let key = CacheKey::tarball(&facts.version, ARCH, &origin)?;
+    let key = job.options.variant(key)?;
     let mut note = None;
     let cached = |note: &mut Option<String>| {
         let same = |metadata: &Metadata| is_of(metadata, &facts.sha256);
@@ -29,7 +30,9 @@ pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKer
     if let Some(entry) = cached(&mut note) {
         return job.hit(&entry);
     }
+    job.check_sched_ext(tarball.path, &facts.version, None)?;
     job.prepare()?;
+    job.check_pahole(&facts.version, None)?;
     let _lock = job.lock(&key)?;
     job.cache.sweep(Some(&key));
     if let Some(entry) = cached(&mut note) {
@@ -73,15 +76,17 @@ fn build(
         let path = tarball.path.to_owned();
         return Err(ArchiveError::NoTree { path, why }.into());
     }
+    let place = Place::Scratch(tree.path().to_owned());
     let build = Build {
         job: *job,
         tree: &tree,
         origin,
-        scratch: true,
+        place: &place,
         runner: Runner {
             dir: tree.path(),
             lock: scratch.lock(),
             log: cache.logs_dir().join(format!("{key}.log")),
+            out: None,
             full_hint: CACHE_HINT,
             limit: BUILD_WAIT,
         },

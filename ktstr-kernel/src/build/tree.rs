@@ -1,19 +1,21 @@
-//! Source trees: built in place, and cached where git names their content.
+//! Source trees: built beside them where make lets us, and cached where git names their content.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use ktstr_core::KernelLabel;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::kernel::{Build, Built};
+use super::place::{self, Place};
 use super::{Job, config, space};
-use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, Source};
-use crate::error::Error;
+use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, Source, tree_hash};
+use crate::error::{CACHE_HINT, Error};
 use crate::git::GitState;
 use crate::lock::TreeLock;
+use crate::make::{Ccache, Make};
 use crate::process::Runner;
-use crate::progress::Event;
+use crate::progress::{Event, Stage};
 use crate::resolved::ResolvedKernel;
 use crate::tree::KernelTree;
 use crate::x86_64::ARCH;
@@ -37,14 +39,14 @@ impl Plan {
             // `make mrproper` takes any `.config` away.
             ConfigOrigin::Base(base)
         } else {
-            config::origin(tree.path(), base, job.options.extra_hash())?
+            config::origin(tree.path(), base)?
         };
         let git = GitState::of(tree.path(), &job.options.path);
         let key = match &git {
-            GitState::Clean { commit } => Some(
-                CacheKey::local(commit, ARCH, &origin)?
-                    .with_extra_kconfig(job.options.extra_hash())?,
-            ),
+            GitState::Clean { commit } => {
+                let key = CacheKey::local(commit, ARCH, &origin)?;
+                Some(job.options.variant(key)?)
+            }
             GitState::Dirty | GitState::Unknown(_) => None,
         };
         Ok(Self { git, origin, key })
@@ -70,26 +72,29 @@ pub(crate) fn resolve(job: &Job<'_>, tree: &KernelTree) -> Result<ResolvedKernel
         if let Some(entry) = plan.cached(job, &mut |text| note = Some(text)) {
             return hit(job, tree, &entry);
         }
+        let version = tree.version()?;
+        job.check_sched_ext(path, &version, Some(tree))?;
         job.prepare()?;
+        job.check_pahole(&version, Some(tree))?;
         let key_lock = plan.key.as_ref().map(|key| job.lock(key));
         let _key_lock = key_lock.transpose()?;
-        let name = format!("tree-{:016x}", xxh3_64(path.as_os_str().as_encoded_bytes()));
         let tree_lock = TreeLock::acquire(
-            &job.cache.locks_dir().join(format!("{name}.lock")),
+            &place::tree_lock(job.cache, path),
             &format!("the source tree {}", path.display()),
             BUILD_WAIT,
             |holder| match (&plan.key, holder) {
                 (Some(key), holder) => job.progress.event(Event::Waiting { key, holder }),
                 (None, Some(holder)) => job.note(&format!(
-                    "waiting for {holder}, which builds in {}",
+                    "waiting for {holder}, which builds {}",
                     path.display()
                 )),
                 (None, None) => {
-                    job.note(&format!("waiting: somebody builds in {}", path.display()));
+                    job.note(&format!("waiting: somebody builds {}", path.display()));
                 }
             },
         )?;
         job.cache.sweep(plan.key.as_ref());
+        place::sweep(job.cache);
         // Others may have committed, configured or built meanwhile.
         if Plan::of(job, tree)? != plan {
             continue;
@@ -100,7 +105,7 @@ pub(crate) fn resolve(job: &Job<'_>, tree: &KernelTree) -> Result<ResolvedKernel
         if let Some(text) = note {
             job.note(&text);
         }
-        return build(job, tree, &plan, &name, tree_lock.file());
+        return build(job, tree, &plan, tree_lock.file());
     }
     Err(Error::Restless {
         tree: path.to_owned(),
@@ -123,27 +128,41 @@ fn build(
     job: &Job<'_>,
     tree: &KernelTree,
     plan: &Plan,
-    name: &str,
     lock: &File,
 ) -> Result<ResolvedKernel, Error> {
     let path = tree.path();
-    note_uncached(job, path, &plan.git);
-    // Where a kernel is built already, most of it is there.
-    if !path.join("vmlinux").exists() || job.options.clean {
-        space::check(path, space::of_build(&plan.origin), "")?;
+    // Wherever it is built, make reads it here.
+    place::check_name(path, false)?;
+    let name = format!("tree-{}", tree_hash(path));
+    let log = plan.key.as_ref().map_or(name.as_str(), CacheKey::as_str);
+    let runner = || Runner {
+        dir: path,
+        lock,
+        log: job.cache.logs_dir().join(format!("{log}.log")),
+        out: None,
+        full_hint: "",
+        limit: BUILD_WAIT,
+    };
+    if job.options.clean {
+        clean(job, &runner(), path)?;
     }
-    let log = plan.key.as_ref().map_or(name, CacheKey::as_str);
+    let place = Place::of(path, job.cache);
+    note_uncached(job, path, &plan.git, &place);
+    place.prepare()?;
+    // Where a kernel is built already, most of it is there.
+    if !place.dir().join("vmlinux").exists() {
+        let hint = place.out().map_or("", |_| CACHE_HINT);
+        space::check(place.dir(), space::of_build(&plan.origin), hint)?;
+    }
     let build = Build {
         job: *job,
         tree,
         origin: &plan.origin,
-        scratch: false,
+        place: &place,
         runner: Runner {
-            dir: path,
-            lock,
-            log: job.cache.logs_dir().join(format!("{log}.log")),
-            full_hint: "",
-            limit: BUILD_WAIT,
+            out: place.out(),
+            full_hint: place.out().map_or("", |_| CACHE_HINT),
+            ..runner()
         },
     };
     let built = build.run(plan.key.is_none())?;
@@ -156,7 +175,7 @@ fn build(
             "{}: it changed while it was built; the kernel is used, but not cached",
             path.display()
         ));
-        return mixed(tree, built);
+        return mixed(tree, built, &place);
     }
     let source = Source::Local {
         path: path.to_owned(),
@@ -165,22 +184,53 @@ fn build(
     build.store(&built, key, source)
 }
 
+/// `make mrproper`, and away with what was built elsewhere.
+fn clean(job: &Job<'_>, runner: &Runner<'_>, tree: &Path) -> Result<(), Error> {
+    runner.start_log()?;
+    let make = Make {
+        runner,
+        out: None,
+        jobs: job.options.jobs,
+        path: &job.options.path,
+        toolchain: &job.options.toolchain,
+        ccache: Ccache::Off,
+    };
+    let out = job.cache.build_dir(tree);
+    job.stage(Stage::Clean, None, || {
+        make.run("mrproper", config::CONFIG, &mut |_| {})?;
+        match fs::remove_dir_all(&out) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(&out, "remove", error))
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
 /// Nobody can say what such a kernel was built from.
-fn mixed(tree: &KernelTree, built: Built) -> Result<ResolvedKernel, Error> {
-    let kernel = ResolvedKernel::from_built_tree(tree, true)?;
+fn mixed(tree: &KernelTree, built: Built, place: &Place) -> Result<ResolvedKernel, Error> {
+    let kernel = ResolvedKernel::from_build(tree, place.dir(), true)?;
     Ok(ResolvedKernel {
         version: built.kernel.version,
+        config: built.kernel.config,
         ..kernel
     })
 }
 
-fn note_uncached(job: &Job<'_>, tree: &Path, git: &GitState) {
+fn note_uncached(job: &Job<'_>, tree: &Path, git: &GitState, place: &Place) {
     let why = match git {
-        GitState::Clean { .. } => return,
-        GitState::Dirty => "it has uncommitted changes".to_owned(),
-        GitState::Unknown(None) => "it is no git repository".to_owned(),
-        GitState::Unknown(Some(why)) => format!("git does not know its state ({why})"),
+        GitState::Clean { .. } => None,
+        GitState::Dirty => Some("it has uncommitted changes".to_owned()),
+        GitState::Unknown(None) => Some("it is no git repository".to_owned()),
+        GitState::Unknown(Some(why)) => Some(format!("git does not know its state ({why})")),
     };
     let tree = tree.display();
-    job.note(&format!("{tree}: {why}; built in place, not cached"));
+    if let Some(why) = why {
+        job.note(&format!("{tree}: {why}; built each time, not cached"));
+    }
+    if let Place::InTree(_) = place {
+        job.note(&format!(
+            "{tree}: it has a .config or a build of its own, so that make builds it only in place; its .config stays as it is"
+        ));
+    }
 }

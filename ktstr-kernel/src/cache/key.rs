@@ -105,6 +105,14 @@ impl CacheKey {
         }
     }
 
+    /// The key of the same kernel built with a tool chain of that hash, if it is not make's own.
+    pub fn with_toolchain(self, hash: Option<&str>) -> Result<Self, CacheKeyError> {
+        match hash {
+            Some(hash) => Self::parse(&format!("{self}-tc{hash}")),
+            None => Ok(self),
+        }
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -180,6 +188,12 @@ mod tests {
         assert_eq!(
             key(plain.with_extra_kconfig(Some("0123abcd"))),
             format!("git-b4dc42d-x86_64-lean-kc{lean_kc}-xkc0123abcd")
+        );
+        let plain = CacheKey::git(commit, "x86_64", &base(BaseConfig::Lean)).unwrap();
+        assert_eq!(plain.clone().with_toolchain(None), Ok(plain.clone()));
+        assert_eq!(
+            key(plain.with_toolchain(Some("89abcdef"))),
+            format!("git-b4dc42d-x86_64-lean-kc{lean_kc}-tc89abcdef")
         );
     }
 

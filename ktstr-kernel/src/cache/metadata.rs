@@ -30,6 +30,9 @@ pub struct Metadata {
     /// Hash of the user's extra kconfig that was merged over them, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_kconfig: Option<String>,
+    /// What it was compiled with, as it would be typed after `make`, where that was not make's own: `LLVM=1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toolchain: Option<String>,
     /// When the build ended, RFC 3339, UTC, whole seconds.
     pub built: String,
     /// How long configuring and compiling took, seconds.
@@ -214,6 +217,7 @@ pub(crate) mod tests {
             },
             kconfig_hash: config_origin.kconfig_hash(),
             extra_kconfig: None,
+            toolchain: None,
             config_origin,
             built: built.into(),
             build_seconds: 300,
@@ -232,6 +236,7 @@ pub(crate) mod tests {
         assert_eq!(Metadata::parse(&json), Ok(metadata));
         let mut extra = sample("a-b", "2026-07-04T23:06:12Z");
         extra.extra_kconfig = Some("0123abcd".into());
+        extra.toolchain = Some("LLVM=1".into());
         let json = serde_json::to_vec_pretty(&extra).unwrap();
         assert_eq!(Metadata::parse(&json), Ok(extra));
     }

@@ -115,6 +115,12 @@ pub enum CacheError {
     },
 }
 
+/// Sixteen digits that stand for the tree at that path.
+pub(crate) fn tree_hash(tree: &Path) -> String {
+    let hash = xxhash_rust::xxh3::xxh3_64(tree.as_os_str().as_encoded_bytes());
+    format!("{hash:016x}")
+}
+
 fn near_text(near: &[CacheKey]) -> String {
     if near.is_empty() {
         return String::new();
@@ -153,6 +159,20 @@ impl Cache {
     /// The lock that whoever writes an entry holds.
     pub fn lock_path(&self, key: &CacheKey) -> PathBuf {
         self.locks_dir().join(format!("{key}.lock"))
+    }
+
+    /// Where the objects and the kernel of the source tree at `tree` are that was built there last; `tree` is absolute.
+    pub fn build_dir(&self, tree: &Path) -> PathBuf {
+        let name = tree.file_name().unwrap_or_default().to_string_lossy();
+        let plain = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
+        let name: String = name.chars().filter(plain).take(32).collect();
+        self.builds_dir()
+            .join(format!("{name}-{}", tree_hash(tree)))
+    }
+
+    /// The directories that source trees are built in.
+    pub fn builds_dir(&self) -> PathBuf {
+        self.root.join("builds")
     }
 
     /// Where the locks of the cache are.

@@ -2,7 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{setting, wanted};
 use crate::fragment::options_hash;
@@ -27,10 +33,21 @@ pub enum ExtraKconfigError {
         /// What the system said.
         source: io::Error,
     },
-    /// It is a directory, a pipe or the like.
-    #[error("extra kconfig {path}: it is no regular file; give a file of CONFIG_X=value lines")]
+    /// It is a directory, a device or the like.
+    #[error(
+        "extra kconfig {path}: it is neither a regular file nor a pipe; give a file of CONFIG_X=value lines"
+    )]
     NoFile {
         /// The path.
+        path: PathBuf,
+    },
+    /// Whoever writes to the pipe takes too long.
+    #[error(
+        "extra kconfig {path}: whoever writes to this pipe was not done after {} s; give a file",
+        PIPE_WAIT.as_secs()
+    )]
+    Slow {
+        /// The pipe.
         path: PathBuf,
     },
     /// No fragment is that large.
@@ -59,6 +76,12 @@ pub enum ExtraKconfigError {
 /// A whole configuration of a distribution has some 300 KiB.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// How long a pipe may take to tell all.
+const PIPE_WAIT: Duration = Duration::from_secs(30);
+
+/// What some editors put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 impl ExtraKconfig {
     /// Reads the fragment at `path`, and checks every line of it.
     pub fn read(path: &Path) -> Result<Self, ExtraKconfigError> {
@@ -67,14 +90,19 @@ impl ExtraKconfig {
             path: owned(),
             source,
         };
-        // Opening a pipe would wait for who writes it.
-        if !path.metadata().map_err(read_error)?.is_file() {
+        let kind = path.metadata().map_err(read_error)?.file_type();
+        let bytes = if kind.is_file() {
+            let mut bytes = Vec::new();
+            File::open(path)
+                .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+                .map_err(read_error)?;
+            bytes
+        } else if kind.is_fifo() {
+            let bytes = read_pipe(path, PIPE_WAIT).map_err(read_error)?;
+            bytes.ok_or_else(|| ExtraKconfigError::Slow { path: owned() })?
+        } else {
             return Err(ExtraKconfigError::NoFile { path: owned() });
-        }
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(read_error)?;
+        };
         if bytes.len() as u64 > MAX_BYTES {
             return Err(ExtraKconfigError::TooLarge { path: owned() });
         }
@@ -88,6 +116,7 @@ impl ExtraKconfig {
             line: at + 1,
             why,
         };
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         let mut text = String::with_capacity(bytes.len());
         for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let line = str::from_utf8(line).map_err(|_| line_error(at, "it is not UTF-8"))?;
@@ -119,10 +148,46 @@ impl ExtraKconfig {
         &self.hash
     }
 
+    /// Whether it sets no option: a kernel with it is the kernel without it.
+    pub fn is_empty(&self) -> bool {
+        wanted(&[&self.text]).is_empty()
+    }
+
     /// Its lines.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// All that is written to a pipe such as a shell's `<(…)`, but little more than is taken; `None` where that is not all
+/// there after `wait`.
+fn read_pipe(path: &Path, wait: Duration) -> io::Result<Option<Vec<u8>>> {
+    // Opening it otherwise would wait for who writes to it.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut pipe = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let deadline = Instant::now() + wait;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 16 << 10];
+    while bytes.len() as u64 <= MAX_BYTES {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        // Without a writer so far it waits; once all of them are gone it does not.
+        match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&left)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            polled => polled?,
+        };
+        match pipe.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(bytes))
 }
 
 /// What keeps a line from being part of a fragment.
@@ -201,14 +266,43 @@ mod tests {
     fn what_is_no_file_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let refused = |path: &Path| ExtraKconfig::read(path).unwrap_err().to_string();
-        assert!(refused(dir.path()).contains("no regular file"));
-        assert!(refused(Path::new("/dev/zero")).contains("no regular file"));
+        assert!(refused(dir.path()).contains("neither a regular file nor a pipe"));
+        assert!(refused(Path::new("/dev/zero")).contains("neither a regular file nor a pipe"));
         let path = dir.path().join("f");
         assert!(refused(&path).contains("No such file"));
         std::fs::write(&path, vec![b'\n'; (1 << 20) + 1]).unwrap();
         assert!(refused(&path).contains("larger than 1024 KiB"));
         std::fs::write(&path, vec![b'\n'; 1 << 20]).unwrap();
         assert_eq!(ExtraKconfig::read(&path).unwrap().path(), path);
+    }
+
+    #[test]
+    fn editors_marks_are_not_options() {
+        let marked = parse("\u{feff}CONFIG_A=y\n").unwrap();
+        assert_eq!(marked.hash, parse("CONFIG_A=y\n").unwrap().hash);
+        assert!(!marked.is_empty() && parse("\u{feff}# nothing\n").unwrap().is_empty());
+        assert!(parse("CONFIG_A=y\n\u{feff}CONFIG_B=y").is_err());
+    }
+
+    #[test]
+    fn pipes_are_read_to_their_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        // As the shell's own, in pieces.
+        let read = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut pipe = File::options().write(true).open(&path).unwrap();
+                for piece in ["CONFIG_A=", "y\nCONFIG_B", "=y\n"] {
+                    std::io::Write::write_all(&mut pipe, piece.as_bytes()).unwrap();
+                }
+            });
+            ExtraKconfig::read(&path).unwrap()
+        });
+        assert_eq!(read.hash, parse("CONFIG_A=y\nCONFIG_B=y\n").unwrap().hash);
+        // Nobody writes to it, and nobody is waited for for ever.
+        assert_eq!(read_pipe(&path, Duration::from_millis(20)).unwrap(), None);
     }
 
     proptest! {
@@ -232,7 +326,7 @@ mod tests {
             text in "(CONFIG_[A-C]=[ym1]\n|# CONFIG_[A-C] is not set\n|CONFIG_[A-C]=\"[a =]{0,3}\"\n){0,6}",
         ) {
             let extra = parse(&text).unwrap();
-            let merged = super::super::merge("CONFIG_A=y\nCONFIG_Z=y\n", &["CONFIG_B=y\n", extra.text()]);
+            let merged = super::super::merge("CONFIG_A=y\nCONFIG_Z=y\n", &["CONFIG_B=y\n"], extra.text());
             for (name, value) in wanted(&[extra.text()]) {
                 let line = if value == "n" { format!("# {name} is not set") } else { format!("{name}={value}") };
                 prop_assert!(merged.lines().any(|other| other == line), "{}", merged);

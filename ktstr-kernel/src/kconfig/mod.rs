@@ -2,6 +2,7 @@
 
 mod entries;
 mod extra;
+mod usable;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
@@ -9,8 +10,10 @@ use std::path::Path;
 
 use self::entries::Entry;
 pub use self::extra::{ExtraKconfig, ExtraKconfigError};
+pub(crate) use self::usable::unusable;
+pub use self::usable::{OptionFault, UnusableOption};
 
-/// An option that did not get the value ktstr needs.
+/// An option that did not get the value that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DroppedOption {
     /// Its name, with `CONFIG_`.
@@ -31,7 +34,11 @@ impl fmt::Display for DroppedOption {
             got,
             hint,
         } = self;
-        write!(f, "{name}={wanted} (it is {got}: {hint})")
+        match got.as_str() {
+            "n" => write!(f, "{name}={wanted} was dropped by olddefconfig: {hint}"),
+            got if got == wanted => write!(f, "{name}={wanted}: {hint}"),
+            got => write!(f, "{name}={wanted} became {got} by olddefconfig: {hint}"),
+        }
     }
 }
 
@@ -63,6 +70,9 @@ const CRITICAL: &[&str] = &[
     "CONFIG_VIRTIO_MMIO",
     "CONFIG_VIRTIO_CONSOLE",
 ];
+
+/// Sizes that may be larger than ktstr's fragments ask for.
+const AT_LEAST: &[&str] = &["CONFIG_NR_CPUS"];
 
 /// What to say of options whose Kconfig entry does not tell it all.
 const HINTS: &[(&str, &str)] = &[
@@ -97,6 +107,11 @@ fn settings(text: &str) -> HashMap<&str, &str> {
     text.lines().filter_map(setting).collect()
 }
 
+/// The value that `config` has for an option, `n` for one that it turns off.
+pub(crate) fn value<'c>(config: &'c str, option: &str) -> Option<&'c str> {
+    settings(config).get(option).copied()
+}
+
 /// The options of `fragments` in their order, each once, with the value that was said last.
 fn wanted<'f>(fragments: &[&'f str]) -> Vec<(&'f str, &'f str)> {
     let lines = fragments.iter().flat_map(|text| text.lines());
@@ -110,9 +125,27 @@ fn wanted<'f>(fragments: &[&'f str]) -> Vec<(&'f str, &'f str)> {
     wanted
 }
 
-/// `config` with the options of `fragments` in place of its own.
-pub(crate) fn merge(config: &str, fragments: &[&str]) -> String {
-    let wanted = wanted(fragments);
+/// Whether `found` is what ktstr's fragments want with `name=wanted`: a machine with more CPUs than a test declares does
+/// no harm.
+fn suffices(name: &str, wanted: &str, found: &str) -> bool {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let more = AT_LEAST.contains(&name) && number(found) >= number(wanted);
+    found == wanted || (more && number(found).is_some())
+}
+
+/// `config` with the options of `fragments` in place of its own, and those of `extra` in place of both.
+pub(crate) fn merge(config: &str, fragments: &[&str], extra: &str) -> String {
+    let found = settings(config);
+    let meant = settings(extra);
+    let mut wanted = wanted(&[fragments, &[extra]].concat());
+    for (name, value) in &mut wanted {
+        if let Some(own) = found.get(name)
+            && !meant.contains_key(name)
+            && suffices(name, value, own)
+        {
+            *value = own;
+        }
+    }
     let names: HashMap<&str, &str> = wanted.iter().copied().collect();
     let kept = config
         .lines()
@@ -155,18 +188,32 @@ pub(crate) fn overridden<'f>(
     both.collect()
 }
 
-/// Checks that `config` has what `fragments` want, and `extra` over them; the Kconfig files of `tree` tell why not.
+/// Checks that `config` has what `fragments` want, and `extra` over them; the Kconfig files of `tree`, which is of Linux
+/// `version`, tell why not.
 ///
 /// What `extra` wants must all be there: who wrote it meant it. What `fragments` want off is left to the kernel where
-/// another option needs it: it only makes the kernel larger.
-pub(crate) fn check(config: &str, fragments: &[&str], extra: &str, tree: &Path) -> Verdict {
+/// another option needs it: it only makes the kernel larger. A module that was asked for may be built in, and must be:
+/// modules are not built.
+pub(crate) fn check(
+    config: &str,
+    fragments: &[&str],
+    extra: &str,
+    tree: &Path,
+    version: &str,
+) -> Verdict {
     let found = settings(config);
     let value = |name: &str| found.get(name).copied().unwrap_or("n");
     let meant: HashSet<&str> = settings(extra).into_keys().collect();
+    let is_lost = |name: &str, wanted: &str| match (wanted, value(name)) {
+        ("m", "y") => false,
+        ("m", "m") => meant.contains(name),
+        ("n", found) => found != "n" && meant.contains(name),
+        (wanted, found) if meant.contains(name) => found != wanted,
+        (wanted, found) => !suffices(name, wanted, found),
+    };
     let lost: Vec<(&str, &str)> = wanted(&[fragments, &[extra]].concat())
         .into_iter()
-        .filter(|(name, wanted)| value(name) != *wanted)
-        .filter(|(name, wanted)| *wanted != "n" || meant.contains(name))
+        .filter(|(name, wanted)| is_lost(name, wanted))
         .collect();
     if lost.is_empty() {
         return Verdict::default();
@@ -180,35 +227,52 @@ pub(crate) fn check(config: &str, fragments: &[&str], extra: &str, tree: &Path) 
             verdict.unknown.push(name.to_owned());
             continue;
         }
+        let got = value(name);
         verdict.dropped.push(DroppedOption {
             name: name.to_owned(),
             wanted: wanted.to_owned(),
-            got: value(name).to_owned(),
-            hint: if wanted == "n" {
-                "another option selects it, or nobody is asked for it".to_owned()
-            } else {
-                hint(name, entry, value)
+            got: got.to_owned(),
+            hint: match (wanted, got) {
+                ("n", _) => "another option selects it, or nobody is asked for it".to_owned(),
+                ("m", "m") => format!("modules are not built; write {name}=y"),
+                _ => hint(name, wanted, entry, value, version),
             },
         });
     }
     verdict
 }
 
-fn hint<'v>(name: &str, entry: Option<&Entry>, value: impl Fn(&str) -> &'v str) -> String {
+fn hint<'v>(
+    name: &str,
+    wanted: &str,
+    entry: Option<&Entry>,
+    value: impl Fn(&str) -> &'v str,
+    version: &str,
+) -> String {
     let known = HINTS.iter().find(|(option, _)| *option == name);
     let known = known.map(|(_, hint)| *hint);
     let Some(entry) = entry else {
-        let missing = "this kernel has no such option";
-        return known.map_or(missing.to_owned(), |hint| format!("{missing}, {hint}"));
+        let missing = format!("Linux {version} has no such option");
+        return known.map_or(missing.clone(), |hint| format!("{missing}; {hint}"));
     };
-    let unmet = entry.unmet(value);
-    match (unmet.is_empty(), known) {
-        (false, _) => format!("unmet: {}", unmet.join(", ")),
-        (true, Some(hint)) => hint.to_owned(),
-        (true, None) if entry.depends.is_empty() => {
+    let unmet = entry.unmet(&value);
+    if !unmet.is_empty() {
+        return format!("unmet: {}", unmet.join(", "));
+    }
+    let modules = entry.modules(&value);
+    if wanted == "y" && !modules.is_empty() {
+        let names = modules.join(" and ");
+        return format!("it can only be a module while {names} is one; modules are not built");
+    }
+    if let Some(why) = entry.not_asked(&value) {
+        return why;
+    }
+    match known {
+        Some(hint) => hint.to_owned(),
+        None if entry.depends.is_empty() => {
             "another option decides it, see make menuconfig".to_owned()
         }
-        (true, None) => format!("it depends on {}", entry.depends.join(" and ")),
+        None => format!("it depends on {}", entry.depends.join(" and ")),
     }
 }
 

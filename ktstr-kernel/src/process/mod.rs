@@ -26,7 +26,9 @@ pub(crate) struct Runner<'a> {
     pub(crate) lock: &'a File,
     /// What they said; made anew by [`Runner::start_log`].
     pub(crate) log: PathBuf,
-    /// Advice where `dir` is full.
+    /// Where they write, if that is elsewhere.
+    pub(crate) out: Option<&'a Path>,
+    /// Advice where that is full.
     pub(crate) full_hint: &'static str,
     /// When a command that is not done is ended.
     pub(crate) limit: Duration,
@@ -107,7 +109,7 @@ impl Runner<'_> {
     fn failure(&self, name: &str, ending: Ending, output: &Output) -> Error {
         if output.device_full() {
             return Error::NoSpace {
-                dir: self.dir.to_owned(),
+                dir: self.out.unwrap_or(self.dir).to_owned(),
                 hint: self.full_hint,
             };
         }
@@ -119,6 +121,54 @@ impl Runner<'_> {
             tail: output.tail(),
             log: self.log.clone(),
         }))
+    }
+}
+
+/// The first line that `command` prints, when it succeeds within `patience`; else one clause saying why not. Neither it
+/// nor what it started is left when this returns.
+pub(crate) fn first_line(mut command: Command, patience: Duration) -> Result<String, String> {
+    // More than any version line has, less than a program gone wild may cost.
+    const LIMIT: usize = 4096;
+    let deadline = Instant::now() + patience;
+    let why = |error: io::Error| format!("it does not start: {error}");
+    let null = File::open("/dev/null").map_err(why)?;
+    let (mut reader, writer) = io::pipe().map_err(why)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::null());
+    let mut group = Group::start(&mut command, &null).map_err(why)?;
+    // It holds an end to write to.
+    drop(command);
+    let mut text = Vec::new();
+    let mut buffer = [0; LIMIT];
+    let mut status = None;
+    while Instant::now() < deadline && text.len() < LIMIT {
+        if readable(&reader).map_err(why)? {
+            match reader.read(&mut buffer).map_err(why)? {
+                0 => break,
+                count => text.extend(&buffer[..count]),
+            }
+        } else if status.is_some() {
+            break;
+        } else {
+            status = group.status().map_err(why)?;
+        }
+    }
+    while status.is_none() && Instant::now() < deadline && text.len() < LIMIT {
+        status = group.status().map_err(why)?;
+        sleep(Duration::from_millis(2));
+    }
+    group.finish();
+    match status {
+        None => Err(format!("it did not answer within {patience:?}")),
+        Some(status) if !status.success() => Err(format!("it fails: {status}")),
+        Some(_) => {
+            let text = String::from_utf8_lossy(&text);
+            let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+            line.map(str::to_owned)
+                .ok_or_else(|| "it says nothing".to_owned())
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use ktstr_core::files::write_atomic;
 use ktstr_core::lock_holders;
-use ktstr_kernel::{BaseConfig, BuildOptions, Cache, Event, KernelSpec, Progress, Resolver};
+use ktstr_kernel::{
+    BaseConfig, BuildOptions, Cache, Event, KernelSpec, Progress, Resolver, Toolchain,
+};
 
 use crate::standin::{Told, World, fault, wait_until};
 
@@ -59,6 +61,7 @@ fn victim() {
         force: false,
         clean: false,
         jobs: 2,
+        toolchain: Toolchain::default(),
         ccache: false,
         path: std::env::var_os("PATH").unwrap(),
     };

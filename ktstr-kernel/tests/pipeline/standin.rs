@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use ktstr_kernel::{
     BaseConfig, BuildOptions, Cache, Error, Event, KernelSpec, Progress, ResolvedKernel, Resolver,
+    Toolchain,
 };
 use tempfile::TempDir;
 
@@ -22,9 +23,10 @@ SUBLEVEL = 1
 EXTRAVERSION =
 KCONFIG_CONFIG ?= .config
 export KCONFIG_CONFIG
+O ?= .
 .PHONY: mrproper defconfig tinyconfig olddefconfig bzImage
 mrproper defconfig tinyconfig olddefconfig bzImage:
-\t@STEPS=@STEPS@ exec sh standin.sh $@
+\t@STEPS=@STEPS@ SRC=$(CURDIR) exec sh standin.sh $@ $(O)
 ";
 
 const KCONFIG: &str = "\
@@ -34,6 +36,9 @@ config SCHED_CLASS_EXT
 config PSI
 \tbool \"psi\"
 ";
+
+/// Three objects in an archive.
+const KBUILD: &str = "obj-y += main.o fork.o\nobj-$(CONFIG_SCHED_CLASS_EXT) += core.o\nobj-$(CONFIG_NONE) += none.o\n";
 
 /// A directory with a cache, and room for sources.
 pub(crate) struct World {
@@ -128,6 +133,7 @@ impl World {
             force: false,
             clean: false,
             jobs: 2,
+            toolchain: Toolchain::default(),
             ccache: false,
             path: std::env::var_os("PATH").unwrap(),
         };
@@ -180,12 +186,13 @@ impl World {
         let makefile = MAKEFILE.replace("@STEPS@", steps.to_str().unwrap());
         fs::write(tree.join("Makefile"), makefile).unwrap();
         fs::write(tree.join("Kconfig"), KCONFIG).unwrap();
+        fs::write(tree.join("Kbuild"), KBUILD).unwrap();
         fs::write(tree.join("standin.sh"), include_str!("standin.sh")).unwrap();
         fs::write(tree.join("image"), image("6.99.1-standin")).unwrap();
         fs::write(tree.join("arch/x86/boot/keep"), "").unwrap();
         fs::write(
             tree.join(".gitignore"),
-            ".*\n!.gitignore\nvmlinux\nbzImage\nbanner\nfault\nhanging\n",
+            ".*\n!.gitignore\nvmlinux\nbzImage\nbanner\nfault\nhanging\ninclude\ncompile_commands.json\n",
         )
         .unwrap();
         tree

@@ -1,12 +1,22 @@
 # What a kernel's Makefile does, in a moment. The file `fault` beside it says what goes wrong.
 set -e
+# As the kernel's own does, where it is to build elsewhere.
+if [ "$2" != . ]; then
+    if [ -f "$SRC/.config" ] || [ -d "$SRC/include/config" ]; then
+        echo "*** The source tree is not clean, please run 'make mrproper'" >&2
+        exit 1
+    fi
+    cd "$2"
+    ln -fsn "$SRC" source
+    mkdir -p arch/x86/boot
+fi
 config=${KCONFIG_CONFIG:-.config}
-fault=$(cat fault 2>/dev/null || true)
+fault=$(cat "$SRC/fault" 2>/dev/null || true)
 echo "$1" >> "$STEPS"
 
 case $1 in
 mrproper)
-    rm -f .config .config.old vmlinux arch/x86/boot/bzImage
+    rm -rf .config .config.old vmlinux arch/x86/boot/bzImage include/config
     ;;
 defconfig | tinyconfig)
     printf 'CONFIG_64BIT=y\nCONFIG_MADE_BY="%s"\n# CONFIG_SMP is not set\n' "$1" > "$config"
@@ -28,13 +38,13 @@ bzImage)
     full) cat /dev/zero > /dev/full ;;
     # The shell is a compiler, its parent make; both would go on for long.
     hang)
-        echo $$ > hanging.part
-        mv hanging.part hanging
+        echo $$ > "$SRC/hanging.part"
+        mv "$SRC/hanging.part" "$SRC/hanging"
         sleep 600
         ;;
     orphan)
-        echo $$ > hanging.part
-        mv hanging.part hanging
+        echo $$ > "$SRC/hanging.part"
+        mv "$SRC/hanging.part" "$SRC/hanging"
         kill -9 $PPID
         sleep 600
         ;;
@@ -47,15 +57,19 @@ bzImage)
             sleep 0.01
         done
         ;;
-    touch) echo '# edited' >> Kconfig ;;
+    touch) echo '# edited' >> "$SRC/Kconfig" ;;
     nothing) exit 0 ;;
     esac
     for file in init/main kernel/fork kernel/sched/core; do
         echo "  CC      $file.o"
     done
-    grep -q '^CONFIG_SCHED_CLASS_EXT=y' .config
-    test "$config" = .config
-    cp image arch/x86/boot/bzImage
+    # A configuration that is not newer than what was made of it is not looked at.
+    mkdir -p include/config
+    if [ ! -e include/config/auto.conf ] || [ "$config" -nt include/config/auto.conf ]; then
+        cp "$config" include/config/auto.conf
+    fi
+    grep -q '^CONFIG_SCHED_CLASS_EXT=y' include/config/auto.conf
+    cp "$SRC/image" arch/x86/boot/bzImage
     printf 'Linux version 6.99.1 (standin)\n' > banner
     ld -r -b binary -o vmlinux banner
     objcopy --add-section .debug_info=banner --add-section .BTF=banner vmlinux

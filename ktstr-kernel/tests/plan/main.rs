@@ -48,6 +48,18 @@ fn names_of_one_release_are_one_kernel() {
 }
 
 #[test]
+fn a_release_without_sched_ext_is_refused_before_it_is_fetched() {
+    let place = Place::new(&["6.11.5", "6.12.23"]);
+    let failures = place.failures(&["6.11.5", "6.12.23"]);
+    assert_eq!(failures.len(), 1);
+    let (_, error) = &failures[0];
+    assert!(error.contains("Linux 6.11.5 has no sched_ext"), "{error}");
+    let fetched = place.server.requests("/v6.x/linux-6.11.5.tar.xz");
+    assert_eq!(fetched.len(), 0);
+    assert_eq!(place.world.made("bzImage"), 0);
+}
+
+#[test]
 fn a_range_is_every_maintained_series_within() {
     let place = Place::new(&["6.11.5", "6.12.23", "6.13.9", "6.14.2", "7.0.1"]);
     let releases = |range: &str| {

@@ -141,7 +141,17 @@ pub(super) fn build_tools(host: &Surroundings<'_>) -> Check {
     missing.extend(tools::missing_compressor(LEAN_KCONFIG, &host.path()));
     if missing.is_empty() {
         let names: Vec<&str> = tools::BUILD_TOOLS.iter().map(|tool| tool.name).collect();
-        return check(State::Ok, names.join(", "));
+        return match pahole(host) {
+            Ok(version) => check(State::Ok, format!("{}; {version}", names.join(", "))),
+            Err(why) => {
+                let need = Need {
+                    name: "pahole",
+                    debian: "pahole",
+                };
+                let detail = format!("{why}; kernels cannot be built");
+                check(State::Missing, detail).needs(vec![need], host)
+            }
+        };
     }
     let names: Vec<&str> = missing.iter().map(|tool| tool.name).collect();
     let needs = missing.iter().map(|tool| Need {
@@ -150,6 +160,24 @@ pub(super) fn build_tools(host: &Surroundings<'_>) -> Check {
     });
     let detail = format!("no {}; {what} cannot be built", names.join(", "));
     check(state, detail).needs(needs.collect(), host)
+}
+
+/// Which pahole there is, and which kernels it is too old for; an error where that is all of them.
+fn pahole(host: &Surroundings<'_>) -> Result<String, String> {
+    let pahole = tools::Pahole::find("pahole", &host.path())?;
+    let found = format!("pahole {} ({})", pahole.version, pahole.program.display());
+    let too_old = tools::OLDEST_PAHOLE
+        .iter()
+        .rev()
+        .find(|(_, oldest)| pahole.version < *oldest);
+    match too_old {
+        None => Ok(format!("pahole {}", pahole.version)),
+        Some(((0, 0), oldest)) => Err(format!("{found} is too old, {oldest} or later is needed")),
+        Some(((major, minor), oldest)) => Ok(format!(
+            "pahole {}; kernels from {major}.{minor} on need {oldest}",
+            pahole.version
+        )),
+    }
 }
 
 /// The kernel that tests take when none is named; whether one `can_be_built` decides what its lack means.

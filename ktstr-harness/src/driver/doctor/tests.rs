@@ -37,6 +37,7 @@ impl Host {
         host.program("lz4", "exit 1");
         for tool in tools::BUILD_TOOLS {
             match tool.sign {
+                tools::Sign::Program("pahole") => host.program("pahole", "echo v1.24"),
                 tools::Sign::Program(name) => host.program(name, "exit 1"),
                 tools::Sign::Header(name) => host.file(&format!("usr/include/{name}"), ""),
             }
@@ -176,6 +177,35 @@ fn what_a_built_kernel_makes_of_missing_build_tools() {
     assert_eq!(report.state("kernel"), State::Ok);
     assert_eq!(report.state("build tools"), State::Limited);
     assert_eq!(report.install.unwrap().text(), "sudo apt-get install bison");
+}
+
+#[test]
+fn the_version_of_pahole_counts() {
+    let host = Host::full();
+    let tools = |script: &str| {
+        host.program("pahole", script);
+        let check = host.examine().check("build tools").clone();
+        (check.state, check.detail)
+    };
+    let (state, detail) = tools("echo v1.24");
+    assert_eq!(state, State::Ok);
+    assert!(
+        detail.ends_with("; pahole 1.24; kernels from 7.1 on need 1.26"),
+        "{detail}"
+    );
+    assert!(tools("echo v1.30").1.ends_with("; pahole 1.30"));
+    let (state, detail) = tools("echo v1.15");
+    assert_eq!(state, State::Missing);
+    assert!(
+        detail.starts_with("pahole 1.15 (") && detail.contains("is too old, 1.21 or later"),
+        "{detail}"
+    );
+    let (state, detail) = tools("exit 1");
+    assert_eq!(state, State::Missing);
+    assert!(
+        detail.contains("/pahole: it fails: exit status: 1"),
+        "{detail}"
+    );
 }
 
 #[test]

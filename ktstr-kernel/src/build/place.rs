@@ -1,0 +1,218 @@
+//! Where a source tree is built.
+//!
+//! Beside the tree, in a directory of the cache (`make O=`): the tree stays as it is, and may be read-only. A tree that
+//! has a `.config` or a build of its own is one that make refuses to build elsewhere: there it is built in place, and what
+//! the user has in it stays as far as make lets it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use ktstr_core::files::temporary_beside;
+
+use super::config::CONFIG;
+use crate::cache::{Cache, CacheError, tree_hash};
+use crate::error::Error;
+
+/// Where objects and kernel go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Into a tree that is there for this build alone.
+    Scratch(PathBuf),
+    /// Into a tree of the user's.
+    InTree(PathBuf),
+    /// Into a directory of the cache.
+    Beside(PathBuf),
+}
+
+/// Our configuration in a tree of the user's, where `.config` is the user's.
+const CONFIG_IN_TREE: &str = ".config.ktstr-build";
+
+/// What `make O=` takes for a build in the tree itself, and refuses to build elsewhere.
+const TRACES: &[&str] = &[CONFIG, "include/config", "arch/x86/include/generated"];
+
+impl Place {
+    /// Where `tree`, which is absolute, is built.
+    pub(super) fn of(tree: &Path, cache: &Cache) -> Self {
+        if TRACES.iter().any(|name| tree.join(name).exists()) {
+            Self::InTree(tree.to_owned())
+        } else {
+            Self::Beside(cache.build_dir(tree))
+        }
+    }
+
+    /// The directory that make builds in.
+    pub(super) fn dir(&self) -> &Path {
+        match self {
+            Self::Scratch(dir) | Self::InTree(dir) | Self::Beside(dir) => dir,
+        }
+    }
+
+    /// What make is given as `O=`.
+    pub(super) fn out(&self) -> Option<&Path> {
+        match self {
+            Self::Beside(dir) => Some(dir),
+            Self::Scratch(_) | Self::InTree(_) => None,
+        }
+    }
+
+    /// The name of the configuration in it.
+    pub(super) fn config(&self) -> &'static str {
+        match self {
+            Self::InTree(_) => CONFIG_IN_TREE,
+            Self::Scratch(_) | Self::Beside(_) => CONFIG,
+        }
+    }
+
+    /// Makes it, or finds out at once that nothing can be built in it.
+    pub(super) fn prepare(&self) -> Result<(), Error> {
+        let dir = self.dir();
+        if let Self::Beside(_) = self {
+            check_name(dir, true)?;
+            return fs::create_dir_all(dir).map_err(|error| Error::io(dir, "make", error));
+        }
+        check_name(dir, false)?;
+        let probe = temporary_beside(&dir.join(".ktstr-probe"));
+        let made = File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
+        made.map_err(|source| Error::ReadOnlyTree {
+            tree: dir.to_owned(),
+            source,
+        })
+    }
+
+    /// Has the next build in the tree, whosever it is, look at its configuration: what is between them, make would not
+    /// see, as it looks at times alone. `name` is whose turn it is not.
+    pub(super) fn outdate(&self, name: &str) {
+        if let Self::InTree(dir) = self {
+            let file = File::options().append(true).open(dir.join(name));
+            let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
+        }
+    }
+}
+
+/// Refuses what the kernel's Makefiles do, or its scripts trip over.
+pub(super) fn check_name(dir: &Path, is_cache: bool) -> Result<(), Error> {
+    let odd = |c: char| c.is_whitespace() || "\"'`:%#$\\".contains(c);
+    if dir.to_string_lossy().contains(odd) {
+        let dir = dir.to_owned();
+        return Err(Error::OddDirectory { dir, is_cache });
+    }
+    Ok(())
+}
+
+impl Cache {
+    /// The directories that source trees were built in.
+    pub fn builds(&self) -> Vec<PathBuf> {
+        let items = fs::read_dir(self.builds_dir()).into_iter().flatten();
+        let mut builds: Vec<PathBuf> = items.flatten().map(|item| item.path()).collect();
+        builds.sort();
+        builds
+    }
+
+    /// Removes one of these directories; `false` where somebody builds in it.
+    pub fn remove_build(&self, dir: &Path) -> Result<bool, CacheError> {
+        let write_error = |source| CacheError::Write {
+            path: dir.to_owned(),
+            source,
+        };
+        // The digits of the tree's path are the end of both names.
+        let hash = dir.to_string_lossy().rsplit('-').next().map(str::to_owned);
+        let lock = self.locks_dir().join(lock_name(&hash.unwrap_or_default()));
+        let _lock = match File::open(&lock) {
+            Ok(lock) if lock.try_lock().is_err() => return Ok(false),
+            lock => lock.ok(),
+        };
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(write_error(error)),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// Removes the build directories of trees that are no more.
+pub(super) fn sweep(cache: &Cache) {
+    for dir in cache.builds() {
+        // The kernel's own link to what it was built from.
+        let Ok(tree) = fs::read_link(dir.join("source")) else {
+            continue;
+        };
+        if tree.is_absolute() && !tree.exists() && cache.build_dir(&tree) == dir {
+            let _ = cache.remove_build(&dir);
+        }
+    }
+}
+
+/// The lock that whoever builds `tree` holds.
+pub(super) fn tree_lock(cache: &Cache, tree: &Path) -> PathBuf {
+    cache.locks_dir().join(lock_name(&tree_hash(tree)))
+}
+
+fn lock_name(hash: &str) -> String {
+    format!("tree-{hash}.lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tree_that_make_refuses_is_built_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().join("cache"));
+        for (number, trace) in TRACES.iter().enumerate() {
+            let tree = dir.path().join(format!("tree {number}"));
+            fs::create_dir(&tree).unwrap();
+            let beside = Place::of(&tree, &cache);
+            assert_eq!(beside.out(), Some(&*cache.build_dir(&tree)));
+            assert!(!beside.dir().to_string_lossy().contains(' '), "{beside:?}");
+            beside.prepare().unwrap();
+            fs::create_dir_all(tree.join(trace)).unwrap();
+            let inside = Place::of(&tree, &cache);
+            assert_eq!((inside.out(), inside.dir()), (None, &*tree));
+            let text = inside.prepare().unwrap_err().to_string();
+            assert!(
+                text.contains("with blanks") && text.contains("rename"),
+                "{text}"
+            );
+        }
+        let odd = Place::Beside(dir.path().join("a:b"));
+        assert!(
+            odd.prepare()
+                .unwrap_err()
+                .to_string()
+                .contains("KTSTR_CACHE_DIR")
+        );
+    }
+
+    #[test]
+    fn what_was_built_of_a_tree_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = fs::canonicalize(dir.path()).unwrap();
+        let cache = Cache::new(dir.join("cache"));
+        let build = |name: &str| {
+            let tree = dir.join(name);
+            fs::create_dir_all(&tree).unwrap();
+            let out = cache.build_dir(&tree);
+            fs::create_dir_all(&out).unwrap();
+            std::os::unix::fs::symlink(&tree, out.join("source")).unwrap();
+            (tree, out)
+        };
+        let ((_, kept), (gone, old), (busy, built)) = (build("kept"), build("gone"), build("busy"));
+        fs::create_dir_all(cache.locks_dir()).unwrap();
+        for tree in [&gone, &busy] {
+            fs::remove_dir(tree).unwrap();
+        }
+        let lock = File::create(tree_lock(&cache, &busy)).unwrap();
+        lock.try_lock().unwrap();
+        sweep(&cache);
+        assert!(kept.exists() && built.exists() && !old.exists());
+        assert_eq!(cache.builds().len(), 2);
+        assert!(!cache.remove_build(&built).unwrap());
+        drop(lock);
+        sweep(&cache);
+        assert!(!built.exists());
+        assert!(cache.remove_build(&kept).unwrap());
+        assert!(cache.builds().is_empty());
+    }
+}
