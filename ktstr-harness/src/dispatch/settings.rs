@@ -12,22 +12,16 @@ use ktstr_core::{HostContext, Sidecar, Verdict, env};
 use ktstr_vmm::{Backend, ParseBackendError};
 
 use super::cases::{NamedKernel, parse_kernel_list};
+use super::target::{NextestRun, TestTarget};
 use crate::project::{Commit, target_dir_of};
 
 /// Variables that mean the same in the guest as on the host.
 const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
 
-/// The commit of the project, from a session that asked git once for all of its tests.
-pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
+pub use env::{PROJECT_COMMIT, SCHEDULER_PROFILE, VERIFIER_RAW};
 
 /// Variables of features that this version does not have: to be told, not to be passed over.
-const NOT_BUILT: &[&str] = &["KTSTR_BUDGET_SECS"];
-
-/// Cargo profile of schedulers under test, from a session's `--profile`.
-pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
-
-/// Set where a failed cell of the verifier sweep is to show the verifier's log as it is, from a session's `--raw`.
-pub const VERIFIER_RAW: &str = "KTSTR_VERIFIER_RAW";
+const NOT_BUILT: &[&str] = &[env::BUDGET_SECS];
 
 /// Surroundings of a test process.
 #[derive(Debug, Clone)]
@@ -42,8 +36,8 @@ pub struct Settings {
     pub cpu_cap: Option<usize>,
     /// Show the guest console as it comes.
     pub verbose: bool,
-    /// Root of everything cached.
-    pub cache_root: PathBuf,
+    /// Root of everything cached; `None` where the environment names none. [`Settings::cache`] says so.
+    pub cache_root: Option<PathBuf>,
     /// Where host capacity is reserved.
     pub lock_dir: PathBuf,
     /// Where sidecars go when it is not below `runs_dir`.
@@ -52,6 +46,10 @@ pub struct Settings {
     pub runs_dir: PathBuf,
     /// The run that sidecars belong to.
     pub epoch: String,
+    /// The test target that this binary is.
+    pub target: TestTarget,
+    /// What nextest says of this process; `None` where it did not start it.
+    pub nextest: Option<NextestRun>,
     /// Who asked for the run.
     pub run_source: RunSource,
     /// Commit of the project under test, where a session told it.
@@ -126,7 +124,8 @@ impl Settings {
         let binary = current_exe().map_err(process("path of this binary"))?;
         let dir = current_dir().map_err(process("current directory"))?;
         let target = target_dir_of(&binary).unwrap_or_else(|| dir.join("target"));
-        let kernels = text(env::KERNEL_LIST).unwrap_or_default();
+        let kernels = var_os(env::KERNEL_LIST).unwrap_or_default();
+        let set = |name: &str| var_os(name).filter(|value| !value.is_empty());
         let is_on = |name| env::is_on(|name| var_os(name), name);
         Ok(Self {
             kernels: parse_kernel_list(&kernels)
@@ -135,15 +134,15 @@ impl Settings {
             no_perf_mode: is_on(env::NO_PERF_MODE),
             cpu_cap: cpu_cap(var_os(env::CPU_CAP))?,
             verbose: is_on(env::VERBOSE),
-            cache_root: env::cache_root(|name| var_os(name)).ok_or(SettingsError::NoCache)?,
+            cache_root: env::cache_root(|name| var_os(name)),
             lock_dir: env::lock_dir(|name| var_os(name)),
-            sidecar_dir: text(env::SIDECAR_DIR)
-                .filter(|dir| !dir.is_empty())
-                .map(PathBuf::from),
+            sidecar_dir: set(env::SIDECAR_DIR).map(PathBuf::from),
             runs_dir: target.join("ktstr"),
             epoch: text(env::RUN_EPOCH)
                 .or_else(|| text("NEXTEST_RUN_ID"))
                 .unwrap_or_else(own_epoch),
+            target: TestTarget::guess(&binary, text("CARGO_PKG_NAME")),
+            nextest: NextestRun::read(text),
             run_source: if is_on(env::CI) {
                 RunSource::Ci
             } else {
@@ -153,13 +152,10 @@ impl Settings {
             path: var_os("PATH").unwrap_or_default(),
             binary,
             dir,
-            backend: text(env::BACKEND)
-                .filter(|name| !name.is_empty())
-                .map(|name| name.parse())
+            backend: set(env::BACKEND)
+                .map(|name| name.to_string_lossy().parse())
                 .transpose()?,
-            scheduler: var_os(env::SCHEDULER)
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from),
+            scheduler: set(env::SCHEDULER).map(PathBuf::from),
             scheduler_profile: text(SCHEDULER_PROFILE)
                 .filter(|profile| !profile.is_empty())
                 .unwrap_or_else(|| "release".to_owned()),
@@ -180,7 +176,15 @@ impl Settings {
         verdict: Verdict,
         started: SystemTime,
     ) -> Sidecar {
+        let nextest = self.nextest.as_ref().filter(|run| run.is_of(case));
         Sidecar {
+            epoch: self.epoch.clone(),
+            package: self.target.package.clone(),
+            target: self.target.name.clone(),
+            source: self.target.source.clone(),
+            binary_id: nextest.and_then(|run| run.binary_id.clone()),
+            attempt: nextest.map_or(1, |run| run.attempt),
+            stress: nextest.and_then(|run| run.stress),
             host: self.host.clone(),
             project_commit: self.commit().map(|commit| commit.to_string()),
             run_source: self.run_source,
@@ -188,6 +192,19 @@ impl Settings {
             finished: rfc3339(SystemTime::now()),
             ..Sidecar::new(test, case, verdict)
         }
+    }
+
+    /// Root of everything cached.
+    pub fn cache(&self) -> Result<&Path, SettingsError> {
+        self.cache_root.as_deref().ok_or(SettingsError::NoCache)
+    }
+
+    /// With the commit known from here on, so that git is asked once.
+    #[must_use]
+    pub(crate) fn with_commit(mut self) -> Self {
+        let commit = self.commit().map(|commit| commit.to_string());
+        self.told_commit = Some(commit.unwrap_or_default());
+        self
     }
 
     /// Commit of the project under test. Asks git, which takes its time, unless a session did.

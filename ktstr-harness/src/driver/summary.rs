@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use ktstr_core::rundir::standing;
 use ktstr_core::{Outcome, RunDir, Sidecar};
 
 /// One run directory that a session wrote.
@@ -10,7 +11,7 @@ use ktstr_core::{Outcome, RunDir, Sidecar};
 pub struct RunSummary {
     /// The directory.
     pub path: PathBuf,
-    /// Sidecars in it.
+    /// What stands of the session's records in it: one for each case, see [`ktstr_core::rundir::standing`].
     pub sidecars: Vec<Sidecar>,
     /// Files in it that should be sidecars and cannot be read: which and why, one line each.
     pub unreadable: Vec<String>,
@@ -58,7 +59,7 @@ impl RunSummary {
         };
         let mut found: Vec<Self> = candidates
             .into_iter()
-            .filter(|path| RunDir::last_epoch(path).as_deref() == Some(epoch))
+            .filter(|path| RunDir::has_epoch(path, epoch))
             .map(|path| Self::read(path, epoch))
             .collect();
         found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -71,14 +72,17 @@ impl RunSummary {
             sidecars: Vec::new(),
             unreadable: Vec::new(),
         };
-        match RunDir::new(&summary.path, epoch).sidecars() {
+        match RunDir::new(&summary.path, epoch).own_records() {
             Ok(read) => {
-                for sidecar in read {
-                    match sidecar {
-                        Ok(sidecar) => summary.sidecars.push(sidecar),
+                let mut records = Vec::new();
+                for record in read {
+                    match record {
+                        Ok(record) => records.push(record),
                         Err(error) => summary.unreadable.push(error.to_string()),
                     }
                 }
+                let standing = standing(records).into_iter();
+                summary.sidecars = standing.map(|record| record.sidecar).collect();
             }
             Err(error) => {
                 let line = format!("run directory {}: {error}", summary.path.display());
