@@ -39,11 +39,17 @@ impl Project {
 
     /// `cargo ktstr {command}` in it, as if nothing had been run before.
     pub(crate) fn cargo_ktstr(&self, command: &str) -> Command {
+        let mut made = self.command(Path::new(env!("CARGO_BIN_EXE_cargo-ktstr")));
+        made.args(["ktstr", command]);
+        made
+    }
+
+    /// `program` in it, as if nothing had been run before.
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_cargo-ktstr"));
         let target = binary.ancestors().nth(2).expect("target/debug/…");
-        let mut made = Command::new(binary);
-        made.args(["ktstr", command])
-            .current_dir(self.path())
+        let mut made = Command::new(program);
+        made.current_dir(self.path())
             // Kept from run to run, beside this workspace's own.
             .env("CARGO_TARGET_DIR", target.join("user-projects"))
             .env("KTSTR_SIDECAR_DIR", self.path().join("results"))
