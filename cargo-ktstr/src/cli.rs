@@ -180,7 +180,7 @@ pub(crate) struct Verifier {
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowThresholds {
-    /// Name of the test function.
+    /// Name of the test: its function, the path of that, or a case such as ktstr/NAME.
     pub(crate) test: String,
 
     /// Show the thresholds of a release build, whose defaults are stricter.

@@ -4,12 +4,12 @@ use std::env::{current_dir, var_os};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use ktstr_core::env;
 use ktstr_harness::driver::{RunSummary, Session, SessionReport, Tally};
-use ktstr_kernel::discover::{Discovery, discover};
-use ktstr_kernel::{BaseConfig, ResolvedKernel};
+use ktstr_kernel::BaseConfig;
+use ktstr_kernel::discover::{Discovery, Found, discover};
 use ktstr_vmm::{Backend, Choice, ParseBackendError};
 use rustix::process::Signal;
 
@@ -40,14 +40,28 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
         .cpu_cap(arguments.cpu_cap)
         .nextest_args(arguments.nextest_args.iter().cloned());
     let wanted = wanted_backend(arguments)?;
-    // Before kernels are built, which takes its time.
-    let (checked, choice) = thread::scope(|scope| {
+    let dir = current_dir()?;
+    let cache = cache()?;
+    // Before kernels are built, which takes its time. What needs no build is looked for meanwhile.
+    let (checked, choice, found) = thread::scope(|scope| {
         let choice = scope
             .spawn(|| Choice::make(&var_os("PATH").unwrap_or_default(), Path::new("/"), wanted));
-        (session.check(), choice.join())
+        let found = arguments.kernel.is_empty().then(|| {
+            scope.spawn(|| {
+                discover(&Discovery {
+                    env: &|name| var_os(name),
+                    cache: &cache,
+                    dir: &dir,
+                    root: Path::new("/"),
+                })
+            })
+        });
+        let checked = session.check();
+        (checked, choice.join(), found.map(ScopedJoinHandle::join))
     });
     checked?;
-    let choice = choice.map_err(|_| Failure::new("the search for a back end panicked"))?;
+    let panicked = |_| Failure::new("a search of this host panicked");
+    let choice = choice.map_err(panicked)?;
     let reporter = Reporter::new(program);
     let session = match choice {
         Ok(choice) => {
@@ -60,8 +74,12 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
         // Each test says so.
         Err(_) => session,
     };
-    let kernels = if arguments.kernel.is_empty() {
-        vec![discovered(&reporter)?]
+    let kernels = if let Some(found) = found {
+        // The kernel that tests would find by themselves: told, so that all of them take this one.
+        let Found { kernel, origin, .. } = found.map_err(panicked)??;
+        let image = tilde(&kernel.image);
+        reporter.line(&format!("kernel {}: {image} ({origin})", kernel.version));
+        vec![kernel]
     } else {
         let options = resolve::build_options(arguments.base_config)?;
         let fetching = Fetching {
@@ -85,24 +103,16 @@ fn wanted_backend(arguments: &Test) -> Result<Option<Backend>, Failure> {
     Ok(arguments.backend.or(set))
 }
 
-/// The kernel that tests would find by themselves: told, so that all of them take this one.
-fn discovered(reporter: &Reporter) -> Result<ResolvedKernel, Failure> {
-    let found = discover(&Discovery {
-        env: &|name| var_os(name),
-        cache: &cache()?,
-        dir: &current_dir()?,
-        root: Path::new("/"),
-    })?;
-    let (kernel, origin) = (found.kernel, found.origin);
-    let image = tilde(&kernel.image);
-    reporter.line(&format!("kernel {}: {image} ({origin})", kernel.version));
-    Ok(kernel)
-}
-
 /// Says where results are, how many cases (each a `word`) ended how, and how to run failures again.
 pub(crate) fn summarize(report: &SessionReport, arguments: &Test, program: &str, word: &str) {
     if let Some(signal) = report.signal {
         ended_by(signal);
+    }
+    if report.overruled {
+        let why = "nextest counts some iterations of a stress run as passed that failed";
+        say(format_args!(
+            "error: there are failures among the records below; {why}"
+        ));
     }
     if report.runs.is_empty() {
         return;

@@ -6,7 +6,7 @@ mod project;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use project::Project;
 
@@ -56,17 +56,9 @@ fn bz_image() -> Vec<u8> {
     bytes
 }
 
-/// Cargo in `project`, with all that is around `cargo ktstr` there.
 fn cargo(project: &Project) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, value) in project.cargo_ktstr("").get_envs() {
-        match value {
-            Some(value) => cargo.env(name, value),
-            None => cargo.env_remove(name),
-        };
-    }
-    cargo.current_dir(project.path()).stdin(Stdio::null());
-    cargo
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    project.command(Path::new(&cargo))
 }
 
 /// Standard error and output of `command` together.
@@ -137,6 +129,37 @@ fn schedulers_are_built_once_and_before_any_test() {
     assert_eq!(text.matches(FAILED).count(), 2, "{text}");
 }
 
+/// Where a test binary lies does not tell where records go: cargo may be told of other places, and of targets.
+#[test]
+fn records_go_where_the_session_says() {
+    let project = project();
+    let mut list = cargo(&project);
+    list.args(["nextest", "list", "--list-type", "binaries-only"]);
+    list.args(["--message-format", "json", "--cargo-quiet"]);
+    let listed: serde_json::Value = serde_json::from_slice(&list.output().unwrap().stdout).unwrap();
+    let binary = listed["rust-binaries"]["user::user"]["binary-path"].as_str();
+    let elsewhere = project.path().join("else;where=\"/ktstr");
+    let session = serde_json::json!({ "id": "1", "runs_dir": elsewhere });
+    let mut test = Command::new(binary.unwrap_or_else(|| panic!("{listed}")));
+    test.args(["host/on_host", "--exact"])
+        .current_dir(project.path())
+        .env("KTSTR_SESSION", session.to_string())
+        .env_remove("KTSTR_SIDECAR_DIR");
+    let (text, code) = said(&mut test);
+    assert_eq!(code, Some(0), "{text}");
+    let run = fs::read_dir(&elsewhere).unwrap().flatten();
+    let mut files = run.flat_map(|run| fs::read_dir(run.path()).into_iter().flatten().flatten());
+    let is_record = |name: &str| name.starts_with("on_host-") && name.ends_with(".ktstr.json");
+    assert!(files.any(|file| is_record(&file.file_name().to_string_lossy())));
+
+    let (text, code) = said(test.env("KTSTR_SESSION", "/somewhere"));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("KTSTR_SESSION: ") && text.contains("unset it"),
+        "{text}"
+    );
+}
+
 #[test]
 fn an_archive_is_run_where_it_was_unpacked() {
     let project = project();
@@ -149,7 +172,7 @@ fn an_archive_is_run_where_it_was_unpacked() {
 
     let place = away.path().join("place");
     fs::create_dir(&place).unwrap();
-    let test = || {
+    let test = |words: &[&str]| {
         let mut command = project.cargo_ktstr("test");
         command
             .current_dir(&place)
@@ -158,24 +181,32 @@ fn an_archive_is_run_where_it_was_unpacked() {
             .arg(project.path().join("bzImage"))
             .args(["--profile", "dev", "--", "--archive-file"])
             .arg(&archive)
-            .args(["--workspace-remap", ".", "-E", "test(mine_one)"]);
+            .args(words);
         said(&mut command)
     };
-    // Nothing but the archive, outside of any project.
-    let (text, code) = test();
+    // It needs no project around it.
+    let (text, code) = test(&["-E", "test(on_host)"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(": 1 test: 1 passed\n"), "{text}");
+
+    // Nothing but the archive, and what nextest wants to see of a workspace.
+    fs::write(place.join("Cargo.toml"), "[workspace]\n").unwrap();
+    let (text, code) = test(&["--workspace-remap", ".", "-E", "test(mine_one)"]);
     assert_eq!(code, Some(100), "{text}");
-    let gone = format!(
-        "mine: the package `scx_mine` cannot be built, its sources are not at {}; set KTSTR_SCHEDULER",
-        place.canonicalize().unwrap().display()
+    let failed = "mine: `cargo build -p scx_mine --profile dev` failed: error: ";
+    let (_, why) = text.split_once(failed).unwrap_or_else(|| panic!("{text}"));
+    let why = why.lines().next().unwrap();
+    assert!(
+        why.ends_with("; or set KTSTR_SCHEDULER to a program that is built already"),
+        "{text}"
     );
-    assert!(text.contains(&gone), "{text}");
 
     // The same sources at another place: what is built is built from those.
     copy(project.path(), &place);
     fs::remove_file(project.path().join("scx_mine/src/main.rs")).unwrap();
-    let (text, code) = test();
+    let (text, code) = test(&["--workspace-remap", ".", "-E", "test(mine_one)"]);
     assert_eq!(code, Some(100), "{text}");
-    assert!(!text.contains("cannot be built"), "{text}");
+    assert!(!text.contains(failed), "{text}");
     assert!(
         text.contains("missing: No such file or directory"),
         "{text}"

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 pub const KERNEL: &str = "KTSTR_KERNEL";
 /// Like [`KERNEL`], looked at first: for pinning the kernel of a test environment.
 pub const TEST_KERNEL: &str = "KTSTR_TEST_KERNEL";
-/// The resolved kernels of a session, `label=path` pairs joined by `;`.
+/// The resolved kernels of a session, `label=path` pairs joined by `;`; in a path, a backslash goes before `;` and
+/// before a backslash.
 pub const KERNEL_LIST: &str = "KTSTR_KERNEL_LIST";
 /// What a session of `cargo ktstr` decided for all of its test processes, as JSON; nobody else sets it.
 pub const SESSION: &str = "KTSTR_SESSION";
@@ -21,11 +22,11 @@ pub const BASE_CONFIG: &str = "KTSTR_BASE_CONFIG";
 pub const CCACHE: &str = "KTSTR_CCACHE";
 /// What carries machines: `kvm` or `qemu`; what works here where nothing is said.
 pub const BACKEND: &str = "KTSTR_BACKEND";
-/// Turns performance mode off when set and not empty.
+/// Turns performance mode off; a switch, see [`is_on`].
 pub const NO_PERF_MODE: &str = "KTSTR_NO_PERF_MODE";
 /// How many host CPUs a machine may use when it does not run in performance mode.
 pub const CPU_CAP: &str = "KTSTR_CPU_CAP";
-/// Turns skips into failures when set and not empty.
+/// Turns skips into failures; a switch, see [`is_on`].
 pub const NO_SKIP_MODE: &str = "KTSTR_NO_SKIP_MODE";
 /// Directory of the CPU, LLC and emulator locks.
 pub const LOCK_DIR: &str = "KTSTR_LOCK_DIR";
@@ -37,10 +38,21 @@ pub const SIDECAR_DIR: &str = "KTSTR_SIDECAR_DIR";
 pub const RUN_EPOCH: &str = "KTSTR_RUN_EPOCH";
 /// Base address of a mirror of kernel.org to fetch from.
 pub const KERNEL_MIRROR: &str = "KTSTR_KERNEL_MIRROR";
-/// Marks results as coming from CI when set and not empty.
+/// Marks results as coming from CI; a switch, see [`is_on`].
 pub const CI: &str = "KTSTR_CI";
-/// `1` shows the guest console as it comes.
+/// Shows the guest console as it comes; a switch, see [`is_on`].
 pub const VERBOSE: &str = "KTSTR_VERBOSE";
+/// The commit of the project, from a session that asked git once for all of its tests; empty outside of git.
+pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
+/// Cargo profile of schedulers under test, from a session's `--profile`.
+pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
+/// A failed cell of the verifier sweep shows the verifier's log as it is, from a session's `--raw`; a switch, see
+/// [`is_on`].
+pub const VERIFIER_RAW: &str = "KTSTR_VERIFIER_RAW";
+/// Would list only the tests that cover most within so many seconds: refused, as that is not built yet.
+pub const BUDGET_SECS: &str = "KTSTR_BUDGET_SECS";
+/// Set in the guest, by its kernel's command line: the test binary is init there.
+pub const GUEST: &str = "KTSTR_GUEST";
 
 /// Where ktstr keeps what it can make again: `KTSTR_CACHE_DIR`, else `$XDG_CACHE_HOME/ktstr`, else
 /// `~/.cache/ktstr`; `None` when the environment names none of them.
@@ -105,10 +117,55 @@ mod tests {
         assert_eq!(root(&[("KTSTR_CACHE_DIR", "")]), None);
     }
 
+    /// The names of variables that stand as constants in `text`.
+    fn constants(text: &str) -> Vec<String> {
+        let name = |line: &str| {
+            let (declared, value) = line.split_once(": &str = \"")?;
+            let name = value.split('"').next()?;
+            let is_variable = declared.contains("const ") && name.starts_with("KTSTR_");
+            is_variable.then(|| name.to_owned())
+        };
+        text.lines().filter_map(name).collect()
+    }
+
+    fn sources(dir: &std::path::Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_variable_is_named_here_and_once() {
+        let names = constants(include_str!("env.rs"));
+        assert!(names.len() > 20, "{names:?}");
+        let workspace = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut files = Vec::new();
+        for package in [
+            "ktstr-core",
+            "ktstr-kernel",
+            "ktstr-vmm",
+            "ktstr-harness",
+            "cargo-ktstr",
+        ] {
+            sources(&workspace.join(package).join("src"), &mut files);
+        }
+        files.retain(|path| !path.ends_with("ktstr-core/src/env.rs"));
+        for path in files {
+            let others = constants(&std::fs::read_to_string(&path).unwrap());
+            assert!(others.is_empty(), "{} names {others:?}", path.display());
+        }
+    }
+
     #[test]
     fn switches_and_lock_dir() {
         assert!(is_on(with(&[("A", "1")]), "A"));
         assert!(!is_on(with(&[("A", "0")]), "A"));
+        assert!(!is_on(with(&[("A", "")]), "A"));
         assert!(!is_on(with(&[]), "A"));
         assert_eq!(lock_dir(with(&[])), PathBuf::from("/tmp"));
     }

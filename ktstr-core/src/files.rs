@@ -11,21 +11,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// A reader sees the old content or the new one. The temporary file is removed on failure.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = temporary_beside(path);
-    let written = (|| {
+    Staged::write(path, bytes)?.publish()
+}
+
+/// A file that is written and synced, and has not got its name yet; dropping it removes it.
+#[derive(Debug)]
+pub struct Staged {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Writes what `path` is to hold beside it.
+    pub fn write(path: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let temporary = temporary_beside(path);
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(&temporary)?;
+        let staged = Self {
+            temporary,
+            path: path.to_owned(),
+        };
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        sync_parent(path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
+        Ok(staged)
     }
-    written
+
+    /// Gives it its name, in the place of whatever had that.
+    pub fn publish(self) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.path)?;
+        sync_parent(&self.path)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Gone where it has its name.
+        let _ = fs::remove_file(&self.temporary);
+    }
 }
 
 /// A name in the directory of `path` that no other call of any process returns meanwhile.

@@ -35,7 +35,7 @@ pub use metric::{Better, Metric};
 pub use placement::{Placement, PlacementError};
 pub use preset::Preset;
 pub use reservation::{Claims, Reservation, Resource};
-pub use rundir::{RunDir, RunDirError};
+pub use rundir::{Record, RecordKind, RunDir, RunDirError};
 pub use sampled::Sampled;
 pub use sidecar::{CgroupStats, Sidecar};
 pub use topology::{Constraints, ParseTopologyError, Rejection, Topology, TopologyError};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::lock::{Attempt, LockError, LockFile, Mode, first_of, retry};
+use crate::lock::{Attempt, LockError, LockFile, Mode, first_of, make_shared_dir, retry};
 use crate::{CpuSet, HostCpus};
 
 /// Something of the host's that there is a lock for.
@@ -46,6 +46,7 @@ impl Reservation {
     /// share a CPU would see stalls no scheduler caused: with one place per CPU, the verdicts of
     /// parallel tests are those of tests run one after another.
     pub fn emulator(lock_dir: &Path, slots: usize, wait: Duration) -> Result<Self, LockError> {
+        make_shared_dir(lock_dir)?;
         let paths: Vec<PathBuf> = (0..slots.max(1))
             .map(|slot| lock_dir.join(format!("ktstr-emulator-{slot}.lock")))
             .collect();
@@ -64,6 +65,7 @@ impl Reservation {
         candidates: &[Claims],
         wait: Duration,
     ) -> Result<(usize, Self), LockError> {
+        make_shared_dir(lock_dir)?;
         retry(wait, "every set of host CPUs that would do", || {
             let mut busy = lock_dir.to_owned();
             for (index, claims) in candidates.iter().enumerate() {
@@ -88,6 +90,7 @@ impl Reservation {
         start: usize,
         wait: Duration,
     ) -> Result<(CpuSet, Self), LockError> {
+        make_shared_dir(lock_dir)?;
         let mut cpus: Vec<u32> = host.allowed.iter().collect();
         let begin = start % cpus.len().max(1);
         cpus.rotate_left(begin);

@@ -1,26 +1,52 @@
 //! Where the results of a run are kept.
 
-use std::fs;
-use std::io;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::Sidecar;
-use crate::files::write_atomic;
+use crate::files::{Staged, temporary_beside, write_atomic};
 use crate::lock::{LockError, LockFile, Mode};
+use crate::{Sidecar, Verdict};
 
-/// Names the run that the files of a directory belong to.
+pub use records::{Record, RecordKind, standing};
+
+/// Names the runs that wrote into a directory, one a line, the last one last.
 const EPOCH_FILE: &str = ".epoch";
+
+/// How many runs of a directory are remembered.
+const EPOCHS: usize = 32;
 
 /// Directory entries are few and small; a peer that holds the lock this long is stuck.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
+/// What no record is written without being able to: about as much as a failure's evidence takes.
+const ROOM: usize = 256 << 10;
+
+/// A temporary file that is older is a killed process's.
+const LEFTOVER: Duration = Duration::from_secs(3600);
+
+/// The check that a test which did not end is told as.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// One run's directory: `target/ktstr/{kernel}-{project_commit}[-dirty]/`.
 ///
-/// The first write of a run clears what the previous run of the same name left. Processes that
-/// share an epoch belong to one run and keep each other's files.
+/// A record is replaced by a newer one of the same case, iteration and attempt, and by nothing else. Those of several
+/// runs lie beside each other and are told apart by their epoch, which the processes of one run share.
+///
+/// | file | |
+/// |---|---|
+/// | `{stem}.ktstr.json` | the newest record of a case |
+/// | `{stem}.failure-dump.json` | the evidence of its failure |
+/// | `{stem}.attempt-1.json`, `{stem}.stress-2-attempt-1.json` | an earlier attempt, an earlier iteration of a stress run |
+/// | `{stem}.attempt-1.failure-dump.json` | the evidence of its failure |
+/// | `{stem}.attempt-1.unfinished.json` | an attempt that runs, or that was killed |
 #[derive(Debug, Clone)]
 pub struct RunDir {
     path: PathBuf,
@@ -44,6 +70,14 @@ pub enum RunDirError {
     /// Another process kept the directory locked.
     #[error(transparent)]
     Lock(#[from] LockError),
+}
+
+/// A case that runs: what [`RunDir::begin`] left is there until it ends, however it ends.
+#[derive(Debug)]
+#[must_use = "the case counts as interrupted until `end` is called"]
+pub struct Begun {
+    path: PathBuf,
+    epoch: String,
 }
 
 /// The directory name of a run: `{kernel}-{commit}`, `unknown` for what is not known.
@@ -71,6 +105,23 @@ pub fn new_epoch(nanos: u128, pid: u32) -> String {
     format!("{nanos}-{pid}")
 }
 
+/// Whether records can be written to `dir`: makes it where it is missing, and writes and removes a file in it.
+pub fn check(dir: &Path) -> Result<(), RunDirError> {
+    let probe = temporary_beside(&dir.join("check"));
+    let written = fs::create_dir_all(dir).and_then(|()| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&probe)?;
+        file.write_all(&vec![b'x'; ROOM])
+    });
+    let _ = fs::remove_file(&probe);
+    written.map_err(|source| RunDirError::Write {
+        path: dir.to_owned(),
+        source,
+    })
+}
+
 impl RunDir {
     /// The directory at `path`, for the run called `epoch`. Nothing is created before a write.
     pub fn new(path: impl Into<PathBuf>, epoch: impl Into<String>) -> Self {
@@ -85,155 +136,197 @@ impl RunDir {
         &self.path
     }
 
-    /// Writes `sidecar` and, when given, the evidence of its failure; returns the sidecar's path.
+    /// Notes that the case of `sidecar` runs from now on: where its process is killed, that is its record.
+    ///
+    /// Fails where no record could be written, so that nothing needs to run to find that out.
+    pub fn begin(&self, sidecar: &Sidecar) -> Result<Begun, RunDirError> {
+        check(&self.path)?;
+        let verdict = Verdict::fail(
+            INTERRUPTED,
+            "it began and did not end: its process was killed, at its time limit or by somebody; run it again",
+        );
+        let sidecar = Sidecar {
+            verdict,
+            ..self.own(sidecar)
+        };
+        let path = self.file(&sidecar, Some(&tag(&sidecar)), records::UNFINISHED);
+        let _lock = self.lock()?;
+        self.writing(|| {
+            self.enter()?;
+            // Not synced: of a host that went down there is more to tell than this.
+            let temporary = temporary_beside(&path);
+            fs::write(&temporary, serde_json::to_vec_pretty(&sidecar)?)
+                .and_then(|()| fs::rename(&temporary, &path))
+                .inspect_err(|_| drop(fs::remove_file(&temporary)))
+        })?;
+        Ok(Begun {
+            path,
+            epoch: self.epoch.clone(),
+        })
+    }
+
+    /// Writes `sidecar` as a record of this run and, when given, the evidence of its failure; returns the record's path.
     pub fn write(
         &self,
         sidecar: &Sidecar,
         failure_dump: Option<&impl Serialize>,
     ) -> Result<PathBuf, RunDirError> {
-        let stem = sidecar.stem();
-        let path = self.path.join(format!("{stem}{}", Sidecar::SUFFIX));
-        let dump_path = self
-            .path
-            .join(format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX));
+        let sidecar = self.own(sidecar);
+        let path = self.file(&sidecar, None, Sidecar::SUFFIX);
+        let dump_path = self.file(&sidecar, None, Sidecar::FAILURE_DUMP_SUFFIX);
         let _lock = self.lock()?;
-        (|| {
+        self.writing(|| {
             self.enter()?;
-            write_atomic(&path, &serde_json::to_vec_pretty(sidecar)?)?;
-            match failure_dump {
-                Some(dump) => write_atomic(&dump_path, &serde_json::to_vec_pretty(dump)?),
-                // A variant that failed at an earlier try of this run and now passed.
-                None => remove_if_there(&dump_path),
+            // All of it, before anything that is there is moved: on a full disk that stays.
+            let record = Staged::write(&path, &serde_json::to_vec_pretty(&sidecar)?)?;
+            let dump = failure_dump
+                .map(|dump| Staged::write(&dump_path, &serde_json::to_vec_pretty(dump)?))
+                .transpose()?;
+            self.set_aside(&sidecar, &path, &dump_path)?;
+            match dump {
+                Some(dump) => dump.publish()?,
+                // The same attempt failed when it was made before.
+                None => remove_if_there(&dump_path)?,
             }
-        })()
-        .map_err(|source| RunDirError::Write {
-            path: self.path.clone(),
-            source,
+            record.publish()?;
+            // What this one replaces, where another attempt of the case was written after it.
+            let tag = tag(&sidecar);
+            for suffix in [records::EARLIER, Sidecar::FAILURE_DUMP_SUFFIX] {
+                remove_if_there(&self.file(&sidecar, Some(&tag), suffix))?;
+            }
+            Ok(())
         })?;
         Ok(path)
     }
 
-    /// The sidecars in the directory by name, each read or with the reason why not.
-    pub fn sidecars(&self) -> io::Result<Vec<Result<Sidecar, crate::sidecar::SidecarError>>> {
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let path = entry?.path();
-            if is_ours(&path, Sidecar::SUFFIX) {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        Ok(paths.iter().map(|path| Sidecar::read(path)).collect())
+    /// Whether the run called `epoch` wrote into the directory at `path`.
+    pub fn has_epoch(path: &Path, epoch: &str) -> bool {
+        epochs(path).iter().any(|other| other == epoch)
     }
 
-    /// The epoch of the run that wrote here last; `None` when nothing did.
+    /// The epoch of the run that was the last to begin writing here; `None` when nothing did.
     pub fn last_epoch(path: &Path) -> Option<String> {
-        fs::read_to_string(path.join(EPOCH_FILE)).ok()
+        epochs(path).pop()
+    }
+
+    /// Gives the newest record of the case of `sidecar` another name, unless `sidecar` is to replace it.
+    fn set_aside(&self, sidecar: &Sidecar, path: &Path, dump_path: &Path) -> io::Result<()> {
+        // What cannot be read has no attempt that it could be told by.
+        let Ok(before) = Sidecar::read(path) else {
+            return Ok(());
+        };
+        let (before, now) = (tag(&before), tag(sidecar));
+        if before == now {
+            return Ok(());
+        }
+        let dump = self.file(sidecar, Some(&before), Sidecar::FAILURE_DUMP_SUFFIX);
+        match fs::rename(dump_path, &dump) {
+            // It did not fail; one of that name is of an earlier run.
+            Err(error) if error.kind() == ErrorKind::NotFound => remove_if_there(&dump)?,
+            renamed => renamed?,
+        }
+        fs::rename(path, self.file(sidecar, Some(&before), records::EARLIER))
+    }
+
+    /// `sidecar` as a record of this run.
+    fn own(&self, sidecar: &Sidecar) -> Sidecar {
+        Sidecar {
+            epoch: self.epoch.clone(),
+            ..sidecar.clone()
+        }
+    }
+
+    /// A file of the case of `sidecar`.
+    fn file(&self, sidecar: &Sidecar, tag: Option<&str>, suffix: &str) -> PathBuf {
+        let tag = tag.map(|tag| format!(".{tag}")).unwrap_or_default();
+        self.path.join(format!("{}{tag}{suffix}", sidecar.stem()))
     }
 
     fn lock(&self) -> Result<LockFile, RunDirError> {
+        self.writing(|| fs::create_dir_all(&self.path))?;
         let runs = self.path.parent().unwrap_or(Path::new("."));
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let lock = runs.join(".locks").join(format!("{name}.lock"));
+        let name = format!("{name}.lock");
         let what = format!("the run directory {}", self.path.display());
-        Ok(LockFile::acquire(&lock, Mode::Exclusive, LOCK_WAIT, &what)?)
+        let lock = |dir: &Path| {
+            let path = dir.join(".locks").join(&name);
+            LockFile::acquire(&path, Mode::Exclusive, LOCK_WAIT, &what)
+        };
+        match lock(runs) {
+            // It may be the only directory there that we can write.
+            Err(LockError::Open { .. } | LockError::Denied { .. }) => Ok(lock(&self.path)?),
+            locked => Ok(locked?),
+        }
     }
 
-    /// Makes the directory this run's: the caller holds the lock.
+    fn writing<T>(&self, write: impl FnOnce() -> io::Result<T>) -> Result<T, RunDirError> {
+        write().map_err(|source| RunDirError::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Puts this run down as one that writes here: the caller holds the lock.
     fn enter(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.path)?;
-        if Self::last_epoch(&self.path).as_deref() == Some(&self.epoch) {
+        let mut epochs = epochs(&self.path);
+        if epochs.contains(&self.epoch) {
             return Ok(());
         }
-        for entry in fs::read_dir(&self.path)? {
-            let path = entry?.path();
-            if is_ours(&path, Sidecar::SUFFIX) || is_ours(&path, Sidecar::FAILURE_DUMP_SUFFIX) {
-                fs::remove_file(path)?;
-            }
-        }
-        write_atomic(&self.path.join(EPOCH_FILE), self.epoch.as_bytes())
+        remove_leftovers(&self.path)?;
+        epochs.push(self.epoch.clone());
+        let first = epochs.len().saturating_sub(EPOCHS);
+        let mut text = epochs[first..].join("\n");
+        text.push('\n');
+        write_atomic(&self.path.join(EPOCH_FILE), text.as_bytes())
     }
 }
 
-/// Whether the file's name ends like one that a run writes. Anything else is not ours to touch.
-fn is_ours(path: &Path, suffix: &str) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().ends_with(suffix))
+impl Begun {
+    /// The case ended, and there is a record of that or none is wanted.
+    pub fn end(self) {
+        // Another run of the case may have begun meanwhile; then it is that one's.
+        let ours = Sidecar::read(&self.path).is_ok_and(|sidecar| sidecar.epoch == self.epoch);
+        if ours {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What tells the records of a case apart, in file names: `attempt-2`, `stress-3-attempt-1`.
+fn tag(sidecar: &Sidecar) -> String {
+    match sidecar.stress {
+        Some(iteration) => format!("stress-{iteration}-attempt-{}", sidecar.attempt),
+        None => format!("attempt-{}", sidecar.attempt),
+    }
+}
+
+/// The runs that wrote into the directory at `path`, as far as they are remembered, the last one last.
+fn epochs(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path.join(EPOCH_FILE)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Removes what killed processes left half-written.
+fn remove_leftovers(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let modified = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if name.starts_with('.')
+            && name.ends_with(".tmp")
+            && modified().is_some_and(|age| age > LEFTOVER)
+        {
+            // Another user's, perhaps.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sidecar::tests::example;
-
-    const NO_DUMP: Option<&()> = None;
-
-    #[test]
-    fn one_run_keeps_its_files_and_the_next_clears_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("runs/k-c");
-        let first = RunDir::new(&path, "1");
-        first.write(&example("a"), NO_DUMP).unwrap();
-        RunDir::new(&path, "1")
-            .write(&example("b"), Some(&"why"))
-            .unwrap();
-        fs::write(path.join("notes.txt"), "mine").unwrap();
-        assert_eq!(first.sidecars().unwrap().len(), 2);
-        let second = RunDir::new(&path, "2");
-        second.write(&example("c"), NO_DUMP).unwrap();
-        let left: Vec<_> = second
-            .sidecars()
-            .unwrap()
-            .into_iter()
-            .map(|s| s.unwrap().test)
-            .collect();
-        assert_eq!(left, ["c"]);
-        assert!(path.join("notes.txt").exists());
-        let dumps = fs::read_dir(&path).unwrap().filter(|entry| {
-            is_ours(
-                &entry.as_ref().unwrap().path(),
-                Sidecar::FAILURE_DUMP_SUFFIX,
-            )
-        });
-        assert_eq!(dumps.count(), 0);
-    }
-
-    #[test]
-    fn a_retry_that_passes_takes_its_failure_dump_away() {
-        let dir = tempfile::tempdir().unwrap();
-        let run = RunDir::new(dir.path().join("r"), "1");
-        let sidecar = run.write(&example("a"), Some(&"why")).unwrap();
-        run.write(&example("a"), NO_DUMP).unwrap();
-        assert!(sidecar.exists());
-        let names: Vec<_> = fs::read_dir(run.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.contains("failure"))
-            .collect();
-        assert!(names.is_empty(), "{names:?}");
-    }
-
-    #[test]
-    fn names_are_safe_and_complete() {
-        assert_eq!(
-            run_name(Some("6.12.1"), Some("abc1234-dirty")),
-            "6.12.1-abc1234-dirty"
-        );
-        assert_eq!(run_name(None, None), "unknown-unknown");
-        assert_eq!(run_name(Some("../x"), Some("")), ".._x-unknown");
-    }
-
-    #[test]
-    fn a_directory_that_cannot_be_written_says_what_to_do() {
-        let run = RunDir::new("/proc/ktstr/none", "1");
-        let error = run.write(&example("a"), NO_DUMP).unwrap_err();
-        assert!(error.to_string().contains("/proc/ktstr"), "{error}");
     }
 }

@@ -18,6 +18,27 @@ pub struct Sidecar {
     pub test: String,
     /// Full name of the test case, such as `gauntlet/steady/8cpu-2llc-smt`.
     pub case: String,
+    /// Run that it belongs to; empty in records of earlier versions.
+    #[serde(default)]
+    pub epoch: String,
+    /// Cargo package of the test target that holds the test.
+    #[serde(default)]
+    pub package: Option<String>,
+    /// That test target, as rustc calls it: hyphens are underscores.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// Source file of that test target.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// What nextest calls that test target; absent where nextest did not run the test.
+    #[serde(default)]
+    pub binary_id: Option<String>,
+    /// Which try it was, from 1: more than one where nextest retries.
+    #[serde(default = "first")]
+    pub attempt: u32,
+    /// Which iteration of a stress run it was, from 1; absent in other runs.
+    #[serde(default)]
+    pub stress: Option<u32>,
     /// `base`, or the name of the gauntlet preset.
     pub variant: String,
     /// Shape of the machine; absent for a test that ran on the host.
@@ -61,6 +82,11 @@ pub struct Sidecar {
     pub started: String,
     /// When this record was made, RFC 3339 in UTC.
     pub finished: String,
+}
+
+/// The attempt of records that tell none.
+const fn first() -> u32 {
+    1
 }
 
 /// Who asked for a run.
@@ -160,12 +186,22 @@ impl Sidecar {
     /// Ending of the file that holds the rest of a failed variant's evidence.
     pub const FAILURE_DUMP_SUFFIX: &'static str = ".failure-dump.json";
 
+    /// How much of a test's name is in file names: those end at 255 bytes.
+    const STEM_TEST_BYTES: usize = 120;
+
     /// A record of the base variant with nothing but a verdict: no machine, nothing measured, no times.
     pub fn new(test: &str, case: &str, verdict: Verdict) -> Self {
         Self {
             schema: Self::SCHEMA,
             test: test.to_owned(),
             case: case.to_owned(),
+            epoch: String::new(),
+            package: None,
+            target: None,
+            source: None,
+            binary_id: None,
+            attempt: first(),
+            stress: None,
             variant: "base".to_owned(),
             topology: None,
             scheduler: "eevdf".to_owned(),
@@ -190,12 +226,31 @@ impl Sidecar {
 
     /// `{test}-{16 hex}`: what the files of this variant start with.
     ///
-    /// The hash tells apart whatever makes a variant: case, topology, scheduler and kernel.
+    /// The hash tells apart whatever makes a variant: test target, case, topology, scheduler and kernel. It is the same
+    /// in every run. A name that is too long for a file, or has what no file name may have, is cut to what fits.
     pub fn stem(&self) -> String {
         let kernel = self.kernel_label.as_ref().map_or("", KernelLabel::as_str);
         let topology = self.topology.map(|t| t.to_string()).unwrap_or_default();
-        let variant = [self.case.as_str(), &topology, &self.scheduler, kernel].join("\0");
-        format!("{}-{:016x}", self.test, xxh3_64(variant.as_bytes()))
+        let [package, target, source] = [&self.package, &self.target, &self.source]
+            .map(|part| part.as_deref().unwrap_or_default());
+        let variant = [
+            package,
+            target,
+            source,
+            &self.case,
+            &topology,
+            &self.scheduler,
+            kernel,
+        ];
+        let hash = xxh3_64(variant.join("\0").as_bytes());
+        let mut test = String::new();
+        for c in self.test.chars() {
+            if test.len() + c.len_utf8() > Self::STEM_TEST_BYTES {
+                break;
+            }
+            test.push(if c == '/' || c.is_control() { '_' } else { c });
+        }
+        format!("{test}-{hash:016x}")
     }
 
     /// Reads the sidecar at `path`.
@@ -255,6 +310,60 @@ pub(crate) mod tests {
         };
         assert_ne!(one.stem(), other.stem());
         assert_eq!(one.stem().len(), "steady-".len() + 16);
+    }
+
+    #[test]
+    fn tests_of_one_name_in_two_targets_are_told_apart() {
+        let of = |package: &str, target: &str, source: &str| {
+            let part = |text: &str| Some(text.to_owned());
+            Sidecar {
+                package: part(package),
+                target: part(target),
+                source: part(source),
+                ..example("steady")
+            }
+            .stem()
+        };
+        let stems: std::collections::BTreeSet<_> = [
+            example("steady").stem(),
+            of("user", "user", "tests/user.rs"),
+            // The package's own unit tests.
+            of("user", "user", "src/lib.rs"),
+            of("user", "more", "tests/more.rs"),
+            of("other", "user", "tests/user.rs"),
+        ]
+        .into();
+        assert_eq!(stems.len(), 5);
+    }
+
+    #[test]
+    fn any_name_makes_a_file_name() {
+        let long = "\u{e4}".repeat(300);
+        for test in ["a/../b\n", long.as_str()] {
+            let stem = example(test).stem();
+            assert!(!stem.contains(['/', '\n']) && stem.len() < 140, "{stem}");
+        }
+    }
+
+    #[test]
+    fn records_of_earlier_versions_are_first_attempts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let mut value = serde_json::to_value(example("steady")).unwrap();
+        for added in [
+            "epoch",
+            "package",
+            "target",
+            "source",
+            "binary_id",
+            "attempt",
+            "stress",
+        ] {
+            let removed = value.as_object_mut().unwrap().remove(added);
+            assert!(removed.is_some(), "{added}");
+        }
+        fs::write(&path, value.to_string()).unwrap();
+        assert_eq!(Sidecar::read(&path).unwrap(), example("steady"));
     }
 
     #[test]

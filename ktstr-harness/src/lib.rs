@@ -51,7 +51,13 @@ pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::
 macro_rules! main {
     () => {
         fn main() -> ::std::process::ExitCode {
-            $crate::private::main(::core::env!("CARGO_MANIFEST_DIR"))
+            // What cargo says of the target that this is compiled for.
+            $crate::dispatch::main_of($crate::dispatch::TestTarget::of(
+                ::core::option_env!("CARGO_PKG_NAME").unwrap_or_default(),
+                ::core::option_env!("CARGO_CRATE_NAME").unwrap_or_default(),
+                ::core::file!(),
+                ::core::option_env!("CARGO_MANIFEST_DIR").unwrap_or_default(),
+            ))
         }
     };
 }
@@ -62,8 +68,5 @@ pub mod private {
     pub use inventory;
     pub use ktstr_core::{Constraints, Preset, Topology};
 
-    /// The main function of a test target of the package in `manifest_dir`.
-    pub fn main(manifest_dir: &'static str) -> std::process::ExitCode {
-        crate::dispatch::main_of(Some(manifest_dir.as_ref()))
-    }
+    pub use crate::registry::needs_harness_false;
 }

@@ -20,6 +20,35 @@ pub struct DuplicateName {
     second: crate::test::Location,
 }
 
+/// What to do about a target that libtest runs: `target` is rustc's name for it, `test_dir` is set for integration
+/// tests, `program` for programs.
+#[doc(hidden)]
+pub fn needs_harness_false(target: &str, test_dir: Option<&str>, program: Option<&str>) -> String {
+    let what_to_do = match (test_dir, program) {
+        (Some(_), _) => format!(
+            "Add to Cargo.toml (if the file's name has hyphens, so has this one):\n\n\
+             [[test]]\nname = \"{target}\"\nharness = false\n\n\
+             and end the file with `ktstr_harness::main!();`\n"
+        ),
+        (None, Some(program)) => format!(
+            "These tests are in the sources of the program `{program}`, whose own `main` runs there.\n\
+             Move them to a file in `tests/`, and add to Cargo.toml:\n\n\
+             [[test]]\nname = \"NAME-OF-THE-FILE\"\nharness = false\n\n\
+             and end the file with `ktstr_harness::main!();`\n"
+        ),
+        (None, None) => format!(
+            "These tests are in the sources of the library `{target}`. Move them to a file in `tests/`, with\n\n\
+             [[test]]\nname = \"NAME-OF-THE-FILE\"\nharness = false\n\n\
+             in Cargo.toml and `ktstr_harness::main!();` at the end of the file. Or, if the library has no tests \
+             of libtest's\n(`#[test]`), which would not run any more, add to Cargo.toml:\n\n\
+             [lib]\nharness = false\n\n\
+             and end the library's root with:\n\n\
+             #[cfg(test)]\nktstr_harness::main!();\n"
+        ),
+    };
+    format!("libtest runs this target, and it cannot run ktstr tests\n\n{what_to_do}")
+}
+
 /// Every registered test, by name.
 pub fn tests() -> Result<Vec<&'static TestCase>, DuplicateName> {
     by_name(
@@ -67,6 +96,28 @@ mod tests {
         TestCase::new(name, Location { file: "t.rs", line }, |_| {
             Ok(AssertResult::pass())
         })
+    }
+
+    #[test]
+    fn what_libtest_cannot_run_is_told_where_it_is() {
+        let file = needs_harness_false("sched", Some("/t/tmp"), None);
+        assert!(
+            file.contains("[[test]]\nname = \"sched\"\nharness = false\n"),
+            "{file}"
+        );
+        assert!(!file.contains("[lib]"), "{file}");
+        let library = needs_harness_false("user", None, None);
+        assert!(
+            library.contains("the library `user`. Move them to"),
+            "{library}"
+        );
+        let lines = "[lib]\nharness = false\n\nand end the library's root with:\n\n#[cfg(test)]\nktstr_harness::main!();\n";
+        assert!(library.ends_with(lines), "{library}");
+        let program = needs_harness_false("tool", None, Some("tool"));
+        assert!(
+            program.contains("the program `tool`") && !program.contains("[lib]"),
+            "{program}"
+        );
     }
 
     #[test]

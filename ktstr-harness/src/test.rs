@@ -15,6 +15,8 @@ pub type Body = fn(&Ctx) -> Result<AssertResult>;
 pub struct TestCase {
     /// Name of the function.
     pub name: &'static str,
+    /// Path of the module that it is in, from the crate's name on (`module_path!`); empty where nobody says.
+    pub module: &'static str,
     /// Where it is declared.
     pub location: Location,
     /// The function.
@@ -95,6 +97,7 @@ impl TestCase {
     pub const fn new(name: &'static str, location: Location, body: Body) -> Self {
         Self {
             name,
+            module: "",
             location,
             body,
             scheduler: &Scheduler::EEVDF,

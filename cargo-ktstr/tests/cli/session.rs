@@ -162,6 +162,37 @@ fn skips_are_counted_by_their_reasons() {
     assert!(!stderr.contains("rerun"), "{stderr}");
 }
 
+#[test]
+fn a_recorded_failure_is_never_a_success() {
+    let place = Place::new();
+    place.file("bzImage", &bz_image("6.12.0"));
+    place.fake_cargo(r#"case "$1 $2" in "nextest run") exit 0 ;; *) exit 1 ;; esac"#);
+    let run = RunDir::new(place.dir().join("target/ktstr/6.12.0-abc1234"), "e1");
+    let write = |test: &str, started: &str| {
+        let failed = Sidecar {
+            started: started.to_owned(),
+            ..Sidecar::new(test, &format!("ktstr/{test}"), Verdict::fail("x", "y"))
+        };
+        run.write(&failed, None::<&()>).unwrap();
+    };
+    let test = || {
+        let mut command = cargo_ktstr();
+        command.env("KTSTR_RUN_EPOCH", "e1");
+        place.run(command.args(["test", "--kernel", "./bzImage"]))
+    };
+    // Of another session of that epoch, which is over.
+    write("before", "2001-01-01T00:00:00Z");
+    assert_eq!(test().status.code(), Some(0));
+    write("now", "9999-01-01T00:00:00Z");
+    let output = test();
+    assert_eq!(output.status.code(), Some(100));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("error: there are failures among the records"),
+        "{stderr}"
+    );
+}
+
 /// What the tests of a session were told.
 fn told(place: &Place) -> serde_json::Value {
     let log = fs::read_to_string(place.dir().join("cargo.log")).unwrap();
@@ -198,6 +229,25 @@ fn tests_are_told_where_records_go_and_what_runs_machines() {
     let again = test("-- --target-dir else/where");
     assert_eq!(again["runs_dir"], runs("else/where"));
     assert_ne!(plain["id"], again["id"]);
+}
+
+#[test]
+fn paths_mean_what_they_mean_where_they_are_written() {
+    let place = Place::new();
+    place.file("bzImage", &bz_image("6.12.0"));
+    let names = ["SIDECAR_DIR", "LOCK_DIR", "CACHE_DIR", "SCHEDULER"];
+    let mut command = cargo_ktstr();
+    for name in names {
+        command.env(format!("KTSTR_{name}"), format!("some/{name}"));
+    }
+    let output = place.run(command.args(["test", "--kernel", "./bzImage"]));
+    assert_eq!(output.status.code(), Some(100), "{}", text(&output.stderr));
+    let log = fs::read_to_string(place.dir().join("cargo.log")).unwrap();
+    for name in names {
+        let path = place.dir().join("some").join(name);
+        let line = format!("KTSTR_{name}={}\n", path.display());
+        assert!(log.contains(&line), "{line}{log}");
+    }
 }
 
 #[test]

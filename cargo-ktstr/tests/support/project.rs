@@ -18,9 +18,10 @@ impl Project {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         fs::create_dir(dir.path().join("tests")).unwrap();
         let manifest = format!(
-            "[package]\nname = \"user\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+            "[package]\nname = \"user\"\nversion = \"{}\"\nedition = \"2024\"\n\n\
              [lib]\npath = \"lib.rs\"\n\n[[test]]\nname = \"user\"\nharness = false\n\n\
              [dev-dependencies]\nktstr-harness = {{ path = {:?} }}\n\n[workspace]\n",
+            version(),
             workspace.join("ktstr-harness").display().to_string()
         );
         fs::write(dir.path().join("Cargo.toml"), manifest).unwrap();
@@ -37,8 +38,9 @@ impl Project {
     pub(crate) fn add_program(&self, name: &str, source: &str) {
         let dir = self.path().join(name);
         fs::create_dir_all(dir.join("src")).unwrap();
+        let version = version();
         let manifest =
-            format!("[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+            format!("[package]\nname = {name:?}\nversion = {version:?}\nedition = \"2024\"\n");
         fs::write(dir.join("Cargo.toml"), manifest).unwrap();
         fs::write(dir.join("src/main.rs"), source).unwrap();
         let root = self.path().join("Cargo.toml");
@@ -57,11 +59,17 @@ impl Project {
 
     /// `cargo ktstr {command}` in it, as if nothing had been run before.
     pub(crate) fn cargo_ktstr(&self, command: &str) -> Command {
+        let mut made = self.command(Path::new(env!("CARGO_BIN_EXE_cargo-ktstr")));
+        made.args(["ktstr", command]);
+        made
+    }
+
+    /// `program` in it, as if nothing had been run before.
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_cargo-ktstr"));
         let target = binary.ancestors().nth(2).expect("target/debug/…");
-        let mut made = Command::new(binary);
-        made.args(["ktstr", command])
-            .current_dir(self.path())
+        let mut made = Command::new(program);
+        made.current_dir(self.path())
             // Kept from run to run, beside this workspace's own.
             .env("CARGO_TARGET_DIR", target.join("user-projects"))
             .env("KTSTR_SIDECAR_DIR", self.path().join("results"))
@@ -78,4 +86,15 @@ impl Project {
         }
         made
     }
+}
+
+/// A version for the packages of this test. The projects of all tests share a target directory, where packages of one name
+/// and version are the same to cargo whatever directory they are in.
+fn version() -> String {
+    let test = std::thread::current();
+    let name = test.name().unwrap_or_default();
+    let number = name.bytes().fold(7_u32, |number, byte| {
+        number.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
+    format!("0.1.{number}")
 }

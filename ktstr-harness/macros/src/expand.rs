@@ -56,6 +56,7 @@ pub(crate) fn registration(
             // Settings may name every field.
             #[allow(clippy::needless_update)]
             const #case: ::ktstr_harness::TestCase = ::ktstr_harness::TestCase {
+                module: ::core::module_path!(),
                 #topology
                 #constraints
                 #checks
@@ -183,11 +184,13 @@ fn twin(name: &Ident) -> TokenStream {
         #[::core::prelude::v1::test]
         fn #twin() {
             ::core::panic!(
-                "libtest runs this target, and it cannot run ktstr tests\n\n\
-                 Add to Cargo.toml (if the file's name has hyphens, so has this one):\n\n\
-                 [[test]]\nname = \"{}\"\nharness = false\n\n\
-                 and end the file with `ktstr_harness::main!();`\n",
-                ::core::env!("CARGO_CRATE_NAME"),
+                "{}",
+                ::ktstr_harness::private::needs_harness_false(
+                    ::core::env!("CARGO_CRATE_NAME"),
+                    // Cargo says this to integration tests alone, and that to programs.
+                    ::core::option_env!("CARGO_TARGET_TMPDIR"),
+                    ::core::option_env!("CARGO_BIN_NAME"),
+                )
             );
         }
     }

@@ -5,41 +5,49 @@ mod cases;
 mod cells;
 mod orphan;
 mod prepare;
+mod record;
+mod report;
 mod session;
 mod settings;
+mod target;
 mod thresholds;
 
+use std::collections::BTreeSet;
 use std::env::{args_os, var_os};
-use std::io::{self, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use ktstr_core::{Outcome, RunDir, Verdict, rundir};
+use ktstr_core::{Outcome, Sidecar};
 
-pub use args::Args;
+pub use args::{Args, Color, Names, Which};
 pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};
 pub use cells::{Cell, CellError, cells};
+#[cfg(feature = "driver")]
 pub(crate) use prepare::Needs;
 pub use session::SessionInfo;
 #[cfg(feature = "driver")]
 pub(crate) use settings::own_epoch;
 pub use settings::{PROJECT_COMMIT, SCHEDULER_PROFILE, Settings, SettingsError, VERIFIER_RAW};
+pub use target::{NextestRun, TestTarget};
 
-use crate::host::{self, Finished};
+use crate::host;
+use crate::project::Moved;
 use crate::{Scheduler, guest, registry};
+use report::{Report, Style};
 
-/// Runs this test binary; [`main!`](crate::main!) calls it.
+/// Runs this test binary; [`main!`](crate::main!) calls [`main_of`], which also knows the test target.
 ///
 /// The exit code of one test is its verdict's; of several, the most severe.
 pub fn main() -> ExitCode {
-    main_of(None)
+    main_of(TestTarget::default())
 }
 
-/// [`main`] of a test target of the package that was in `manifest_dir` when it was compiled: sources may have moved
-/// since.
-pub fn main_of(manifest_dir: Option<&Path>) -> ExitCode {
+/// Runs this test binary, which was built from `target`.
+pub fn main_of(target: TestTarget) -> ExitCode {
     enter_guest();
-    match run(args_os().skip(1), manifest_dir) {
+    match run(args_os().skip(1), target) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("ktstr: {error}");
@@ -60,7 +68,7 @@ pub fn enter_guest() {
 
 fn run(
     arguments: impl IntoIterator<Item = std::ffi::OsString>,
-    manifest_dir: Option<&Path>,
+    target: TestTarget,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let args = Args::parse(arguments)?;
     if args.help {
@@ -68,51 +76,168 @@ fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let tests = registry::tests()?;
-    let settings = Settings::read_for(manifest_dir)?;
+    let mut settings = Settings::read()?;
+    settings.dirs = Moved::find(target.manifest_dir.as_deref(), |name| var_os(name));
+    if target != TestTarget::default() {
+        settings.target = target;
+    }
     let schedulers = registry::schedulers();
     let cells = cells(&schedulers, &settings.kernels, &settings.dirs, |name| {
         var_os(name)
     })?;
     let tests = cases(&tests, &settings.kernels).into_iter().map(Job::Test);
-    let mut selected: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
-    if args.list {
-        // Nextest starts no test before every binary has listed its own.
-        prepare::wait_for_schedulers(&selected, &settings);
-    }
-    selected.retain(|job| args.selects(job.name(), job.is_ignored()));
-    if args.list {
-        list(&selected)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if args.thresholds {
-        for job in &selected {
-            if let Job::Test(case) = job {
-                print!("{}", thresholds::of(case));
+    let all: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
+    if args.list || args.thresholds {
+        let selected = |job: &&Job| args.selects(&job.names(), job.is_ignored());
+        let selected: Vec<&Job> = all.iter().filter(selected).collect();
+        if args.list {
+            // Nextest starts no test before every binary has listed its own.
+            prepare::wait_for_schedulers(&all, &settings);
+            list(&selected)?;
+        } else {
+            for job in selected {
+                if let Job::Test(case) = job {
+                    print!("{}", thresholds::of(case));
+                }
             }
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if args.exact && selected.is_empty() {
-        let names = args.filters.join(", ");
-        return Err(
-            format!("no test is called {names}; `--list --include-ignored` lists them").into(),
-        );
+    let worst = if args.exact && settings.nextest.is_some() {
+        run_for_nextest(all, &args, settings)?
+    } else {
+        run_as_libtest(all, &args, settings)?
+    };
+    Ok(ExitCode::from(worst.exit_code()))
+}
+
+/// Runs the one case that nextest names; nextest tells how it ended.
+fn run_for_nextest(all: Vec<Job>, args: &Args, settings: Settings) -> Result<Outcome, String> {
+    let mut jobs = all;
+    jobs.retain(|job| args.selects(&job.names(), job.is_ignored()));
+    if jobs.is_empty() {
+        return Err(no_test(args));
     }
     orphan::end_with_nextest();
+    let settings = settings.with_commit();
+    if let Some(found) = record::choose_kernel(&mut jobs, &settings) {
+        eprintln!("ktstr: {found}");
+    }
     let mut worst = Outcome::Skip;
-    for job in &selected {
-        if selected.len() > 1 {
-            println!("test {} ...", job.name());
+    for job in &jobs {
+        let ended = record::run(job, &settings);
+        for note in &ended.notes {
+            eprintln!("ktstr: {note}");
         }
-        worst = worst.max(run_one(job, &settings));
+        tell(&ended);
+        worst = worst.max(ended.sidecar.verdict.outcome());
     }
-    if !args.exact {
-        println!(
-            "ktstr: {} tests run, worst outcome: {worst}",
-            selected.len()
+    Ok(worst)
+}
+
+/// Runs what `args` select, and tells the results as libtest does: `cargo test`, an editor or a person reads them.
+fn run_as_libtest(
+    all: Vec<Job>,
+    args: &Args,
+    mut settings: Settings,
+) -> Result<Outcome, Box<dyn std::error::Error>> {
+    let count = all.len();
+    let mut asked = all;
+    asked.retain(|job| args.selects_name(&job.names()));
+    if args.exact && asked.is_empty() {
+        // Cargo runs every test target with the same filter: one that has no such test is no failure.
+        eprintln!("ktstr: {}", no_test(args));
+    }
+    let (mut jobs, ignored): (Vec<Job>, Vec<Job>) = asked
+        .into_iter()
+        .partition(|job| args.selects(&job.names(), job.is_ignored()));
+    let filtered_out = count - jobs.len() - ignored.len();
+    // With `--ignored`, the others are not ignored but not asked for.
+    let (ignored, filtered_out) = match args.which {
+        Which::Ignored => (Vec::new(), filtered_out + ignored.len()),
+        _ => (ignored, filtered_out),
+    };
+    // Variants are counted alone: there are dozens of every test.
+    let (ignored, unlisted): (Vec<Job>, Vec<Job>) =
+        ignored.into_iter().partition(|job| job.names().is_base);
+    if let Some(seed) = args.shuffle {
+        report::shuffle(&mut jobs, seed);
+    }
+    let mut report = Report::new(io::stdout(), style(args), logfile(args)?);
+    let start = Instant::now();
+    report.begin(jobs.len() + ignored.len(), args.shuffle);
+    for job in &ignored {
+        report.ignored(job.name(), "");
+    }
+    orphan::end_with_nextest();
+    let mut told = BTreeSet::new();
+    let mut note = |note: String| {
+        // What was chosen is the same for all of them.
+        if !told.contains(&note) {
+            eprintln!("ktstr: {note}");
+            told.insert(note);
+        }
+    };
+    if args.threads && jobs.len() > 1 {
+        note("--test-threads: tests of one process run one after another; cargo nextest run runs them in parallel".to_owned());
+    }
+    if !jobs.is_empty() {
+        settings = settings.with_commit();
+        if let Some(found) = record::choose_kernel(&mut jobs, &settings) {
+            note(found);
+        }
+    }
+    let mut worst = Outcome::Skip;
+    let mut run = 0;
+    for job in &jobs {
+        let begin = Instant::now();
+        let ended = record::run(job, &settings);
+        run += 1;
+        ended.notes.iter().cloned().for_each(&mut note);
+        tell(&ended);
+        let outcome = ended.sidecar.verdict.outcome();
+        report.ended(
+            job.name(),
+            outcome,
+            &reason(&ended.sidecar),
+            begin.elapsed(),
         );
+        worst = worst.max(outcome);
+        if args.fail_fast && matches!(outcome, Outcome::Fail | Outcome::Inconclusive) {
+            break;
+        }
     }
-    Ok(ExitCode::from(worst.exit_code()))
+    report.end(unlisted.len(), filtered_out, start.elapsed());
+    if !args.exact {
+        println!("ktstr: {run} tests run, worst outcome: {worst}");
+    }
+    Ok(worst)
+}
+
+fn no_test(args: &Args) -> String {
+    let names = args.filters.join(", ");
+    format!("no test is called {names}; `--list --include-ignored` lists them")
+}
+
+fn style(args: &Args) -> Style {
+    Style {
+        quiet: args.quiet,
+        color: match args.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => io::stdout().is_terminal(),
+        },
+        time: args.report_time,
+    }
+}
+
+fn logfile(args: &Args) -> Result<Option<File>, String> {
+    let create = |path| File::create(path).map_err(|error| (path, error));
+    args.logfile
+        .as_ref()
+        .map(create)
+        .transpose()
+        .map_err(|(path, error)| format!("--logfile {}: {error}", path.display()))
 }
 
 /// One thing to run.
@@ -126,6 +251,24 @@ impl Job {
         match self {
             Self::Test(case) => &case.name,
             Self::Cell(cell) => &cell.name,
+        }
+    }
+
+    /// What it may be asked for by.
+    fn names(&self) -> Names<'_> {
+        match self {
+            Self::Test(case) => Names {
+                case: &case.name,
+                function: case.test.name,
+                module: case.test.module,
+                is_base: !matches!(case.variant, Variant::Gauntlet(_)),
+            },
+            Self::Cell(cell) => Names {
+                case: &cell.name,
+                function: "",
+                module: "",
+                is_base: false,
+            },
         }
     }
 
@@ -144,7 +287,7 @@ impl Job {
     }
 }
 
-fn list(jobs: &[Job]) -> io::Result<()> {
+fn list(jobs: &[&Job]) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for job in jobs {
         writeln!(out, "{}: test", job.name())?;
@@ -152,62 +295,20 @@ fn list(jobs: &[Job]) -> io::Result<()> {
     out.flush()
 }
 
-/// Runs one job, writes its sidecar and tells a person what they need to know.
-fn run_one(job: &Job, settings: &Settings) -> Outcome {
-    let Finished {
-        mut sidecar,
-        evidence,
-        notes,
-    } = match job {
-        Job::Test(case) => host::run(case, settings),
-        Job::Cell(cell) => host::verify(cell, settings),
-    };
-    for note in notes {
-        eprintln!("ktstr: {note}");
-    }
-    if settings.no_skip_mode {
-        sidecar.verdict = std::mem::take(&mut sidecar.verdict).without_skips();
-    }
-    let run_dir = run_dir(&sidecar, settings);
-    let failed = matches!(
-        sidecar.verdict.outcome(),
-        Outcome::Fail | Outcome::Inconclusive
-    );
-    if let Err(error) = run_dir.write(&sidecar, failed.then_some(&evidence)) {
-        // A verdict that nobody can look up later must not pass for one.
-        sidecar
-            .verdict
-            .merge(Verdict::fail("sidecar", error.to_string()));
-    }
-    match sidecar.verdict.outcome() {
+/// Tells a person what they need to know of a case that ended.
+fn tell(ended: &host::Finished) {
+    match ended.sidecar.verdict.outcome() {
         Outcome::Pass => {}
-        Outcome::Skip => {
-            let why: Vec<_> = sidecar
-                .verdict
-                .decisive()
-                .map(|detail| detail.message.as_str())
-                .collect();
-            eprintln!("ktstr: SKIP: {}", why.join("; "));
-        }
+        Outcome::Skip => eprintln!("ktstr: SKIP: {}", reason(&ended.sidecar)),
         Outcome::Inconclusive | Outcome::Fail => {
-            eprint!("{}", host::render::failure(&sidecar, &evidence));
+            eprint!("{}", host::render::failure(&ended.sidecar, &ended.evidence));
         }
     }
-    sidecar.verdict.outcome()
 }
 
-fn run_dir(sidecar: &ktstr_core::Sidecar, settings: &Settings) -> RunDir {
-    let path = settings.sidecar_dir.clone().unwrap_or_else(|| {
-        // A tree of one's own is told by its label; releases by their version.
-        let label = sidecar
-            .kernel_label
-            .as_ref()
-            .map(ktstr_core::KernelLabel::as_str);
-        let of_path = label.filter(|label| label.starts_with("kernel_path_"));
-        let kernel = of_path.or(sidecar.kernel_version.as_deref());
-        settings
-            .runs_dir
-            .join(rundir::run_name(kernel, sidecar.project_commit.as_deref()))
-    });
-    RunDir::new(path, settings.epoch.clone())
+/// What decided how a case ended.
+fn reason(sidecar: &Sidecar) -> String {
+    let details = sidecar.verdict.decisive();
+    let messages: Vec<_> = details.map(|detail| detail.message.as_str()).collect();
+    messages.join("; ")
 }

@@ -14,7 +14,7 @@ pub struct SessionInfo {
     pub runs_dir: PathBuf,
     /// The back end that was found to work on this host.
     pub backend: Option<Backend>,
-    /// Name of the abstract socket at which schedulers can be asked for; see [`super::prepare`].
+    /// Name of the abstract socket at which test binaries ask for schedulers while nextest lists their tests.
     pub builder: Option<String>,
 }
 

@@ -13,22 +13,16 @@ use ktstr_vmm::{Backend, ParseBackendError};
 
 use super::SessionInfo;
 use super::cases::{NamedKernel, parse_kernel_list};
+use super::target::{NextestRun, TestTarget};
 use crate::project::{Commit, Moved, target_dir_of};
 
 /// Variables that mean the same in the guest as on the host.
 const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
 
-/// The commit of the project, from a session that asked git once for all of its tests.
-pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
+pub use env::{PROJECT_COMMIT, SCHEDULER_PROFILE, VERIFIER_RAW};
 
 /// Variables of features that this version does not have: to be told, not to be passed over.
-const NOT_BUILT: &[&str] = &["KTSTR_BUDGET_SECS"];
-
-/// Cargo profile of schedulers under test, from a session's `--profile`.
-pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
-
-/// Set where a failed cell of the verifier sweep is to show the verifier's log as it is, from a session's `--raw`.
-pub const VERIFIER_RAW: &str = "KTSTR_VERIFIER_RAW";
+const NOT_BUILT: &[&str] = &[env::BUDGET_SECS];
 
 /// Surroundings of a test process.
 #[derive(Debug, Clone)]
@@ -43,8 +37,8 @@ pub struct Settings {
     pub cpu_cap: Option<usize>,
     /// Show the guest console as it comes.
     pub verbose: bool,
-    /// Root of everything cached.
-    pub cache_root: PathBuf,
+    /// Root of everything cached; `None` where the environment names none. [`Settings::cache`] says so.
+    pub cache_root: Option<PathBuf>,
     /// Where host capacity is reserved.
     pub lock_dir: PathBuf,
     /// Where sidecars go when it is not below `runs_dir`.
@@ -59,6 +53,10 @@ pub struct Settings {
     pub dirs: Moved,
     /// The run that sidecars belong to.
     pub epoch: String,
+    /// The test target that this binary is.
+    pub target: TestTarget,
+    /// What nextest says of this process; `None` where it did not start it.
+    pub nextest: Option<NextestRun>,
     /// Who asked for the run.
     pub run_source: RunSource,
     /// Commit of the project under test, where a session told it.
@@ -130,11 +128,6 @@ pub enum SettingsError {
 impl Settings {
     /// Reads the environment.
     pub fn read() -> Result<Self, SettingsError> {
-        Self::read_for(None)
-    }
-
-    /// Reads the environment of a test target of the package that was in `manifest_dir` when it was compiled.
-    pub fn read_for(manifest_dir: Option<&Path>) -> Result<Self, SettingsError> {
         let text = |name: &str| var_os(name).and_then(|value| value.into_string().ok());
         let is_set = |name: &&&str| var_os(name).is_some_and(|value| !value.is_empty());
         if let Some(name) = NOT_BUILT.iter().find(is_set) {
@@ -158,7 +151,8 @@ impl Settings {
         let run_id = run_id
             .or_else(|| text("NEXTEST_RUN_ID"))
             .unwrap_or_else(own_epoch);
-        let kernels = text(env::KERNEL_LIST).unwrap_or_default();
+        let kernels = var_os(env::KERNEL_LIST).unwrap_or_default();
+        let set = |name: &str| var_os(name).filter(|value| !value.is_empty());
         let is_on = |name| env::is_on(|name| var_os(name), name);
         Ok(Self {
             kernels: parse_kernel_list(&kernels)
@@ -167,18 +161,18 @@ impl Settings {
             no_perf_mode: is_on(env::NO_PERF_MODE),
             cpu_cap: cpu_cap(var_os(env::CPU_CAP))?,
             verbose: is_on(env::VERBOSE),
-            cache_root: env::cache_root(|name| var_os(name)).ok_or(SettingsError::NoCache)?,
+            cache_root: env::cache_root(|name| var_os(name)),
             lock_dir: env::lock_dir(|name| var_os(name)),
-            sidecar_dir: text(env::SIDECAR_DIR)
-                .filter(|dir| !dir.is_empty())
-                .map(PathBuf::from),
+            sidecar_dir: set(env::SIDECAR_DIR).map(PathBuf::from),
             runs_dir,
             session,
             run_id,
-            dirs: Moved::find(manifest_dir, |name| var_os(name)),
+            dirs: Moved::default(),
             epoch: text(env::RUN_EPOCH)
                 .or_else(|| text("NEXTEST_RUN_ID"))
                 .unwrap_or_else(own_epoch),
+            target: TestTarget::guess(&binary, text("CARGO_PKG_NAME")),
+            nextest: NextestRun::read(text),
             run_source: if is_on(env::CI) {
                 RunSource::Ci
             } else {
@@ -188,13 +182,10 @@ impl Settings {
             path: var_os("PATH").unwrap_or_default(),
             binary,
             dir,
-            backend: text(env::BACKEND)
-                .filter(|name| !name.is_empty())
-                .map(|name| name.parse())
+            backend: set(env::BACKEND)
+                .map(|name| name.to_string_lossy().parse())
                 .transpose()?,
-            scheduler: var_os(env::SCHEDULER)
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from),
+            scheduler: set(env::SCHEDULER).map(PathBuf::from),
             scheduler_profile: text(SCHEDULER_PROFILE)
                 .filter(|profile| !profile.is_empty())
                 .unwrap_or_else(|| "release".to_owned()),
@@ -215,7 +206,15 @@ impl Settings {
         verdict: Verdict,
         started: SystemTime,
     ) -> Sidecar {
+        let nextest = self.nextest.as_ref().filter(|run| run.is_of(case));
         Sidecar {
+            epoch: self.epoch.clone(),
+            package: self.target.package.clone(),
+            target: self.target.name.clone(),
+            source: self.target.source.clone(),
+            binary_id: nextest.and_then(|run| run.binary_id.clone()),
+            attempt: nextest.map_or(1, |run| run.attempt),
+            stress: nextest.and_then(|run| run.stress),
             host: self.host.clone(),
             project_commit: self.commit().map(|commit| commit.to_string()),
             run_source: self.run_source,
@@ -223,6 +222,19 @@ impl Settings {
             finished: rfc3339(SystemTime::now()),
             ..Sidecar::new(test, case, verdict)
         }
+    }
+
+    /// Root of everything cached.
+    pub fn cache(&self) -> Result<&Path, SettingsError> {
+        self.cache_root.as_deref().ok_or(SettingsError::NoCache)
+    }
+
+    /// With the commit known from here on, so that git is asked once.
+    #[must_use]
+    pub(crate) fn with_commit(mut self) -> Self {
+        let commit = self.commit().map(|commit| commit.to_string());
+        self.told_commit = Some(commit.unwrap_or_default());
+        self
     }
 
     /// Commit of the project under test. Asks git, which takes its time, unless a session did.

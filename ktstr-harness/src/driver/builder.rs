@@ -40,6 +40,12 @@ pub(super) struct Builder {
     child: Mutex<Option<Pid>>,
 }
 
+impl Drop for Builder {
+    fn drop(&mut self) {
+        self.builds.forget();
+    }
+}
+
 /// Which tests will run.
 enum Selected {
     /// These, of these binaries.
@@ -288,12 +294,12 @@ mod tests {
             ask(&builder, &serde_json::to_vec(&needs(Some("p::x"))).unwrap());
             // Its sources are not there, which every test of it will be told.
             let done =
-                fs::read_to_string(dir.path().join(".builds/scheduler-one-dev.json")).unwrap();
+                fs::read_to_string(dir.path().join(".builds/scheduler-one-dev-1.json")).unwrap();
             assert!(
                 done.contains("its sources are not at /no/such/place"),
                 "{done}"
             );
-            assert!(!dir.path().join(".builds/scheduler-two-dev.json").exists());
+            assert!(!dir.path().join(".builds/scheduler-two-dev-1.json").exists());
             builder.stop();
             served.join().unwrap();
         });

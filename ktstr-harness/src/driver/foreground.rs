@@ -33,9 +33,10 @@ pub(super) fn run(command: &mut Command) -> io::Result<ExitStatus> {
         let _ = kill_process(pid, missed);
     }
     // Not reaped before signals go elsewhere: its number stays its own.
-    while let Err(rustix::io::Errno::INTR) =
-        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-    {}
+    while let Err(rustix::io::Errno::INTR) = waitid(
+        WaitId::Pid(pid),
+        WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+    ) {}
     CHILD.store(0, Ordering::SeqCst);
     child.wait()
 }

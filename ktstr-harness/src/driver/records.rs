@@ -1,33 +1,24 @@
 //! The directory for records, tried before anything runs whose records it is to take.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
-use ktstr_core::files::temporary_beside;
-
-/// As much as a small record takes: a full disk takes a file without content.
-const RECORD: [u8; 8192] = [b' '; 8192];
+use ktstr_core::{RunDirError, rundir};
 
 /// Whether `dir`, which need not be there yet, takes files. Makes nothing that lasts: cargo marks a target directory that
 /// it makes itself, and no other.
 pub(super) fn check(dir: &Path) -> io::Result<()> {
     let existing = dir.ancestors().find(|dir| dir.exists());
-    let path = temporary_beside(&existing.unwrap_or(Path::new(".")).join("ktstr-check"));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .and_then(|mut file| {
-            file.write_all(&RECORD)?;
-            file.sync_all()
-        });
-    let removed = fs::remove_file(path);
-    written.and(removed)
+    rundir::check(existing.unwrap_or(Path::new("."))).map_err(|error| match error {
+        RunDirError::Write { source, .. } => source,
+        other => io::Error::other(other),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread;
+use std::time::SystemTime;
 
-use ktstr_core::env;
+use ktstr_core::timestamp::rfc3339;
+use ktstr_core::{Sidecar, env};
 use ktstr_kernel::ResolvedKernel;
 use ktstr_vmm::{Backend, Choice};
 
@@ -23,6 +25,17 @@ use crate::dispatch::{
 };
 use crate::host::build::Builds;
 use crate::project::Commit;
+
+/// Nextest's exit code where tests failed.
+const TESTS_FAILED: u8 = 100;
+
+/// Variables that hold paths.
+const PATHS: [&str; 4] = [
+    env::SIDECAR_DIR,
+    env::LOCK_DIR,
+    env::CACHE_DIR,
+    env::SCHEDULER,
+];
 
 /// One run of a project's tests.
 ///
@@ -45,13 +58,18 @@ pub struct Session {
     nextest_args: Vec<OsString>,
     /// The target directory, once cargo was asked: `None` in it where cargo knows no project.
     target: OnceLock<Option<PathBuf>>,
+    /// The commit of the project, once git was asked.
+    commit: OnceLock<Option<Commit>>,
 }
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionReport {
-    /// Exit code for the caller's own process: nextest's.
+    /// Exit code for the caller's own process: nextest's, but for [`SessionReport::overruled`].
     pub exit_code: u8,
+    /// Nextest ended well, and there is a record of this session that is a failure: so it is with nextest 0.9.143 and
+    /// iterations of `--stress-count`. The exit code is that of failed tests then.
+    pub overruled: bool,
     /// The signal that ended nextest, where it did not end by itself: tests that ran have no record then.
     pub signal: Option<i32>,
     /// What was written, by run directory.
@@ -140,6 +158,7 @@ impl Session {
             cpu_cap: None,
             nextest_args: Vec::new(),
             target: OnceLock::new(),
+            commit: OnceLock::new(),
         }
     }
 
@@ -236,7 +255,12 @@ impl Session {
             let dir = self.dir.clone();
             return Err(SessionError::NoProject { dir });
         }
-        let dir = sidecar_dir().unwrap_or_else(|| self.runs_dir_or_here());
+        // Git is asked meanwhile: cargo and git take the time that matters before tests start.
+        let runs_dir = thread::scope(|scope| {
+            scope.spawn(|| self.commit());
+            self.runs_dir_or_here()
+        });
+        let dir = sidecar_dir().unwrap_or(runs_dir);
         records::check(&dir).map_err(|source| SessionError::Records { dir, source })
     }
 
@@ -248,6 +272,7 @@ impl Session {
         self.check()?;
         let cargo = cargo();
         let epoch = epoch();
+        let begin = rfc3339(SystemTime::now());
         let runs_dir = self.runs_dir_or_here();
         let id = own_epoch();
         let builder = self.builder(&id, &runs_dir);
@@ -275,10 +300,20 @@ impl Session {
             status
         })
         .map_err(|source| cargo_error(&cargo, source))?;
+        let runs = RunSummary::of_epoch(&runs_dir, sidecar_dir().as_deref(), &epoch);
+        // Sessions may share an epoch; earlier ones said what they had to say.
+        let is_new = |record: &Sidecar| record.started >= begin;
+        let has_failed = runs.iter().flat_map(RunSummary::to_replay).any(is_new);
+        let overruled = status.success() && has_failed;
         Ok(SessionReport {
-            exit_code: exit_code(status),
+            exit_code: if overruled {
+                TESTS_FAILED
+            } else {
+                exit_code(status)
+            },
+            overruled,
             signal: status.signal(),
-            runs: RunSummary::of_epoch(&runs_dir, sidecar_dir().as_deref(), &epoch),
+            runs,
         })
     }
 
@@ -340,9 +375,15 @@ impl Session {
         if let Some(profile) = &self.nextest_profile {
             command.args(["--profile", profile]);
         }
+        // Tests run in other directories than the one where somebody wrote these.
+        for name in PATHS {
+            if let Some(path) = set_path(name).filter(|path| !path.starts_with("~")) {
+                command.env(name, absolute(&path));
+            }
+        }
         command.env(env::RUN_EPOCH, epoch);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let commit = Commit::of(&self.dir).map(|commit| commit.to_string());
+        let commit = self.commit().map(ToString::to_string);
         command.env(PROJECT_COMMIT, commit.unwrap_or_default());
         if let Some(backend) = self.backend {
             command.env(env::BACKEND, backend.name());
@@ -390,6 +431,11 @@ impl Session {
             }
         }
         Ok(named)
+    }
+
+    fn commit(&self) -> Option<&Commit> {
+        let commit = self.commit.get_or_init(|| Commit::of(&self.dir));
+        commit.as_ref()
     }
 
     fn has_project(&self) -> bool {
@@ -452,8 +498,12 @@ fn absolute(dir: &Path) -> PathBuf {
 
 /// Where records go instead, if somebody says so.
 fn sidecar_dir() -> Option<PathBuf> {
-    var_os(env::SIDECAR_DIR)
-        .filter(|dir| !dir.is_empty())
+    Some(absolute(&set_path(env::SIDECAR_DIR)?))
+}
+
+fn set_path(name: &str) -> Option<PathBuf> {
+    var_os(name)
+        .filter(|path| !path.is_empty())
         .map(PathBuf::from)
 }
 

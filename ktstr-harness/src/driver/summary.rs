@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ktstr_core::rundir::standing;
 use ktstr_core::{Outcome, RunDir, Sidecar};
 
 use super::options::{asks_for_ignored, build_selection};
@@ -14,7 +15,7 @@ use super::options::{asks_for_ignored, build_selection};
 pub struct RunSummary {
     /// The directory.
     pub path: PathBuf,
-    /// Sidecars in it.
+    /// What stands of the session's records in it: one for each case, see [`ktstr_core::rundir::standing`].
     pub sidecars: Vec<Sidecar>,
     /// Files in it that should be sidecars and cannot be read: which and why, one line each.
     pub unreadable: Vec<String>,
@@ -33,7 +34,7 @@ impl RunSummary {
         };
         let mut found: Vec<Self> = candidates
             .into_iter()
-            .filter(|path| RunDir::last_epoch(path).as_deref() == Some(epoch))
+            .filter(|path| RunDir::has_epoch(path, epoch))
             .map(|path| Self::read(path, epoch))
             .collect();
         found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -46,14 +47,17 @@ impl RunSummary {
             sidecars: Vec::new(),
             unreadable: Vec::new(),
         };
-        match RunDir::new(&summary.path, epoch).sidecars() {
+        match RunDir::new(&summary.path, epoch).own_records() {
             Ok(read) => {
-                for sidecar in read {
-                    match sidecar {
-                        Ok(sidecar) => summary.sidecars.push(sidecar),
+                let mut records = Vec::new();
+                for record in read {
+                    match record {
+                        Ok(record) => records.push(record),
                         Err(error) => summary.unreadable.push(error.to_string()),
                     }
                 }
+                let standing = standing(records).into_iter();
+                summary.sidecars = standing.map(|record| record.sidecar).collect();
             }
             Err(error) => {
                 let line = format!("run directory {}: {error}", summary.path.display());
@@ -94,7 +98,13 @@ impl RunSummary {
         if asked || ignored {
             args.extend(["--run-ignored", "all"].map(Into::into));
         }
-        args.extend(["-E".into(), replay_filter(&sidecar.case).into()]);
+        let case = replay_filter(&sidecar.case);
+        // Others may have one of that name.
+        let filter = match &sidecar.binary_id {
+            Some(binary) => format!("binary_id(={binary}) & {case}"),
+            None => case,
+        };
+        args.extend(["-E".into(), filter.into()]);
         args
     }
 }
@@ -124,7 +134,10 @@ impl Tally {
         let mut tally = Self::default();
         for sidecar in runs.flat_map(|run| &run.sidecars) {
             match sidecar.verdict.outcome() {
-                Outcome::Pass => tally.passed += 1,
+                Outcome::Pass => {
+                    tally.passed += 1;
+                    tally.on_a_retry += usize::from(sidecar.attempt > 1);
+                }
                 Outcome::Fail => tally.failed += 1,
                 Outcome::Inconclusive => tally.inconclusive += 1,
                 Outcome::Skip => {
@@ -261,12 +274,37 @@ mod tests {
         let reasons: Vec<_> = tally.skipped.iter().collect();
         let (large, kvm) = ("too large".to_owned(), "needs KVM".to_owned());
         assert_eq!(reasons, [(&kvm, &1), (&large, &2)]);
-        let flaky = Tally {
-            passed: 1,
-            on_a_retry: 1,
-            inconclusive: 2,
-            ..Tally::default()
+    }
+
+    #[test]
+    fn a_case_that_passed_on_a_retry_has_passed() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path().join("r"), "1");
+        let write = |test: &str, attempt, verdict| {
+            let sidecar = Sidecar {
+                attempt,
+                ..Sidecar::new(test, &format!("ktstr/{test}"), verdict)
+            };
+            run.write(&sidecar, None::<&()>).unwrap();
         };
-        assert_eq!(flaky.to_string(), "1 passed (1 on a retry), 2 inconclusive");
+        write("steady", 1, Verdict::pass());
+        write("flaky", 1, Verdict::fail("x", "y"));
+        write("flaky", 2, Verdict::pass());
+        write("odd", 1, Verdict::fail("x", "y"));
+        write("odd", 2, Verdict::inconclusive("x", "y"));
+        let runs = RunSummary::of_epoch(dir.path(), None, "1");
+        let tally = Tally::of(runs.iter());
+        assert_eq!(tally.to_string(), "2 passed (1 on a retry), 1 inconclusive");
+        assert_eq!(runs[0].to_replay().count(), 1);
+    }
+
+    #[test]
+    fn a_case_is_told_from_others_of_its_name() {
+        let sidecar = Sidecar {
+            binary_id: Some("p::t".to_owned()),
+            ..Sidecar::new("a", "ktstr/a", Verdict::pass())
+        };
+        let args = RunSummary::replay_args(&sidecar, &[]);
+        assert_eq!(args, ["-E", "binary_id(=p::t) & test(=ktstr/a)"]);
     }
 }

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use ktstr_core::{KernelLabel, env};
+
 use super::listing::{Listing, ListingError};
 
 /// A question that cannot be answered.
@@ -23,11 +25,21 @@ pub enum ThresholdsError {
     #[error(transparent)]
     Listing(#[from] ListingError),
     /// No test binary of the project has it.
-    #[error("no test is called `{0}`; `cargo nextest list` shows the names")]
+    #[error(
+        "no test is called `{0}`; give a name that `cargo nextest list --run-ignored all` shows, or that of a test function"
+    )]
     Unknown(String),
+    /// A cell of the verifier sweep has none.
+    #[error(
+        "`{0}` is a cell of the verifier sweep, which has no thresholds: it passes when the scheduler is verified, attached and live"
+    )]
+    Cell(String),
 }
 
-/// The merged thresholds of every test function called `test` in the project around `dir`, as text.
+/// The merged thresholds of every test called `test` in the project around `dir`, as text.
+///
+/// A test goes by its function, the path of that (`module::function`), or a case's name: `ktstr/…`, `host/…`,
+/// `gauntlet/…`, also with the label of a kernel behind it.
 ///
 /// Builds the tests first where need be, in release mode if `release` says so: default thresholds are stricter
 /// there. `nextest_args` choose among packages, such as `-p mine`.
@@ -37,6 +49,9 @@ pub fn thresholds(
     release: bool,
     nextest_args: &[OsString],
 ) -> Result<String, ThresholdsError> {
+    if test.starts_with("verifier/") {
+        return Err(ThresholdsError::Cell(test.to_owned()));
+    }
     let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut list = Command::new(&cargo);
     list.args([
@@ -47,16 +62,19 @@ pub fn thresholds(
         "--run-ignored",
         "all",
     ]);
+    list.env_remove(env::KERNEL_LIST).env_remove(env::SESSION);
     if release {
         list.arg("--release");
     }
     list.args(nextest_args).current_dir(dir);
     let listed = output(&mut list)?;
-    let names = ["ktstr", "host"].map(|kind| format!("{kind}/{test}"));
+    let wanted = Wanted::of(test);
     let mut text = String::new();
-    for (binary, name) in holders(Listing::parse(listed.as_bytes())?, &names) {
+    for binary in wanted.holders(Listing::parse(listed.as_bytes())?) {
         let mut ask = Command::new(&binary);
-        ask.args(["--thresholds", "--include-ignored", "--exact", name]);
+        ask.args(["--thresholds", "--include-ignored", "--exact", wanted.name]);
+        // Without a session's kernels names have no label.
+        ask.env_remove(env::KERNEL_LIST);
         text.push_str(&output(&mut ask)?);
     }
     if text.is_empty() {
@@ -82,12 +100,81 @@ fn output(command: &mut Command) -> Result<String, ThresholdsError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The test binaries that have a test of one of `names`, and which.
-fn holders(listing: Listing, names: &[String]) -> Vec<(PathBuf, &str)> {
-    let mut found = Vec::new();
-    for binary in listing.binaries.into_values() {
-        let here = names.iter().filter(|name| binary.cases.contains(*name));
-        found.extend(here.map(|name| (binary.path.clone(), name.as_str())));
+/// A test that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted<'n> {
+    /// What its binary finds it by.
+    name: &'n str,
+    /// The function, or the whole name of the case.
+    case: Result<&'n str, &'n str>,
+}
+
+impl<'n> Wanted<'n> {
+    fn of(test: &'n str) -> Self {
+        let name = match test.rsplit_once('/') {
+            Some((case, label)) if case.contains('/') && KernelLabel::parse(label).is_some() => {
+                case
+            }
+            _ => test,
+        };
+        let case = if name.contains('/') {
+            Err(name)
+        } else {
+            Ok(name.rsplit("::").next().unwrap_or(name))
+        };
+        Self { name, case }
     }
-    found
+
+    /// The test binaries that may have it: which module a function is in they know alone.
+    fn holders(&self, listing: Listing) -> Vec<PathBuf> {
+        let names = match self.case {
+            Ok(function) => vec![format!("ktstr/{function}"), format!("host/{function}")],
+            Err(case) => vec![case.to_owned()],
+        };
+        let binaries = listing.binaries.into_values();
+        binaries
+            .filter(|binary| names.iter().any(|name| binary.cases.contains(name)))
+            .map(|binary| binary.path)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::listing::Binary;
+
+    #[test]
+    fn tests_go_by_every_name_that_is_shown() {
+        let binary = |path: &str, cases: &[&str]| Binary {
+            selected: std::collections::BTreeSet::new(),
+            path: path.into(),
+            cases: cases.iter().map(|case| (*case).to_owned()).collect(),
+        };
+        let a = binary("/t/a", &["ktstr/quick", "gauntlet/quick/4cpu-1llc-nosmt"]);
+        let b = binary("/t/b", &["host/quick", "ktstr/other"]);
+        let listing = Listing {
+            binaries: [("p::a".to_owned(), a), ("p::b".to_owned(), b)].into(),
+        };
+        for (asked, name, expected) in [
+            ("quick", "quick", vec!["/t/a", "/t/b"]),
+            ("m::quick", "m::quick", vec!["/t/a", "/t/b"]),
+            ("ktstr/quick", "ktstr/quick", vec!["/t/a"]),
+            ("ktstr/quick/kernel_6_12_1", "ktstr/quick", vec!["/t/a"]),
+            ("host/quick", "host/quick", vec!["/t/b"]),
+            (
+                "gauntlet/quick/4cpu-1llc-nosmt/kernel_6_12",
+                "gauntlet/quick/4cpu-1llc-nosmt",
+                vec!["/t/a"],
+            ),
+            ("gauntlet/quick/none", "gauntlet/quick/none", vec![]),
+            ("ktstr/kernel_6_12", "ktstr/kernel_6_12", vec![]),
+            ("uick", "uick", vec![]),
+        ] {
+            let wanted = Wanted::of(asked);
+            assert_eq!(wanted.name, name);
+            let expected: Vec<PathBuf> = expected.into_iter().map(PathBuf::from).collect();
+            assert_eq!(wanted.holders(listing.clone()), expected, "{asked}");
+        }
+    }
 }

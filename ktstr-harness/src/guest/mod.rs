@@ -32,7 +32,7 @@ use sample::Sampler;
 use scheduler::Loaded;
 
 /// Set by the kernel command line of our machines: PID 1 of a container is not a guest.
-pub(crate) const MARK: &str = "KTSTR_GUEST";
+pub(crate) const MARK: &str = ktstr_core::env::GUEST;
 
 /// Where `extra_include_files` are.
 pub(crate) const INCLUDE_DIR: &str = "/include-files";

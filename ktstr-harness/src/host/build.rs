@@ -17,6 +17,15 @@ use serde::{Deserialize, Serialize};
 /// How long to wait for another process's build of the same package: longer than any takes.
 const WAIT: Duration = Duration::from_secs(3600);
 
+/// Where the results of builds are kept, beside the run directories.
+const BUILDS: &str = ".builds";
+
+/// What one does where nothing can be built, at the end of an error.
+const INSTEAD: &str = "; or set KTSTR_SCHEDULER to a program that is built already";
+
+/// What is older belongs to no run that is still going.
+const LEFTOVER: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// A cargo package with a scheduler's program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Package {
@@ -114,8 +123,25 @@ impl Builds {
         // Where it cannot be kept the next process asks cargo again, which then has nothing to build.
         if let (Some(dir), Ok(json)) = (file.parent(), serde_json::to_vec(&done)) {
             let _ = fs::create_dir_all(dir);
+            remove(dir, |entry| {
+                let age = entry.metadata()?.modified()?.elapsed();
+                Ok(age.is_ok_and(|age| age > LEFTOVER))
+            });
             let _ = write_atomic(&file, &json);
         }
+    }
+
+    /// Removes what was kept for this run, which is over. Runs that nobody told to do so are forgotten in time.
+    #[cfg(feature = "driver")]
+    pub(crate) fn forget(&self) {
+        let end = self.run_suffix();
+        remove(&self.runs.join(BUILDS), |entry| {
+            Ok(entry.file_name().to_string_lossy().ends_with(&end))
+        });
+    }
+
+    fn run_suffix(&self) -> String {
+        format!("-{}.json", safe(&self.run))
     }
 
     /// What came of the build of `package` in this run; a program that has gone since is built again.
@@ -127,12 +153,27 @@ impl Builds {
     }
 
     fn file(&self, package: &Package) -> PathBuf {
-        self.runs.join(".builds").join(file_name(package, ".json"))
+        let name = file_name(package, &self.run_suffix());
+        self.runs.join(BUILDS).join(name)
     }
 }
 
-/// Packages of one name and profile share a file: cargo's target directory would have but one place for both as well.
+/// Removes the files in `dir` that are `over`.
+fn remove(dir: &Path, over: impl Fn(&fs::DirEntry) -> io::Result<bool>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if over(&entry).unwrap_or(false) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Packages of one name and profile share a file: cargo's target directory has but one place for both as well.
 fn file_name(package: &Package, suffix: &str) -> String {
+    let (name, profile) = (safe(&package.name), safe(&package.profile));
+    format!("scheduler-{name}-{profile}{suffix}")
+}
+
+fn safe(text: &str) -> String {
     let safe = |c: char| {
         if c.is_ascii_alphanumeric() || "_-.".contains(c) {
             c
@@ -140,9 +181,7 @@ fn file_name(package: &Package, suffix: &str) -> String {
             '_'
         }
     };
-    let name: String = package.name.chars().map(safe).collect();
-    let profile: String = package.profile.chars().map(safe).collect();
-    format!("scheduler-{name}-{profile}{suffix}")
+    text.chars().map(safe).collect()
 }
 
 /// Has cargo build `package`, with more arguments, and gives its program.
@@ -154,7 +193,7 @@ pub(crate) fn build(
     let Package { name, profile, dir } = package;
     if !dir.join("Cargo.toml").is_file() {
         return Err(format!(
-            "the package `{name}` cannot be built, its sources are not at {}; set KTSTR_SCHEDULER to a program that is built already",
+            "the package `{name}` cannot be built, its sources are not at {}{INSTEAD}",
             dir.display()
         ));
     }
@@ -171,7 +210,7 @@ pub(crate) fn build(
     end_with_us(&mut command, Signal::TERM);
     let does_not_run = |error: io::Error| {
         format!(
-            "{}: {error}; install Rust's cargo, or set KTSTR_SCHEDULER to a program that is built already",
+            "{}: {error}; install Rust's cargo{INSTEAD}",
             Path::new(&cargo).display()
         )
     };
@@ -190,8 +229,12 @@ pub(crate) fn build(
     let status = child.wait().map_err(does_not_run)?;
     if !status.success() {
         let first = first_error.unwrap_or_else(|| format!("it ended with {status}"));
+        // Cargo's own errors are of packages and files that are not there; rustc's are of what is.
+        let is_of_code =
+            first.starts_with("error[") || first.starts_with("error: could not compile");
+        let hint = if is_of_code { "" } else { INSTEAD };
         return Err(format!(
-            "`cargo build -p {name} --profile {profile}` failed: {first}"
+            "`cargo build -p {name} --profile {profile}` failed: {first}{hint}"
         ));
     }
     let programs = executables(&String::from_utf8_lossy(&messages));
@@ -323,6 +366,32 @@ not json
     }
 
     #[test]
+    #[cfg(feature = "driver")]
+    fn runs_beside_each_other_keep_theirs_until_they_are_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["1", "2"].map(|run| Builds::new(dir.path(), run));
+        let none = || Err("error: no".to_owned());
+        for builds in [&one, &two] {
+            builds.keep(&package(dir.path()), none());
+        }
+        let kept = |builds: &Builds| builds.recall(&package(dir.path()));
+        assert_eq!((kept(&one), kept(&two)), (Some(none()), Some(none())));
+        one.forget();
+        assert_eq!((kept(&one), kept(&two)), (None, Some(none())));
+        // That of a process that was killed, a while ago.
+        let file = two.file(&package(dir.path()));
+        let old = std::time::SystemTime::now() - 2 * LEFTOVER;
+        fs::File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        one.keep(&package(dir.path()), none());
+        assert_eq!(kept(&two), None);
+    }
+
+    #[test]
     fn a_failed_build_fails_the_others_as_well() {
         let dir = tempfile::tempdir().unwrap();
         let all = Builds::new(dir.path(), "1");
@@ -346,7 +415,7 @@ not json
     fn sources_that_are_not_there_are_named_with_the_way_out() {
         let error = build(&package(Path::new("/no/such")), &[], &Said::default()).unwrap_err();
         assert!(
-            error.contains("/no/such") && error.contains("set KTSTR_SCHEDULER"),
+            error.contains("/no/such; or set KTSTR_SCHEDULER"),
             "{error}"
         );
     }

@@ -18,6 +18,7 @@ mod verify;
 pub use render::Evidence;
 pub use repro::AutoRepro;
 pub use run::run;
+pub(crate) use surroundings::discovered;
 pub use verify::verify;
 
 /// A case that ended: its record, and the evidence for it.

@@ -74,24 +74,23 @@ pub(super) fn take(
         budget: test.cpu_budget,
     };
     let lock_dir = &settings.lock_dir;
-    let busy = |error: LockError| Verdict::skip(error.to_string());
     let (share, reservation) = match plan(&host, topology, backend, wants)? {
         Plan::Emulated => {
             let reservation =
-                Reservation::emulator(lock_dir, host.allowed.len(), WAIT).map_err(busy)?;
+                Reservation::emulator(lock_dir, host.allowed.len(), WAIT).map_err(refused)?;
             (HostShare::Anywhere, reservation)
         }
         Plan::Budget(count) => {
             // Processes of a run have numbers in a row: each begins where the one before ends.
             let start = (std::process::id() as usize).wrapping_mul(count);
             let (cpus, reservation) =
-                Reservation::shared(lock_dir, &host, count, start, WAIT).map_err(busy)?;
+                Reservation::shared(lock_dir, &host, count, start, WAIT).map_err(refused)?;
             (HostShare::Within(cpus), reservation)
         }
         Plan::Alone(mut places) => {
             let claims: Vec<Claims> = places.iter().map(|place| place.claims.clone()).collect();
             let (index, reservation) =
-                Reservation::any_of(lock_dir, &claims, WAIT).map_err(busy)?;
+                Reservation::any_of(lock_dir, &claims, WAIT).map_err(refused)?;
             (alone(places.swap_remove(index)), reservation)
         }
     };
@@ -99,6 +98,21 @@ pub(super) fn take(
         share,
         _reservation: reservation,
     })
+}
+
+/// The verdict of a test that got no place: that others have it is no fault, but locks that cannot be taken at all are,
+/// as every test would be skipped.
+// By value: it is what `map_err` wants.
+#[expect(clippy::needless_pass_by_value)]
+fn refused(error: LockError) -> Verdict {
+    if let LockError::Busy { .. } = error {
+        return Verdict::skip(error.to_string());
+    }
+    let message = format!(
+        "{error}; or set {} to a directory that every user of this host can write",
+        ktstr_core::env::LOCK_DIR
+    );
+    Verdict::fail("host CPU locks", message)
 }
 
 /// What of the host a machine in performance mode has.
@@ -262,6 +276,25 @@ mod tests {
         // Emulated machines take a CPU each, and that is all.
         let emulated = plan(&host(2), TWO, Backend::Qemu, Wants::default());
         assert_eq!(emulated.unwrap(), Plan::Emulated);
+    }
+
+    #[test]
+    fn only_locks_that_others_hold_are_a_skip() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Duration::ZERO;
+        let held = Reservation::emulator(dir.path(), 1, now).unwrap();
+        let busy = refused(Reservation::emulator(dir.path(), 1, now).unwrap_err());
+        assert_eq!(busy.outcome(), Outcome::Skip);
+        drop(held);
+        let no_dir = dir.path().join("file");
+        std::fs::write(&no_dir, "").unwrap();
+        for lock_dir in [&no_dir, Path::new("/proc/none")] {
+            let broken = refused(Reservation::emulator(lock_dir, 1, now).unwrap_err());
+            assert_eq!(broken.outcome(), Outcome::Fail);
+            let message = &broken.decisive().next().unwrap().message;
+            assert!(message.contains(lock_dir.to_str().unwrap()), "{message}");
+            assert!(message.contains("KTSTR_LOCK_DIR"), "{message}");
+        }
     }
 
     #[test]

@@ -32,13 +32,13 @@ pub(super) const PROBE_GRACE: Duration = Duration::from_secs(40);
 
 /// The kernel of a run.
 #[derive(Debug, Clone)]
-pub(super) struct Kernel {
-    pub(super) image: PathBuf,
-    pub(super) label: KernelLabel,
+pub(crate) struct Kernel {
+    pub(crate) image: PathBuf,
+    pub(crate) label: KernelLabel,
     /// What the image says; the guest says it better.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// How it was found, where nobody named it.
-    pub(super) found: Option<String>,
+    pub(crate) found: Option<String>,
 }
 
 /// The kernel that is named, or one that is already built.
@@ -53,7 +53,13 @@ pub(super) fn kernel(named: Option<&NamedKernel>, settings: &Settings) -> Result
             found: None,
         });
     }
-    let cache = Cache::new(&settings.cache_root);
+    discovered(settings)
+}
+
+/// The kernel that nobody named: one that is already built.
+pub(crate) fn discovered(settings: &Settings) -> Result<Kernel, Verdict> {
+    let fail = |message: String| Verdict::fail("kernel", message);
+    let cache = Cache::new(settings.cache().map_err(|error| fail(error.to_string()))?);
     let found = discover(&Discovery {
         env: &|name| std::env::var_os(name),
         cache: &cache,
@@ -118,10 +124,12 @@ pub(super) fn initramfs(
         let guest = Path::new(guest::INCLUDE_DIR).join(name);
         builder = builder.executable(&host, guest, Pack::Whole);
     }
+    let fail = |message: String| Verdict::fail("initramfs", message);
+    let cache = settings.cache().map_err(|error| fail(error.to_string()))?;
     builder
         .build()
-        .build_cached(&settings.cache_root)
-        .map_err(|error| Verdict::fail("initramfs", error.to_string()))
+        .build_cached(cache)
+        .map_err(|error| fail(error.to_string()))
 }
 
 /// What the guest is told to run.

@@ -94,6 +94,8 @@ fn main() {
     assert_eq!(bare.name, "bare");
     assert!(bare.location.file.ends_with("every_key.rs"));
     assert_eq!(bare.location.line, 13);
+    assert_eq!(bare.module, module_path!());
+    assert_eq!(host.module, concat!(module_path!(), "::inner"));
     let place = Location { file: "", line: 0 };
     assert_eq!(
         settings(*bare),

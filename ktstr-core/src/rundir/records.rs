@@ -1,0 +1,153 @@
+//! Reading what runs left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+use super::RunDir;
+use crate::sidecar::SidecarError;
+use crate::{Outcome, Sidecar};
+
+/// Ending of a record that is not the newest of its case.
+pub(super) const EARLIER: &str = ".json";
+
+/// Ending of the record of an attempt that has not ended.
+pub(super) const UNFINISHED: &str = ".unfinished.json";
+
+/// A record as it lies in a run directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The file.
+    pub path: PathBuf,
+    /// What it holds.
+    pub sidecar: Sidecar,
+    /// The file with the evidence of its failure, where there is one.
+    pub failure_dump: Option<PathBuf>,
+    /// Which record of its case it is.
+    pub kind: RecordKind,
+}
+
+/// Which record of its case a [`Record`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// The newest.
+    Latest,
+    /// An attempt, or an iteration of a stress run, after which there was another.
+    Earlier,
+    /// An attempt that began and has not ended: it runs, or it was killed.
+    Unfinished,
+}
+
+impl RunDir {
+    /// Every record in the directory, of any run, by file name; each read or with the reason why not.
+    pub fn records(&self) -> io::Result<Vec<Result<Record, SidecarError>>> {
+        self.read(|_| true)
+    }
+
+    /// Those of this run, and what cannot be read.
+    pub fn own_records(&self) -> io::Result<Vec<Result<Record, SidecarError>>> {
+        let mut records = self.read(|_| true)?;
+        records.retain(|record| {
+            record
+                .as_ref()
+                .map_or(true, |record| record.sidecar.epoch == self.epoch)
+        });
+        Ok(records)
+    }
+
+    /// The newest record of every case, of any run, by file name; each read or with the reason why not.
+    pub fn sidecars(&self) -> io::Result<Vec<Result<Sidecar, SidecarError>>> {
+        let records = self.read(|kind| kind == RecordKind::Latest)?;
+        let sidecar = |record: Result<Record, _>| record.map(|record| record.sidecar);
+        Ok(records.into_iter().map(sidecar).collect())
+    }
+
+    fn read(
+        &self,
+        wanted: impl Fn(RecordKind) -> bool,
+    ) -> io::Result<Vec<Result<Record, SidecarError>>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort();
+        let mut records = Vec::new();
+        for name in names {
+            let Some((kind, stem)) = kind_of(&name).filter(|(kind, _)| wanted(*kind)) else {
+                continue;
+            };
+            let path = self.path.join(&name);
+            match Sidecar::read(&path) {
+                Ok(sidecar) => {
+                    let dump = self
+                        .path
+                        .join(format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX));
+                    let has_dump = kind != RecordKind::Unfinished && dump.exists();
+                    records.push(Ok(Record {
+                        path,
+                        sidecar,
+                        failure_dump: has_dump.then_some(dump),
+                        kind,
+                    }));
+                }
+                // It ended, or was replaced, since the directory was listed.
+                Err(SidecarError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                Err(error) => records.push(Err(error)),
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// What a file of this name is, and what stands before its ending. Anything else is not ours.
+fn kind_of(name: &str) -> Option<(RecordKind, &str)> {
+    if name.starts_with('.') || name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX) {
+        return None;
+    }
+    if let Some(stem) = name.strip_suffix(Sidecar::SUFFIX) {
+        return Some((RecordKind::Latest, stem));
+    }
+    let (kind, tagged) = match name.strip_suffix(UNFINISHED) {
+        Some(tagged) => (RecordKind::Unfinished, tagged),
+        None => (RecordKind::Earlier, name.strip_suffix(EARLIER)?),
+    };
+    let (_, tag) = tagged.rsplit_once('.')?;
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let attempt = |text: &str| text.strip_prefix("attempt-").is_some_and(number);
+    let is_tag = match tag.strip_prefix("stress-") {
+        Some(rest) => rest
+            .split_once('-')
+            .is_some_and(|(iteration, rest)| number(iteration) && attempt(rest)),
+        None => attempt(tag),
+    };
+    is_tag.then_some((kind, tagged))
+}
+
+/// What stands of `records`, which are those of one run: one record for each case, by stem.
+///
+/// Of the attempts of one iteration the last one counts, as it does for nextest; of iterations the worst one. An attempt
+/// that did not end counts unless there is a record of it or a later one.
+pub fn standing(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
+    let mut last: BTreeMap<(String, Option<u32>), Record> = BTreeMap::new();
+    for record in records {
+        let key = (record.sidecar.stem(), record.sidecar.stress);
+        let rank = |record: &Record| {
+            let ended = record.kind != RecordKind::Unfinished;
+            (record.sidecar.attempt, ended)
+        };
+        match last.get(&key) {
+            Some(other) if rank(other) > rank(&record) => {}
+            _ => drop(last.insert(key, record)),
+        }
+    }
+    let mut worst: BTreeMap<String, Record> = BTreeMap::new();
+    let outcome = |record: &Record| -> Outcome { record.sidecar.verdict.outcome() };
+    for ((stem, _), record) in last {
+        match worst.get(&stem) {
+            Some(other) if outcome(other) > outcome(&record) => {}
+            _ => drop(worst.insert(stem, record)),
+        }
+    }
+    worst.into_values().collect()
+}
