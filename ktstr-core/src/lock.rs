@@ -357,7 +357,9 @@ mod tests {
     #[test]
     #[ignore = "part of another test"]
     fn takes_the_lock_it_is_told() {
-        let path = std::env::var_os("KTSTR_CORE_TEST_LOCK").expect("run by another test");
+        let Some(path) = std::env::var_os("KTSTR_CORE_TEST_LOCK") else {
+            return;
+        };
         let dir = Path::new(&path).with_file_name("dir");
         make_shared_dir(&dir).unwrap();
         assert_eq!(dir.metadata().unwrap().mode() & 0o7777, DIR_FOR_ALL);
@@ -410,7 +412,9 @@ mod tests {
     #[test]
     #[ignore = "part of another test"]
     fn takes_the_lock_as_another_user() {
-        let path = std::env::var_os("KTSTR_CORE_TEST_LOCK").expect("run by another test");
+        let Some(path) = std::env::var_os("KTSTR_CORE_TEST_LOCK") else {
+            return;
+        };
         let taken = match LockFile::try_acquire(Path::new(&path), Mode::Exclusive) {
             Ok(Some(_)) => "yes".to_owned(),
             Ok(None) => "busy".to_owned(),

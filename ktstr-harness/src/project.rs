@@ -196,7 +196,10 @@ mod tests {
     #[ignore = "part of another test"]
     fn tells_the_commit_around_the_current_directory() {
         let commit = Commit::of(&std::env::current_dir().unwrap());
-        println!("\ncommit: {}", commit.unwrap());
+        println!(
+            "\ncommit: {}",
+            commit.map_or_else(String::new, |commit| commit.to_string())
+        );
     }
 
     #[test]

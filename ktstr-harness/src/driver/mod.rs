@@ -1,4 +1,5 @@
-//! What runs a session of tests: kernels resolved first, then `cargo nextest run`, then a summary.
+//! What runs a session of tests: kernels resolved first, then `cargo nextest run`, with the schedulers that its tests need
+//! built before the first of them starts, then a summary.
 //!
 //! ```no_run
 //! use ktstr_harness::driver::Session;

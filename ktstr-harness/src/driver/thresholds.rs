@@ -62,7 +62,7 @@ pub fn thresholds(
         "--run-ignored",
         "all",
     ]);
-    list.env_remove(env::KERNEL_LIST);
+    list.env_remove(env::KERNEL_LIST).env_remove(env::SESSION);
     if release {
         list.arg("--release");
     }
