@@ -407,7 +407,8 @@ mod tests {
             assert!(now < ms(20_000));
         }
         assert_eq!(death, Some(panic()));
-        for nothing in [None, Some(&[][..])] {
+        let empty: &[CpuState] = &[];
+        for nothing in [None, Some(empty)] {
             let mut watch = Watch::new();
             for _ in 0..100 {
                 assert_eq!(watch.looked(nothing, watch.next_look()), None);
