@@ -99,7 +99,7 @@ impl Probe {
             (Some(Backend::Kvm) | None, KvmAccess::Works, _) => (Backend::Kvm, None),
             (Some(Backend::Kvm), _, _) => {
                 return Err(MachineError::Unavailable(format!(
-                    "the kvm back end cannot run here: {}; ask for qemu, or for none",
+                    "the kvm back end does not work here: {}; use qemu, or name no back end",
                     self.kvm.why()
                 )));
             }

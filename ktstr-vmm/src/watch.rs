@@ -140,7 +140,8 @@ impl Watch {
     /// Takes what a look found, where the answer has come.
     pub(crate) fn looked(&mut self, states: Option<&[CpuState]>, now: Duration) -> Option<Death> {
         let silent = now.saturating_sub(self.last_sign);
-        let Some(states) = states else {
+        // An answer about no processor tells nothing.
+        let Some(states) = states.filter(|states| !states.is_empty()) else {
             self.unanswered += 1;
             // The answer to a first look comes by the second.
             self.next_look = now
@@ -406,9 +407,12 @@ mod tests {
             assert!(now < ms(20_000));
         }
         assert_eq!(death, Some(panic()));
-        let mut watch = Watch::new();
-        for _ in 0..100 {
-            assert_eq!(watch.looked(None, watch.next_look()), None);
+        let empty: &[CpuState] = &[];
+        for nothing in [None, Some(empty)] {
+            let mut watch = Watch::new();
+            for _ in 0..100 {
+                assert_eq!(watch.looked(nothing, watch.next_look()), None);
+            }
         }
     }
 

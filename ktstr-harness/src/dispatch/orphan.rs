@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// How often an orphan looks for its parent where the kernel does not tell it.
@@ -30,16 +31,15 @@ pub(super) fn end_with_nextest() {
         return;
     }
     let parent = parent_id();
-    let handles: Vec<Option<OwnedFd>> = watched(std::process::id(), &Process::read)
-        .into_iter()
-        .map(Ancestor::open)
-        .collect();
-    // Where the parent has a handle the kernel tells; what became of the others' is as good as unknown.
-    let told = handles.first().is_some_and(Option::is_some);
-    let handles: Vec<OwnedFd> = handles.into_iter().flatten().collect();
+    let above = watched(std::process::id(), &Process::read);
+    let opened: Vec<Opened> = above.into_iter().map(Ancestor::open).collect();
+    let ended = opened.iter().any(|it| matches!(it, Opened::Ended));
+    // Where the parent has a handle the kernel tells of its end.
+    let told = matches!(opened.first(), Some(Opened::Handle(_)));
+    let handles: Vec<OwnedFd> = opened.into_iter().filter_map(Opened::handle).collect();
     thread::spawn(move || {
         let limit = (!told).then(|| Timespec::try_from(POLL).unwrap_or_default());
-        while parent_id() == parent && !any_ended(&handles, limit.as_ref()) {}
+        while !ended && parent_id() == parent && !any_ended(&handles, limit.as_ref()) {}
         // The kernel kills QEMU with the thread that started it, and that goes with this process.
         std::process::exit(i32::from(ktstr_core::EXIT_FAIL));
     });
@@ -84,14 +84,39 @@ struct Ancestor {
     child: u32,
 }
 
+/// What came of asking for a handle on a process.
+#[derive(Debug)]
+enum Opened {
+    /// It becomes readable when the process ends.
+    Handle(OwnedFd),
+    /// The process has ended meanwhile.
+    Ended,
+    /// The system gives none.
+    Refused,
+}
+
+impl Opened {
+    fn handle(self) -> Option<OwnedFd> {
+        match self {
+            Self::Handle(handle) => Some(handle),
+            Self::Ended | Self::Refused => None,
+        }
+    }
+}
+
 impl Ancestor {
-    /// A handle on the process, which becomes readable when it ends; none where the system gives none. Where it has ended
-    /// already its child has another parent, and what the number means now is not watched.
-    fn open(self) -> Option<OwnedFd> {
-        let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
-        let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        let is_parent = Process::read(self.child)?.parent == self.pid;
-        is_parent.then_some(handle)
+    fn open(self) -> Opened {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let handle = match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            Some(Ok(handle)) => handle,
+            Some(Err(Errno::SRCH)) => return Opened::Ended,
+            Some(Err(_)) | None => return Opened::Refused,
+        };
+        // Where the process had ended its child has another parent, and its number may be somebody else's.
+        match Process::read(self.child) {
+            Some(child) if child.parent == self.pid => Opened::Handle(handle),
+            _ => Opened::Ended,
+        }
     }
 }
 
@@ -204,16 +229,16 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(any_ended(&handles, None));
-        // Whoever is nobody's parent has no handle.
+        // Whoever is no longer the parent has ended.
         let stranger = Ancestor {
             pid: std::process::id(),
             child: parent_id(),
         };
-        assert!(stranger.open().is_none());
+        assert!(matches!(stranger.open(), Opened::Ended));
         let parent = Ancestor {
             pid: parent_id(),
             child: std::process::id(),
         };
-        assert!(parent.open().is_some());
+        assert!(parent.open().handle().is_some());
     }
 }

@@ -23,7 +23,8 @@ pub enum ChannelError {
     /// There is no such port.
     #[error(
         "channel: no virtio port named {name} in {PORTS}; \
-         mount /sys and check that the kernel has CONFIG_VIRTIO_CONSOLE and CONFIG_VIRTIO_PCI"
+         mount /sys and check that the kernel has CONFIG_VIRTIO_CONSOLE, and CONFIG_VIRTIO_PCI (on QEMU) \
+         or CONFIG_VIRTIO_MMIO (on KVM)"
     )]
     NoPort {
         /// The port's name.

@@ -57,10 +57,10 @@ pub(crate) fn run(device: &Path) -> Result<(), String> {
     let ended = attempt(device).map_err(|error| error.to_string())?;
     let why = match ended {
         Some(Ended::PoweredOff) => return Ok(()),
-        Some(Ended::Reset) => "a plain guest crashes".to_owned(),
+        Some(Ended::Reset) => "a trial guest crashed".to_owned(),
         Some(Ended::Crashed(why)) => why,
         None => format!(
-            "a plain guest does not get anywhere within {} ms",
+            "a trial guest did not finish within {} ms",
             LIMIT.as_millis()
         ),
     };

@@ -132,7 +132,9 @@ fn shutdown_of(message: &Value) -> Option<Ended> {
         "guest-shutdown" => Some(Ended::PoweredOff),
         "guest-reset" => Some(Ended::Reset),
         // A signal to QEMU, a closed window: nothing the guest did.
-        other => Some(Ended::Crashed(format!("QEMU was told to end ({other})"))),
+        other => Some(Ended::Crashed(format!(
+            "QEMU was ended from outside ({other})"
+        ))),
     }
 }
 
