@@ -194,9 +194,7 @@ impl Session {
         let epoch = epoch();
         let mut command = self.run_command(&cargo, &epoch)?;
         let status = foreground::run(&mut command).map_err(|source| cargo_error(&cargo, source))?;
-        let only = var_os(env::SIDECAR_DIR)
-            .filter(|dir| !dir.is_empty())
-            .map(PathBuf::from);
+        let only = env::path(|name| var_os(name), env::SIDECAR_DIR);
         // Asked for afterwards: it takes its time, and tests can already run meanwhile. A project that
         // cargo cannot read has no results; nextest has said why.
         let runs = self.target_dir(&cargo).map_or_else(Vec::new, |target| {
@@ -246,6 +244,8 @@ impl Session {
         if let Some(profile) = &self.nextest_profile {
             command.args(["--profile", profile]);
         }
+        // Each test runs in the directory of its package.
+        command.envs(env::paths(|name| var_os(name)));
         command.env(env::RUN_EPOCH, epoch);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let commit = Commit::of(&self.dir).map(|commit| commit.to_string());
