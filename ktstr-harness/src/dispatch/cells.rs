@@ -117,7 +117,7 @@ impl<'s> Filter<'s> {
                 scheduler: name,
                 source,
             })?;
-            if matches!(spec, KernelSpec::Git { .. }) {
+            if matches!(spec, KernelSpec::Git { .. } | KernelSpec::Newest(_)) {
                 return Err(CellError::Git {
                     scheduler: name,
                     spec,

@@ -29,6 +29,7 @@ pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKer
     if let Some(entry) = cached(&mut note) {
         return job.hit(&entry);
     }
+    Error::check_cache_path(job.cache.root())?;
     job.prepare()?;
     let _lock = job.lock(&key)?;
     job.cache.sweep(Some(&key));
@@ -67,6 +68,8 @@ fn build(
         },
         other => other,
     })?;
+    // The archive names its top directory.
+    Error::check_tree_path(tree.path())?;
     let version = tree.version()?;
     if version != facts.version {
         let why = format!("one Makefile says {}, another {version}", facts.version);

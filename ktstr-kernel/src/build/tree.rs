@@ -70,6 +70,7 @@ pub(crate) fn resolve(job: &Job<'_>, tree: &KernelTree) -> Result<ResolvedKernel
         if let Some(entry) = plan.cached(job, &mut |text| note = Some(text)) {
             return hit(job, tree, &entry);
         }
+        Error::check_tree_path(path)?;
         job.prepare()?;
         let key_lock = plan.key.as_ref().map(|key| job.lock(key));
         let _key_lock = key_lock.transpose()?;
@@ -178,8 +179,8 @@ fn note_uncached(job: &Job<'_>, tree: &Path, git: &GitState) {
     let why = match git {
         GitState::Clean { .. } => return,
         GitState::Dirty => "it has uncommitted changes".to_owned(),
-        GitState::Unknown(None) => "it is no git repository".to_owned(),
-        GitState::Unknown(Some(why)) => format!("git does not know its state ({why})"),
+        GitState::Unknown(None) => "it is not a git repository".to_owned(),
+        GitState::Unknown(Some(why)) => why.clone(),
     };
     let tree = tree.display();
     job.note(&format!("{tree}: {why}; built in place, not cached"));
