@@ -107,7 +107,7 @@ impl Download<'_> {
             // It is another file, or the server answers what nobody asked.
             _ => {
                 part.reset().map_err(io)?;
-                let why = "the server has no more of it";
+                let why = "the rest is not available";
                 return Err(Trouble::passing(FetchError::unreachable(self.address, why)));
             }
         }
