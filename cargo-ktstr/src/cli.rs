@@ -49,6 +49,7 @@ A kernel ID is one of:
   ./arch/x86/boot/bzImage      image
   6.14.2, 6.15-rc3             release
   6.14                         newest release of a series
+  stable, mainline, longterm   newest of its kind; latest is stable
   6.12..6.14                   newest of every maintained series within
   git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
   6.14.2-tarball-x86_64-kc...  cache key (cargo ktstr kernel list)
@@ -84,6 +85,7 @@ A kernel ID is one of:
   ./linux-6.14.2.tar.xz        source tarball
   6.14.2, 6.15-rc3             release
   6.14                         newest release of a series
+  stable, mainline, longterm   newest of its kind; latest is stable
   6.12..6.14                   newest of every maintained series within
   git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
 
@@ -250,7 +252,7 @@ pub(crate) struct Test {
     #[arg(long, value_name = "ID")]
     pub(crate) kernel: Vec<String>,
 
-    /// With a range, also include end-of-life series.
+    /// With a range, also include end-of-life (EOL) series.
     #[arg(long)]
     pub(crate) include_eol: bool,
 
@@ -323,7 +325,7 @@ pub(crate) struct KernelList {
     #[arg(long, value_name = "START..END")]
     pub(crate) kernel: Option<String>,
 
-    /// Also include end-of-life series.
+    /// Also include end-of-life (EOL) series.
     #[arg(long, requires = "kernel")]
     pub(crate) include_eol: bool,
 }
@@ -335,7 +337,7 @@ pub(crate) struct KernelBuild {
     #[arg(long, value_name = "ID")]
     pub(crate) kernel: Vec<String>,
 
-    /// With a range, also include end-of-life series.
+    /// With a range, also include end-of-life (EOL) series.
     #[arg(long)]
     pub(crate) include_eol: bool,
 

@@ -75,7 +75,7 @@ fn preview(range: &str, arguments: &KernelList, program: &'static str) -> Comman
     let spec = KernelSpec::parse(range, |name| std::env::var_os(name))?;
     if !matches!(spec, KernelSpec::Range { .. }) {
         return Err(Failure::new(format!(
-            "`{range}` is no range; --kernel of `kernel list` takes one, as 6.12..6.14"
+            "`{range}` is not a range; --kernel of `kernel list` takes one, such as 6.12..6.14"
         )));
     }
     let fetching = Fetching {
@@ -142,13 +142,12 @@ fn table(
                 );
             }
             EntryState::Corrupt(why) => {
-                line(
-                    entry.key.as_str(),
-                    "-",
-                    "-",
-                    "-",
-                    &format!("(corrupt: {why})"),
-                );
+                let why = format!("(corrupt: {why})");
+                line(entry.key.as_str(), "-", "-", "-", &why);
+            }
+            EntryState::OtherVersion(why) => {
+                let why = format!("(from another ktstr version: {why})");
+                line(entry.key.as_str(), "-", "-", "-", &why);
             }
         }
     }
@@ -175,6 +174,7 @@ fn entry_json(entry: &CacheEntry, releases: Option<&Releases>) -> Value {
             "config": entry.dir.join(&metadata.config.name),
         }),
         EntryState::Corrupt(why) => json!({ "state": "corrupt", "why": why }),
+        EntryState::OtherVersion(why) => json!({ "state": "other_version", "why": why }),
     };
     let (Value::Object(mut all), Value::Object(state)) = (common, state) else {
         return Value::Null;
@@ -213,7 +213,7 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     if kernels.is_empty() {
         let latest = resolver.latest_release(&reporter)?;
         reporter.line(&format!(
-            "no --kernel: {latest}, of the newest series with eight maintenance releases"
+            "no --kernel: taking {latest}, of the newest series with eight maintenance releases"
         ));
         kernels.push(latest.to_string());
     }
@@ -234,7 +234,7 @@ fn confine(cap: usize) -> Result<Reservation, Failure> {
     let allowed = host.allowed.len();
     if cap > allowed {
         return Err(Failure::new(format!(
-            "--cpu-cap asks for {cap} host CPUs and {allowed} are allowed to this process; ask for fewer, see taskset -p"
+            "--cpu-cap asks for {cap} host CPUs and this process may use {allowed}; give fewer, see taskset -p"
         )));
     }
     let lock_dir = env::lock_dir(|name| std::env::var_os(name));
@@ -256,7 +256,7 @@ fn kernel_text(kernel: &ResolvedKernel) -> String {
     let key = match &kernel.cache_key {
         Some(key) => key.to_string(),
         None if kernel.dirty => {
-            "none: not cached, as it has changes that no commit holds".to_owned()
+            "none: not cached, as its sources are not a clean git commit".to_owned()
         }
         // Whatever is built has a configuration.
         None if kernel.config.is_none() => "none: an image is used as it is".to_owned(),
@@ -285,7 +285,9 @@ fn clean(arguments: &KernelClean) -> CommandResult {
     let sizes: u64 = entries.iter().map(size).sum();
     for entry in &entries {
         let _ = match &entry.state {
-            EntryState::Valid(_) => writeln!(text, "  {}", entry.key),
+            EntryState::Valid(_) | EntryState::OtherVersion(_) => {
+                writeln!(text, "  {}", entry.key)
+            }
             EntryState::Corrupt(why) => writeln!(text, "  {} (corrupt: {why})", entry.key),
         };
     }

@@ -14,12 +14,13 @@ mod terminal;
 mod test;
 mod verifier;
 
-use std::env::args_os;
+use std::env::{args_os, var_os};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
+use ktstr_core::env::check_paths;
 
 use cli::{Cargo, Command, Completions, Ktstr, ShowThresholds, StandaloneCommand};
 use failure::{CommandResult, Failure};
@@ -36,6 +37,9 @@ pub fn cargo_main() -> ExitCode {
         Ok(Cargo::Ktstr(arguments)) => arguments,
         Err(code) => return code,
     };
+    if let Err(error) = check_paths(|name| var_os(name)) {
+        return report(Err(error.into()));
+    }
     report(match arguments.command {
         Command::Test(arguments) => test::run(&arguments, PROGRAM),
         Command::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
@@ -54,6 +58,9 @@ pub fn ktstr_main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    if let Err(error) = check_paths(|name| var_os(name)) {
+        return report(Err(error.into()));
+    }
     report(match arguments.command {
         StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
         StandaloneCommand::Doctor(arguments) => doctor::run(&arguments),

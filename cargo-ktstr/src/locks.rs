@@ -52,8 +52,8 @@ pub(crate) fn run(arguments: &Locks) -> CommandResult {
 
 /// Where locks are, by this process's environment and directory.
 fn places() -> Result<LockPlaces, Failure> {
-    let runs = match var_os(env::SIDECAR_DIR).filter(|dir| !dir.is_empty()) {
-        Some(dir) => Path::new(&dir).parent().map(Path::to_owned),
+    let runs = match env::path(|name| var_os(name), env::SIDECAR_DIR) {
+        Some(dir) => dir.parent().map(Path::to_owned),
         None => Session::new(current_dir()?).runs_dir(),
     };
     let locks = |dir: PathBuf| dir.join(".locks");
@@ -157,7 +157,7 @@ fn by(holder: &LockHolder) -> String {
             let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
             shown(&words.join(" "))
         }
-        None => "(gone; a child of it may hold the lock)".to_owned(),
+        None => "(exited; a child may still hold the lock)".to_owned(),
     };
     format!("    {mode:<9}  {:>7}  {command}", holder.pid)
 }

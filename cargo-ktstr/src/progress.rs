@@ -140,7 +140,7 @@ impl Reporter {
                 match (done, total) {
                     (0, None) => format!("fetching {name}"),
                     (0, Some(total)) => format!("fetching {name} ({})", mib(total)),
-                    (done, _) => format!("fetching the rest of {name}; {} are there", mib(done)),
+                    (done, _) => format!("resuming {name} at {}", mib(done)),
                 }
             }
             (Shown::Bars { transfers, .. }, Transfer::Advanced { done }) => {

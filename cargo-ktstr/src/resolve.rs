@@ -5,8 +5,8 @@ use std::thread::available_parallelism;
 
 use ktstr_core::env;
 use ktstr_kernel::{
-    BaseConfig, BuildOptions, Error, Failed, KernelSpec, LocalSource, Mirror, Remote,
-    RemoteOptions, ResolvedKernel, Resolver, Toolchain,
+    BaseConfig, BuildOptions, Error, Failed, KernelSpec, Mirror, Remote, RemoteOptions,
+    ResolvedKernel, Resolver, SpecError, Toolchain,
 };
 
 use crate::cli::Base;
@@ -41,7 +41,7 @@ pub(crate) fn build_options(base: Option<Base>) -> Result<BuildOptions, Failure>
 /// What is fetched, and how, where a kernel is not on disk.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Fetching {
-    /// Take the last release of series that have ended too.
+    /// Also take the last release of end-of-life series.
     pub(crate) include_eol: bool,
     /// Do not compare tarballs with the published checksums.
     pub(crate) skip_sha256: bool,
@@ -70,35 +70,30 @@ pub(crate) fn remote(skip_sha256: bool) -> Result<Remote, Failure> {
 /// Resolves every identifier, in the order given; the same kernel given twice comes once. `done` is called for each as
 /// it is ready.
 ///
-/// Words that make no sense and paths that lead to no kernel are told first, before anybody is asked for the others.
-/// Nothing is built before every identifier made sense, and no failure keeps another from being told.
+/// Everything that is wrong with any identifier is told at once, in the order given. Nothing is fetched or built before
+/// every identifier made sense, and no failure keeps another from being told.
 pub(crate) fn all(
     ids: &[String],
     resolver: &Resolver,
     reporter: &Reporter,
     mut done: impl FnMut(&ResolvedKernel),
 ) -> Result<Vec<ResolvedKernel>, Failure> {
-    let mut failure = Failure::default();
-    let mut specs = Vec::new();
-    for id in ids {
-        match KernelSpec::parse(id, |name| var_os(name)) {
-            Ok(spec) => {
-                if let KernelSpec::Path(path) = &spec
-                    && let Err(error) = LocalSource::identify(path)
-                {
-                    let error = error.into();
-                    let spec = spec.clone();
-                    add(&mut failure, &Failed { spec, error });
-                }
-                specs.push(spec);
-            }
-            Err(error) => failure.add(one_line(error)),
-        }
+    let parsed: Vec<Result<KernelSpec, SpecError>> = ids
+        .iter()
+        .map(|id| KernelSpec::parse(id, |name| var_os(name)))
+        .collect();
+    let specs: Vec<KernelSpec> = parsed.iter().flatten().cloned().collect();
+    if specs.len() < ids.len() {
+        // The others may be wrong too: nobody wants to hear of one after the other.
+        let others = resolver.look_up_all(&specs, reporter);
+        let others = others.map_or_else(|failures| failures.0, |()| Vec::new());
+        return Err(all_failures(&parsed, &others));
     }
-    failure.into_result(())?;
     let kernels = resolver.resolve_all(&specs, reporter, &mut |spec, kernel| {
         let version = match spec {
-            KernelSpec::Range { .. } | KernelSpec::Series(_) => format!(": {}", kernel.version),
+            KernelSpec::Range { .. } | KernelSpec::Series(_) | KernelSpec::Newest(_) => {
+                format!(": {}", kernel.version)
+            }
             _ => String::new(),
         };
         reporter.line(&format!("resolved kernel \"{spec}\"{version}"));
@@ -111,6 +106,24 @@ pub(crate) fn all(
         }
         failure
     })
+}
+
+/// What is wrong with some of the identifiers, in their order.
+fn all_failures(parsed: &[Result<KernelSpec, SpecError>], failed: &[Failed]) -> Failure {
+    let mut failure = Failure::default();
+    let mut told: Vec<&KernelSpec> = Vec::new();
+    for parsed in parsed {
+        match parsed {
+            Ok(spec) if !told.contains(&spec) => {
+                told.push(spec);
+                let of_it = failed.iter().filter(|failed| failed.spec == *spec);
+                of_it.for_each(|failed| add(&mut failure, failed));
+            }
+            Ok(_) => {}
+            Err(error) => failure.add(one_line(error)),
+        }
+    }
+    failure
 }
 
 fn add(failure: &mut Failure, failed: &Failed) {

@@ -1,9 +1,11 @@
 //! The environment variables ktstr reads, named once.
 //!
-//! Nothing here reads the environment: the edges (driver, dispatch) do, and pass values in.
+//! Nothing here reads the environment: the edges (driver, dispatch) do, and pass values in. Paths come out absolute: a
+//! relative one is below the current directory of the process that reads it.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
 /// Kernel identifier or image to test on.
 pub const KERNEL: &str = "KTSTR_KERNEL";
@@ -54,8 +56,96 @@ pub const BUDGET_SECS: &str = "KTSTR_BUDGET_SECS";
 /// Set in the guest, by its kernel's command line: the test binary is init there.
 pub const GUEST: &str = "KTSTR_GUEST";
 
+/// Variables whose value is a path. Sessions hand them on [absolute](paths): each test runs in a directory of its own.
+const PATHS: &[&str] = &[CACHE_DIR, LOCK_DIR, SIDECAR_DIR, SCHEDULER];
+
+/// A variable whose `~` names no directory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}={}: `~` cannot be expanded ({why}); write the whole path", value.display())]
+pub struct PathError {
+    /// The variable.
+    pub name: &'static str,
+    /// What it is set to.
+    pub value: PathBuf,
+    /// Why not.
+    pub why: &'static str,
+}
+
+/// Makes sure that every variable that holds a path makes sense. Whoever starts from an environment calls this first: the
+/// other functions take a `~` that cannot be expanded for the name of a directory.
+pub fn check_paths(lookup: impl Fn(&str) -> Option<OsString>) -> Result<(), PathError> {
+    let checked = PATHS.iter().map(|name| read_path(&lookup, name).map(drop));
+    checked.collect()
+}
+
+/// The absolute values of all variables that hold paths and are set: for the environment of a child that runs elsewhere.
+pub fn paths(lookup: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, PathBuf)> {
+    let set = PATHS
+        .iter()
+        .filter_map(|name| Some((*name, path(&lookup, name)?)));
+    set.collect()
+}
+
+/// The absolute path that the variable `name` holds, with `~` and `~/` expanded; `None` where it is unset or empty.
+///
+/// `lookup` reads one variable; pass `|name| std::env::var_os(name)`.
+pub fn path(lookup: impl Fn(&str) -> Option<OsString>, name: &'static str) -> Option<PathBuf> {
+    match read_path(lookup, name) {
+        Ok(path) => path,
+        Err(error) => Some(absolute(error.value)),
+    }
+}
+
+fn read_path(
+    lookup: impl Fn(&str) -> Option<OsString>,
+    name: &'static str,
+) -> Result<Option<PathBuf>, PathError> {
+    let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+    let Some(value) = set(name) else {
+        return Ok(None);
+    };
+    let Some(rest) = value.as_bytes().strip_prefix(b"~") else {
+        return Ok(Some(absolute(value.into())));
+    };
+    let error = |why| PathError {
+        name,
+        value: value.clone().into(),
+        why,
+    };
+    let below = match rest {
+        [] => rest,
+        [b'/', below @ ..] => below,
+        _ => return Err(error("homes of other users are not looked up")),
+    };
+    let home = set("HOME").ok_or_else(|| error("HOME is not set"))?;
+    let below = Path::new(OsStr::from_bytes(below));
+    // A second slash would make it a path of its own.
+    let below = below.strip_prefix("/").unwrap_or(below);
+    Ok(Some(absolute(PathBuf::from(home).join(below))))
+}
+
+/// `path` from the root on. The current directory has no symbolic links in it, so that `..` at the start of `path` leads
+/// to its parents; further ones stay as they are.
+fn absolute(path: PathBuf) -> PathBuf {
+    if path.is_absolute() {
+        return path;
+    }
+    let Ok(mut absolute) = std::env::current_dir() else {
+        return path;
+    };
+    let mut parts = path.components().peekable();
+    while let Some(part @ (Component::CurDir | Component::ParentDir)) = parts.peek() {
+        if *part == Component::ParentDir {
+            absolute.pop();
+        }
+        parts.next();
+    }
+    absolute.extend(parts);
+    absolute
+}
+
 /// Where ktstr keeps what it can make again: `KTSTR_CACHE_DIR`, else `$XDG_CACHE_HOME/ktstr`, else
-/// `~/.cache/ktstr`; `None` when the environment names none of them.
+/// `~/.cache/ktstr`; `None` when the environment names none of them. Absolute.
 ///
 /// `lookup` reads one variable; pass `|name| std::env::var_os(name)`.
 pub fn cache_root(lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
@@ -64,21 +154,19 @@ pub fn cache_root(lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    set(CACHE_DIR)
+    path(&lookup, CACHE_DIR)
         // The XDG base directory specification: relative values are to be ignored.
         .or_else(|| {
             set("XDG_CACHE_HOME")
                 .filter(|dir| dir.is_absolute())
                 .map(|dir| dir.join("ktstr"))
         })
-        .or_else(|| set("HOME").map(|home| home.join(".cache/ktstr")))
+        .or_else(|| set("HOME").map(|home| absolute(home.join(".cache/ktstr"))))
 }
 
-/// Where CPU, LLC and emulator locks live: `KTSTR_LOCK_DIR`, else `/tmp`.
+/// Where CPU, LLC and emulator locks live: `KTSTR_LOCK_DIR`, else `/tmp`. Absolute.
 pub fn lock_dir(lookup: impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    lookup(LOCK_DIR)
-        .filter(|dir| !dir.is_empty())
-        .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+    path(lookup, LOCK_DIR).unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
 /// Whether a switch variable is on: set, and neither empty nor `0`.
@@ -158,6 +246,65 @@ mod tests {
         for path in files {
             let others = constants(&std::fs::read_to_string(&path).unwrap());
             assert!(others.is_empty(), "{} names {others:?}", path.display());
+        }
+    }
+
+    #[test]
+    fn paths_are_absolute_whatever_was_written() {
+        let here = std::env::current_dir().unwrap();
+        let parent = here.parent().unwrap();
+        for (value, expected) in [
+            ("/c/../d", Some(PathBuf::from("/c/../d"))),
+            ("c", Some(here.join("c"))),
+            ("./c/.", Some(here.join("c"))),
+            (".", Some(here.clone())),
+            ("../c", Some(parent.join("c"))),
+            (".././a/../c", Some(parent.join("a/../c"))),
+            ("~", Some("/h".into())),
+            ("~/c", Some("/h/c".into())),
+            ("~//c", Some("/h/c".into())),
+            ("./~/c", Some(here.join("~/c"))),
+            ("", None),
+        ] {
+            for name in PATHS {
+                let lookup = |asked: &str| match asked {
+                    "HOME" => Some("/h".into()),
+                    _ => (asked == *name).then(|| value.into()),
+                };
+                assert_eq!(path(lookup, name), expected, "{value}");
+                let all: Vec<_> = expected.iter().map(|path| (*name, path.clone())).collect();
+                assert_eq!(paths(lookup), all, "{value}");
+                assert_eq!(check_paths(lookup), Ok(()), "{value}");
+            }
+        }
+        assert_eq!(
+            cache_root(with(&[("KTSTR_CACHE_DIR", "../c")])),
+            Some(parent.join("c"))
+        );
+        assert_eq!(
+            cache_root(with(&[("HOME", "h")])),
+            Some(here.join("h/.cache/ktstr"))
+        );
+        assert_eq!(lock_dir(with(&[("KTSTR_LOCK_DIR", "l")])), here.join("l"));
+    }
+
+    #[test]
+    fn a_tilde_that_names_no_directory_is_refused_with_the_variable() {
+        for (pairs, expected) in [
+            (
+                &[("KTSTR_LOCK_DIR", "~me/x"), ("HOME", "/h")][..],
+                "KTSTR_LOCK_DIR=~me/x: `~` cannot be expanded (homes of other users are not looked up); write the whole path",
+            ),
+            (
+                &[("KTSTR_CACHE_DIR", "~/x"), ("HOME", "")],
+                "KTSTR_CACHE_DIR=~/x: `~` cannot be expanded (HOME is not set); write the whole path",
+            ),
+        ] {
+            let lookup = |name: &str| {
+                let pair = pairs.iter().find(|(key, _)| *key == name);
+                pair.map(|(_, value)| value.into())
+            };
+            assert_eq!(check_paths(lookup).unwrap_err().to_string(), expected);
         }
     }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{Mode, OFlags, open};
+
 /// Writes `bytes` to `path`: a temporary file beside it, synced, then renamed over it.
 ///
 /// A reader sees the old content or the new one. The temporary file is removed on failure.
@@ -71,6 +73,17 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Opens `path` to be read, if it is a regular file: opening a pipe would wait for a writer that may never come.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("not a regular file"))
+    }
+}
+
 /// Whether `path` is a file that somebody may execute.
 pub fn is_program(path: &Path) -> bool {
     path.metadata()
@@ -101,6 +114,25 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(is_program(&path), expected);
         }
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, file) = (dir.path().join("pipe"), dir.path().join("file"));
+        let made = process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        fs::write(&file, "text").unwrap();
+        for other in [pipe.as_path(), dir.path(), Path::new("/dev/zero")] {
+            let error = open_regular(other).unwrap_err().to_string();
+            assert_eq!(error, "not a regular file", "{}", other.display());
+        }
+        assert_eq!(
+            io::read_to_string(open_regular(&file).unwrap()).unwrap(),
+            "text"
+        );
+        let none = open_regular(&dir.path().join("none")).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

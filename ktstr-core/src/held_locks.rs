@@ -83,7 +83,7 @@ const SHOWN_COMMAND: usize = 120;
 impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(words) = &self.command else {
-            return write!(f, "process {} (gone; a child of it goes on)", self.pid);
+            return write!(f, "process {} (exited; a child is still running)", self.pid);
         };
         let mut words = words.iter().map(String::as_str);
         let program = words.next().unwrap_or_default();
@@ -422,7 +422,7 @@ mod tests {
         assert!(
             locks[0].holders[0]
                 .to_string()
-                .starts_with("process 77 (gone")
+                .starts_with("process 77 (exited")
         );
 
         fs::remove_dir_all(dir.path().join("proc")).unwrap();

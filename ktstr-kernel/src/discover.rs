@@ -102,6 +102,16 @@ pub enum DiscoverError {
         /// Its value.
         spec: KernelSpec,
     },
+    /// The variable names something that stands for one kernel today and for another tomorrow, or for several.
+    #[error(
+        "{name}: `{spec}` is only looked up by a command; run: cargo ktstr test --kernel {spec}, or set {name} to a version, an image, a built source tree or a cache key"
+    )]
+    NotFixed {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        spec: KernelSpec,
+    },
     /// The variable names something that cannot be used.
     #[error("{name}: {problem}")]
     Variable {
@@ -128,7 +138,7 @@ pub enum DiscoverError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {
-    /// It is no identifier.
+    /// It is not an identifier.
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// It is not in the cache.
@@ -226,14 +236,16 @@ impl Discovery<'_> {
                 }
             }
             KernelSpec::CacheKey(key) => {
-                let kernel = self.cache.lookup(key);
+                let kernel = self.cache.lookup_beside(key, self.dir);
                 kernel.map_err(|error| wrong(error.into()))
             }
             KernelSpec::Version(_) | KernelSpec::Series(_) => match self.release(&spec)? {
                 Some(entry) => Ok(entry.kernel()?),
                 None => Err(DiscoverError::NotBuilt { name, spec }),
             },
-            _ => Err(DiscoverError::NotBuilt { name, spec }),
+            KernelSpec::Newest(_) | KernelSpec::Range { .. } | KernelSpec::Git { .. } => {
+                Err(DiscoverError::NotFixed { name, spec })
+            }
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ktstr_core::lock::LockError;
 
 use crate::archive::ArchiveError;
+use crate::build_path::{self, BuildPathError};
 use crate::cache::{CacheError, CacheKey, CacheKeyError};
 use crate::image::ImageError;
 use crate::kconfig::{DroppedOption, UnusableOption};
@@ -25,10 +26,10 @@ use crate::tree::TreeError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The path leads to no kernel.
+    /// The path does not lead to a kernel.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The directory is no kernel tree, or no longer.
+    /// The directory is not a kernel tree, or no longer.
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// The image cannot be used.
@@ -90,7 +91,7 @@ pub enum Error {
     },
     /// Only source trees are cleaned.
     #[error(
-        "kernel `{spec}` is no source tree: there is nothing to clean; leave out --clean (--force builds it again)"
+        "kernel `{spec}` is not a source tree, and there is nothing to clean; leave out --clean (--force builds it again)"
     )]
     NothingToClean {
         /// What was asked for.
@@ -168,17 +169,6 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// Make cannot build in a directory of such a name.
-    #[error(
-        "{dir}: make cannot build kernels in a directory with blanks, quotes or :%#$\\ in its name; {}",
-        if *is_cache { "set KTSTR_CACHE_DIR to another" } else { "move or rename it" }
-    )]
-    OddDirectory {
-        /// The directory.
-        dir: PathBuf,
-        /// Whether it is the cache's.
-        is_cache: bool,
-    },
     /// Settings with which the kernel could not be built, or not be tested on.
     #[error(
         "{tree}: {}; change {}",
@@ -192,6 +182,14 @@ pub enum Error {
         options: Vec<UnusableOption>,
         /// Where they are set: the extra kconfig, else the tree's own `.config`.
         config: PathBuf,
+    },
+    /// The kernel's make cannot build there.
+    #[error("{problem}; {advice}")]
+    BuildPath {
+        /// Where, and what is in the way.
+        problem: BuildPathError,
+        /// What to do.
+        advice: &'static str,
     },
     /// There is less room than building takes.
     #[error("{dir}: building here needs about {} GiB, {} GiB are free; free some{hint}", gib(*needed), gib(*free))]
@@ -246,7 +244,7 @@ pub enum Error {
     },
     /// The tree does not keep still.
     #[error(
-        "{tree}: its commit or configuration changes all the time; let other builds in it end, then try again"
+        "{tree}: its commit or configuration keeps changing; let other builds in it end, then try again"
     )]
     Restless {
         /// The tree.
@@ -268,6 +266,18 @@ pub enum Error {
 pub(crate) const CACHE_HINT: &str = ", or set KTSTR_CACHE_DIR to a directory with more room";
 
 impl Error {
+    /// Makes sure that kernels can be built in the cache's directory, `root`.
+    pub(crate) fn check_cache_path(root: &Path) -> Result<(), Self> {
+        let advice = "set KTSTR_CACHE_DIR to a directory without such characters";
+        build_path::check(root).map_err(|problem| Self::BuildPath { problem, advice })
+    }
+
+    /// Makes sure that kernels can be built in the source tree at `path`.
+    pub(crate) fn check_tree_path(path: &Path) -> Result<(), Self> {
+        let advice = "move the source tree to a path without such characters";
+        build_path::check(path).map_err(|problem| Self::BuildPath { problem, advice })
+    }
+
     /// An [`Error::Io`], or [`Error::NoSpace`] where that was it.
     pub(crate) fn io(path: impl Into<PathBuf>, action: &'static str, source: io::Error) -> Self {
         let path = path.into();

@@ -23,9 +23,9 @@ pub enum BaseConfig {
     Lean,
 }
 
-/// A name that no base configuration has.
+/// Not the name of a base configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no base configuration `{0}`; use defconfig or lean")]
+#[error("unknown base configuration `{0}`; use defconfig or lean")]
 pub struct ParseBaseConfigError(String);
 
 impl BaseConfig {

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use ktstr_core::files::open_regular;
+
 use crate::x86_64::{self, SetupHeader};
 
 /// What kind of file a kernel is.
@@ -30,7 +32,7 @@ pub struct ImageInfo {
 pub enum ImageError {
     /// It is for other machines.
     #[error(
-        "{path}: a kernel for {found}; x86_64 is supported, so give a bzImage or vmlinux of that"
+        "{path}: a kernel for {found}, and only x86_64 is supported; give a bzImage or vmlinux for x86_64"
     )]
     Architecture {
         /// The image.
@@ -39,12 +41,26 @@ pub enum ImageError {
         found: String,
     },
     /// It is something else.
-    #[error("{path}: {what}; give a bzImage, an ELF vmlinux, a source tree or a source tarball")]
+    #[error("{path}: {what}; {advice}")]
     NotAKernel {
         /// The file.
         path: PathBuf,
         /// What it seems to be.
         what: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Its end is missing.
+    #[error(
+        "{path}: a kernel image that is cut short ({size} bytes, its header says {expected}); get it again"
+    )]
+    CutShort {
+        /// The image.
+        path: PathBuf,
+        /// How large it is.
+        size: u64,
+        /// How large it is at least where it is whole.
+        expected: u64,
     },
     /// It could not be read.
     #[error("{path}: {source}; check the path and its permissions")]
@@ -63,13 +79,28 @@ impl ImageInfo {
             path: path.to_owned(),
             source,
         };
-        let mut file = File::open(path).map_err(read_error)?;
+        let mut file = open_regular(path).map_err(read_error)?;
+        let size = file.metadata().map_err(read_error)?.len();
         let mut start = Vec::new();
         file.by_ref()
             .take(x86_64::SETUP_BYTES as u64)
             .read_to_end(&mut start)
             .map_err(read_error)?;
-        match identify(&start) {
+        let format = identify(&start);
+        let expected = match format {
+            Format::BzImage(_) => x86_64::image_size(&start),
+            Format::Elf64 => elf_size(&start),
+            _ => None,
+        };
+        if let Some(expected) = expected.filter(|expected| size < *expected) {
+            let path = path.to_owned();
+            return Err(ImageError::CutShort {
+                path,
+                size,
+                expected,
+            });
+        }
+        match format {
             Format::BzImage(version) => Ok(Self {
                 kind: ImageKind::BzImage,
                 version,
@@ -83,34 +114,52 @@ impl ImageInfo {
                     })
                     .ok_or_else(|| ImageError::NotAKernel {
                         path: path.to_owned(),
-                        what: "an ELF file, but no kernel (it has no `Linux version` text)",
+                        what: "an ELF file, but not a kernel (it has no `Linux version` text)",
+                        advice: GIVE,
                     })
             }
-            Format::Foreign(found) => Err(ImageError::Architecture {
-                path: path.to_owned(),
-                found,
-            }),
-            Format::Other(what) => Err(ImageError::NotAKernel {
-                path: path.to_owned(),
-                what,
-            }),
+            other => Err(other.error(path)),
         }
     }
 }
 
-enum Format {
+/// What a file is, by its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Format {
     BzImage(String),
     Elf64,
     Foreign(String),
-    Other(&'static str),
+    /// With what to do.
+    Other(&'static str, &'static str),
+    Unknown,
 }
 
-fn identify(start: &[u8]) -> Format {
+const GIVE: &str = "give a bzImage, an ELF vmlinux, a source tree or a source tarball";
+
+impl Format {
+    /// Why a file of this format that is not an x86-64 kernel cannot be booted.
+    pub(crate) fn error(self, path: &Path) -> ImageError {
+        let path = path.to_owned();
+        let (what, advice) = match self {
+            Self::Foreign(found) => return ImageError::Architecture { path, found },
+            Self::Other(what, advice) => (what, advice),
+            Self::BzImage(_) | Self::Elf64 | Self::Unknown => {
+                ("neither a kernel image nor a source archive", GIVE)
+            }
+        };
+        ImageError::NotAKernel { path, what, advice }
+    }
+}
+
+/// Looks at the start of a file; [`x86_64::SETUP_BYTES`] of it are enough.
+pub(crate) fn identify(start: &[u8]) -> Format {
     let at = |offset: usize, magic: &[u8]| start.get(offset..offset + magic.len()) == Some(magic);
     match x86_64::setup_header(start) {
         SetupHeader::Version(version) => return Format::BzImage(version),
         SetupHeader::ThirtyTwoBit => return Format::Foreign("32-bit x86".to_owned()),
-        SetupHeader::Truncated => return Format::Other("a bzImage that is cut short"),
+        SetupHeader::Truncated => {
+            return Format::Other("a bzImage that is cut short", "get it again");
+        }
         SetupHeader::Absent => {}
     }
     if at(0, b"\x7fELF") {
@@ -126,18 +175,99 @@ fn identify(start: &[u8]) -> Format {
             b"zimg",
             "an EFI zboot machine (arm64, riscv or loongarch)",
         ),
-        (0x00, b"\x27\x05\x19\x56", "a U-Boot machine"),
     ];
     for (offset, magic, name) in foreign {
         if at(offset, magic) {
             return Format::Foreign(name.to_owned());
         }
     }
-    Format::Other(if start.is_empty() {
-        "an empty file"
-    } else {
-        "neither a kernel image nor a source archive"
-    })
+    let others = [
+        (
+            b"\x27\x05\x19\x56".as_slice(),
+            "a U-Boot image (uImage)",
+            GIVE,
+        ),
+        (
+            b"\xd0\x0d\xfe\xed",
+            "a device tree or a U-Boot FIT image",
+            GIVE,
+        ),
+        (b"ANDROID!", "an Android boot image", GIVE),
+        (
+            b"07070",
+            "an initramfs (a cpio archive), not a kernel",
+            GIVE,
+        ),
+        (
+            b"!<arch>\n",
+            "a Debian package or an ar archive",
+            "unpack it (dpkg-deb -x PACKAGE DIR) and give its boot/vmlinuz-VERSION",
+        ),
+        (
+            b"\xed\xab\xee\xdb",
+            "an RPM package",
+            "unpack it (rpm2cpio PACKAGE | cpio -idm) and give the vmlinuz in it",
+        ),
+        (b"QFI\xfb", "a disk image", GIVE),
+    ];
+    for (magic, what, advice) in others {
+        if at(0, magic) {
+            return Format::Other(what, advice);
+        }
+    }
+    if let Some(machine) = efi_machine(start) {
+        return match machine {
+            0x8664 => Format::Other(
+                "an EFI program without a kernel's setup header, such as a unified kernel image",
+                "give the kernel in it (objcopy -O binary --only-section=.linux FILE bzImage)",
+            ),
+            0xaa64 => Format::Foreign("arm64".to_owned()),
+            0x5064 => Format::Foreign("riscv".to_owned()),
+            0x6264 => Format::Foreign("loongarch".to_owned()),
+            other => Format::Foreign(format!("EFI machine {other:#x}")),
+        };
+    }
+    if start.is_empty() {
+        return Format::Other("an empty file", GIVE);
+    }
+    Format::Unknown
+}
+
+/// The machine that a PE file, as EFI runs, is for.
+fn efi_machine(start: &[u8]) -> Option<u16> {
+    let header = start.strip_prefix(b"MZ").and(start.get(0x3c..0x40))?;
+    let header = u32::from_le_bytes(header.try_into().ok()?) as usize;
+    let header = start.get(header..)?.strip_prefix(b"PE\0\0")?;
+    Some(u16::from_le_bytes([*header.first()?, *header.get(1)?]))
+}
+
+/// How large an ELF file is at least, by its headers; `None` where they tell nothing. All are in `start`.
+fn elf_size(start: &[u8]) -> Option<u64> {
+    const HEADER: u64 = 64;
+    const SEGMENT: u64 = 56;
+    const SECTION: u64 = 64;
+    let u16_at = |at: usize| Some(u64::from(u16::from_le_bytes(bytes_at(start, at)?)));
+    let u64_at = |at: usize| Some(u64::from_le_bytes(bytes_at(start, at)?));
+    let (segments, sections) = (u64_at(32)?, u64_at(40)?);
+    let (segment_size, segment_count) = (u16_at(54)?, u16_at(56)?);
+    let (section_size, section_count) = (u16_at(58)?, u16_at(60)?);
+    if u16_at(52)? != HEADER || segment_size != SEGMENT {
+        return None;
+    }
+    let mut size = 0;
+    if sections > 0 && section_size == SECTION {
+        size = sections.checked_add(section_count * SECTION)?;
+    }
+    for segment in 0..segment_count {
+        let at = segments.checked_add(segment * SEGMENT)?;
+        let at = usize::try_from(at).ok()?;
+        size = size.max(u64_at(at + 8)?.checked_add(u64_at(at + 32)?)?);
+    }
+    Some(size)
+}
+
+fn bytes_at<const N: usize>(start: &[u8], at: usize) -> Option<[u8; N]> {
+    start.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
 /// Fields of the ELF header: elf(5).
@@ -146,13 +276,13 @@ fn identify_elf(start: &[u8]) -> Format {
     let (Some(&class), Some(&endian), Some(machine)) =
         (start.get(4), start.get(5), start.get(18..20))
     else {
-        return Format::Other("an ELF file that is cut short");
+        return Format::Other("an ELF file that is cut short", "get it again");
     };
     let machine = [machine[0], machine[1]];
     let machine = match endian {
         1 => u16::from_le_bytes(machine),
         2 => u16::from_be_bytes(machine),
-        _ => return Format::Other("an ELF file with a broken header"),
+        _ => return Format::Other("an ELF file with a broken header", "get it again"),
     };
     match (class, machine) {
         (2, EM_X86_64) => Format::Elf64,
@@ -221,6 +351,15 @@ mod tests {
         file
     }
 
+    fn efi(machine: u16) -> Vec<u8> {
+        let mut file = b"MZ".to_vec();
+        file.resize(0x3c, 0);
+        file.extend(0x40_u32.to_le_bytes());
+        file.extend(b"PE\0\0");
+        file.extend(machine.to_le_bytes());
+        file
+    }
+
     fn read(bytes: &[u8]) -> Result<ImageInfo, ImageError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
@@ -256,17 +395,58 @@ mod tests {
             (arm64, "arm64"),
             (elf(2, 183, b""), "arm64"),
             (elf(1, 3, b""), "32-bit x86"),
-            (elf(2, 62, b"nothing"), "no kernel"),
+            (elf(2, 62, b"nothing"), "not a kernel"),
             (cut, "cut short"),
             (b"\x7fELF".to_vec(), "cut short"),
             (Vec::new(), "empty"),
             (b"hello".to_vec(), "neither"),
+            (b"\x27\x05\x19\x56...".to_vec(), "a U-Boot image"),
+            (b"070701...".to_vec(), "an initramfs"),
+            (b"!<arch>\ndebian-binary".to_vec(), "dpkg-deb -x"),
+            (b"\xed\xab\xee\xdb".to_vec(), "rpm2cpio"),
+            (efi(0x8664), "--only-section=.linux"),
+            (
+                efi(0xaa64),
+                "a kernel for arm64, and only x86_64 is supported",
+            ),
         ] {
             let message = read(&bytes).unwrap_err().to_string();
             assert!(message.contains(part), "{part}: {message}");
         }
         let missing = ImageInfo::read(Path::new("/no/such/bzImage")).unwrap_err();
         assert!(missing.to_string().contains("/no/such/bzImage"));
+    }
+
+    #[test]
+    fn an_image_whose_end_is_missing_is_told() {
+        let whole = |mut image: Vec<u8>| {
+            // 5 sectors of setup, then 16 times so many bytes.
+            image[0x1f1] = 4;
+            image[0x1f4..0x1f8].copy_from_slice(&0x200_u32.to_le_bytes());
+            image.resize(5 * 512 + 0x2000, 0);
+            image
+        };
+        let image = whole(bzimage("6.12.117 x", 1));
+        assert_eq!(read(&image).unwrap().version, "6.12.117");
+        let cut = &image[..image.len() - 1];
+        let message = read(cut).unwrap_err().to_string();
+        let said = "a kernel image that is cut short (10751 bytes, its header says 10752)";
+        assert!(message.contains(said), "{message}");
+
+        // One segment of 0x100 bytes behind the headers, and the banner in it.
+        let mut vmlinux = elf(2, 62, b"");
+        vmlinux.resize(64 + 56, 0);
+        vmlinux[32] = 64;
+        vmlinux[52] = 64;
+        vmlinux[54] = 56;
+        vmlinux[56] = 1;
+        vmlinux[64 + 8] = 64 + 56;
+        vmlinux[64 + 32 + 1] = 1;
+        vmlinux.extend(b"Linux version 6.12.117 (gcc)\0");
+        vmlinux.resize(64 + 56 + 0x100, 0);
+        assert_eq!(read(&vmlinux).unwrap().version, "6.12.117");
+        let message = read(&vmlinux[..vmlinux.len() - 1]).unwrap_err();
+        assert!(message.to_string().contains("cut short"), "{message}");
     }
 
     proptest! {
@@ -281,7 +461,7 @@ mod tests {
             } else if kind == 2 && bytes.len() >= 4 {
                 bytes[..4].copy_from_slice(b"\x7fELF");
             }
-            let _ = identify(&bytes);
+            let _ = (identify(&bytes), elf_size(&bytes), x86_64::image_size(&bytes));
         }
     }
 }

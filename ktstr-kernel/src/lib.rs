@@ -11,6 +11,7 @@ mod fragment;
 mod git;
 mod hz;
 mod image;
+mod meant;
 mod release;
 mod resolved;
 mod source;
@@ -23,6 +24,8 @@ mod x86_64;
 mod archive;
 #[cfg(feature = "build")]
 mod build;
+#[cfg(feature = "build")]
+pub mod build_path;
 #[cfg(feature = "build")]
 mod error;
 #[cfg(feature = "build")]
@@ -60,7 +63,7 @@ pub use image::{ImageError, ImageInfo, ImageKind};
 pub use release::Release;
 pub use resolved::ResolvedKernel;
 pub use source::{Compression, LocalSource, SourceError};
-pub use spec::{GitRef, KernelSpec, SpecError};
+pub use spec::{GitRef, KernelSpec, Newest, SpecError};
 pub use tree::{KernelTree, TreeError};
 
 #[cfg(feature = "build")]

@@ -90,7 +90,7 @@ pub enum BuiltTreeError {
     /// Its image is not usable.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// It is no kernel tree.
+    /// It is not a kernel tree.
     #[error(transparent)]
     Tree(#[from] TreeError),
 }

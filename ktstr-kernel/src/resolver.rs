@@ -8,9 +8,7 @@ use std::path::Path;
 
 use crate::archive::Tarball;
 use crate::build::{Job, resolve_tarball, resolve_tree};
-use crate::cache::{
-    Cache, CacheEntry, CacheError, CacheKey, CacheKeyError, ConfigOrigin, Metadata,
-};
+use crate::cache::{Cache, CacheEntry, CacheKey, CacheKeyError, ConfigOrigin, Metadata};
 use crate::error::Error;
 use crate::fragment::BaseConfig;
 use crate::kconfig::ExtraKconfig;
@@ -70,7 +68,9 @@ pub struct Resolver {
     #[cfg(feature = "git")]
     git_limits: crate::repository::Limits,
     #[cfg(feature = "fetch")]
-    pub(crate) network: Option<crate::plan::Network>,
+    pub(crate) remote: Option<crate::remote::Remote>,
+    #[cfg(feature = "fetch")]
+    pub(crate) include_eol: bool,
 }
 
 const BROKEN: &str = "it is corrupt; cargo ktstr kernel clean --corrupt-only removes it";
@@ -95,7 +95,9 @@ impl Resolver {
             #[cfg(feature = "git")]
             git_limits: crate::repository::Limits::default(),
             #[cfg(feature = "fetch")]
-            network: None,
+            remote: None,
+            #[cfg(feature = "fetch")]
+            include_eol: false,
         }
     }
 
@@ -110,9 +112,10 @@ impl Resolver {
     /// The kernel that `spec` names.
     ///
     /// Images, cache keys and cached sources are ready at once; other sources are configured, built,
-    /// checked and, where their content has a name, stored. A release is only looked for in the cache,
-    /// among what was built from tarballs in the same base configuration and with the same extra kconfig;
-    /// `resolve_all` fetches it as well.
+    /// checked and, where their content has a name, stored. A release is looked for in the cache, among
+    /// what was built from tarballs in the same base configuration and with the same extra kconfig; one
+    /// that is not there is fetched, where [`fetching`](Self::fetching) says from where. A range must
+    /// stand for one release; `resolve_all` takes others.
     pub fn resolve(
         &self,
         spec: &KernelSpec,
@@ -140,6 +143,15 @@ impl Resolver {
             _ if self.options.clean => Err(nothing_to_clean(spec)),
             KernelSpec::CacheKey(_) if self.options.force => Err(nothing_to_build(spec)),
             KernelSpec::CacheKey(key) => self.of_key(spec, key),
+            #[cfg(feature = "fetch")]
+            KernelSpec::Version(_)
+            | KernelSpec::Series(_)
+            | KernelSpec::Newest(_)
+            | KernelSpec::Range { .. }
+                if self.remote.is_some() =>
+            {
+                self.resolve_release(spec, progress)
+            }
             KernelSpec::Version(_) | KernelSpec::Series(_) => {
                 match self.cached(|release| spec.admits(release))? {
                     Cached::Usable(_, entry) => job.hit(&entry),
@@ -152,7 +164,7 @@ impl Resolver {
             }
             #[cfg(not(feature = "git"))]
             KernelSpec::Git { .. } => Err(not_fetched(spec, None)),
-            KernelSpec::Range { .. } => Err(not_fetched(spec, None)),
+            KernelSpec::Newest(_) | KernelSpec::Range { .. } => Err(not_fetched(spec, None)),
         }
     }
 
@@ -168,12 +180,9 @@ impl Resolver {
     /// The kernel of a cache entry that was named by its key.
     fn of_key(&self, spec: &KernelSpec, key: &CacheKey) -> Result<ResolvedKernel, Error> {
         let Some(entry) = self.cache.get(key) else {
-            return Ok(self.cache.lookup(key)?);
+            return Ok(self.cache.lookup_beside(key, Path::new(""))?);
         };
-        entry.verify().map_err(|why| CacheError::Corrupt {
-            key: key.clone(),
-            why,
-        })?;
+        entry.verify().map_err(|why| entry.error(why))?;
         let built = entry.metadata().and_then(|it| it.extra_kconfig.as_deref());
         match self.options.extra_hash() {
             Some(asked) if Some(asked) != built => Err(nothing_to_configure(spec)),
@@ -298,7 +307,7 @@ impl Resolver {
             return Err(Error::WrongSource {
                 release,
                 path: tarball.to_owned(),
-                found: "no tarball".to_owned(),
+                found: "not a tarball".to_owned(),
             });
         };
         let spelled = spec.to_string();
@@ -314,6 +323,11 @@ impl Resolver {
             });
         }
         resolve_tarball(&job, tarball)
+    }
+
+    /// Makes sure that the cache is where kernels can be built.
+    pub(crate) fn check_cache_path(&self) -> Result<(), Error> {
+        Error::check_cache_path(self.cache.root())
     }
 
     /// Search path for programs.

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ktstr_core::files::temporary_beside;
+use rustix::fs::{Mode, OFlags, open};
 
 /// A directory of its own for one build; removed when dropped.
 #[derive(Debug)]
@@ -69,7 +70,9 @@ pub(crate) fn sweep(parent: &Path) {
 
 /// Locks the directory `path`; `None` when somebody else has it, or just removed it.
 fn lock(path: &Path) -> io::Result<Option<File>> {
-    let dir = File::open(path)?;
+    // Anything else is not ours, and a pipe would keep us waiting.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = File::from(open(path, flags, Mode::empty())?);
     match dir.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),

@@ -4,7 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "build")]
+use crate::image::{Format, identify};
 use crate::image::{ImageError, ImageInfo};
+use crate::text::quoted;
 use crate::tree::{KernelTree, TreeError};
 
 /// How a source tarball is packed.
@@ -42,7 +45,7 @@ pub enum LocalSource {
     },
 }
 
-/// A path that leads to no kernel.
+/// A path that does not lead to a kernel.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -62,10 +65,34 @@ pub enum SourceError {
         /// Its kind.
         what: &'static str,
     },
+    /// A compressed file that has to be unpacked first.
+    #[error(
+        "{path}: {what}; unpack it and give that: {tool} -dc {} > {}",
+        quoted(path),
+        quoted(&unpacked(path))
+    )]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// What it is, in one clause.
+        what: String,
+        /// The program that unpacks it.
+        tool: &'static str,
+    },
+    /// A compressed file with something else in it.
+    #[error(
+        "{path}: compressed by {tool}, and neither a source tarball nor a kernel image is in it; give one of those, or a source tree"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The program that packed it.
+        tool: &'static str,
+    },
     /// A directory, but not of kernel sources.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// A file, but no image.
+    /// A file, but not an image.
     #[error(transparent)]
     Image(#[from] ImageError),
 }
@@ -89,27 +116,98 @@ impl LocalSource {
         File::open(&real)
             .and_then(|file| file.take(512).read_to_end(&mut start))
             .map_err(missing)?;
-        let archive = |what| SourceError::Archive {
-            path: real.clone(),
-            what,
-        };
-        let compression = match start.as_slice() {
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
-            [0x1f, 0x8b, ..] => Compression::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-            [b'B', b'Z', b'h', ..] => return Err(archive("bzip2")),
-            [b'P', b'K', 3, 4, ..] => return Err(archive("zip")),
-            _ if start.get(257..262) == Some(b"ustar") => Compression::None,
+        let (compression, tool) = match start.as_slice() {
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => (Compression::Xz, "xz"),
+            [0x1f, 0x8b, ..] => (Compression::Gzip, "gzip"),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => (Compression::Zstd, "zstd"),
+            [b'B', b'Z', b'h', ..] => return Err(not_read(real, "bzip2")),
+            // Frames, and the older form that the kernel's own build makes.
+            [0x04, 0x22, 0x4d, 0x18, ..] | [0x02, 0x21, 0x4c, 0x18, ..] => {
+                return Err(not_read(real, "lz4"));
+            }
+            [0x89, b'L', b'Z', b'O', 0, ..] => return Err(not_read(real, "lzop")),
+            [0x5d, 0, 0, ..] => return Err(not_read(real, "lzma")),
+            [b'P', b'K', 3, 4, ..] => {
+                let what = "zip";
+                return Err(SourceError::Archive { path: real, what });
+            }
+            _ if is_tar(&start) => {
+                let compression = Compression::None;
+                return Ok(Self::Tarball {
+                    path: real,
+                    compression,
+                });
+            }
             _ => {
                 let info = ImageInfo::read(&real)?;
                 return Ok(Self::Image { path: real, info });
             }
         };
+        look_inside(&real, compression, tool)?;
         Ok(Self::Tarball {
             path: real,
             compression,
         })
     }
+}
+
+fn is_tar(start: &[u8]) -> bool {
+    start.get(257..262) == Some(b"ustar")
+}
+
+/// A compressed file that is not looked into: what it is called has to do.
+fn not_read(path: PathBuf, tool: &'static str) -> SourceError {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_archive = name.contains(".tar.")
+        || [".tbz", ".tbz2", ".tlz"]
+            .iter()
+            .any(|end| name.ends_with(end));
+    if is_archive {
+        return SourceError::Archive { path, what: tool };
+    }
+    let what = format!("compressed by {tool}, which is not read here");
+    SourceError::Compressed { path, what, tool }
+}
+
+/// Makes sure that there may be a source archive in a compressed file. One that is damaged is told of when it is unpacked.
+#[cfg(feature = "build")]
+fn look_inside(
+    path: &Path,
+    compression: Compression,
+    tool: &'static str,
+) -> Result<(), SourceError> {
+    let start = crate::archive::start(path, compression, crate::x86_64::SETUP_BYTES);
+    if start.len() < 512 || is_tar(&start) {
+        return Ok(());
+    }
+    let path = path.to_owned();
+    match identify(&start) {
+        Format::BzImage(_) | Format::Elf64 => {
+            let what = format!("a kernel image compressed by {tool}");
+            Err(SourceError::Compressed { path, what, tool })
+        }
+        Format::Unknown => Err(SourceError::Foreign { path, tool }),
+        other => Err(other.error(&path).into()),
+    }
+}
+
+/// Nothing is unpacked here: whoever builds looks inside.
+#[cfg(not(feature = "build"))]
+#[expect(clippy::unnecessary_wraps, reason = "as where archives are read")]
+fn look_inside(_: &Path, _: Compression, _: &'static str) -> Result<(), SourceError> {
+    Ok(())
+}
+
+/// What to call the content of a compressed file.
+fn unpacked(path: &Path) -> PathBuf {
+    const ENDS: [&str; 7] = ["gz", "xz", "zst", "bz2", "lz4", "lzo", "lzma"];
+    let end = path.extension().unwrap_or_default();
+    if ENDS.iter().any(|known| end == *known) {
+        return path.with_extension("");
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".unpacked");
+    name.into()
 }
 
 #[cfg(test)]
@@ -133,11 +231,84 @@ mod tests {
         ));
         let error = identify("a.tar.bz2", b"BZh91AY").unwrap_err().to_string();
         assert!(error.contains("bzip2"), "{error}");
+        for (name, bytes, part) in [
+            (
+                "vmlinux.bz2",
+                b"BZh91AY".as_slice(),
+                "compressed by bzip2, which is not read here; unpack it and give that: bzip2 -dc ",
+            ),
+            ("vmlinux.lz4", b"\x02\x21\x4c\x18...", "lz4 -dc "),
+            ("vmlinux.lz4", b"\x04\x22\x4d\x18...", "lz4 -dc "),
+            ("vmlinux.lzo", b"\x89LZO\0\r\n\x1a\n", "lzop -dc "),
+            ("vmlinux.lzma", b"\x5d\0\0\x80", "lzma -dc "),
+            (
+                "linux.tar.lzma",
+                b"\x5d\0\0\x80",
+                "a lzma archive; repack it as .tar.xz",
+            ),
+            ("linux.tar", b"07070100", "an initramfs"),
+        ] {
+            let error = identify(name, bytes).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
         let error = identify("a.tar.xz", b"not xz").unwrap_err().to_string();
         assert!(error.contains("neither a kernel image"), "{error}");
         let error = LocalSource::identify(&dir.path().join("none")).unwrap_err();
         assert!(error.to_string().contains("give an existing"), "{error}");
         let error = LocalSource::identify(Path::new("/dev/null")).unwrap_err();
         assert!(error.to_string().contains("neither a file"), "{error}");
+    }
+
+    #[cfg(feature = "build")]
+    #[test]
+    fn compressed_kernels_are_told_with_what_unpacks_them() {
+        use std::process::Command;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let mut bzimage = vec![0; 0x600];
+        bzimage[0x1fe..0x200].copy_from_slice(b"\x55\xaa");
+        bzimage[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
+        bzimage[0x20e..0x210].copy_from_slice(&[0, 1]);
+        bzimage[0x236] = 1;
+        bzimage[0x300..0x306].copy_from_slice(b"6.12.9");
+        let mut elf = b"\x7fELF\x02\x01".to_vec();
+        elf.resize(18, 0);
+        elf.extend([62, 0]);
+        elf.resize(4096, 0);
+        let mut arm64 = vec![0; 4096];
+        arm64[0x38..0x3c].copy_from_slice(b"ARM\x64");
+        let cpio = [b"070701".as_slice(), &[b'0'; 1000]].concat();
+        let kernel = "a kernel image compressed by";
+        for (content, said) in [
+            (bzimage, kernel),
+            (elf, kernel),
+            (arm64, "a kernel for arm64, and only x86_64"),
+            (cpio, "an initramfs (a cpio archive), not a kernel"),
+            (
+                vec![b'x'; 1000],
+                "neither a source tarball nor a kernel image is in it",
+            ),
+        ] {
+            for (tool, end) in [("gzip", "gz"), ("xz", "xz"), ("zstd", "zst")] {
+                fs::write(path("a file"), &content).unwrap();
+                let packed = path(&format!("a file.{end}"));
+                let file = File::create(&packed).unwrap();
+                let mut pack = Command::new(tool);
+                let pack = pack.arg("-c").arg(path("a file")).stdout(file);
+                assert!(pack.status().unwrap().success());
+                let error = LocalSource::identify(&packed).unwrap_err().to_string();
+                assert!(error.contains(said), "{error}");
+                let Some((_, command)) = error.split_once("give that: ") else {
+                    assert_ne!(said, kernel, "{error}");
+                    continue;
+                };
+                // What is advised works.
+                fs::remove_file(path("a file")).unwrap();
+                let ran = Command::new("sh").arg("-c").arg(command).status();
+                assert!(ran.unwrap().success(), "{command}");
+                assert_eq!(fs::read(path("a file")).unwrap(), content, "{command}");
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::cache::CacheKey;
+use crate::meant::{Meant, meant, meant_range, ssh_address, without_secret};
 use crate::release::Release;
 use crate::text::line;
 
@@ -20,6 +21,8 @@ pub enum KernelSpec {
     Version(Release),
     /// The newest release of a series, such as `6.14`.
     Series(Release),
+    /// The release that is the newest of its kind, such as `stable`.
+    Newest(Newest),
     /// Every release from one to another, both included.
     Range {
         /// The oldest.
@@ -34,6 +37,17 @@ pub enum KernelSpec {
         /// Which commit.
         reference: GitRef,
     },
+}
+
+/// Which release is wanted where none is named: kernel.org says which that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newest {
+    /// The newest release that is no candidate; also spelled `latest`.
+    Stable,
+    /// The newest of Linus' tree: a candidate, but for the time after a release.
+    Mainline,
+    /// The newest of the series that are maintained for years.
+    Longterm,
 }
 
 /// Names a commit of a repository.
@@ -68,7 +82,10 @@ pub enum SpecError {
         why: &'static str,
     },
     /// A range whose ends are no releases, or are the wrong way round.
-    #[error("`{}`: {why}; write a range of releases as 6.12..6.14", line(text))]
+    #[error(
+        "`{}`: {why}; write a range of releases, such as 6.12..6.14",
+        line(text)
+    )]
     Range {
         /// The identifier.
         text: String,
@@ -76,20 +93,19 @@ pub enum SpecError {
         why: &'static str,
     },
     /// A git source that is not complete.
-    #[error(
-        "`{}`: {why}; write git+https://host/repository.git#tag=v6.14 (or #branch=, #sha=)",
-        line(text)
-    )]
+    #[error("`{}`: {why}; write {}", shown(text), shown(instead))]
     Git {
         /// The identifier.
         text: String,
         /// What is wrong.
         why: &'static str,
+        /// The form that works.
+        instead: String,
     },
     /// A relative path without a leading `./`, or characters no cache key has.
     #[error(
-        "`{0}` is no kernel identifier: {why}; for a path write ./{0}",
-        line(text)
+        "`{0}` is not a kernel identifier: {why}; for a path write ./{0}",
+        shown(text)
     )]
     NotAKey {
         /// The identifier.
@@ -97,6 +113,25 @@ pub enum SpecError {
         /// What is wrong.
         why: &'static str,
     },
+    /// Something that others take for a name of a kernel.
+    #[error(
+        "`{}` is not a kernel identifier: {why}; write {}",
+        shown(text),
+        line(instead)
+    )]
+    Instead {
+        /// The identifier.
+        text: String,
+        /// What is wrong.
+        why: &'static str,
+        /// What was probably meant, as it is written here.
+        instead: String,
+    },
+}
+
+/// An identifier in a message: one line, without passwords.
+fn shown(text: &str) -> String {
+    line(&without_secret(text))
 }
 
 impl KernelSpec {
@@ -121,8 +156,23 @@ impl KernelSpec {
         if let Some(git) = text.strip_prefix("git+") {
             return parse_git(text, git);
         }
-        if let Some((start, end)) = text.split_once("..") {
-            return parse_range(text, start, end);
+        let instead = |meant: Meant| SpecError::Instead {
+            text: text.to_owned(),
+            why: meant.why,
+            instead: meant.instead,
+        };
+        if let Some((start, end)) = text.split_once("..")
+            && !text.contains("://")
+        {
+            return parse_range(text, start, end).map_err(|error| {
+                let meant = meant_range(start, end);
+                // Ends that are releases already are wrong in another way.
+                let meant = meant.filter(|meant| meant.instead != text);
+                meant.map_or(error, instead)
+            });
+        }
+        if let Some(newest) = Newest::parse(text) {
+            return Ok(Self::Newest(newest));
         }
         if let Some(release) = Release::parse(text) {
             return Ok(if release.is_series() {
@@ -130,6 +180,9 @@ impl KernelSpec {
             } else {
                 Self::Version(release)
             });
+        }
+        if let Some(meant) = meant(text) {
+            return Err(instead(meant));
         }
         match CacheKey::parse(text) {
             Ok(key) => Ok(Self::CacheKey(key)),
@@ -157,7 +210,8 @@ impl KernelSpec {
         match self {
             Self::Version(named) | Self::Series(named) => release.is_within(named, named),
             Self::Range { start, end } => release.is_within(start, end),
-            Self::Path(_) | Self::CacheKey(_) | Self::Git { .. } => false,
+            // Which release that is changes with time, and the network knows.
+            Self::Newest(_) | Self::Path(_) | Self::CacheKey(_) | Self::Git { .. } => false,
         }
     }
 }
@@ -180,8 +234,8 @@ fn parse_range(text: &str, start: &str, end: &str) -> Result<KernelSpec, SpecErr
         text: text.to_owned(),
         why,
     };
-    let start = Release::parse(start).ok_or_else(|| error("the start is no release"))?;
-    let end = Release::parse(end).ok_or_else(|| error("the end is no release"))?;
+    let start = Release::parse(start).ok_or_else(|| error("the start is not a release"))?;
+    let end = Release::parse(end).ok_or_else(|| error("the end is not a release"))?;
     // The end of a series lies behind each of its releases.
     let series = |release: Release| (release.major, release.minor);
     let backwards = series(end) < series(start) || (!end.is_series() && end < start);
@@ -192,16 +246,27 @@ fn parse_range(text: &str, start: &str, end: &str) -> Result<KernelSpec, SpecErr
 }
 
 fn parse_git(text: &str, git: &str) -> Result<KernelSpec, SpecError> {
+    let (url, fragment) = git.split_at(git.rfind('#').unwrap_or(git.len()));
+    let schemes = ["https://", "http://", "git://", "ssh://", "file://"];
+    let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+    let has_address = rest.is_some_and(|rest| !rest.is_empty());
+    let address = if has_address {
+        Some(url.to_owned())
+    } else if url.starts_with('/') {
+        Some(format!("file://{url}"))
+    } else {
+        ssh_address(url)
+    };
+    let address = address.unwrap_or_else(|| "https://host/repository.git".to_owned());
     let error = |why| SpecError::Git {
         text: text.to_owned(),
         why,
+        instead: format!("git+{address}#tag=v6.14 (or #branch=, #sha=)"),
     };
-    let (url, reference) = git
-        .rsplit_once('#')
+    let reference = fragment
+        .strip_prefix('#')
         .ok_or_else(|| error("it names no commit"))?;
-    let schemes = ["https://", "http://", "git://", "ssh://", "file://"];
-    let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
-    if rest.is_none_or(str::is_empty) {
+    if !has_address {
         return Err(error("it has no repository address"));
     }
     let (kind, name) = reference
@@ -226,6 +291,27 @@ fn parse_git(text: &str, git: &str) -> Result<KernelSpec, SpecError> {
     })
 }
 
+impl Newest {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "stable" | "latest" => Some(Self::Stable),
+            "mainline" => Some(Self::Mainline),
+            "longterm" => Some(Self::Longterm),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Newest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stable => "stable",
+            Self::Mainline => "mainline",
+            Self::Longterm => "longterm",
+        })
+    }
+}
+
 impl fmt::Display for GitRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -242,6 +328,7 @@ impl fmt::Display for KernelSpec {
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::CacheKey(key) => write!(f, "{key}"),
             Self::Version(release) | Self::Series(release) => write!(f, "{release}"),
+            Self::Newest(newest) => write!(f, "{newest}"),
             Self::Range { start, end } => write!(f, "{start}..{end}"),
             Self::Git { url, reference } => write!(f, "git+{url}#{reference}"),
         }
@@ -277,6 +364,14 @@ mod tests {
             parse("6.12.9..6.12"),
             Ok(KernelSpec::Range { .. })
         ));
+        for (text, newest) in [
+            ("stable", Newest::Stable),
+            ("latest", Newest::Stable),
+            ("mainline", Newest::Mainline),
+            ("longterm", Newest::Longterm),
+        ] {
+            assert_eq!(parse(text), Ok(KernelSpec::Newest(newest)));
+        }
         let key = "6.14.2-tarball-x86_64-kcabd40422";
         assert!(matches!(parse(key), Ok(KernelSpec::CacheKey(k)) if k.as_str() == key));
         assert!(matches!(parse("linux"), Ok(KernelSpec::CacheKey(_))));
@@ -328,9 +423,17 @@ mod tests {
             ("", "empty"),
             ("~root/linux", "other users"),
             ("6.14..6.12", "ends before"),
-            ("6.14..", "the end is no release"),
-            ("a..b", "the start is no release"),
-            ("git+https://x/y.git", "no commit"),
+            ("6.14..", "the end is not a release"),
+            ("a..b", "the start is not a release"),
+            (
+                "git+https://x/y.git",
+                "no commit; write git+https://x/y.git#tag=",
+            ),
+            (
+                "git+me@x:y.git#tag=a",
+                "address; write git+ssh://me@x/y.git#",
+            ),
+            ("git+/x/y#tag=a", "address; write git+file:///x/y#tag="),
             ("git+https://x/y.git#v6", "tag="),
             ("git+https://x/y.git#sha=xyz", "hexadecimal"),
             ("git+https://x/y.git#branch=-o", "usable name"),
@@ -356,6 +459,8 @@ mod tests {
         "6.14",
         "6.12..6.14",
         "6.12.9..6.15-rc1",
+        "stable",
+        "longterm",
         "git+https://example.com/r.git#tag=v6.14",
         "git+ssh://git@example.com/r.git#branch=for-next",
         "git+https://example.com/r.git#sha=38fec10eb60d687e30c8c6b5420d86e8149f7557",

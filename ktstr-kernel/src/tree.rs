@@ -1,8 +1,10 @@
 //! Kernel source trees.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use ktstr_core::files::open_regular;
 
 #[cfg(feature = "build")]
 use crate::release::Release;
@@ -14,7 +16,7 @@ pub struct KernelTree {
     path: PathBuf,
 }
 
-/// A directory that is no kernel tree.
+/// A directory that is not a kernel tree.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TreeError {
@@ -122,7 +124,7 @@ impl KernelTree {
     pub fn version(&self) -> Result<String, TreeError> {
         let path = self.path.join("Makefile");
         let mut head = Vec::new();
-        File::open(&path)
+        open_regular(&path)
             // The variables stand in the first lines.
             .and_then(|file| file.take(16 << 10).read_to_end(&mut head))
             .map_err(|source| TreeError::Read { path, source })?;

@@ -29,6 +29,8 @@ pub(crate) enum SetupHeader {
 /// How much of the file [`setup_header`] wants to see: the real-mode code is at most 64 sectors.
 pub(crate) const SETUP_BYTES: usize = 0x8200;
 
+const SETUP_SECTORS: usize = 0x1f1;
+const SYSTEM_SIZE: usize = 0x1f4;
 const BOOT_FLAG: usize = 0x1fe;
 const HEADER_MAGIC: usize = 0x202;
 const PROTOCOL: usize = 0x206;
@@ -37,6 +39,19 @@ const XLOADFLAGS: usize = 0x236;
 /// First protocol with `xloadflags`, and the flag of a 64-bit entry point in it.
 const PROTOCOL_2_12: u16 = 0x020c;
 const XLF_KERNEL_64: u16 = 1;
+
+/// How large the bzImage is of which this is the start: its setup code and the kernel behind it. More may follow, such as
+/// a signature. `None` where the header does not say.
+pub(crate) fn image_size(start: &[u8]) -> Option<u64> {
+    let sectors = match *start.get(SETUP_SECTORS)? {
+        // As it was before there was such a field.
+        0 => 4,
+        sectors => u64::from(sectors),
+    };
+    let paragraphs = start.get(SYSTEM_SIZE..SYSTEM_SIZE + 4)?.try_into().ok()?;
+    let paragraphs = u64::from(u32::from_le_bytes(paragraphs));
+    (paragraphs > 0).then_some((sectors + 1) * 512 + paragraphs * 16)
+}
 
 /// Reads the setup header at the start of a bzImage.
 pub(crate) fn setup_header(start: &[u8]) -> SetupHeader {

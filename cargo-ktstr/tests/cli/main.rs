@@ -3,6 +3,7 @@
 mod builds;
 mod kernels;
 mod locks;
+mod names;
 mod place;
 mod session;
 mod verifier;

@@ -123,7 +123,7 @@ impl Filter {
                 scheduler: name,
                 source,
             })?;
-            if matches!(spec, KernelSpec::Git { .. }) {
+            if matches!(spec, KernelSpec::Git { .. } | KernelSpec::Newest(_)) {
                 return Err(CellError::Git {
                     scheduler: name,
                     spec,

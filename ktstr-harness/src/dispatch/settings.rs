@@ -112,6 +112,9 @@ pub enum SettingsError {
     /// No such back end.
     #[error("{name}: {0}", name = env::BACKEND)]
     Backend(#[from] ParseBackendError),
+    /// A variable's `~` names no directory.
+    #[error(transparent)]
+    Path(#[from] env::PathError),
     /// No place for caches.
     #[error("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")]
     NoCache,
@@ -133,6 +136,7 @@ impl Settings {
         if let Some(name) = NOT_BUILT.iter().find(is_set) {
             return Err(SettingsError::NotBuilt { name });
         }
+        env::check_paths(|name| var_os(name))?;
         let process = |what| move |source| SettingsError::Process { what, source };
         let binary = current_exe().map_err(process("path of this binary"))?;
         let dir = current_dir().map_err(process("current directory"))?;
@@ -163,7 +167,7 @@ impl Settings {
             verbose: is_on(env::VERBOSE),
             cache_root: env::cache_root(|name| var_os(name)),
             lock_dir: env::lock_dir(|name| var_os(name)),
-            sidecar_dir: set(env::SIDECAR_DIR).map(PathBuf::from),
+            sidecar_dir: env::path(|name| var_os(name), env::SIDECAR_DIR),
             runs_dir,
             session,
             run_id,
@@ -185,7 +189,7 @@ impl Settings {
             backend: set(env::BACKEND)
                 .map(|name| name.to_string_lossy().parse())
                 .transpose()?,
-            scheduler: set(env::SCHEDULER).map(PathBuf::from),
+            scheduler: env::path(|name| var_os(name), env::SCHEDULER),
             scheduler_profile: text(SCHEDULER_PROFILE)
                 .filter(|profile| !profile.is_empty())
                 .unwrap_or_else(|| "release".to_owned()),

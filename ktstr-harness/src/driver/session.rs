@@ -29,14 +29,6 @@ use crate::project::Commit;
 /// Nextest's exit code where tests failed.
 const TESTS_FAILED: u8 = 100;
 
-/// Variables that hold paths.
-const PATHS: [&str; 4] = [
-    env::SIDECAR_DIR,
-    env::LOCK_DIR,
-    env::CACHE_DIR,
-    env::SCHEDULER,
-];
-
 /// One run of a project's tests.
 ///
 /// Everything is decided before it starts: kernels are resolved, so no test waits for a build and no
@@ -375,12 +367,8 @@ impl Session {
         if let Some(profile) = &self.nextest_profile {
             command.args(["--profile", profile]);
         }
-        // Tests run in other directories than the one where somebody wrote these.
-        for name in PATHS {
-            if let Some(path) = set_path(name).filter(|path| !path.starts_with("~")) {
-                command.env(name, absolute(&path));
-            }
-        }
+        // Each test runs in the directory of its package.
+        command.envs(env::paths(|name| var_os(name)));
         command.env(env::RUN_EPOCH, epoch);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let commit = self.commit().map(ToString::to_string);
@@ -498,13 +486,7 @@ fn absolute(dir: &Path) -> PathBuf {
 
 /// Where records go instead, if somebody says so.
 fn sidecar_dir() -> Option<PathBuf> {
-    Some(absolute(&set_path(env::SIDECAR_DIR)?))
-}
-
-fn set_path(name: &str) -> Option<PathBuf> {
-    var_os(name)
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+    env::path(|name| var_os(name), env::SIDECAR_DIR)
 }
 
 /// Whether cargo would find nextest: in `PATH`, or where `cargo install` puts programs.

@@ -128,14 +128,16 @@ pub(super) fn initramfs(
     }
     let fail = |message: String| Verdict::fail("initramfs", message);
     let cache = settings.cache().map_err(|error| fail(error.to_string()))?;
-    builder
-        .build()
-        .build_cached(cache)
-        .map_err(|error| {
-            // The check says it already.
-            let error = error.to_string();
-            fail(error.strip_prefix("initramfs: ").unwrap_or(&error).to_owned())
-        })
+    builder.build().build_cached(cache).map_err(|error| {
+        // The check says it already.
+        let error = error.to_string();
+        fail(
+            error
+                .strip_prefix("initramfs: ")
+                .unwrap_or(&error)
+                .to_owned(),
+        )
+    })
 }
 
 /// What there is to know of an initramfs that is packed for each run.

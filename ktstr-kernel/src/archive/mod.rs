@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use ktstr_core::files::open_regular;
 use tar::Archive;
 
 use self::stream::{EndMark, Meter, decompressed};
@@ -41,7 +42,7 @@ pub enum ArchiveError {
     },
     /// An entry that no source archive has.
     #[error(
-        "{path}: entry `{entry}` {why}; this is no kernel source archive to trust, get it from kernel.org or your distribution"
+        "{path}: entry `{entry}` {why}; do not trust this archive, get kernel sources from kernel.org or your distribution"
     )]
     Entry {
         /// The archive.
@@ -53,7 +54,7 @@ pub enum ArchiveError {
     },
     /// More than any kernel has.
     #[error(
-        "{path}: more than {limit}, no kernel source has that much; give a kernel source tarball"
+        "{path}: more than {limit}, which is more than any kernel source has; give a kernel source tarball"
     )]
     TooBig {
         /// The archive.
@@ -62,7 +63,7 @@ pub enum ArchiveError {
         limit: &'static str,
     },
     /// It holds something else.
-    #[error("{path}: no kernel source tree in it ({why}); give a tarball of kernel sources")]
+    #[error("{path}: it holds no kernel source tree ({why}); give a tarball of kernel sources")]
     NoTree {
         /// The archive.
         path: PathBuf,
@@ -82,6 +83,18 @@ pub enum ArchiveError {
 pub(crate) struct Tarball<'p> {
     pub(crate) path: &'p Path,
     pub(crate) compression: Compression,
+}
+
+/// The first `length` bytes of what is compressed in the file at `path`; fewer where it ends or is damaged before.
+pub(crate) fn start(path: &Path, compression: Compression, length: usize) -> Vec<u8> {
+    let mut start = Vec::new();
+    if let Ok(file) = open_regular(path) {
+        let mut ignore = |_| {};
+        let mut meter = Meter::new(file, &mut ignore);
+        let content = decompressed(&mut meter, compression);
+        let _ = content.take(length as u64).read_to_end(&mut start);
+    }
+    start
 }
 
 /// The start of a Makefile is enough to know the version.

@@ -70,7 +70,7 @@ impl Unpacker<'_> {
             .collect::<String>();
         let refuse = |why| Fault::Entry(name.clone(), why);
         let path = plain(Path::new(std::ffi::OsStr::from_bytes(&raw)))
-            .ok_or_else(|| refuse("leads out of the archive"))?;
+            .ok_or_else(|| refuse("leads outside the archive"))?;
         if kind == EntryType::Directory {
             return self.dir(&path, &refuse);
         }
@@ -82,7 +82,7 @@ impl Unpacker<'_> {
             EntryType::Symlink => {
                 let link = link_name(&entry).ok_or_else(|| refuse("is a link to nothing"))?;
                 if !stays_inside(&link, parent) {
-                    return Err(refuse("is a link that leads out of the archive"));
+                    return Err(refuse("is a link that leads outside the archive"));
                 }
                 symlink(&link, &target).map_err(|error| taken(error, &target, &refuse))
             }

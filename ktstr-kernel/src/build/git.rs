@@ -119,6 +119,7 @@ impl Wanted<'_> {
         if let Some(entry) = cached(job, &key, found, &mut note) {
             return job.hit(&entry).map(Some);
         }
+        Error::check_cache_path(job.cache.root())?;
         job.prepare()?;
         let _lock = job.lock(&key)?;
         // Whom we waited for may have been killed.

@@ -89,7 +89,9 @@ impl Job<'_> {
             return None;
         }
         let mut entry = self.cache.get(key)?;
-        if let Err(why) = entry.verify() {
+        if let EntryState::Valid(_) = entry.state
+            && let Err(why) = entry.verify()
+        {
             entry.state = EntryState::Corrupt(why);
         }
         match &entry.state {
@@ -102,6 +104,11 @@ impl Job<'_> {
             EntryState::Valid(_) => {
                 replaced(format!(
                     "cached `{key}` is of another source; it is replaced"
+                ));
+            }
+            EntryState::OtherVersion(why) => {
+                replaced(format!(
+                    "cached `{key}` is from another ktstr version ({why}); it is built again"
                 ));
             }
             EntryState::Corrupt(why) => {

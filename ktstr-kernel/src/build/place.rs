@@ -69,10 +69,9 @@ impl Place {
     pub(super) fn prepare(&self) -> Result<(), Error> {
         let dir = self.dir();
         if let Self::Beside(_) = self {
-            check_name(dir, true)?;
+            Error::check_cache_path(dir)?;
             return fs::create_dir_all(dir).map_err(|error| Error::io(dir, "make", error));
         }
-        check_name(dir, false)?;
         let probe = temporary_beside(&dir.join(".ktstr-probe"));
         let made = File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
         made.map_err(|source| Error::ReadOnlyTree {
@@ -89,16 +88,6 @@ impl Place {
             let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
         }
     }
-}
-
-/// Refuses what the kernel's Makefiles do, or its scripts trip over.
-pub(super) fn check_name(dir: &Path, is_cache: bool) -> Result<(), Error> {
-    let odd = |c: char| c.is_whitespace() || "\"'`:%#$\\".contains(c);
-    if dir.to_string_lossy().contains(odd) {
-        let dir = dir.to_owned();
-        return Err(Error::OddDirectory { dir, is_cache });
-    }
-    Ok(())
 }
 
 impl Cache {

@@ -31,6 +31,7 @@ pub(crate) fn resolve(job: &Job<'_>, tarball: Tarball<'_>) -> Result<ResolvedKer
         return job.hit(&entry);
     }
     job.check_sched_ext(tarball.path, &facts.version, None)?;
+    Error::check_cache_path(job.cache.root())?;
     job.prepare()?;
     job.check_pahole(&facts.version, None)?;
     let _lock = job.lock(&key)?;
@@ -70,6 +71,8 @@ fn build(
         },
         other => other,
     })?;
+    // The archive names its top directory.
+    Error::check_tree_path(tree.path())?;
     let version = tree.version()?;
     if version != facts.version {
         let why = format!("one Makefile says {}, another {version}", facts.version);

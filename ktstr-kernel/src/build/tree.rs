@@ -74,6 +74,7 @@ pub(crate) fn resolve(job: &Job<'_>, tree: &KernelTree) -> Result<ResolvedKernel
         }
         let version = tree.version()?;
         job.check_sched_ext(path, &version, Some(tree))?;
+        Error::check_tree_path(path)?;
         job.prepare()?;
         job.check_pahole(&version, Some(tree))?;
         let key_lock = plan.key.as_ref().map(|key| job.lock(key));
@@ -131,8 +132,6 @@ fn build(
     lock: &File,
 ) -> Result<ResolvedKernel, Error> {
     let path = tree.path();
-    // Wherever it is built, make reads it here.
-    place::check_name(path, false)?;
     let name = format!("tree-{}", tree_hash(path));
     let log = plan.key.as_ref().map_or(name.as_str(), CacheKey::as_str);
     let runner = || Runner {
@@ -221,8 +220,8 @@ fn note_uncached(job: &Job<'_>, tree: &Path, git: &GitState, place: &Place) {
     let why = match git {
         GitState::Clean { .. } => None,
         GitState::Dirty => Some("it has uncommitted changes".to_owned()),
-        GitState::Unknown(None) => Some("it is no git repository".to_owned()),
-        GitState::Unknown(Some(why)) => Some(format!("git does not know its state ({why})")),
+        GitState::Unknown(None) => Some("it is not a git repository".to_owned()),
+        GitState::Unknown(Some(why)) => Some(why.clone()),
     };
     let tree = tree.display();
     if let Some(why) = why {

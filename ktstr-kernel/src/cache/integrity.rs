@@ -5,11 +5,12 @@
 //! and configuration whatever their times say: a disk that lies changes none. The ELF kernel, several times as large, is
 //! read in doubt only.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use ktstr_core::files::open_regular;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::FileRecord;
@@ -34,7 +35,7 @@ pub(super) fn check(dir: &Path, record: &FileRecord, look: Look) -> Result<(), S
     let named = |error: io::Error| format!("{name}: {error}");
     let found = fs::symlink_metadata(&path).map_err(named)?;
     if !found.is_file() {
-        return Err(format!("{name} is no file"));
+        return Err(format!("{name} is not a regular file"));
     }
     let size = found.len();
     if size != *was {
@@ -59,7 +60,7 @@ pub(super) fn modified(found: &Metadata) -> i64 {
 
 /// The XXH3 of a file, 16 hexadecimal digits. Read piece by piece: a file may shrink under a map.
 pub(super) fn digest(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = open_regular(path)?;
     let mut hash = Xxh3Default::new();
     let mut buffer = vec![0; 256 << 10];
     loop {

@@ -12,10 +12,10 @@ use crate::text::line;
 #[serde(try_from = "String", into = "String")]
 pub struct CacheKey(String);
 
-/// A text that can be no cache key.
+/// A text that cannot be a cache key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is no cache key: {why}; `cargo ktstr kernel list` shows the keys",
+    "`{}` is not a cache key: {why}; `cargo ktstr kernel list` shows the keys",
     line(text)
 )]
 pub struct CacheKeyError {
@@ -27,7 +27,7 @@ pub struct CacheKeyError {
 
 /// The configuration a kernel was built from, as far as its cache key tells.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", expecting = "a configuration's origin")]
 pub enum ConfigOrigin {
     /// One of the bases.
     Base(BaseConfig),
@@ -69,9 +69,7 @@ impl CacheKey {
                 Err(error("it does not start with a letter or digit"))
             }
             _ if text.len() > 128 => Err(error("it is longer than 128 characters")),
-            _ if !text.bytes().all(plain) => {
-                Err(error("only letters, digits and ._+- occur in keys"))
-            }
+            _ if !text.bytes().all(plain) => Err(error("keys consist of letters, digits and ._+-")),
             _ => Ok(Self(text.to_owned())),
         }
     }

@@ -12,6 +12,7 @@ use crate::text::line;
 
 /// `metadata.json` of a cache entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Metadata {
     /// Version of this format; see [`Metadata::SCHEMA`].
     pub schema: u32,
@@ -47,9 +48,20 @@ pub struct Metadata {
     pub config: FileRecord,
 }
 
+/// Metadata that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// They are in a format of another version of ktstr.
+    #[error("{file} has format {0}, this ktstr reads {read}", file = Metadata::FILE, read = Metadata::SCHEMA)]
+    OtherVersion(u32),
+    /// They make no sense: why, in one clause for a person.
+    #[error("{0}")]
+    Damaged(String),
+}
+
 /// Where a cached kernel's sources came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "lowercase", expecting = "a source")]
 pub enum Source {
     /// A tarball on disk.
     Tarball {
@@ -78,6 +90,7 @@ pub enum Source {
 
 /// One file of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "a file record")]
 pub struct FileRecord {
     /// Name within the entry.
     pub name: String,
@@ -111,35 +124,34 @@ impl Metadata {
     /// Name of the file.
     pub const FILE: &'static str = "metadata.json";
 
-    /// Reads `json`; the error is one clause, for a person.
-    pub fn parse(json: &[u8]) -> Result<Self, String> {
+    /// Reads `json`.
+    pub fn parse(json: &[u8]) -> Result<Self, MetadataError> {
         #[derive(Deserialize)]
+        #[serde(expecting = "an object")]
         struct Version {
             schema: u32,
         }
+        let damaged = |why: &str| Err(MetadataError::Damaged(format!("{}: {why}", Self::FILE)));
         // It may quote what it found.
-        let unreadable =
-            |error: serde_json::Error| format!("{}: {}", Self::FILE, line(&error.to_string()));
+        let unreadable = |error: serde_json::Error| {
+            let why = line(&error.to_string());
+            MetadataError::Damaged(format!("{}: {why}", Self::FILE))
+        };
         let version: Version = serde_json::from_slice(json).map_err(unreadable)?;
         if version.schema != Self::SCHEMA {
-            return Err(format!(
-                "{} has format {}, this ktstr reads {}",
-                Self::FILE,
-                version.schema,
-                Self::SCHEMA
-            ));
+            return Err(MetadataError::OtherVersion(version.schema));
         }
         let metadata: Self = serde_json::from_slice(json).map_err(unreadable)?;
         if metadata.built_at().is_none() {
-            return Err(format!("{}: `built` is no time", Self::FILE));
+            return damaged("`built` is not a time");
         }
         // A name such as ../../x would lead out of the entry.
         if !metadata.files().iter().all(|file| is_plain(&file.name)) {
-            return Err(format!("{}: a file name is no plain name", Self::FILE));
+            return damaged("a file name is not a plain name");
         }
         // They are part of lists and of test names.
         if !is_word(&metadata.version) || !is_word(&metadata.arch) {
-            return Err(format!("{}: version or arch is no plain word", Self::FILE));
+            return damaged("`version` or `arch` is not a plain word");
         }
         Ok(metadata)
     }
@@ -251,9 +263,38 @@ pub(crate) mod tests {
         newer.schema = 9;
         for (metadata, part) in [(escaping, "plain"), (timeless, "time"), (newer, "format 9")] {
             let error = Metadata::parse(&serde_json::to_vec(&metadata).unwrap()).unwrap_err();
-            assert!(error.contains(part), "{error}");
+            assert!(error.to_string().contains(part), "{error}");
         }
         assert!(Metadata::parse(b"{}").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_names_of_types() {
+        let good = serde_json::to_value(sample("k", "2026-07-04T23:06:12Z")).unwrap();
+        for field in ["key", "source", "config_origin", "image", "built"] {
+            for odd in [
+                serde_json::json!(5),
+                serde_json::json!("x"),
+                serde_json::json!([]),
+            ] {
+                let mut json = good.clone();
+                json[field] = odd;
+                let error = Metadata::parse(json.to_string().as_bytes());
+                let error = error.map_or_else(|error| error.to_string(), |_| String::new());
+                for name in [
+                    "struct",
+                    "enum",
+                    "Metadata",
+                    "FileRecord",
+                    "Source",
+                    "Origin",
+                ] {
+                    assert!(!error.contains(name), "{field}: {error}");
+                }
+            }
+        }
+        let error = Metadata::parse(b"[]").unwrap_err().to_string();
+        assert!(error.contains("expected an object"), "{error}");
     }
 
     /// Takes it, and then all of it can be used; or refuses it in a line.
@@ -270,6 +311,7 @@ pub(crate) mod tests {
                 prop_assert_eq!(Metadata::parse(&again), Ok(metadata));
             }
             Err(why) => {
+                let why = why.to_string();
                 prop_assert!(!why.is_empty() && why.len() < 1200);
                 prop_assert!(!why.chars().any(char::is_control), "{:?}", why);
             }

@@ -11,17 +11,17 @@ mod metadata;
 mod store;
 
 use std::cmp::Reverse;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::files::temporary_beside;
+use ktstr_core::files::{open_regular, temporary_beside};
 use ktstr_core::lock::{LockFile, Mode};
 
 use integrity::Look;
 pub use key::{CacheKey, CacheKeyError, ConfigOrigin};
-pub use metadata::{FileRecord, Metadata, Source};
+pub use metadata::{FileRecord, Metadata, MetadataError, Source};
 #[cfg(feature = "build")]
 pub(crate) use store::NewEntry;
 
@@ -51,12 +51,14 @@ pub enum EntryState {
     Valid(Box<Metadata>),
     /// Something is missing or damaged: what, in one clause.
     Corrupt(String),
+    /// Another version of ktstr made it, which may well use it: how that shows, in one clause.
+    OtherVersion(String),
 }
 
-/// Which entries to remove.
+/// Which entries to remove. Those of other versions of ktstr go only where all go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CleanPlan {
-    /// How many of the newest valid entries stay. Corrupt ones take none of these places.
+    /// How many of the newest valid entries stay. Others take none of these places.
     pub keep: usize,
     /// Remove only corrupt entries; `keep` does not matter then.
     pub corrupt_only: bool,
@@ -76,6 +78,22 @@ pub enum CacheError {
         key: CacheKey,
         /// Keys that look like it.
         near: Vec<CacheKey>,
+    },
+    /// The key is not there, but a file or directory of that name is.
+    #[error("no cached kernel `{key}`; for the file or directory of that name write ./{key}")]
+    IsPath {
+        /// The key asked for.
+        key: CacheKey,
+    },
+    /// The entry was made by another version of ktstr.
+    #[error(
+        "cached kernel `{key}` is from another ktstr version ({why}); use that version, or give the kernel's source to build it again"
+    )]
+    OtherVersion {
+        /// The key asked for.
+        key: CacheKey,
+        /// How that shows.
+        why: String,
     },
     /// The entry cannot be used.
     #[error(
@@ -218,7 +236,7 @@ impl Cache {
         let state = match read_entry(&dir, key) {
             Ok(metadata) => EntryState::Valid(Box::new(metadata)),
             Err(_) if !dir.is_dir() => return None,
-            Err(why) => EntryState::Corrupt(why),
+            Err(state) => state,
         };
         let key = key.clone();
         Some(CacheEntry { key, dir, state })
@@ -236,6 +254,21 @@ impl Cache {
         entry.kernel()
     }
 
+    /// As [`lookup`](Self::lookup) does; where there is no such key, but something of that name in `dir`, the error says
+    /// how to name that.
+    pub(crate) fn lookup_beside(
+        &self,
+        key: &CacheKey,
+        dir: &Path,
+    ) -> Result<ResolvedKernel, CacheError> {
+        match self.lookup(key) {
+            Err(CacheError::Unknown { key, .. }) if dir.join(key.as_str()).exists() => {
+                Err(CacheError::IsPath { key })
+            }
+            other => other,
+        }
+    }
+
     /// The newest kernel that can be booted.
     pub fn newest(&self) -> Result<Option<CacheEntry>, CacheError> {
         let entries = self.list()?;
@@ -244,15 +277,20 @@ impl Cache {
 
     /// The entries that `plan` would remove; nothing is removed yet. [Content](CacheEntry::verify) is looked at.
     pub fn plan_clean(&self, plan: &CleanPlan) -> Result<Vec<CacheEntry>, CacheError> {
-        let (valid, corrupt): (Vec<_>, Vec<_>) = self
-            .list()?
+        let removes_all = plan.keep == 0 && !plan.corrupt_only;
+        let is_of_other_version =
+            |entry: &CacheEntry| matches!(entry.state, EntryState::OtherVersion(_));
+        let mut entries = self.list()?;
+        entries.retain(|entry| removes_all || !is_of_other_version(entry));
+        for entry in &mut entries {
+            if let EntryState::Valid(_) = entry.state
+                && let Err(why) = entry.verify()
+            {
+                entry.state = EntryState::Corrupt(why);
+            }
+        }
+        let (valid, corrupt): (Vec<_>, Vec<_>) = entries
             .into_iter()
-            .map(|mut entry| {
-                if let Err(why) = entry.verify() {
-                    entry.state = EntryState::Corrupt(why);
-                }
-                entry
-            })
             .partition(|entry| entry.metadata().is_some());
         let old = valid.into_iter().skip(if plan.corrupt_only {
             usize::MAX
@@ -284,17 +322,22 @@ impl Cache {
     }
 }
 
-fn read_entry(dir: &Path, key: &CacheKey) -> Result<Metadata, String> {
+/// The metadata of an entry that can be used, else its state.
+fn read_entry(dir: &Path, key: &CacheKey) -> Result<Metadata, EntryState> {
     let mut json = Vec::new();
-    File::open(dir.join(Metadata::FILE))
+    open_regular(&dir.join(Metadata::FILE))
         .and_then(|file| file.take(METADATA_LIMIT).read_to_end(&mut json))
-        .map_err(|error| format!("{}: {error}", Metadata::FILE))?;
-    let metadata = Metadata::parse(&json)?;
+        .map_err(|error| EntryState::Corrupt(format!("{}: {error}", Metadata::FILE)))?;
+    let metadata = Metadata::parse(&json).map_err(|error| match error {
+        MetadataError::OtherVersion(_) => EntryState::OtherVersion(error.to_string()),
+        MetadataError::Damaged(why) => EntryState::Corrupt(why),
+    })?;
     if metadata.key != *key {
-        return Err(format!("its metadata are of `{}`", metadata.key));
+        let why = format!("its metadata belongs to `{}`", metadata.key);
+        return Err(EntryState::Corrupt(why));
     }
     for file in metadata.files() {
-        integrity::check(dir, file, Look::Size)?;
+        integrity::check(dir, file, Look::Size).map_err(EntryState::Corrupt)?;
     }
     Ok(metadata)
 }
@@ -312,11 +355,20 @@ fn near(key: &CacheKey, mut keys: Vec<CacheKey>) -> Vec<CacheKey> {
 }
 
 impl CacheEntry {
-    /// What is written down about it; `None` when it is corrupt.
+    /// What is written down about it; `None` when it cannot be used.
     pub fn metadata(&self) -> Option<&Metadata> {
         match &self.state {
             EntryState::Valid(metadata) => Some(metadata),
-            EntryState::Corrupt(_) => None,
+            EntryState::Corrupt(_) | EntryState::OtherVersion(_) => None,
+        }
+    }
+
+    /// That it cannot be used, and why not.
+    pub(crate) fn error(&self, why: String) -> CacheError {
+        let key = self.key.clone();
+        match &self.state {
+            EntryState::OtherVersion(_) => CacheError::OtherVersion { key, why },
+            EntryState::Valid(_) | EntryState::Corrupt(_) => CacheError::Corrupt { key, why },
         }
     }
 
@@ -334,24 +386,23 @@ impl CacheEntry {
                 integrity::check(&self.dir, &metadata.config, Look::Content)?;
                 integrity::check(&self.dir, &metadata.vmlinux, Look::Time)
             }
-            EntryState::Corrupt(why) => Err(why.clone()),
+            EntryState::Corrupt(why) | EntryState::OtherVersion(why) => Err(why.clone()),
         }
     }
 
     /// The kernel in it. Files that were touched since they were stored are read, and must be what they were.
     pub fn kernel(&self) -> Result<ResolvedKernel, CacheError> {
-        let corrupt = |why| {
-            let key = self.key.clone();
-            CacheError::Corrupt { key, why }
-        };
         match &self.state {
             EntryState::Valid(metadata) => {
                 for file in metadata.files() {
-                    integrity::check(&self.dir, file, Look::Time).map_err(corrupt)?;
+                    let checked = integrity::check(&self.dir, file, Look::Time);
+                    checked.map_err(|why| self.error(why))?;
                 }
                 Ok(self.kernel_of(metadata))
             }
-            EntryState::Corrupt(why) => Err(corrupt(why.clone())),
+            EntryState::Corrupt(why) | EntryState::OtherVersion(why) => {
+                Err(self.error(why.clone()))
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+use std::fs::File;
+
 use super::metadata::tests::sample;
 use super::*;
 
@@ -69,7 +71,7 @@ fn damage_is_named() {
         ("no-metadata", "metadata.json: No such file"),
         ("short", "vmlinux has 1 bytes, was 4"),
         ("garbage", "metadata.json"),
-        ("renamed", "of `moved`"),
+        ("renamed", "its metadata belongs to `moved`"),
     ] {
         let message = cache.lookup(&key(name)).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
@@ -242,4 +244,55 @@ fn a_cache_that_is_a_file_is_named() {
     let cache = Cache::new(file.path());
     let message = cache.list().unwrap_err().to_string();
     assert!(message.contains("KTSTR_CACHE_DIR"), "{message}");
+}
+
+#[test]
+fn a_pipe_for_metadata_keeps_nobody_waiting() {
+    let (_dir, cache) = cache();
+    let dir = put(&cache, "piped", "2026-01-01T00:00:00Z");
+    fs::remove_file(dir.join(Metadata::FILE)).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(dir.join(Metadata::FILE))
+        .status();
+    assert!(made.unwrap().success());
+    let entries = cache.list().unwrap();
+    let why = "metadata.json: not a regular file".to_owned();
+    assert_eq!(entries[0].state, EntryState::Corrupt(why));
+}
+
+#[test]
+fn what_another_version_made_is_left_to_it() {
+    let (_dir, cache) = cache();
+    put(&cache, "ours", "2026-01-01T00:00:00Z");
+    let dir = put(&cache, "theirs", "2026-02-01T00:00:00Z");
+    // All that is known of other formats is that they have a number.
+    fs::write(dir.join(Metadata::FILE), br#"{"schema": 9, "files": []}"#).unwrap();
+    fs::remove_file(put(&cache, "broken", "2026-03-01T00:00:00Z").join("vmlinux")).unwrap();
+    let entry = cache.get(&key("theirs")).unwrap();
+    let why = "metadata.json has format 9, this ktstr reads 1".to_owned();
+    assert_eq!(entry.state, EntryState::OtherVersion(why.clone()));
+    assert!(entry.metadata().is_none() && entry.verify() == Err(why));
+    assert_eq!(cache.newest().unwrap().unwrap().key.as_str(), "ours");
+    let message = cache.lookup(&key("theirs")).unwrap_err().to_string();
+    assert!(message.contains("is from another ktstr version (metadata.json has format 9"));
+    assert!(!message.contains("clean"), "{message}");
+    let plan = |keep, corrupt_only| {
+        let plan = CleanPlan { keep, corrupt_only };
+        keys(&cache.plan_clean(&plan).unwrap()).join(" ")
+    };
+    assert_eq!(plan(0, true), "broken");
+    assert_eq!(plan(1, false), "broken");
+    assert_eq!(plan(0, false), "ours broken theirs");
+}
+
+#[test]
+fn a_name_of_something_beside_is_told_how_to_write_it() {
+    let (dir, cache) = cache();
+    fs::create_dir(dir.path().join("linux")).unwrap();
+    let message = |name: &str| {
+        let error = cache.lookup_beside(&key(name), dir.path()).unwrap_err();
+        error.to_string()
+    };
+    assert!(message("linux").ends_with("write ./linux"));
+    assert!(message("other").contains("kernel list"));
 }

@@ -10,6 +10,7 @@ use std::fmt;
 
 use self::names::Names;
 use crate::error::Error;
+use crate::meant::without_secret;
 use crate::progress::{Event, Progress};
 use crate::release::Release;
 use crate::remote::{FetchError, Remote, SourceTarball};
@@ -17,13 +18,6 @@ use crate::resolved::ResolvedKernel;
 use crate::resolver::Resolver;
 use crate::source::LocalSource;
 use crate::spec::KernelSpec;
-
-/// Where a [`Resolver`] gets what is not on disk.
-#[derive(Debug, Clone)]
-pub(crate) struct Network {
-    pub(crate) remote: Remote,
-    pub(crate) include_eol: bool,
-}
 
 /// Identifiers that could not be resolved, each with what was wrong; at least one. Displays as a line for each.
 #[derive(Debug)]
@@ -41,7 +35,8 @@ pub struct Failed {
 /// One line, which has what was asked for in it.
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (spec, error) = (self.spec.to_string(), self.error.to_string());
+        let spec = without_secret(&self.spec.to_string());
+        let error = self.error.to_string();
         if error.contains(&spec) {
             f.write_str(&error)
         } else {
@@ -68,22 +63,25 @@ impl Resolver {
     /// Lets it fetch what is neither on disk nor in the cache. Without, releases come from the cache alone.
     #[must_use]
     pub fn fetching(mut self, remote: Remote) -> Self {
-        let include_eol = false;
-        self.network = Some(Network {
-            remote,
-            include_eol,
-        });
+        self.remote = Some(remote);
         self
     }
 
-    /// Has ranges stand for the last release of each series that is maintained no more as well, which the tags of
-    /// linux-stable tell. Call it after [`fetching`](Self::fetching).
+    /// Has ranges also stand for the last release of each end-of-life series, which the tags of linux-stable tell.
     #[must_use]
     pub fn including_eol(mut self, include_eol: bool) -> Self {
-        if let Some(network) = &mut self.network {
-            network.include_eol = include_eol;
-        }
+        self.include_eol = include_eol;
         self
+    }
+
+    /// Finds out what `specs` stand for and takes what is on disk, as [`resolve_all`](Self::resolve_all) does first.
+    /// Nothing is fetched but the index of releases and lists of references, and nothing is built.
+    pub fn look_up_all(
+        &self,
+        specs: &[KernelSpec],
+        progress: &dyn Progress,
+    ) -> Result<(), Failures> {
+        Plan::new(self, specs, progress, &mut |_, _| {}).map(drop)
     }
 
     /// Every kernel that `specs` name, in their order, each once. `done` is told of each that is ready.
@@ -95,8 +93,7 @@ impl Resolver {
         progress: &dyn Progress,
         done: &mut dyn FnMut(&KernelSpec, &ResolvedKernel),
     ) -> Result<Vec<ResolvedKernel>, Failures> {
-        let mut plan = Plan::new(self, specs, progress)?;
-        plan.take_what_is_there(done)?;
+        let mut plan = Plan::new(self, specs, progress, done)?;
         plan.fetch(done)?;
         plan.build(done)?;
         let mut kernels: Vec<ResolvedKernel> = Vec::new();
@@ -108,13 +105,33 @@ impl Resolver {
         Ok(kernels)
     }
 
-    pub(crate) fn remote(&self) -> Option<&Remote> {
-        self.network.as_ref().map(|network| &network.remote)
-    }
-
-    fn includes_eol(&self) -> bool {
-        let network = self.network.as_ref();
-        network.is_some_and(|network| network.include_eol)
+    /// [`resolve`](Self::resolve) of a name of releases.
+    pub(crate) fn resolve_release(
+        &self,
+        spec: &KernelSpec,
+        progress: &dyn Progress,
+    ) -> Result<ResolvedKernel, Error> {
+        let unresolved = |why: String| Error::Unresolved {
+            name: spec.to_string(),
+            why,
+        };
+        if matches!(spec, KernelSpec::Range { .. }) {
+            let releases = self.releases(spec, progress)?;
+            if releases.len() > 1 {
+                let names: Vec<String> = releases.iter().map(ToString::to_string).collect();
+                let names = names.join(", ");
+                return Err(unresolved(format!(
+                    "it stands for several releases ({names}); give one of them"
+                )));
+            }
+        }
+        let resolved = self.resolve_all(std::slice::from_ref(spec), progress, &mut |_, _| {});
+        let kernel = resolved.map_err(|mut failures| failures.0.pop().map(|failed| failed.error));
+        match kernel.map(|mut kernels| kernels.pop()) {
+            Ok(Some(kernel)) => Ok(kernel),
+            Err(Some(error)) => Err(error),
+            Ok(None) | Err(None) => Err(unresolved("it stands for no release".to_owned())),
+        }
     }
 
     /// The releases that a version, a series or a range stands for now, oldest first. Nothing is built, and no source is
@@ -150,11 +167,13 @@ struct Plan<'s> {
 }
 
 impl<'s> Plan<'s> {
-    /// Finds out what each identifier stands for.
+    /// Finds out what each identifier stands for, and takes what is there. All that is wrong with any of them by then is
+    /// told together.
     fn new(
         resolver: &'s Resolver,
         specs: &'s [KernelSpec],
         progress: &'s dyn Progress,
+        done: &mut dyn FnMut(&KernelSpec, &ResolvedKernel),
     ) -> Result<Self, Failures> {
         let names = Names::new(resolver, progress);
         let mut failures = Failures(Vec::new());
@@ -173,7 +192,10 @@ impl<'s> Plan<'s> {
                     kernel = cached;
                     vec![None]
                 }),
-                KernelSpec::Version(_) | KernelSpec::Series(_) | KernelSpec::Range { .. } => names
+                KernelSpec::Version(_)
+                | KernelSpec::Series(_)
+                | KernelSpec::Newest(_)
+                | KernelSpec::Range { .. } => names
                     .releases(spec)
                     .map(|releases| releases.into_iter().map(Some).collect()),
             };
@@ -190,20 +212,26 @@ impl<'s> Plan<'s> {
                 }
             }
         }
-        failures.into_result()?;
-        Ok(Self {
+        let mut plan = Self {
             resolver,
             progress,
             wanted,
-        })
+        };
+        plan.take_what_is_there(&mut failures, done);
+        // As they were asked for.
+        let position = |failed: &Failed| specs.iter().position(|spec| *spec == failed.spec);
+        failures.0.sort_by_key(position);
+        failures.into_result()?;
+        Ok(plan)
     }
 
-    /// Takes images and cached kernels, so that what is wrong with them shows before anything is fetched.
+    /// Takes images and cached kernels, so that what is wrong with them shows before anything is fetched; and makes sure
+    /// that the others can be built where they would be.
     fn take_what_is_there(
         &mut self,
+        failures: &mut Failures,
         done: &mut dyn FnMut(&KernelSpec, &ResolvedKernel),
-    ) -> Result<(), Failures> {
-        let mut failures = Failures(Vec::new());
+    ) {
         for wanted in &mut self.wanted {
             let spec = wanted.spec;
             if let Some(kernel) = &wanted.kernel {
@@ -223,12 +251,18 @@ impl<'s> Plan<'s> {
                 (_, Some(release)) => self.resolver.cached_release(spec, release, self.progress),
                 _ => Ok(None),
             };
-            if let Some(Some(kernel)) = failures.take(spec, kernel) {
-                done(spec, &kernel);
-                wanted.kernel = Some(kernel);
+            match failures.take(spec, kernel) {
+                Some(Some(kernel)) => {
+                    done(spec, &kernel);
+                    wanted.kernel = Some(kernel);
+                }
+                Some(None) if !is_tree(spec) => {
+                    failures.take(spec, self.resolver.check_cache_path());
+                }
+                // A clean tree may be cached, and is looked at when its turn comes.
+                _ => {}
             }
         }
-        failures.into_result()
     }
 
     /// Fetches the tarballs of releases, several at once.
@@ -242,7 +276,7 @@ impl<'s> Plan<'s> {
             return Ok(());
         }
         let mut failures = Failures(Vec::new());
-        let remote = self.resolver.remote();
+        let remote = self.resolver.remote.as_ref();
         let mut fetched: HashMap<Release, Result<SourceTarball, FetchError>> = remote
             .map(|remote| remote.tarballs(&releases, self.progress))
             .into_iter()
@@ -335,11 +369,16 @@ impl Failures {
     }
 }
 
+/// Whether it is built where it is.
+fn is_tree(spec: &KernelSpec) -> bool {
+    matches!(spec, KernelSpec::Path(path) if path.is_dir())
+}
+
 /// Whether the server is away, or something else answers in its place; as opposed to an answer of its own.
 fn is_away(error: &FetchError) -> bool {
     match error {
         FetchError::Unreachable { .. } | FetchError::Content { .. } => true,
-        FetchError::Status { status, .. } => *status >= 500,
+        FetchError::Status { status, .. } => *status == 429 || *status >= 500,
         _ => false,
     }
 }

@@ -8,7 +8,7 @@ use crate::progress::{Event, Progress};
 use crate::release::Release;
 use crate::remote::Releases;
 use crate::resolver::Resolver;
-use crate::spec::KernelSpec;
+use crate::spec::{KernelSpec, Newest};
 
 /// Says which releases names stand for. Asks the network for each thing once, however many names need it.
 pub(super) struct Names<'r> {
@@ -33,6 +33,7 @@ impl<'r> Names<'r> {
         match spec {
             KernelSpec::Version(release) => Ok(vec![*release]),
             KernelSpec::Series(series) => Ok(vec![self.newest_of(spec, series)?]),
+            KernelSpec::Newest(newest) => Ok(vec![self.newest(spec, *newest)?]),
             KernelSpec::Range { start, end } => self.within(spec, start, end),
             KernelSpec::Path(_) | KernelSpec::CacheKey(_) | KernelSpec::Git { .. } => {
                 let why = "it names no release; give a version (6.14.2), a series (6.14) or a range (6.12..6.14)";
@@ -46,12 +47,24 @@ impl<'r> Names<'r> {
         let maintained = self.maintained();
         let latest = maintained.and_then(|maintained| {
             let latest = maintained.latest_settled();
-            latest.ok_or("no series has had eight maintenance releases yet; name a version")
+            latest.ok_or("no series has had eight maintenance releases yet; give a version")
         });
         latest.map_err(|why| Error::Unresolved {
             name: "latest".to_owned(),
             why: why.to_owned(),
         })
+    }
+
+    fn newest(&self, spec: &KernelSpec, newest: Newest) -> Result<Release, Error> {
+        let maintained = self.maintained().map_err(|why| unresolved(spec, why))?;
+        let found = maintained.newest(newest).ok_or_else(|| {
+            unresolved(
+                spec,
+                "kernel.org lists no such release now; give a version, such as 6.14.2",
+            )
+        })?;
+        self.note(&format!("{newest} kernel: {found}"));
+        Ok(found)
     }
 
     /// The newest of a series that is named by itself: one that has ended too.
@@ -77,7 +90,7 @@ impl<'r> Names<'r> {
 
     fn newest_tagged(&self, spec: &KernelSpec, series: &Release) -> Result<Release, Error> {
         let tagged = self.tagged().map_err(|why| {
-            let why = format!("{series} is not maintained any more, and its last release cannot be looked up ({why}); name one, as {series}.1");
+            let why = format!("{series} is not maintained any more, and its last release cannot be looked up ({why}); give one, e.g. {series}.1");
             unresolved(spec, &why)
         })?;
         let newest = tagged
@@ -87,7 +100,7 @@ impl<'r> Names<'r> {
         let none = || {
             unresolved(
                 spec,
-                "there is no such series; see kernel.org for those there are",
+                "there is no such series; see kernel.org for existing ones",
             )
         };
         newest.copied().ok_or_else(none)
@@ -101,7 +114,7 @@ impl<'r> Names<'r> {
     ) -> Result<Vec<Release>, Error> {
         let maintained = self.maintained().map_err(|why| unresolved(spec, why))?;
         let mut releases = maintained.within(*start, *end);
-        let include_eol = self.resolver.includes_eol();
+        let include_eol = self.resolver.include_eol;
         if include_eol {
             let tagged = self.tagged().map_err(|why| unresolved(spec, why))?;
             let ended = last_of_each(tagged, |release| {
@@ -114,21 +127,15 @@ impl<'r> Names<'r> {
             releases.sort();
         }
         if releases.is_empty() {
-            return Err(unresolved(
-                spec,
-                if include_eol {
-                    "no release lies within; see kernel.org for those there are"
-                } else {
-                    "no maintained release lies within; --include-eol takes series that have ended too"
-                },
-            ));
+            let why = none_within(maintained, start, end, include_eol);
+            return Err(unresolved(spec, &why));
         }
         Ok(releases)
     }
 
     fn maintained(&self) -> Result<&Releases, &str> {
         let answer = self.maintained.get_or_init(|| {
-            let remote = self.resolver.remote().ok_or(NOTHING_TO_ASK)?;
+            let remote = self.resolver.remote.as_ref().ok_or(NOTHING_TO_ASK)?;
             let answer = remote.releases(self.progress);
             answer.map_err(|error| error.to_string())
         });
@@ -138,7 +145,7 @@ impl<'r> Names<'r> {
     /// Every release that linux-stable has a tag of.
     fn tagged(&self) -> Result<&[Release], &str> {
         let answer = self.tagged.get_or_init(|| {
-            let remote = self.resolver.remote().ok_or(NOTHING_TO_ASK)?;
+            let remote = self.resolver.remote.as_ref().ok_or(NOTHING_TO_ASK)?;
             tags(&remote.mirror().stable_git(), self.resolver.path())
         });
         answer.as_deref().map_err(String::as_str)
@@ -175,6 +182,36 @@ fn tags(url: &str, path: &OsStr) -> Result<Vec<Release>, String> {
 #[cfg(not(feature = "git"))]
 fn tags(_: &str, _: &OsStr) -> Result<Vec<Release>, String> {
     Err("this build of ktstr cannot read tags".to_owned())
+}
+
+/// Why a range stands for nothing: what its series have reached, where they are maintained.
+fn none_within(maintained: &Releases, start: &Release, end: &Release, include_eol: bool) -> String {
+    const SHOWN: usize = 3;
+    let series = |release: &Release| Release {
+        patch: None,
+        rc: None,
+        ..*release
+    };
+    let all = maintained.within(series(start), series(end));
+    if let Some(newest) = all.last() {
+        let texts = all.iter().rev().take(SHOWN);
+        let texts: Vec<String> = texts
+            .map(|newest| format!("the newest of {} is {newest}", series(newest)))
+            .collect();
+        return format!(
+            "a range stands for the newest release of each series, and {}; give {} for that, or one release by its number",
+            texts.join(", "),
+            series(newest)
+        );
+    }
+    match maintained.newest(Newest::Stable) {
+        Some(newest) if newest < *start => {
+            format!("no release lies within: the newest is {newest}")
+        }
+        _ if include_eol => "no release lies within; see kernel.org for existing ones".to_owned(),
+        _ => "no maintained release lies within; --include-eol also includes end-of-life series"
+            .to_owned(),
+    }
 }
 
 fn unresolved(spec: &KernelSpec, why: &str) -> Error {

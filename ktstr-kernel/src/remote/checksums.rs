@@ -33,7 +33,7 @@ impl Checksums {
             }
         }
         if sums.is_empty() {
-            return Err("there are no checksums of tarballs in it");
+            return Err("it holds no checksums of tarballs");
         }
         Ok(Self(sums))
     }

@@ -107,7 +107,7 @@ impl Download<'_> {
             // It is another file, or the server answers what nobody asked.
             _ => {
                 part.reset().map_err(io)?;
-                let why = "the rest is not there";
+                let why = "the rest is not available";
                 return Err(Trouble::passing(FetchError::unreachable(self.address, why)));
             }
         }
@@ -224,8 +224,7 @@ impl Download<'_> {
     }
 
     fn too_large(&self, limit: u64) -> FetchError {
-        let address = self.address.to_owned();
-        FetchError::TooLarge { address, limit }
+        FetchError::too_large(self.address, "release", limit)
     }
 
     fn tell(&self, state: Transfer<'_>) {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::files::{temporary_beside, write_atomic};
+use ktstr_core::files::{open_regular, temporary_beside, write_atomic};
 use ktstr_core::lock::{LockFile, Mode};
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,7 @@ impl Downloads {
         if let Some(lock) = LockFile::try_acquire(&path, mode)? {
             return Ok(lock);
         }
-        let note = format!("{name}: somebody else is fetching it; waiting");
+        let note = format!("{name}: another process is fetching it; waiting");
         progress.event(Event::Note(&note));
         let what = format!("the download of {name}");
         Ok(LockFile::acquire(&path, mode, FETCH_WAIT, &what)?)
@@ -98,7 +98,7 @@ impl Downloads {
     /// What is known of the file of that name.
     pub(super) fn record(&self, name: &str) -> Option<Record> {
         let mut json = Vec::new();
-        let file = File::open(self.record_path(name)).ok()?;
+        let file = open_regular(&self.record_path(name)).ok()?;
         file.take(RECORD_LIMIT).read_to_end(&mut json).ok()?;
         serde_json::from_slice(&json).ok()
     }
@@ -119,7 +119,7 @@ impl Downloads {
     /// The SHA-256 of the file of that name; `None` when it is not there.
     pub(super) fn sha256(&self, name: &str) -> Result<Option<String>, FetchError> {
         let path = self.path(name);
-        let sum = File::open(&path).and_then(|mut file| hash::sha256(&mut file, |_| {}));
+        let sum = open_regular(&path).and_then(|mut file| hash::sha256(&mut file, |_| {}));
         match sum {
             Ok(sum) => Ok(Some(sum)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

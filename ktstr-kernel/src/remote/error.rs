@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ktstr_core::lock::LockError;
 
@@ -13,7 +14,7 @@ use crate::release::Release;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// A variable of the environment names no proxy.
+    /// A variable of the environment does not name a proxy.
     #[error(
         "{variable}: {why}; set it to the proxy's address, such as http://proxy.example.com:3128, or unset it"
     )]
@@ -43,14 +44,17 @@ pub enum FetchError {
     },
     /// The server refuses.
     #[error(
-        "{address}: the server answers {status}; {}, or give a source tree or tarball",
-        status_advice(*status)
+        "{address}: {}; {}, or give a source tree or tarball",
+        status_text(*status, *wait),
+        status_advice(*status, *wait)
     )]
     Status {
         /// What was asked for.
         address: String,
         /// The status code of HTTP.
         status: u16,
+        /// After which time the server wants to be asked again, where it said so.
+        wait: Option<Duration>,
     },
     /// There is no such release.
     #[error("{}", no_release_text(*release, address, *newest))]
@@ -64,7 +68,7 @@ pub enum FetchError {
     },
     /// What the server sends is something else.
     #[error(
-        "{address}: {why}; something between may have answered instead: check https_proxy, or set KTSTR_KERNEL_MIRROR to a mirror"
+        "{address}: {why}; a proxy or captive portal may have answered: check https_proxy, or set KTSTR_KERNEL_MIRROR to a mirror"
     )]
     Content {
         /// What was asked for.
@@ -74,7 +78,7 @@ pub enum FetchError {
     },
     /// The release is there, but no checksum of it.
     #[error(
-        "{address}: no checksum of {name} there; try again later (it may follow within the hour), or build with --skip-sha256"
+        "{address}: it has no checksum of {name}; try again later (it may follow within the hour), or build with --skip-sha256"
     )]
     NoChecksum {
         /// The list of checksums.
@@ -96,12 +100,14 @@ pub enum FetchError {
     },
     /// It has no end, or a hostile one.
     #[error(
-        "{address}: larger than {} MiB, which no release is; set KTSTR_KERNEL_MIRROR to another mirror, or give a source tree or tarball",
+        "{address}: larger than {} MiB; not a {kind}; set KTSTR_KERNEL_MIRROR to another mirror, or give a source tree or tarball",
         limit >> 20
     )]
     TooLarge {
         /// What was asked for.
         address: String,
+        /// What it should be.
+        kind: &'static str,
         /// The bound, bytes.
         limit: u64,
     },
@@ -134,6 +140,15 @@ impl FetchError {
         Self::Content { address, why }
     }
 
+    pub(super) fn too_large(address: &str, kind: &'static str, limit: u64) -> Self {
+        let address = address.to_owned();
+        Self::TooLarge {
+            address,
+            kind,
+            limit,
+        }
+    }
+
     /// A file of the cache that cannot be written or read.
     pub(super) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
@@ -148,8 +163,20 @@ impl FetchError {
     }
 }
 
-fn status_advice(status: u16) -> &'static str {
+/// What a server answers.
+pub(super) fn status_text(status: u16, wait: Option<Duration>) -> String {
+    match wait {
+        Some(wait) => {
+            let wait = humantime::format_duration(Duration::from_secs(wait.as_secs()));
+            format!("the server answers {status} and asks to wait {wait}")
+        }
+        None => format!("the server answers {status}"),
+    }
+}
+
+fn status_advice(status: u16, wait: Option<Duration>) -> &'static str {
     match status {
+        _ if wait.is_some() => "try again after that, set KTSTR_KERNEL_MIRROR to another mirror",
         407 => "the proxy wants a name and a password: https_proxy=http://name:password@host:port",
         401 | 403 => "check https_proxy, set KTSTR_KERNEL_MIRROR to a mirror that lets you in",
         404 | 410 => "check KTSTR_KERNEL_MIRROR: releases.json is below it",

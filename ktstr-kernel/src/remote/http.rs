@@ -4,19 +4,20 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use ureq::http::header::{IF_RANGE, RANGE, RETRY_AFTER};
+use flate2::read::MultiGzDecoder;
+use ureq::http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE, RETRY_AFTER};
 use ureq::http::{HeaderMap, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy, Timeout};
 
-use super::error::FetchError;
+use super::error::{FetchError, status_text};
 use super::mirror::Mirror;
 use super::options::{ProxySetting, RemoteOptions};
 use crate::progress::{Event, Progress, Transfer};
 
-/// How many other addresses an answer may lead to, one after the other.
+/// How many redirects are followed, one after the other.
 const REDIRECTS: u32 = 5;
 /// Longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -165,7 +166,9 @@ impl Client {
         address: &str,
         rest: Option<Rest<'_>>,
     ) -> Result<Response<Body>, Trouble> {
+        // Parts of a file can only be put together as they are.
         let mut request = self.agent()?.get(address);
+        request = request.header(ACCEPT_ENCODING, "identity");
         if let Some(Rest { from, of }) = rest {
             request = request.header(RANGE, format!("bytes={from}-"));
             if let Some(of) = of {
@@ -180,10 +183,16 @@ impl Client {
             return Ok(response);
         }
         let address = address.to_owned();
+        let wait = retry_after(response.headers(), SystemTime::now());
+        let wait = wait.filter(|wait| !wait.is_zero());
         Err(Trouble {
             passing: matches!(status, 408 | 425 | 429) || status >= 500,
-            wait: retry_after(response.headers()),
-            error: FetchError::Status { address, status },
+            wait,
+            error: FetchError::Status {
+                address,
+                status,
+                wait,
+            },
         })
     }
 
@@ -211,25 +220,30 @@ impl Client {
         }
     }
 
-    /// A small file, whole; `name` is for events.
+    /// A small file, whole, unpacked where somebody packed it on the way; `name` is for events and errors.
     pub(super) fn small(
         &self,
         address: &str,
-        name: &str,
+        name: &'static str,
         limit: u64,
         tries: u32,
         progress: &dyn Progress,
     ) -> Result<Vec<u8>, FetchError> {
         let mut patience = Patience::new(tries, self.options.backoff);
         loop {
-            match self.small_once(address, limit) {
-                Ok(bytes) => return Ok(bytes),
+            match self.small_once(address, name, limit) {
+                Ok(bytes) => return decoded(bytes, address, name, limit),
                 Err(trouble) => patience.again(trouble, 0, name, progress)?,
             }
         }
     }
 
-    fn small_once(&self, address: &str, limit: u64) -> Result<Vec<u8>, Trouble> {
+    fn small_once(
+        &self,
+        address: &str,
+        name: &'static str,
+        limit: u64,
+    ) -> Result<Vec<u8>, Trouble> {
         let mut body = self.get(address, None)?.into_body().into_reader();
         let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
         let mut pace = Pace::default();
@@ -239,8 +253,7 @@ impl Client {
                 return Ok(bytes);
             }
             if bytes.len() as u64 + n as u64 > limit {
-                let address = address.to_owned();
-                return Err(FetchError::TooLarge { address, limit }.into());
+                return Err(FetchError::too_large(address, name, limit).into());
             }
             bytes.extend_from_slice(&buffer[..n]);
         }
@@ -268,15 +281,14 @@ impl Client {
             }
             E::Io(error) => (one_line(&error.to_string()), true),
             E::Protocol(error) => (
-                format!("the answer is no HTTP ({})", one_line(&error.to_string())),
+                format!("the answer is not HTTP ({})", one_line(&error.to_string())),
                 true,
             ),
             E::BodyStalled | E::ConnectionFailed => (error.to_string(), true),
-            E::TooManyRedirects => (
-                format!("it leads to more than {REDIRECTS} other addresses"),
-                false,
-            ),
-            E::RequireHttpsOnly(_) => ("it leads to an address without https".to_owned(), false),
+            E::TooManyRedirects => (format!("more than {REDIRECTS} redirects"), false),
+            E::RequireHttpsOnly(_) => {
+                ("it redirects to an address without https".to_owned(), false)
+            }
             E::ConnectProxyFailed(why) => (format!("the proxy refuses ({})", one_line(why)), false),
             other => (one_line(&other.to_string()), false),
         };
@@ -294,14 +306,14 @@ fn proxy(setting: &ProxySetting, direct: &[String]) -> Result<Proxy, FetchError>
         variable: setting.variable.clone(),
         why,
     };
-    let given = Proxy::new(&setting.address).map_err(|_| error("its value is no address"))?;
+    let given = Proxy::new(&setting.address).map_err(|_| error("its value is not an address"))?;
     let authority = given.uri().authority();
     let host = authority.map_or("", |authority| authority.as_str());
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let port = host.rsplit_once(':').map(|(_, port)| port);
     let is_port = |port: &str| port.ends_with(']') || port.parse::<u16>().is_ok();
     if given.host().is_empty() || !port.is_none_or(is_port) {
-        return Err(error("its value is no address"));
+        return Err(error("its value is not an address"));
     }
     let mut builder = Proxy::builder(given.protocol())
         .host(given.host())
@@ -323,12 +335,49 @@ fn proxy(setting: &ProxySetting, direct: &[String]) -> Result<Proxy, FetchError>
     }
     builder
         .build()
-        .map_err(|_| error("its value is no address"))
+        .map_err(|_| error("its value is not an address"))
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// What a server asks for in seconds, or by a date.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    match text.trim().parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => http_date(text)?.duration_since(now).ok(),
+    }
+}
+
+/// Reads `Wed, 21 Oct 2015 07:28:00 GMT`, the one form in which dates are sent (RFC 9110, 5.6.7).
+fn http_date(text: &str) -> Option<SystemTime> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (_, date) = text.trim().strip_suffix(" GMT")?.split_once(", ")?;
+    let mut words = date.split(' ');
+    let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
+}
+
+/// `bytes` without the gzip around them that a server or proxy put there, though it was asked not to.
+fn decoded(
+    bytes: Vec<u8>,
+    address: &str,
+    name: &'static str,
+    limit: u64,
+) -> Result<Vec<u8>, FetchError> {
+    if !bytes.starts_with(b"\x1f\x8b") {
+        return Ok(bytes);
+    }
+    let mut text = Vec::new();
+    let mut decoder = MultiGzDecoder::new(bytes.as_slice()).take(limit + 1);
+    if decoder.read_to_end(&mut text).is_err() {
+        return Err(FetchError::content(address, "damaged gzip data"));
+    }
+    if text.len() as u64 > limit {
+        return Err(FetchError::too_large(address, name, limit));
+    }
+    Ok(text)
 }
 
 /// How fast an answer comes.
@@ -386,11 +435,13 @@ impl Patience {
         self.failed += 1;
         self.failed_in_all += 1;
         let enough = self.failed >= self.tries || self.failed_in_all >= MOST_TRIES;
-        if !trouble.passing || enough {
+        let asked = trouble.wait.unwrap_or_default();
+        // Whoever asks again before that is refused again, and may be shut out.
+        if !trouble.passing || enough || asked > LONGEST_WAIT {
             return Err(trouble.error);
         }
         let wait = self.first_wait * 2u32.saturating_pow(self.failed - 1);
-        let wait = wait.max(trouble.wait.unwrap_or_default()).min(LONGEST_WAIT);
+        let wait = wait.max(asked).min(LONGEST_WAIT);
         let why = why(&trouble.error);
         let state = Transfer::Retrying { why: &why, wait };
         progress.event(Event::Transfer { name, state });
@@ -403,7 +454,7 @@ impl Patience {
 pub(super) fn why(error: &FetchError) -> String {
     match error {
         FetchError::Unreachable { why, .. } | FetchError::Content { why, .. } => why.clone(),
-        FetchError::Status { status, .. } => format!("the server answers {status}"),
+        FetchError::Status { status, wait, .. } => status_text(*status, *wait),
         other => other.to_string(),
     }
 }
@@ -412,4 +463,35 @@ pub(super) fn why(error: &FetchError) -> String {
 pub(super) fn one_line(text: &str) -> String {
     let shown = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(200).map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn wait(value: &str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, value.parse().unwrap());
+        let now = humantime::parse_rfc3339("2015-10-21T07:00:00Z").unwrap();
+        retry_after(&headers, now)
+    }
+
+    #[test]
+    fn a_server_names_seconds_or_a_date() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(wait("3600"), seconds(3600));
+        assert_eq!(wait("Wed, 21 Oct 2015 07:28:00 GMT"), seconds(28 * 60));
+        assert_eq!(wait("Wed, 21 Oct 2015 06:28:00 GMT"), None);
+        for odd in ["soon", "-1", "", "Wed, 41 Oct 2015 07:28:00 GMT", "1e9"] {
+            assert_eq!(wait(odd), None, "{odd}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_date_panics(text in "[A-Za-z]{0,3},? [0-9]{0,3} [A-Z]?[a-z]{0,3} [0-9]{0,5} [0-9:]{0,9} ?(GMT)?") {
+            let _ = wait(&text);
+        }
+    }
 }

@@ -1,11 +1,10 @@
 //! The index as it was last fetched.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ktstr_core::files::write_atomic;
+use ktstr_core::files::{open_regular, write_atomic};
 use ktstr_core::timestamp::rfc3339;
 use serde::Deserialize;
 
@@ -38,7 +37,7 @@ impl CachedIndex {
     /// future count as none.
     pub(super) fn read(&self, address: &str, now: SystemTime) -> Option<Releases> {
         let mut json = Vec::new();
-        let file = File::open(&self.path).ok()?;
+        let file = open_regular(&self.path).ok()?;
         file.take(INDEX_LIMIT + 1).read_to_end(&mut json).ok()?;
         let releases = Releases::parse(&json).ok()?;
         let origin: Origin = serde_json::from_slice(&json).ok()?;

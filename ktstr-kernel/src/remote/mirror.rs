@@ -19,10 +19,10 @@ pub struct Mirror {
     base: Option<String>,
 }
 
-/// An address that is no mirror's.
+/// An address that is not a mirror's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{base}` is no address of a mirror: {why}; set KTSTR_KERNEL_MIRROR to the address above its releases.json, such as https://mirror.example.com/linux"
+    "`{base}` is not the address of a mirror: {why}; set KTSTR_KERNEL_MIRROR to the address above its releases.json, such as https://mirror.example.com/linux"
 )]
 pub struct MirrorError {
     /// The address.
@@ -54,7 +54,7 @@ impl Mirror {
         if text.len() > LONGEST {
             return Err(error("it is too long"));
         }
-        let uri: Uri = text.parse().map_err(|_| error("it is no URL"))?;
+        let uri: Uri = text.parse().map_err(|_| error("it is not a URL"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
             return Err(error("it starts with neither https:// nor http://"));
         }
@@ -68,7 +68,7 @@ impl Mirror {
         if authority.rsplit_once(':').is_some_and(|(_, port)| {
             !port.ends_with(']') && port.parse::<u16>().map_or(true, |port| port == 0)
         }) {
-            return Err(error("its port is no number from 1 to 65535"));
+            return Err(error("its port is not a number from 1 to 65535"));
         }
         if text.contains(['?', '#']) {
             return Err(error("it has a query"));
@@ -205,9 +205,9 @@ mod tests {
             ("https://mirror.example.com/#a", "a query"),
             ("https://mirror.example.com:0", "port"),
             ("https://mirror.example.com:99999", "port"),
-            ("https://", "no URL"),
-            ("https://a b", "no URL"),
-            ("https://a\nb", "no URL"),
+            ("https://", "not a URL"),
+            ("https://a b", "not a URL"),
+            ("https://a\nb", "not a URL"),
         ] {
             let message = Mirror::parse(base).unwrap_err().to_string();
             assert!(message.contains(part), "{base}: {message}");

@@ -1,7 +1,7 @@
 //! Releases from the network: the index of them, and their tarballs.
 //!
 //! A [`Remote`] fetches from a [`Mirror`] into a [cache](Cache): `{cache}/releases.json` and `{cache}/downloads/`.
-//! What broke off goes on where it stopped, also after the process was killed; what somebody else is fetching is waited for.
+//! An interrupted download resumes, also after the process was killed; what somebody else is fetching is waited for.
 
 mod checksums;
 mod download;
@@ -225,7 +225,7 @@ impl Inner {
                 let age = age_text(old.age());
                 let why = http::why(&error);
                 let note = format!(
-                    "{address}: {why}; using the index fetched {age} ago, which does not have what was released since"
+                    "{address}: {why}; using the index fetched {age} ago, which lacks later releases"
                 );
                 progress.event(Event::Note(&note));
                 Ok(old)
@@ -289,8 +289,7 @@ impl Inner {
             Some(found) if expected.as_ref() == Some(&found) => found,
             found => {
                 if found.is_some() {
-                    let note =
-                        format!("{name}: what is kept of it is not usable; fetching it again");
+                    let note = format!("{name}: the kept copy is not usable; fetching it again");
                     progress.event(Event::Note(&note));
                     self.downloads.remove(name)?;
                 }
@@ -383,6 +382,7 @@ impl Inner {
         let FetchError::Status {
             address,
             status: 404,
+            ..
         } = error
         else {
             return error;
@@ -412,9 +412,9 @@ impl Inner {
 
 fn tell_of_no_checksum(name: &str, release: Release, progress: &dyn Progress) {
     let note = if release.rc.is_some() {
-        format!("{name}: not verified: no checksums of release candidates are published")
+        format!("{name}: not verified: kernel.org publishes no checksums of release candidates")
     } else {
-        format!("{name}: not verified: its checksum is not asked for (--skip-sha256)")
+        format!("{name}: not verified: its checksum is skipped (--skip-sha256)")
     };
     progress.event(Event::Note(&note));
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::release::Release;
+use crate::spec::Newest;
 
 /// Largest index that is read, bytes. kernel.org's has about 10 KiB.
 pub(super) const INDEX_LIMIT: u64 = 1 << 20;
@@ -64,51 +65,36 @@ pub struct Releases {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReleasesError {
-    /// It is no JSON, or not of that form.
+    /// It is not JSON, or not of that form.
     #[error("not in the form of kernel.org's releases.json ({0})")]
     Form(String),
     /// It is larger than any index.
     #[error("larger than any index of releases")]
     TooLarge,
     /// Nothing in it can be used.
-    #[error("no stable or longterm release in it")]
+    #[error("it lists no stable or longterm release")]
     Empty,
 }
 
-#[derive(Serialize, Deserialize)]
-struct RawIndex {
-    releases: Vec<RawRelease>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RawRelease {
-    version: String,
-    moniker: String,
-    #[serde(default)]
-    iseol: bool,
-    #[serde(default)]
-    released: Option<RawDay>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RawDay {
-    #[serde(default)]
-    isodate: Option<String>,
-}
-
 impl Releases {
-    /// Reads kernel.org's `releases.json`. Entries that are no releases (`linux-next`), or of a kind not known here, are
-    /// passed over; an index without any stable or longterm release is an error.
+    /// Reads kernel.org's `releases.json`. Entries that are not releases (`linux-next`), or of a kind not known here, are
+    /// skipped; an index without any stable or longterm release is an error.
     pub fn parse(json: &[u8]) -> Result<Self, ReleasesError> {
         if json.len() as u64 > INDEX_LIMIT {
             return Err(ReleasesError::TooLarge);
         }
-        let raw: RawIndex = serde_json::from_slice(json)
-            .map_err(|error| ReleasesError::Form(super::http::one_line(&error.to_string())))?;
-        if raw.releases.len() > ENTRIES {
+        let form = |why: &str| ReleasesError::Form(super::http::one_line(why));
+        let index: Value =
+            serde_json::from_slice(json).map_err(|error| form(&error.to_string()))?;
+        let list = index.get("releases").and_then(Value::as_array);
+        let list = list.ok_or_else(|| form("it has no list `releases`"))?;
+        if list.len() > ENTRIES {
             return Err(ReleasesError::TooLarge);
         }
-        let mut entries: Vec<Listed> = raw.releases.into_iter().filter_map(listed).collect();
+        let mut entries = Vec::new();
+        for raw in list {
+            entries.extend(listed(raw).map_err(|why| form(&why))?);
+        }
         entries.sort_by_key(|entry| entry.release);
         let mut seen = BTreeSet::new();
         entries.retain(|entry| seen.insert(entry.release));
@@ -135,17 +121,15 @@ impl Releases {
 
     /// As `releases.json` has it, for the cache.
     pub(super) fn to_json(&self) -> serde_json::Value {
-        let release = |entry: &Listed| RawRelease {
-            version: entry.release.to_string(),
-            moniker: entry.moniker.as_str().to_owned(),
-            iseol: entry.eol,
-            released: entry
-                .released
-                .clone()
-                .map(|day| RawDay { isodate: Some(day) }),
+        let release = |entry: &Listed| {
+            json!({
+                "version": entry.release.to_string(),
+                "moniker": entry.moniker.as_str(),
+                "iseol": entry.eol,
+                "released": entry.released.as_ref().map(|day| json!({ "isodate": day })),
+            })
         };
-        let releases: Vec<RawRelease> = self.entries.iter().map(release).collect();
-        serde_json::to_value(releases).unwrap_or_default()
+        self.entries.iter().map(release).collect()
     }
 
     /// The newest release of a series, named by its two numbers; a release candidate only where there is nothing else.
@@ -155,6 +139,18 @@ impl Releases {
         of_series
             .into_iter()
             .find(|release| series_of(*release) == series)
+    }
+
+    /// The newest of its kind. A release of Linus' that is no candidate is the newest stable one, until its series has a
+    /// maintenance release.
+    pub fn newest(&self, newest: Newest) -> Option<Release> {
+        let is_wanted = |entry: &&Listed| match newest {
+            Newest::Stable => entry.release.rc.is_none() && !entry.eol,
+            Newest::Mainline => entry.moniker == Moniker::Mainline,
+            Newest::Longterm => entry.moniker == Moniker::Longterm && entry.is_maintained(),
+        };
+        let found = self.entries.iter().rev().find(is_wanted);
+        found.map(|entry| entry.release)
     }
 
     /// The stable and longterm releases from `start` to `end` (see [`Release::is_within`]) whose series are maintained,
@@ -210,19 +206,31 @@ fn series_of(release: Release) -> (u16, u16) {
     (release.major, release.minor)
 }
 
-fn listed(raw: RawRelease) -> Option<Listed> {
-    let moniker = Moniker::parse(&raw.moniker)?;
-    let mut release = Release::parse(&raw.version)?;
+/// What an entry of the index lists; `None` for what is not a release, or of a kind not known here. What says more of a
+/// release than its number and kind may be missing, or be something else.
+fn listed(raw: &Value) -> Result<Option<Listed>, String> {
+    let text = |name: &str| match raw.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("the `{name}` of a release is not text")),
+    };
+    let (version, moniker) = (text("version")?, text("moniker")?);
+    let moniker = moniker.and_then(|moniker| Moniker::parse(moniker));
+    let release = version.and_then(|version| Release::parse(version));
+    let (Some(moniker), Some(mut release)) = (moniker, release) else {
+        return Ok(None);
+    };
     if release.is_series() {
         release.patch = Some(0);
     }
-    let day = raw.released.and_then(|day| day.isodate);
-    Some(Listed {
+    let day = raw.get("released").and_then(|day| day.get("isodate"));
+    let day = day.and_then(Value::as_str).filter(|day| is_day(day));
+    Ok(Some(Listed {
         release,
         moniker,
-        eol: raw.iseol,
-        released: day.filter(|day| is_day(day)),
-    })
+        eol: raw.get("iseol").and_then(Value::as_bool) == Some(true),
+        released: day.map(str::to_owned),
+    }))
 }
 
 /// Whether it looks like `2025-04-20`.

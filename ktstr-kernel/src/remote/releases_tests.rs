@@ -103,6 +103,61 @@ fn a_first_release_has_patch_zero() {
 }
 
 #[test]
+fn the_newest_of_each_kind() {
+    let newest = |json: &str| {
+        let index = Releases::parse(json.as_bytes()).unwrap();
+        [Newest::Stable, Newest::Mainline, Newest::Longterm]
+            .map(|kind| index.newest(kind).map(|release| release.to_string()))
+    };
+    let some = |texts: [&str; 3]| texts.map(|text| Some(text.to_owned()));
+    assert_eq!(newest(INDEX), some(["6.15.3", "6.16-rc3", "6.12.34"]));
+    // Just out: kernel.org calls it the latest stable one.
+    assert_eq!(
+        newest(&INDEX.replace("6.16-rc3", "6.16")),
+        some(["6.16.0", "6.16.0", "6.12.34"])
+    );
+    let one = r#"{"releases": [{"version": "7.0.2", "moniker": "stable"}]}"#;
+    assert_eq!(newest(one), [Some("7.0.2".to_owned()), None, None]);
+}
+
+#[test]
+fn what_is_missing_or_odd_beside_number_and_kind_is_skipped() {
+    let index = r#"{"releases": [
+        {"version": "6.17.1"},
+        {"moniker": "stable"},
+        {"version": "6.16.1", "moniker": null},
+        "noise",
+        {"version": "6.15.3", "moniker": "stable", "iseol": "no", "released": "yesterday"},
+        {"version": "6.12.34", "moniker": "longterm", "iseol": true, "released": {"isodate": 20250619}},
+        {"version": "6.6.94", "moniker": "longterm", "released": {"timestamp": 1750337040, "isodate": "2025-6-9"}}
+    ]}"#;
+    let index = Releases::parse(index.as_bytes()).unwrap();
+    let listed: Vec<_> = index
+        .entries()
+        .iter()
+        .map(|entry| (entry.release.to_string(), entry.eol, entry.released.clone()))
+        .collect();
+    let expected = [("6.6.94", false), ("6.12.34", true), ("6.15.3", false)];
+    assert_eq!(
+        listed,
+        expected.map(|(release, eol)| (release.to_owned(), eol, None))
+    );
+    for text in [
+        "[]",
+        r#"{"releases": 5}"#,
+        r#"{"releases": [{"version": []}]}"#,
+        "5",
+        "{",
+    ] {
+        let error = Releases::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(
+            !error.contains("Raw") && !error.contains("struct"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn what_it_writes_it_reads() {
     let json = serde_json::json!({ "releases": index().to_json() });
     assert_eq!(Releases::parse(json.to_string().as_bytes()), Ok(index()));
@@ -121,14 +176,14 @@ fn what_is_no_index_is_refused_with_a_reason() {
             r#"{"releases": [{"version": 6, "moniker": "stable"}]}"#,
             "not in the form",
         ),
-        (r#"{"releases": []}"#, "no stable"),
+        (r#"{"releases": []}"#, "lists no stable"),
         (
             r#"{"releases": [{"version": "x", "moniker": "stable"}]}"#,
-            "no stable",
+            "lists no stable",
         ),
         (
             r#"{"releases": [{"version": "6.1-rc1", "moniker": "stable"}]}"#,
-            "no stable",
+            "lists no stable",
         ),
         (&many, "larger"),
         (&" ".repeat(2 << 20), "larger"),

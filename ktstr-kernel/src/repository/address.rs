@@ -5,7 +5,7 @@ use gix::url::Scheme;
 use super::GitError;
 use super::error::line;
 
-const NO_SCHEME: &str = "it is no https://, http://, git://, ssh:// or file:// address";
+const NO_SCHEME: &str = "it is not an https://, http://, git://, ssh:// or file:// address";
 
 /// An address that can be connected to.
 #[derive(Debug, Clone)]
@@ -168,9 +168,9 @@ mod tests {
             ("https://host", "names no repository"),
             ("https://host/", "names no repository"),
             ("git://host/a\nb", "control"),
-            ("ext::sh -c x", "no https://"),
-            ("ftp://host/repo", "no https://"),
-            ("me@host:repo", "no https://"),
+            ("ext::sh -c x", "not an https://"),
+            ("ftp://host/repo", "not an https://"),
+            ("me@host:repo", "not an https://"),
             ("file://host/repo", "whole path"),
         ] {
             let message = Address::parse(text).unwrap_err().to_string();

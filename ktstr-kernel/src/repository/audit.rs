@@ -75,12 +75,12 @@ impl<'a> Audit<'a> {
         }
         if entry.mode.is_blob_or_symlink() {
             let size = (self.size_of)(entry.oid);
-            let size = size.ok_or("a file of it did not come")?;
+            let size = size.ok_or("the server left out one of its files")?;
             self.size = self.size.saturating_add(size);
         }
         if self.size > self.limits.files_size {
             let most = self.limits.files_size >> 20;
-            return Err(format!("its files have more than {most} MiB"));
+            return Err(format!("its files take more than {most} MiB"));
         }
         Ok(())
     }

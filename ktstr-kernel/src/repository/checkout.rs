@@ -138,7 +138,7 @@ impl Repository<'_> {
         });
         let outcome = outcome.map_err(|error| because(&error))?;
         if late {
-            return Err("it takes too long to write them".to_owned());
+            return Err("writing its files takes too long".to_owned());
         }
         if let Some(error) = outcome.errors.first() {
             let path = line(&error.path.to_string());
@@ -146,7 +146,7 @@ impl Repository<'_> {
         }
         if let Some(collision) = outcome.collisions.first() {
             let path = line(&collision.path.to_string());
-            return Err(format!("{path} is there already"));
+            return Err(format!("{path} already exists"));
         }
         written(files.count);
         Ok(())
@@ -167,7 +167,7 @@ fn links_stay_inside(
         let target = Path::new(OsStr::from_bytes(&link.data));
         if !dir.is_some_and(|dir| stays_inside(target, dir)) {
             let path = line(&path.to_string());
-            return Err(format!("{path} is a link that leads out of it"));
+            return Err(format!("{path} is a link that leads outside"));
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{CACHE_HINT, is_full};
 
-/// A git repository that does not give what was asked.
+/// A git repository that does not have what was asked for, or does not say so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GitError {
@@ -38,7 +38,7 @@ pub enum GitError {
         silence: Duration,
     },
     /// The server does not come to an end.
-    #[error("git repository {url}: given up, it {what}; check the address")]
+    #[error("git repository {url}: gave up: the server {what}; check the address")]
     Endless {
         /// The repository.
         url: String,
@@ -47,7 +47,7 @@ pub enum GitError {
     },
     /// It wants to know who asks.
     #[error(
-        "git repository {url}: the server asks for a login, and ktstr gives none; check the address (servers ask where there is no such repository, too), or use ssh:// with a key"
+        "git repository {url}: the server asks for a login, which ktstr does not have; check the address (servers also ask for one where there is no such repository), or use ssh:// with a key"
     )]
     Login {
         /// The repository.
@@ -76,7 +76,7 @@ pub enum GitError {
     },
     /// Nothing known starts with these digits.
     #[error(
-        "git repository {url}: no tag or branch is at a commit {sha}…, and none is cached; give all 40 digits"
+        "git repository {url}: no tag or branch points at a commit {sha}…, and no such kernel is cached; give all 40 digits"
     )]
     Abbreviated {
         /// The repository.
@@ -94,7 +94,7 @@ pub enum GitError {
     },
     /// The server gives no commits by their hash, or has none of this one.
     #[error(
-        "git repository {url} does not give commit {sha} ({why}); name a tag or a branch that is at it"
+        "git repository {url} has no commit {sha}, or serves none by its hash ({why}); give a tag or branch that points at it"
     )]
     Refused {
         /// The repository.
@@ -105,7 +105,7 @@ pub enum GitError {
         why: String,
     },
     /// The name is not of a commit.
-    #[error("git repository {url}: {reference} is a {kind} and no commit; name another")]
+    #[error("git repository {url}: {reference} is a {kind}, not a commit; give another")]
     NoCommit {
         /// The repository.
         url: String,
@@ -115,7 +115,7 @@ pub enum GitError {
         kind: String,
     },
     /// The name is of another commit each time.
-    #[error("git repository {url}: {reference} moves all the time; name a commit by sha=")]
+    #[error("git repository {url}: {reference} keeps moving; give a commit by sha=")]
     Restless {
         /// The repository.
         url: String,
@@ -123,7 +123,7 @@ pub enum GitError {
         reference: String,
     },
     /// The commit's files cannot be written.
-    #[error("git repository {url}: commit {commit} cannot be checked out: {why}; name another")]
+    #[error("git repository {url}: commit {commit} cannot be checked out: {why}; give another")]
     Contents {
         /// The repository.
         url: String,
@@ -132,9 +132,9 @@ pub enum GitError {
         /// What is wrong with them.
         why: String,
     },
-    /// The commit's files are no kernel sources.
+    /// The commit's files are not kernel sources.
     #[error(
-        "git repository {url}: commit {commit} is no kernel source tree ({why}); check the address"
+        "git repository {url}: commit {commit} is not a kernel source tree ({why}); check the address"
     )]
     NoKernel {
         /// The repository.
@@ -151,7 +151,7 @@ pub enum GitError {
         path: PathBuf,
     },
     /// The scratch directory cannot be written.
-    #[error("{path}: a git repository cannot be made there: {source}; check its permissions")]
+    #[error("{path}: cannot create a git repository there: {source}; check its permissions")]
     Write {
         /// Where.
         path: PathBuf,

@@ -150,7 +150,7 @@ impl Repository<'_> {
 
 /// The commit that was fetched; the error is what else it is.
 fn commit_of(repository: &gix::Repository, found: &Found) -> Result<String, String> {
-    let missing = |()| "hash of nothing that came".to_owned();
+    let missing = |()| "missing object".to_owned();
     let object = if found.name.is_some() {
         let mut kept = repository.find_reference(KEPT).map_err(|_| missing(()))?;
         let id = kept.peel_to_id().map_err(|_| missing(()))?;

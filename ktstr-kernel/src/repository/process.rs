@@ -38,7 +38,13 @@ pub(super) fn start(
         .stderr(Stdio::piped())
         .spawn();
     let mut child = spawned
-        .map_err(|error| meter.fail(Fault::Network(format!("{name} cannot be run: {error}"))))
+        .map_err(|error| {
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => format!("{name} is not installed"),
+                _ => format!("{name} cannot be run: {error}"),
+            };
+            meter.fail(Fault::Network(why))
+        })
         .ok()?;
     let stdin = child.stdin.take()?;
     let output = Output {

@@ -124,7 +124,7 @@ fn links_that_leave_the_tree_are_refused() {
         place.commit();
         let error = place.refused(&place.file(), &format!("branch={name}"));
         assert!(
-            error.contains("escape") && error.contains("leads out of"),
+            error.contains("escape") && error.contains("leads outside"),
             "{target}: {error}"
         );
     }
@@ -231,7 +231,7 @@ fn larger_files_than_allowed_are_refused() {
     place.commit();
     place.limits.files_size = 10 << 20;
     let error = place.refused(&place.file(), "branch=main");
-    assert!(error.contains("its files have more than 10 MiB"), "{error}");
+    assert!(error.contains("its files take more than 10 MiB"), "{error}");
     place.limits.files_size = 30 << 20;
     place.built(&place.file(), "branch=main");
 }

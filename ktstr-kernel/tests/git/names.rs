@@ -56,7 +56,7 @@ fn unknown_names_are_told_with_near_ones() {
         }
         let none = "sha=0123456789abcdef0123456789abcdef01234567";
         let error = place.refused(url, none);
-        assert!(error.contains("does not give commit 0123456789"), "{error}");
+        assert!(error.contains("has no commit 0123456789"), "{error}");
         let error = place.refused(url, "sha=0123456");
         assert!(error.contains("give all 40 digits"), "{error}");
     }
@@ -74,12 +74,12 @@ fn what_is_no_commit_is_refused() {
     let (tree, blob) = (place.id("tree"), place.id("blob"));
     for url in [place.file(), daemon.url("linux"), web.url("linux")] {
         for (reference, part) in [
-            ("tag=tree", "tag tree is a tree and no commit"),
-            ("tag=blob", "tag blob is a blob and no commit"),
-            ("tag=annotated", "tag annotated is a tree and no commit"),
-            (&format!("sha={tree}"), "is a tree and no commit"),
-            (&format!("sha={blob}"), "is a blob and no commit"),
-            (&format!("sha={}", &tree[..9]), "is a tree and no commit"),
+            ("tag=tree", "tag tree is a tree, not a commit"),
+            ("tag=blob", "tag blob is a blob, not a commit"),
+            ("tag=annotated", "tag annotated is a tree, not a commit"),
+            (&format!("sha={tree}"), "is a tree, not a commit"),
+            (&format!("sha={blob}"), "is a blob, not a commit"),
+            (&format!("sha={}", &tree[..9]), "is a tree, not a commit"),
         ] {
             let error = place.refused(&url, reference);
             assert!(error.contains(part), "{url} {reference}: {error}");
@@ -145,7 +145,7 @@ fn an_empty_repository_has_no_branches() {
             "{error}"
         );
         let error = place.refused(&url, "sha=0123456789abcdef0123456789abcdef01234567");
-        assert!(error.contains("does not give commit"), "{error}");
+        assert!(error.contains("has no commit"), "{error}");
     }
 }
 
@@ -162,7 +162,7 @@ fn what_is_no_kernel_tree_is_not_built() {
         let commit = place.id(commit);
         let reference = reference.replace("sha", &format!("sha={commit}"));
         let error = place.refused(&place.file(), &reference);
-        let part = format!("commit {commit} is no kernel source tree");
+        let part = format!("commit {commit} is not a kernel source tree");
         assert!(error.contains(&part), "{error}");
     }
     assert_eq!(place.world.made("bzImage"), 0);
@@ -175,11 +175,11 @@ fn addresses_that_would_run_something_are_refused() {
     let touch = format!("touch {}", ran.display());
     // A parsed identifier never has these; whoever makes one by hand gets no further.
     for (url, part) in [
-        (format!("ext::sh -c '{touch}'"), "is no https://"),
+        (format!("ext::sh -c '{touch}'"), "is not an https://"),
         ("ssh://-oProxyCommand=x/linux".to_owned(), "dash"),
         ("ssh://-oProxyCommand=x@host/linux".to_owned(), "dash"),
         ("file://-x/linux".to_owned(), "whole path"),
-        ("--upload-pack=touch".to_owned(), "is no https://"),
+        ("--upload-pack=touch".to_owned(), "is not an https://"),
         ("file:///tmp/a\nb".to_owned(), "control characters"),
         ("git://host/a\0b".to_owned(), "control characters"),
         ("git://host/a\rhost=other".to_owned(), "control characters"),

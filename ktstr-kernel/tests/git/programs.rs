@@ -75,8 +75,11 @@ fn missing_programs_are_told() {
     let mut place = Place::new();
     place.world.options.path = place.world.path("nothing").into();
     for (url, program) in [
-        (place.file(), "git cannot be run"),
-        ("ssh://host.invalid/linux".to_owned(), "ssh cannot be run"),
+        (place.file(), "git is not installed"),
+        (
+            "ssh://host.invalid/linux".to_owned(),
+            "ssh is not installed",
+        ),
     ] {
         let error = place.refused(&url, "branch=main");
         assert!(error.contains(program), "{error}");

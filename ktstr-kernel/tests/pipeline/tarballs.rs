@@ -136,7 +136,7 @@ fn damaged_and_foreign_archives_are_one_clear_line() {
     fs::create_dir(&other).unwrap();
     fs::write(other.join("README"), "hello").unwrap();
     let text = world.refused(&world.tarball(&other, "b.tar.zst"));
-    assert!(text.contains("no kernel source tree in it"), "{text}");
+    assert!(text.contains("it holds no kernel source tree"), "{text}");
     assert_eq!(world.cache().list().unwrap(), []);
     assert_eq!(world.leftovers(), [""; 0]);
 }

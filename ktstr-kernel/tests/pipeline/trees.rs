@@ -167,7 +167,7 @@ fn what_git_cannot_name_is_not_cached() {
     let world = World::new();
     let (plain, dirty) = (world.tree("plain"), world.git_tree("dirty"));
     fs::write(dirty.join("Kconfig"), "# edited\n").unwrap();
-    for (tree, why) in [(plain, "no git repository"), (dirty, "uncommitted")] {
+    for (tree, why) in [(plain, "not a git repository"), (dirty, "uncommitted")] {
         for _ in 0..2 {
             let (kernel, told) = world.built(&tree);
             assert!(told.all().contains(why), "{}", told.all());

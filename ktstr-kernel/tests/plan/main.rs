@@ -125,6 +125,122 @@ fn ended_series_come_when_asked_for() {
 }
 
 #[test]
+fn the_newest_of_a_kind_is_a_name() {
+    let place = Place::new(&["6.12.23", "6.14.2"]);
+    let (versions, told) = place.versions(&["stable", "longterm", "6.14"]);
+    assert_eq!(versions, ["6.14.2"]);
+    assert!(told.has("note stable kernel: 6.14.2"), "{}", told.all());
+    let releases = |name: &str| place.resolver().releases(&spec(name), &Told::default());
+    for (name, release) in [
+        ("latest", "6.14.2"),
+        ("longterm", "6.14.2"),
+        ("mainline", "6.15-rc3"),
+    ] {
+        assert_eq!(releases(name).unwrap()[0].to_string(), release);
+    }
+    place.server.put(
+        "/releases.json",
+        r#"{"releases": [{"version": "6.14.2", "moniker": "stable"}]}"#,
+    );
+    std::fs::remove_file(place.world.path("cache/releases.json")).unwrap();
+    let none = releases("mainline").unwrap_err().to_string();
+    assert!(none.contains("kernel.org lists no such release"), "{none}");
+}
+
+#[test]
+fn a_range_beyond_what_is_out_names_the_newest() {
+    let mut place = Place::new(&["6.6.94", "6.12.99", "6.14.2"]);
+    place.tags(&["v6.12.5"]);
+    for include_eol in [false, true] {
+        place.include_eol = include_eol;
+        let none = |range: &str| {
+            let releases = place.resolver().releases(&spec(range), &Told::default());
+            releases.unwrap_err().to_string()
+        };
+        for (range, said) in [
+            (
+                "6.12.5..6.12.9",
+                "the newest of 6.12 is 6.12.99; give 6.12 for that",
+            ),
+            (
+                "6.12.100..6.14.1",
+                "the newest of 6.14 is 6.14.2, the newest of 6.12 is 6.12.99; give 6.14 for that",
+            ),
+            ("6.15..7.0", "no release lies within: the newest is 6.14.2"),
+        ] {
+            let text = none(range);
+            assert!(text.contains(said), "{text}");
+            assert!(!text.contains("--include-eol"), "{text}");
+        }
+    }
+    place.include_eol = false;
+    let ended = place
+        .resolver()
+        .releases(&spec("6.1..6.5"), &Told::default());
+    assert!(ended.unwrap_err().to_string().contains("--include-eol"));
+}
+
+#[test]
+fn a_single_release_is_fetched_too() {
+    let place = Place::new(&["6.12.23", "6.14.2"]);
+    let resolve = |name: &str| place.resolver().resolve(&spec(name), &Told::default());
+    for name in ["6.14.2", "6.14", "stable", "6.14..6.14"] {
+        let kernel = resolve(name).unwrap();
+        assert_eq!(kernel.version, "6.14.2", "{name}");
+    }
+    assert_eq!(place.world.made("bzImage"), 1);
+    let text = resolve("6.12..6.14").unwrap_err().to_string();
+    let said = "stands for several releases (6.12.23, 6.14.2); give one of them";
+    assert!(text.contains(said), "{text}");
+    let text = resolve("6.14.7").unwrap_err().to_string();
+    assert!(text.contains("there is no release 6.14.7"), "{text}");
+    assert_eq!(place.world.made("bzImage"), 1);
+}
+
+#[test]
+fn the_order_of_a_resolvers_options_does_not_matter() {
+    let place = Place::new(&["6.12.23", "6.14.2"]);
+    place.tags(&["v6.13.12"]);
+    let first = Resolver::new(place.world.cache(), place.world.options.clone()).including_eol(true);
+    let resolver = first.fetching(place.remote());
+    let releases = resolver.releases(&spec("6.12..6.14"), &Told::default());
+    assert_eq!(releases.unwrap().len(), 3);
+}
+
+#[test]
+fn a_cache_that_make_cannot_build_in_is_told_before_anything_is_fetched() {
+    let place = Place::new(&["6.14.2"]);
+    let tree = place.world.tree("good");
+    let tarball = place.world.tarball(&tree, "good.tar.gz");
+    // Make sees where links lead.
+    let real = place.world.path("a b:c");
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, place.world.path("cache")).unwrap();
+    let failures = place.failures(&["6.14.2", "6.14", tarball.to_str().unwrap()]);
+    let named: Vec<&str> = failures.iter().map(|(spec, _)| spec.as_str()).collect();
+    assert_eq!(named, ["6.14.2", tarball.to_str().unwrap()]);
+    for (_, text) in &failures {
+        let said = "a b:c: the kernel's make cannot build in a path with a space in it; set KTSTR_CACHE_DIR";
+        assert!(text.contains(said), "{text}");
+    }
+    // The index, of which 6.14 is looked up.
+    assert_eq!(place.server.count(), 1);
+    assert!(!place.world.cache().root().join("downloads").exists());
+    // A single one likewise.
+    for name in ["6.14.2", tarball.to_str().unwrap()] {
+        let error = place.resolver().resolve(&spec(name), &Told::default());
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("set KTSTR_CACHE_DIR")
+        );
+    }
+    // A tree is built where it is.
+    place.versions(&[tree.to_str().unwrap()]);
+}
+
+#[test]
 fn whatever_fails_is_told_at_once_and_before_anything_is_built() {
     let place = Place::new(&["6.12.23", "6.14.2"]);
     let tree = place.world.tree("good");
@@ -132,6 +248,10 @@ fn whatever_fails_is_told_at_once_and_before_anything_is_built() {
     let failures = place.failures(&[good, "./none", "6.20", "6.20..6.21", "6.14.2"]);
     let named: Vec<&str> = failures.iter().map(|(spec, _)| spec.as_str()).collect();
     assert_eq!(named, ["./none", "6.20", "6.20..6.21"]);
+    // Also what is on disk, in the order in which it was asked for.
+    let failures = place.failures(&["no-such-key", "6.20", good, "./none"]);
+    let named: Vec<&str> = failures.iter().map(|(spec, _)| spec.as_str()).collect();
+    assert_eq!(named, ["no-such-key", "6.20", "./none"]);
     // A cache key is looked at before anything is fetched, and all downloads are tried.
     let failures = place.failures(&[good, "no-such-key", "6.14.7"]);
     assert_eq!(failures.len(), 1);

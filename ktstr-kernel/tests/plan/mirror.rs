@@ -105,15 +105,18 @@ impl Place {
             .fault(path, Fault::Instead(kind, body), usize::MAX);
     }
 
-    pub(crate) fn resolver(&self) -> Resolver {
+    pub(crate) fn remote(&self) -> Remote {
         let options = RemoteOptions {
             backoff: Duration::from_millis(1),
             ..RemoteOptions::default()
         };
         let mirror = Mirror::parse(&self.server.base()).unwrap();
-        let remote = Remote::new(mirror, self.world.cache(), options).unwrap();
+        Remote::new(mirror, self.world.cache(), options).unwrap()
+    }
+
+    pub(crate) fn resolver(&self) -> Resolver {
         Resolver::new(self.world.cache(), self.world.options.clone())
-            .fetching(remote)
+            .fetching(self.remote())
             .including_eol(self.include_eol)
     }
 

@@ -1,7 +1,11 @@
 //! Servers that misbehave: the right file in the end, or one clear line.
 
-use std::time::Duration;
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use ktstr_kernel::FetchError;
 
 use crate::server::{Fault, Server};
@@ -71,6 +75,89 @@ fn what_lasts_is_one_clear_line() {
         assert_eq!(world.server.requests(path).len(), tries, "{text}");
         world.server.heal();
         world.fetched("6.14.2");
+    }
+}
+
+#[test]
+fn a_server_that_asks_to_wait_for_long_is_not_asked_again() {
+    let date = SystemTime::now() + Duration::from_secs(110 * 60);
+    let date = Command::new("date")
+        .args(["--utc", "+%a, %d %b %Y %H:%M:%S GMT"])
+        .arg(format!(
+            "--date=@{}",
+            date.duration_since(UNIX_EPOCH).unwrap().as_secs()
+        ))
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    let date = String::from_utf8(date.stdout).unwrap().trim().to_owned();
+    for (path, status, when, part) in [
+        (
+            TARBALL,
+            503,
+            "3600".to_owned(),
+            "the server answers 503 and asks to wait 1h; try again after that",
+        ),
+        (
+            INDEX,
+            429,
+            "86400".to_owned(),
+            "the server answers 429 and asks to wait 1day; try again after that",
+        ),
+        (
+            SUMS,
+            503,
+            date,
+            "the server answers 503 and asks to wait 1h ",
+        ),
+    ] {
+        let world = World::new();
+        world
+            .server
+            .fault(path, Fault::Later(status, when), usize::MAX);
+        let (text, told) = match path {
+            INDEX => {
+                let (releases, told) = world.releases();
+                (releases.unwrap_err().to_string(), told)
+            }
+            _ => world.refused("6.14.2"),
+        };
+        assert!(text.contains(part), "{text}");
+        assert_eq!(world.server.requests(path).len(), 1, "{text}");
+        assert!(!told.all().contains("retrying"), "{}", told.all());
+    }
+    // Who asks for a moment gets it.
+    let world = World::new();
+    world
+        .server
+        .fault(TARBALL, Fault::Later(503, "0".to_owned()), 1);
+    world.fetched("6.14.2");
+}
+
+#[test]
+fn an_index_that_was_packed_on_its_way_is_read() {
+    let gzip = |text: &[u8]| {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(text).unwrap();
+        packer.finish().unwrap()
+    };
+    let world = World::new();
+    let packed = gzip(crate::world::index().as_bytes());
+    world.server.fault(INDEX, Fault::Gzip(packed.clone()), 1);
+    assert_eq!(world.releases().0.unwrap().entries().len(), 3);
+    for (bytes, part) in [
+        (packed[..packed.len() - 9].to_vec(), "damaged gzip data"),
+        (
+            gzip(&vec![b' '; 2 << 20]),
+            "larger than 1 MiB; not a releases.json",
+        ),
+        (gzip(b"<html>"), "a web page instead of releases.json"),
+    ] {
+        let world = World::new();
+        world.server.fault(INDEX, Fault::Gzip(bytes), usize::MAX);
+        let text = world.releases().0.unwrap_err().to_string();
+        assert!(text.contains(part), "{text}");
+        assert_eq!(world.server.requests(INDEX).len(), 1);
     }
 }
 
@@ -181,10 +268,7 @@ fn redirects_are_followed_but_not_in_circles() {
         .server
         .fault("/a", Fault::Redirect(TARBALL.into()), usize::MAX);
     let (text, _) = world.refused("6.14.2");
-    assert!(
-        text.contains("it leads to more than 5 other addresses"),
-        "{text}"
-    );
+    assert!(text.contains(": more than 5 redirects; "), "{text}");
     assert!(world.server.requests(TARBALL).len() <= 4);
 }
 
@@ -197,11 +281,14 @@ fn nothing_larger_than_a_release_is_taken() {
             world.server.fault(TARBALL, fault, usize::MAX);
         }
         let (text, _) = world.refused("6.14.2");
-        assert!(text.contains("larger than 2 MiB"), "{text}");
+        assert!(text.contains("larger than 2 MiB; not a release"), "{text}");
         assert_eq!(world.server.requests(TARBALL).len(), 1);
         assert_eq!(world.downloads(), [""; 0]);
     }
-    for (path, part) in [(SUMS, "larger than 16 MiB"), (INDEX, "larger than 1 MiB")] {
+    for (path, part) in [
+        (SUMS, "larger than 16 MiB; not a sha256sums.asc"),
+        (INDEX, "larger than 1 MiB; not a releases.json"),
+    ] {
         let world = World::new();
         world.server.fault(path, Fault::Endless, usize::MAX);
         let text = match path {
@@ -231,11 +318,7 @@ fn what_is_something_else_is_said() {
             page("<html>Log in"),
             "a web page instead of checksums",
         ),
-        (
-            SUMS,
-            page("hello"),
-            "there are no checksums of tarballs in it",
-        ),
+        (SUMS, page("hello"), "it holds no checksums of tarballs"),
         (SUMS, page(""), "nothing instead of checksums"),
         (
             INDEX,
@@ -250,7 +333,7 @@ fn what_is_something_else_is_said() {
         (
             INDEX,
             page("{\"releases\": []}"),
-            "no stable or longterm release in it",
+            "it lists no stable or longterm release",
         ),
         (INDEX, page(""), "nothing instead of releases.json"),
     ] {

@@ -95,7 +95,7 @@ fn what_is_no_proxy_is_said_without_showing_it() {
             Err(error) => {
                 let text = error.to_string();
                 assert!(
-                    text.starts_with("http_proxy: its value is no address; set"),
+                    text.starts_with("http_proxy: its value is not an address; set"),
                     "{text}"
                 );
                 assert!(!text.contains("sec"), "{text}");

@@ -1,4 +1,4 @@
-//! Fetching goes on where it stopped, and what is kept is right.
+//! An interrupted download resumes, and what is kept is right.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -243,7 +243,7 @@ fn a_damaged_tarball_is_fetched_again() {
         fs::write(&path, &bytes).unwrap();
         let (_, told) = world.fetched("6.14.2");
         assert!(
-            told.has("note linux-6.14.2.tar.xz: what is kept"),
+            told.has("note linux-6.14.2.tar.xz: the kept copy"),
             "{}",
             told.all()
         );
@@ -262,21 +262,20 @@ fn without_a_checksum_it_is_taken_only_when_told_to() {
     world.publish(&[("linux-6.14.1.tar.xz", tarball(1000, 1))]);
     let (text, _) = world.refused("6.14.2");
     assert!(
-        text.contains("no checksum of linux-6.14.2.tar.xz there"),
+        text.contains("it has no checksum of linux-6.14.2.tar.xz;"),
         "{text}"
     );
     assert!(text.contains("--skip-sha256"), "{text}");
     world.server.remove(SUMS);
     let (text, _) = world.refused("6.14.2");
     assert!(
-        text.contains("no checksum of linux-6.14.2.tar.xz there"),
+        text.contains("it has no checksum of linux-6.14.2.tar.xz;"),
         "{text}"
     );
     world.options.skip_sha256 = true;
     let (tarball, told) = world.fetched("6.14.2");
     assert!(!tarball.verified);
-    let note =
-        "note linux-6.14.2.tar.xz: not verified: its checksum is not asked for (--skip-sha256)";
+    let note = "note linux-6.14.2.tar.xz: not verified: its checksum is skipped (--skip-sha256)";
     assert!(told.has(note), "{}", told.all());
     drop(tarball);
     // Who wants to know gets it checked, without another transfer.

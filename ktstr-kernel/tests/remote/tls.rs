@@ -138,7 +138,7 @@ fn an_encrypted_mirror_leads_nowhere_unencrypted() {
     let error = tunnel.remote(&world, options).releases(&Told::default());
     let text = error.unwrap_err().to_string();
     assert!(
-        text.contains("it leads to an address without https"),
+        text.contains("it redirects to an address without https"),
         "{text}"
     );
     assert_eq!(world.server.requests("/elsewhere").len(), 0);

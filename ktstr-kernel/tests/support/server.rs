@@ -50,6 +50,10 @@ pub(crate) enum Fault {
     Redirect(String),
     /// Zeros after the file, for ever.
     Endless,
+    /// This status, and the wish to be asked again later: the value of `Retry-After`.
+    Later(u16, String),
+    /// The file, packed by these bytes of gzip.
+    Gzip(Vec<u8>),
     /// Something else instead of the file.
     Instead(&'static str, Vec<u8>),
     /// Bytes that are no HTTP.
@@ -348,6 +352,16 @@ impl Answer<'_> {
             Some(Fault::Status(status)) => return self.status(*status),
             Some(Fault::Redirect(to)) => {
                 return self.head(302, &format!("Location: {to}\r\nContent-Length: 0\r\n"));
+            }
+            Some(Fault::Later(status, when)) => {
+                let fields = format!("Retry-After: {when}\r\nContent-Length: 0\r\n");
+                return self.head(*status, &fields);
+            }
+            Some(Fault::Gzip(bytes)) => {
+                let length = bytes.len();
+                let fields = format!("Content-Encoding: gzip\r\nContent-Length: {length}\r\n");
+                self.head(200, &fields)?;
+                return self.send(bytes);
             }
             Some(Fault::NoHttp(bytes)) => return self.stream.write_all(bytes),
             Some(Fault::Instead(kind, bytes)) => {

@@ -9,7 +9,7 @@ use std::process::Command;
 use ktstr_core::HostContext;
 use ktstr_core::files::temporary_beside;
 use ktstr_kernel::discover::{DiscoverError, Discovery, discover};
-use ktstr_kernel::{CacheEntry, LEAN_KCONFIG, tools};
+use ktstr_kernel::{CacheEntry, EntryState, LEAN_KCONFIG, build_path, tools};
 use ktstr_vmm::{KvmAccess, Probe, find_qemu};
 
 use super::programs::{PATIENCE, find, first_line};
@@ -107,6 +107,10 @@ pub(super) fn cache(host: &Surroundings<'_>) -> Check {
             return check(State::Limited, detail);
         }
     };
+    if let Err(problem) = build_path::check(root) {
+        let advice = "set KTSTR_CACHE_DIR to a directory without such characters";
+        return check(State::Limited, problem.to_string()).advice(advice);
+    }
     let detail = format!("{}, {} free", root.display(), gib(free));
     if free < BUILD_BYTES {
         let detail = format!(
@@ -222,16 +226,18 @@ pub(super) fn cached_kernels(host: &Surroundings<'_>) -> Check {
         Ok(entries) => entries,
         Err(error) => return check(State::Limited, error.to_string()),
     };
-    let (valid, corrupt): (Vec<&CacheEntry>, Vec<_>) =
-        entries.iter().partition(|entry| entry.metadata().is_some());
+    let is_corrupt = |entry: &&CacheEntry| matches!(entry.state, EntryState::Corrupt(_));
+    let corrupt = entries.iter().filter(is_corrupt).count();
+    let usable = entries.iter().filter(|entry| entry.metadata().is_some());
+    let valid: Vec<&CacheEntry> = usable.collect();
     let mut detail = match valid.as_slice() {
         [] => "none".to_owned(),
         [newest, ..] => format!("{}; newest: {}", valid.len(), newest.key),
     };
-    if corrupt.is_empty() {
+    if corrupt == 0 {
         return check(State::Info, detail);
     }
-    detail = format!("{detail}; {} corrupt", corrupt.len());
+    detail = format!("{detail}; {corrupt} corrupt");
     check(State::Limited, detail).command("cargo ktstr kernel clean --corrupt-only")
 }
 

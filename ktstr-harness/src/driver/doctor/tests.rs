@@ -243,6 +243,19 @@ fn a_cache_that_takes_no_file_is_told() {
 }
 
 #[test]
+fn a_cache_that_make_cannot_build_in_is_told() {
+    let mut host = Host::full();
+    host.cache = Cache::new(host.root.path().join("a b/cache"));
+    let report = host.examine();
+    assert_eq!(report.state("cache"), State::Limited);
+    let check = report.check("cache");
+    let said = "a b/cache: the kernel's make cannot build in a path with a space in it";
+    assert!(check.detail.ends_with(said), "{}", check.detail);
+    let advice = check.fix.as_ref().unwrap().text();
+    assert!(advice.starts_with("set KTSTR_CACHE_DIR"), "{advice}");
+}
+
+#[test]
 fn old_compilers_are_passed_over() {
     let host = Host::full();
     host.program("clang", "echo Debian clang version 14.0.6");
