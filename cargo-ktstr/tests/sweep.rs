@@ -15,6 +15,15 @@ use project::Project;
 
 const SCHEDULERS: &[&str] = &["scx_simple", "scx_qmap", "scx_flatcg"];
 
+/// What is wrong with the `scx_flatcg` of 6.12 shows now and then (see `ktstr-harness/tests/schedulers.rs`), and is told
+/// as that.
+const SICKLY: &str = "scx_flatcg";
+const BUGS: &[&str] = &[
+    "waiting for",
+    "attempting to destroy in-use dsq",
+    "SCX_EXIT_ERROR_STALL (runnable task stall)",
+];
+
 const PRESETS: &[&str] = &[
     "4cpu-2llc-nosmt",
     "9cpu-3llc-nosmt",
@@ -37,15 +46,14 @@ fn the_kernels_own_schedulers_pass() {
         .cargo_ktstr("verifier")
         .arg("--kernel")
         .arg(kernel())
-        // What is wrong with the scx_flatcg of 6.12 shows now and then; see ktstr-harness/tests/schedulers.rs.
-        .args(["--", "--retries", "3", "--no-fail-fast"])
+        .args(["--", "--no-fail-fast"])
         .args(["-E", &format!("test(/\\/({presets})$/)")])
         .output()
         .unwrap();
     let tables = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}{tables}");
     assert!(tables.lines().all(|line| line.len() <= 80), "{tables}");
+    let mut failed = 0;
     for scheduler in SCHEDULERS {
         let (_, cells) = tables
             .split_once(&format!("\n{scheduler}: cells\n"))
@@ -58,12 +66,19 @@ fn the_kernels_own_schedulers_pass() {
             .map(|(preset, cell)| (preset, cell.trim()))
             .collect();
         for preset in PRESETS {
+            let row = rows.iter().find(|(of, _)| of == preset);
+            let cell = row.map_or("none", |(_, cell)| cell);
+            let is_sick = *scheduler == SICKLY && cell.starts_with("FAIL ");
             assert!(
-                rows.contains(&(preset, "pass")),
-                "{scheduler} {preset}: {tables}"
+                cell == "pass" || is_sick,
+                "{scheduler} {preset}: {said}{tables}"
             );
+            failed += usize::from(is_sick);
         }
     }
+    assert_eq!(output.status.success(), failed == 0, "{said}{tables}");
+    let told = BUGS.iter().map(|bug| said.matches(bug).count());
+    assert!(told.sum::<usize>() >= failed, "{said}{tables}");
     // The loops over CPUs of its initialization take the verifier its time.
     for (program, least) in [
         ("simple_enqueue", 10),

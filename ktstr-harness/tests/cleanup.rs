@@ -16,6 +16,9 @@ use processes::{children, is_qemu};
 /// Against hanging only.
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// Where these runs reserve host CPUs, out of the way of whatever else the host does.
+const LOCK_DIR: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/locks");
+
 fn misbehave(case: &str, results: &Path) -> Command {
     let me = std::env::current_exe().unwrap();
     let binary = me
@@ -27,6 +30,7 @@ fn misbehave(case: &str, results: &Path) -> Command {
     command
         .args([case, "--exact", "--nocapture"])
         .env("KTSTR_SIDECAR_DIR", results)
+        .env("KTSTR_LOCK_DIR", LOCK_DIR)
         .env_remove("KTSTR_NO_SKIP_MODE")
         .env_remove("KTSTR_KERNEL_LIST")
         .stdin(Stdio::null())
@@ -87,6 +91,7 @@ fn end_with_nextest(name: &str, script: &str) {
         .arg(test.get_program())
         .args(test.get_args())
         .env("KTSTR_SIDECAR_DIR", dir.path())
+        .env("KTSTR_LOCK_DIR", LOCK_DIR)
         .env("PID_FILE", &pid_file)
         .env("NEXTEST", "1")
         .stdout(Stdio::null())

@@ -5,7 +5,6 @@
 //! skipped.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use ktstr_core::Outcome;
 
@@ -46,14 +45,12 @@ const FLATCG_BUGS: &[&str] = &[
 fn the_kernels_own_schedulers_run_a_scenario() {
     let Some(programs) = programs() else { return };
     for name in ["scx_simple", "scx_qmap", "scx_flatcg"] {
-        let mut run = run("steady", &programs.join(name));
-        for _ in 0..5 {
-            if name == "scx_flatcg" && run.code != 0 {
-                let top = run.first_lines(3);
-                let is_known = FLATCG_BUGS.iter().any(|bug| top.contains(bug));
-                assert!(is_known, "{}", run.stderr);
-                run = self::run("steady", &programs.join(name));
-            }
+        let run = run("steady", &programs.join(name));
+        if name == "scx_flatcg" && run.code != 0 {
+            let top = run.first_lines(3);
+            let is_known = FLATCG_BUGS.iter().any(|bug| top.contains(bug));
+            assert!(is_known, "{}", run.stderr);
+            continue;
         }
         assert_eq!(run.code, 0, "{name}: {}", run.stderr);
         let sidecar = &run.sidecars[0];
@@ -108,7 +105,6 @@ fn an_error_of_the_scheduler_is_told_in_its_words() {
 #[test]
 fn a_stall_is_told_with_the_task_that_waits() {
     let Some(programs) = programs() else { return };
-    let begin = Instant::now();
     let run = run("qmap_stalls", &programs.join("scx_qmap"));
     run.failed_with(
         "SCX_EXIT_ERROR_STALL (runnable task stall): ",
@@ -121,12 +117,9 @@ fn a_stall_is_told_with_the_task_that_waits() {
         repro.contains(": ops.enqueue, called by do_enqueue_task on CPU "),
         "{repro}"
     );
-    // It does not wait for the end of its 30 s once the scheduler is gone.
-    assert!(
-        begin.elapsed() < Duration::from_secs(60),
-        "{:?}",
-        begin.elapsed()
-    );
+    // It does not wait for the end of its two minutes once the scheduler is gone.
+    let scenario_s = run.sidecars[0].timings.scenario_s.expect("it began");
+    assert!(scenario_s < 120.0, "{scenario_s}");
 }
 
 #[test]

@@ -89,7 +89,6 @@ fn not_a_stream(errno: rustix::io::Errno) -> MachineError {
 mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::{UnixDatagram, UnixListener};
-    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -129,7 +128,7 @@ mod tests {
         // A listener that accepts nobody, with its queue full.
         let listener = UnixListener::bind(&path).unwrap();
         rustix::net::listen(&listener, 0).unwrap();
-        let begin = Instant::now();
+        // Whoever waited there would wait for ever.
         let terminal = Terminal::Socket(path);
         let mut waiting = Vec::new();
         let full = loop {
@@ -140,7 +139,6 @@ mod tests {
             assert!(waiting.len() < 5000, "the queue never fills");
         };
         assert!(full.contains("listen there and accept"), "{full}");
-        assert!(begin.elapsed() < Duration::from_secs(10));
     }
 
     #[test]

@@ -19,16 +19,19 @@ struct switches {
 	u64 fail_verify;
 	u64 loader;	 /* its tgid: it must stay able to tell what happened */
 	char starve[64]; /* name of a cgroup; empty: none */
+	char burn_cgroup[64]; /* likewise; empty: for all tasks */
 };
-_Static_assert(sizeof(struct switches) == 9 * 8 + 64, "src/object.rs writes this");
+_Static_assert(sizeof(struct switches) == 9 * 8 + 2 * 64, "src/object.rs writes this");
 
 SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 * 1000 * 1000 };
 
 #define STARVED_DSQ 1
-#define STARVED_PERIOD_NS (400 * 1000 * 1000)
-#define STARVED_SLICE_NS (1000 * 1000)
+#define STARVED_PERIOD_NS (4000ULL * 1000 * 1000)
+#define STARVED_SLICE_NS (50 * 1000 * 1000)
 #define MAX_CPUS 8192
+/* A loop has no more steps than that, which a fast machine takes in a fifth of a second. */
 #define MAX_BURN_STEPS (1 << 23)
+#define MAX_BURN_ROUNDS 64
 
 u64 attached_ns;
 u64 insertions;
@@ -58,11 +61,13 @@ static void count_insertion(void)
 static void burn(void)
 {
 	u64 until = bpf_ktime_get_ns() + switches.burn_ns;
-	s32 step;
+	s32 round, step;
 
-	bpf_for(step, 0, MAX_BURN_STEPS) {
-		if (bpf_ktime_get_ns() >= until)
-			break;
+	bpf_for(round, 0, MAX_BURN_ROUNDS) {
+		bpf_for(step, 0, MAX_BURN_STEPS) {
+			if (bpf_ktime_get_ns() >= until)
+				return;
+		}
 	}
 }
 
@@ -91,19 +96,31 @@ static s32 forbidden_cpu(struct task_struct *p)
 	return cpus == 1 ? 1 : -1;
 }
 
-/* --starve: by the name of the task's own cgroup in the unified hierarchy. */
-static bool is_starved(struct task_struct *p)
+/* Whether the task's own cgroup in the unified hierarchy is called so. */
+static __always_inline bool is_in_cgroup(struct task_struct *p, const char *wanted)
 {
 	char name[sizeof(switches.starve)] = {};
 
 	bpf_probe_read_kernel_str(name, sizeof(name), p->cgroups->dfl_cgrp->kn->name);
-	return !bpf_strncmp(name, sizeof(name), (const char *)switches.starve);
+	return !bpf_strncmp(name, sizeof(name), wanted);
+}
+
+/* --starve */
+static bool is_starved(struct task_struct *p)
+{
+	return is_in_cgroup(p, (const char *)switches.starve);
+}
+
+/* --burn-cgroup */
+static bool is_burnt_for(struct task_struct *p)
+{
+	return !switches.burn_cgroup[0] || is_in_cgroup(p, (const char *)switches.burn_cgroup);
 }
 
 /* Whether a fault took the task: the scheduler has nothing more to do with it. */
 static bool fault_takes(struct task_struct *p, u64 enq_flags)
 {
-	if (switches.burn_ns)
+	if (switches.burn_ns && is_burnt_for(p))
 		burn();
 	if (switches.stall_after_ns && is_left_out(p))
 		return true;

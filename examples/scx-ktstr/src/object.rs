@@ -154,10 +154,12 @@ fn switches(options: &Options, loader: u32) -> Vec<u8> {
         loader.into(),
     ];
     let mut bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
-    let mut name = [0; MAX_CGROUP_NAME + 1];
-    let starve = options.starve.as_deref().unwrap_or_default().as_bytes();
-    name[..starve.len()].copy_from_slice(starve);
-    bytes.extend(name);
+    for cgroup in [&options.starve, &options.burn_cgroup] {
+        let mut name = [0; MAX_CGROUP_NAME + 1];
+        let cgroup = cgroup.as_deref().unwrap_or_default().as_bytes();
+        name[..cgroup.len()].copy_from_slice(cgroup);
+        bytes.extend(name);
+    }
     bytes
 }
 
@@ -257,15 +259,17 @@ mod tests {
         let options = Options {
             stall_after: Some(Duration::ZERO),
             starve: Some("x".repeat(MAX_CGROUP_NAME)),
+            burn_cgroup: Some("y".repeat(MAX_CGROUP_NAME)),
             ..Options::default()
         };
         let bytes = switches(&options, 7);
-        assert_eq!(bytes.len(), 9 * 8 + 64);
+        assert_eq!(bytes.len(), 9 * 8 + 2 * 64);
         let number = |index: usize| &bytes[8 * index..8 * (index + 1)];
         assert_eq!(number(0), 20_000_000_u64.to_ne_bytes());
         assert_eq!(number(1), 1_u64.to_ne_bytes(), "0 would mean never");
         assert_eq!(number(6), 1_u64.to_ne_bytes());
         assert_eq!(number(8), 7_u64.to_ne_bytes());
+        assert_eq!(bytes[9 * 8 + 62..9 * 8 + 65], *b"x\0y");
         assert_eq!(bytes.last(), Some(&0));
     }
 

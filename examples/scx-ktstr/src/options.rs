@@ -23,8 +23,9 @@ Faults of the scheduler:
       --wrong-cpu           Send tasks to CPUs that they may not use
       --crowd               Send all tasks to the first CPU that each may use
       --error-after N       Report an error after N insertions into queues
-      --burn-us N           Spend N microseconds of each enqueue, 1 to 10000
-      --starve CGROUP-NAME  Run tasks of cgroups of this name once in 400 ms, for 1 ms
+      --burn-us N           Spend N microseconds of each enqueue, 1 to 1000000
+      --burn-cgroup NAME    Do so for tasks of cgroups of this name alone
+      --starve CGROUP-NAME  Run tasks of cgroups of this name once in 4 s, for 50 ms
       --fail-verify         Load a program that the kernel rejects
       --verifier-loop       Load a program that takes the kernel long to verify; with
                             --fail-verify, the kernel rejects this one, at its end
@@ -61,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) crowd: bool,
     pub(crate) error_after: Option<u64>,
     pub(crate) burn: Duration,
+    /// Whose enqueues take so long; `None` is all.
+    pub(crate) burn_cgroup: Option<String>,
     pub(crate) starve: Option<String>,
     pub(crate) fail_verify: bool,
     pub(crate) verifier_loop: bool,
@@ -81,6 +84,7 @@ impl Default for Options {
             crowd: false,
             error_after: None,
             burn: Duration::ZERO,
+            burn_cgroup: None,
             starve: None,
             fail_verify: false,
             verifier_loop: false,
@@ -109,9 +113,9 @@ pub(crate) enum UsageError {
     },
     /// No name that a cgroup can have.
     #[error(
-        "--starve {0:?}: not the name of a cgroup; give 1 to {MAX_CGROUP_NAME} bytes without `/`"
+        "--{option} {name:?}: not the name of a cgroup; give 1 to {MAX_CGROUP_NAME} bytes without `/`"
     )]
-    Cgroup(String),
+    Cgroup { option: &'static str, name: String },
 }
 
 /// What the BPF side compares.
@@ -148,9 +152,12 @@ impl Request {
                 }
                 Arg::Long("burn-us") => {
                     options.burn =
-                        Duration::from_micros(number(&mut parser, "burn-us", 1, 10_000)?);
+                        Duration::from_micros(number(&mut parser, "burn-us", 1, 1_000_000)?);
                 }
-                Arg::Long("starve") => options.starve = Some(cgroup_name(parser.value()?)?),
+                Arg::Long("burn-cgroup") => {
+                    options.burn_cgroup = Some(cgroup_name(&mut parser, "burn-cgroup")?);
+                }
+                Arg::Long("starve") => options.starve = Some(cgroup_name(&mut parser, "starve")?),
                 Arg::Long("fail-verify") => options.fail_verify = true,
                 Arg::Long("verifier-loop") => options.verifier_loop = true,
                 Arg::Long("exit-early") => {
@@ -188,10 +195,10 @@ fn number(
         })
 }
 
-fn cgroup_name(value: OsString) -> Result<String, UsageError> {
-    let name = value.string()?;
+fn cgroup_name(parser: &mut Parser, option: &'static str) -> Result<String, UsageError> {
+    let name = parser.value()?.string()?;
     if name.is_empty() || name.len() > MAX_CGROUP_NAME || name.contains(['/', '\0']) {
-        return Err(UsageError::Cgroup(name));
+        return Err(UsageError::Cgroup { option, name });
     }
     Ok(name)
 }
@@ -220,7 +227,7 @@ mod tests {
     #[test]
     fn every_option_sets_its_own() {
         let line = "--slice-us 5000 --timeout-ms=2000 --stall-after 300 --wrong-cpu --crowd --error-after 10 \
-                    --burn-us 50 --starve batch --fail-verify --verifier-loop --exit-early 3 \
+                    --burn-us 50 --burn-cgroup hot --starve batch --fail-verify --verifier-loop --exit-early 3 \
                     --never-attach --ignore-sigterm --fork --flood-mib 8";
         let all = Options {
             slice: Duration::from_millis(5),
@@ -230,6 +237,7 @@ mod tests {
             crowd: true,
             error_after: Some(10),
             burn: Duration::from_micros(50),
+            burn_cgroup: Some("hot".to_owned()),
             starve: Some("batch".to_owned()),
             fail_verify: true,
             verifier_loop: true,
@@ -261,6 +269,7 @@ mod tests {
         );
         assert_eq!(complaint("--timeout-ms -1"), complaint("--timeout-ms=-1"));
         assert!(complaint("--starve a/b").starts_with("--starve \"a/b\": not the name"));
+        assert!(complaint("--burn-cgroup /").starts_with("--burn-cgroup \"/\": not the name"));
         let long = format!("--starve {}", "x".repeat(MAX_CGROUP_NAME + 1));
         assert!(complaint(&long).contains("1 to 63 bytes"));
         for bad in ["--stall-after", "--wrong-cpu=1", "--no-such", "word"] {

@@ -210,7 +210,7 @@ impl Client {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.trouble(address, &error.into())),
             };
-            let slow = pace.is_too_slow(n as u64, &self.options);
+            let slow = pace.is_too_slow(n as u64, Instant::now(), &self.options);
             if n > 0 && slow {
                 let seconds = self.options.stall_timeout.as_secs_f32();
                 let why = format!("almost nothing came within {seconds} s");
@@ -388,11 +388,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Counts `n` more bytes; whether there were too few in the last while.
-    fn is_too_slow(&mut self, n: u64, options: &RemoteOptions) -> bool {
-        let since = *self.since.get_or_insert_with(Instant::now);
+    /// Counts `n` more bytes that came by `now`; whether there were too few in the last while.
+    fn is_too_slow(&mut self, n: u64, now: Instant, options: &RemoteOptions) -> bool {
+        let since = *self.since.get_or_insert(now);
         self.bytes += n;
-        let took = since.elapsed();
+        let took = now.saturating_duration_since(since);
         if took < options.stall_timeout {
             return false;
         }
@@ -493,5 +493,29 @@ mod tests {
         fn no_date_panics(text in "[A-Za-z]{0,3},? [0-9]{0,3} [A-Z]?[a-z]{0,3} [0-9]{0,5} [0-9:]{0,9} ?(GMT)?") {
             let _ = wait(&text);
         }
+    }
+
+    #[test]
+    fn an_answer_is_too_slow_by_the_bytes_of_its_last_while() {
+        let options = RemoteOptions {
+            stall_timeout: Duration::from_secs(30),
+            slowest: 1000,
+            ..RemoteOptions::default()
+        };
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pace = Pace::default();
+        // Nothing is said before a whole while is over, and a pause shorter than one is none.
+        assert!(!pace.is_too_slow(1, at(0), &options));
+        assert!(!pace.is_too_slow(1, at(29), &options));
+        // Just enough over that while, however unevenly it came.
+        assert!(!pace.is_too_slow(29_998, at(30), &options));
+        // The next while begins with what comes next: what came before is no merit.
+        assert!(!pace.is_too_slow(1, at(40), &options));
+        assert!(!pace.is_too_slow(29_998, at(69), &options));
+        assert!(pace.is_too_slow(0, at(70), &options));
+        // An answer that goes on after a verdict is judged anew.
+        assert!(!pace.is_too_slow(0, at(80), &options));
+        assert!(!pace.is_too_slow(30_000, at(110), &options));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use crate::world::Place;
 
@@ -18,7 +19,7 @@ fn with_ssh(place: &mut Place, script: &str) {
 
 #[test]
 fn ssh_leads_to_a_repository_and_asks_nobody() {
-    let mut place = Place::hasty();
+    let mut place = Place::new();
     let args = place.world.path("args");
     let script = format!(
         "printf '%s\\n' \"$@\" > '{}'\nfor command; do :; done\nPATH=$(git --exec-path):$PATH exec sh -c \"$command\"",
@@ -47,7 +48,7 @@ fn ssh_leads_to_a_repository_and_asks_nobody() {
 
 #[test]
 fn what_ssh_complains_of_is_told() {
-    let mut place = Place::hasty();
+    let mut place = Place::new();
     let url = "ssh://me@host.invalid/linux";
     for (script, part) in [
         (
@@ -59,8 +60,7 @@ fn what_ssh_complains_of_is_told() {
             "Host key verification failed.",
         ),
         ("exit 1", "ended too early"),
-        ("echo 'Welcome to host!'; exec sleep 5", "makes no sense"),
-        ("exec sleep 5", "has said nothing for 0.7 s"),
+        ("echo 'Welcome to host!'; exec sleep 2", "makes no sense"),
         ("yes | head -c 100000000", "makes no sense"),
         ("yes 'no' | head -c 1000000 >&2; exit 1", "no"),
     ] {
@@ -68,6 +68,10 @@ fn what_ssh_complains_of_is_told() {
         let error = place.refused(url, "branch=main");
         assert!(error.contains(part), "{script}: {error}");
     }
+    place.limits.silence = Duration::from_millis(300);
+    with_ssh(&mut place, "exec sleep 600");
+    let error = place.refused(url, "branch=main");
+    assert!(error.contains("has said nothing for 0.3 s"), "{error}");
 }
 
 #[test]

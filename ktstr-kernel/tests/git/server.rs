@@ -79,6 +79,12 @@ struct Shared {
 struct State {
     /// What goes wrong with the answers that come after so many more.
     faults: Vec<(Step, usize, Fault)>,
+    /// The same, and with all that follow.
+    lasting: Option<(Step, usize, Fault)>,
+    /// How many answers went wrong for that.
+    struck: usize,
+    /// Whether an answer was sent in part.
+    halted: bool,
     steps: Vec<Step>,
     /// How long answers were, as they should have been.
     sizes: Vec<(Step, usize)>,
@@ -130,6 +136,31 @@ impl Server {
         self.shared.changed.notify_all();
     }
 
+    /// As [`fault`](Self::fault), and so do all that follow until [`heal`](Self::heal): also those to requests that
+    /// nobody waits for any more.
+    pub(crate) fn lasting_fault(&self, step: Step, skipped: usize, fault: Fault) {
+        let mut state = self.shared.state();
+        state.lasting = Some((step, skipped, fault));
+        state.struck = 0;
+    }
+
+    /// Whether the lasting fault did any harm yet.
+    pub(crate) fn has_struck(&self) -> bool {
+        self.shared.state().struck > 0
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) fn heal(&self) {
+        let mut state = self.shared.state();
+        state.faults.clear();
+        state.lasting = None;
+    }
+
+    /// Whether it has sent a part of an answer that it [holds](Fault::Hold).
+    pub(crate) fn is_holding(&self) -> bool {
+        self.shared.state().halted
+    }
+
     /// How often it was asked for this.
     pub(crate) fn count(&self, step: Step) -> usize {
         let state = self.shared.state();
@@ -167,6 +198,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sends no more of an answer until then.
+    fn halt(&self, until: impl Fn(&State) -> bool) {
+        self.state().halted = true;
+        self.wait(until);
+    }
+
     fn wait(&self, until: impl Fn(&State) -> bool) {
         let go_on = |state: &mut State| !state.ended && !until(state);
         let state = self.state();
@@ -188,7 +225,15 @@ impl Shared {
                 *skipped -= 1;
             }
         }
-        let fault = due.map(|at| state.faults.remove(at).2);
+        let mut fault = due.map(|at| state.faults.remove(at).2);
+        match &mut state.lasting {
+            Some((of, 0, lasting)) if *of == step => {
+                fault = Some(lasting.clone());
+                state.struck += 1;
+            }
+            Some((of, skipped, _)) if *of == step => *skipped -= 1,
+            _ => {}
+        }
         drop(state);
         if let Some(Fault::First(action)) = &fault {
             action();
@@ -277,9 +322,9 @@ fn daemon(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             stream.write_all(&buffer[..now])?;
             if now < read {
                 match fault {
-                    Some(Fault::Stall(_)) => shared.wait(|_| false),
+                    Some(Fault::Stall(_)) => shared.halt(|_| false),
                     Some(Fault::Hold(_)) => {
-                        shared.wait(|state| state.released);
+                        shared.halt(|state| state.released);
                         left = usize::MAX;
                         stream.write_all(&buffer[now..read])?;
                         continue;
@@ -422,7 +467,7 @@ fn answer(
     let end = end.min(body.len());
     stream.write_all(&body[..end])?;
     if end < body.len() {
-        shared.wait(|state| state.released && matches!(fault, Some(Fault::Hold(_))));
+        shared.halt(|state| state.released && matches!(fault, Some(Fault::Hold(_))));
         stream.write_all(&body[end..])?;
     }
     if let Some(Fault::Endless(bytes)) = fault {

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use ktstr_kernel::progress::{Event, Progress, Transfer};
 use ktstr_kernel::repository::Limits;
@@ -167,14 +166,6 @@ impl Place {
         let mut keys: Vec<String> = entries.into_iter().map(key).collect();
         keys.sort();
         keys
-    }
-
-    /// Limits that let a test of a silent server end soon.
-    pub(crate) fn hasty() -> Self {
-        let mut place = Self::new();
-        place.limits.silence = Duration::from_millis(700);
-        place.limits.connect = Duration::from_secs(5);
-        place
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Duration;
 
 use ktstr_vmm::channel::TERMINAL_NAME;
 use ktstr_vmm::{
@@ -10,7 +9,7 @@ use ktstr_vmm::{
 };
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
-use super::{Rig, SMALL, Script, backend};
+use super::{LIMIT, Rig, SMALL, Script, backend};
 
 /// Types a line once the guest waits for it, and stops when the guest has told that it came.
 struct Typist {
@@ -23,9 +22,7 @@ const LINE: &str = "echo the line";
 
 impl Typist {
     fn new(stream: UnixStream) -> Self {
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
         Self {
             stream,
             port: String::new(),
