@@ -183,7 +183,7 @@ fn ended_by(signal: i32) {
         (format!("ended by signal {signal}"), "")
     };
     say(format_args!(
-        "error: cargo nextest: {what}; {hint}tests that had not ended have no result"
+        "error: cargo nextest: {what}; {hint}tests that were running count as failed"
     ));
 }
 
