@@ -24,6 +24,7 @@ pub mod dispatch;
 pub mod driver;
 mod guest;
 pub mod host;
+mod kernel_reports;
 pub mod prelude;
 mod probe;
 mod project;

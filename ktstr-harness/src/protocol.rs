@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ktstr_core::{Sampled, Topology, VerifierStats};
+use ktstr_core::{KernelWarning, Sampled, Topology, VerifierStats};
 use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,8 @@ pub(crate) struct VerifySpec {
     pub scheduler: SchedulerSpec,
     /// Environment variables of its program.
     pub env: Vec<(String, String)>,
+    /// Texts of kernel warnings that are expected.
+    pub allow_kernel_warnings: Vec<String>,
 }
 
 /// What to run.
@@ -80,6 +82,8 @@ pub(crate) struct RunSpec {
     pub scheduler: Option<SchedulerSpec>,
     /// What to record of the scheduler's life.
     pub probes: Option<ProbePlan>,
+    /// Texts of kernel warnings that are expected.
+    pub allow_kernel_warnings: Vec<String>,
 }
 
 /// A scheduler to load.
@@ -93,6 +97,8 @@ pub(crate) struct SchedulerSpec {
     pub sysctls: Vec<(String, String)>,
     /// Cgroup for its program, from the root.
     pub cgroup: Option<String>,
+    /// Whether it may be ended by the kernel and come back.
+    pub allow_restarts: bool,
 }
 
 /// How a scheduler is switched on.
@@ -140,6 +146,8 @@ pub(crate) struct VerifyReport {
     pub kernel_log: String,
     /// What became of the scheduler; its log came before.
     pub scheduler: SchedulerReport,
+    /// What the kernel said against itself.
+    pub kernel: KernelSeen,
 }
 
 /// How a body ended.
@@ -155,6 +163,33 @@ pub struct Report {
     pub sampled: Option<Box<Sampled>>,
     /// What was recorded, where that was asked for.
     pub probes: Option<Box<ProbeReport>>,
+    /// What the kernel said against itself.
+    pub kernel: KernelSeen,
+    /// Whether the body's own thread was under a sched_ext scheduler when it returned, where the kernel tells.
+    pub body_under_sched_ext: Option<bool>,
+}
+
+/// What the kernel said against itself, from the boot to the end of the scheduler.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelSeen {
+    /// Its reports, the first of them.
+    pub warnings: Vec<KernelWarning>,
+    /// Further ones, which are not allowed.
+    pub more: u64,
+    /// Bits of taint that come with reports that are allowed, and with those that are not.
+    pub taint_allowed: u64,
+    /// Likewise.
+    pub taint_reported: u64,
+    /// `/proc/sys/kernel/tainted` before scheduler and body, where it could be read.
+    pub taint_before: Option<u64>,
+    /// Likewise, at the end.
+    pub taint_after: Option<u64>,
+    /// Messages that were overwritten before they could be read.
+    pub lost: u64,
+    /// Why the log could not be read.
+    pub unread: Option<String>,
+    /// Why sched_ext let schedulers go, in the kernel's words and in order.
+    pub scx_ends: Vec<String>,
 }
 
 /// What became of a scheduler.
@@ -166,6 +201,14 @@ pub struct SchedulerReport {
     pub log: String,
     /// The kernel's dump of its state, where it was ejected and the kernel makes one.
     pub dump: String,
+    /// Whether it takes only tasks that ask for it.
+    pub partial: bool,
+    /// Tasks that it refused to take.
+    pub rejected: u64,
+    /// How often it was ended by the kernel and came back.
+    pub restarts: u64,
+    /// Which CPUs were switched on or off while it was in force, in words.
+    pub hotplug: Option<String>,
 }
 
 /// What went wrong with a scheduler.
@@ -173,11 +216,13 @@ pub struct SchedulerReport {
 pub enum SchedulerProblem {
     /// It could not be started; why.
     NotStarted(String),
-    /// It was started and did not come into force; why.
+    /// It was started and was not enabled; why.
     NotEnabled(String),
     /// It was in force, and then it was not; how its program ended, where it did.
     Gone(String),
-    /// It did not go when it was told to; what is left.
+    /// The kernel ended it, and its program started it anew; how often.
+    Restarted(u64),
+    /// It was still attached after it was stopped; what is left.
     NotDisabled(String),
 }
 
@@ -246,6 +291,8 @@ mod tests {
             scheduler: None,
             sampled: None,
             probes: None,
+            kernel: KernelSeen::default(),
+            body_under_sched_ext: None,
         });
         let frame = to_frame(&message);
         assert_eq!(from_frame::<FromGuest>(&frame).unwrap(), message);

@@ -36,6 +36,9 @@ pub struct Scheduler {
     pub kernels: &'static [&'static str],
     /// Presets that `cargo ktstr verifier` does not try it on, of those within `constraints`.
     pub verifier_exclude_topologies: &'static [Preset],
+    /// Reports of the kernel against itself that do not fail its tests and its cells of the verifier sweep: those whose
+    /// line contains one of these.
+    pub allow_kernel_warnings: &'static [&'static str],
     /// What its tests are judged by, where they do not say otherwise.
     pub assert: Checks,
     /// Where it is declared: what relative paths and cargo packages are looked for from.
@@ -98,6 +101,7 @@ impl Scheduler {
         config_file_def: None,
         kernels: &[],
         verifier_exclude_topologies: &[],
+        allow_kernel_warnings: &[],
         assert: Checks::NONE,
         manifest_dir: "",
     };

@@ -44,6 +44,11 @@ pub struct TestCase {
     pub expect_err: bool,
     /// An inconclusive ending passes.
     pub allow_inconclusive: bool,
+    /// Reports of the kernel against itself, such as `WARNING: CPU: …`, that do not fail the test: those whose line
+    /// contains one of these.
+    pub allow_kernel_warnings: &'static [&'static str],
+    /// The kernel may end the scheduler because of CPU hotplug, where its program starts it again.
+    pub allow_restarts: bool,
     /// Whether it is run again, watched, when its scheduler dies; see [`crate::host::AutoRepro`].
     pub auto_repro: bool,
     /// The machine gets host CPUs of its own, where the host can give them, and the test is skipped elsewhere.
@@ -109,6 +114,8 @@ impl TestCase {
             checks: Checks::NONE,
             expect_err: false,
             allow_inconclusive: false,
+            allow_kernel_warnings: &[],
+            allow_restarts: false,
             auto_repro: true,
             performance_mode: false,
             no_perf_mode: false,

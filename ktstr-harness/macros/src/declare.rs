@@ -54,6 +54,7 @@ const FIELDS: &[(&str, Use)] = &[
     ("assert", Use::Plain),
     ("kernels", Use::Texts),
     ("verifier_exclude_topologies", Use::Presets),
+    ("allow_kernel_warnings", Use::Texts),
 ];
 
 /// What stands between the parentheses: `/// docs`, `pub NAME, { field = value, … }`.

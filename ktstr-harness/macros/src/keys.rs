@@ -200,6 +200,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key::case("duration_s", Kind::COUNT),
     Key::case("expect_err", Kind::Flag),
     Key::case("allow_inconclusive", Kind::Flag),
+    Key::case("allow_kernel_warnings", Kind::Texts),
+    Key::case("allow_restarts", Kind::Flag),
     Key::case("auto_repro", Kind::Flag),
     Key::case("kaslr", Kind::Flag),
     Key::case("host_only", Kind::Flag),

@@ -74,7 +74,9 @@ use crate::parse::Settings;
 ///
 /// # Checks
 ///
-/// A test without checks fails only when its body, the scheduler or the kernel does.
+/// A test without checks fails only when its body, the scheduler or the kernel does. The kernel does when it reports a
+/// fault of its own while scheduler and body run, or is tainted meanwhile; `allow_kernel_warnings` names what is
+/// expected (`"taint O"` is that of an out-of-tree module).
 ///
 /// | key | value | default | |
 /// |---|---|---|---|
@@ -108,6 +110,7 @@ use crate::parse::Settings;
 /// | `extra_sched_args` | array of strings | `[]` | arguments of its program, behind its own |
 /// | `config` | text | | content of the file that the scheduler is declared to take (`config_file_def`) |
 /// | `watchdog_timeout_s` | seconds | the scheduler's | how long a task may wait before the kernel ejects it |
+/// | `allow_restarts` | flag | false | the kernel may end it because of CPU hotplug, where its program starts it again |
 /// | `expect_scx_bpf_error_contains` | string | | it must be ejected with an error that contains this |
 ///
 /// A scheduler that dies, stalls or is ejected fails the test. Topology, constraints and checks that a test
@@ -127,6 +130,7 @@ use crate::parse::Settings;
 /// |---|---|---|---|
 /// | `expect_err` | flag | false | the test must fail; it fails when it passes |
 /// | `allow_inconclusive` | flag | false | an ending without a verdict counts as a pass |
+/// | `allow_kernel_warnings` | array of strings | `[]` | reports of the kernel against itself (`WARNING: …`, lockdep, stalls) whose line contains one of these do not fail the test |
 /// | `auto_repro` | flag | true | when the scheduler dies, run the test again and show what led there; not with `expect_err` |
 /// | `host_only` | flag | false | run the body on the host, without a machine |
 /// | `ignore` | flag | false | run only when ignored tests are asked for, as with every `demo_*` test |
@@ -143,6 +147,7 @@ use crate::parse::Settings;
 ///   `numa_nodes = 2` is fine, and then no two-node preset is a variant unless `max_numa_nodes` is
 ///   raised;
 /// - `auto_repro` switched on with `expect_err`;
+/// - `allow_restarts` without a scheduler that is loaded;
 /// - `performance_mode` with `no_perf_mode` or `cpu_budget`;
 /// - `host_only` with any key that describes a machine or its variants.
 ///
@@ -192,6 +197,7 @@ pub fn ktstr_test(
 /// | `assert` | `Checks` | what its tests are judged by |
 /// | `kernels` | array of strings | kernels that the verifier sweep tries it on, of those of a session; written as for `--kernel` |
 /// | `verifier_exclude_topologies` | array of strings | presets that the verifier sweep leaves out |
+/// | `allow_kernel_warnings` | array of strings | as the key of a test: for all of its tests and cells |
 ///
 /// Exactly one of the ways to come by it is given. `KTSTR_SCHEDULER=/path` takes the place of `binary`.
 #[proc_macro]

@@ -23,7 +23,7 @@ const BOUNDS: [(Count, &str, &str); 3] = [
 ];
 
 /// Keys of the test case that mean nothing without a machine.
-const OF_MACHINE: [&str; 8] = [
+const OF_MACHINE: [&str; 10] = [
     "performance_mode",
     "no_perf_mode",
     "memory_mib",
@@ -32,6 +32,8 @@ const OF_MACHINE: [&str; 8] = [
     "extra_include_files",
     "scheduler",
     "extra_sched_args",
+    "allow_kernel_warnings",
+    "allow_restarts",
 ];
 
 /// Checks of what is sampled in a guest.
@@ -68,6 +70,7 @@ pub(crate) fn validate(settings: &Settings, errors: &mut Errors) -> Vec<Assertio
     judge.auto_repro();
     judge.performance_mode();
     judge.config();
+    judge.restarts();
     judge.topology();
     for (count, min, max) in BOUNDS {
         judge.bounds(count, min, max);
@@ -168,6 +171,19 @@ impl<'a> Judge<'a> {
             condition: quote!(#taken.config_file_def.is_some()),
             message: "`config` needs a `scheduler` that is declared with `config_file_def`"
                 .to_owned(),
+        });
+    }
+
+    /// What is not loaded does not restart.
+    fn restarts(&mut self) {
+        let Some(Setting { ident, .. }) = self.settings.switched_on("allow_restarts") else {
+            return;
+        };
+        let scheduler = field(Part::Case, "scheduler");
+        self.assertions.push(Assertion {
+            blame: ident.clone(),
+            condition: quote!(#scheduler.is_loaded()),
+            message: "`allow_restarts` needs a `scheduler` that is loaded".to_owned(),
         });
     }
 

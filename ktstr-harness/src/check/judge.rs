@@ -206,7 +206,7 @@ fn isolation(verdict: &mut Verdict, runs: &[CgroupRun]) {
         };
         let place = place(run, worker);
         Some(format!(
-            "{iterations} of {all} iterations on {what} > 0 outside the cpuset {allowed} in {place}"
+            "{iterations} of {all} iterations ran on {what}, outside cpuset {allowed}, in {place}"
         ))
     });
     if let Some(mut message) = violations.next() {

@@ -85,7 +85,7 @@ impl CgroupRun {
 
     /// The figures for the sidecar: sums over the workers that reported, the largest of their gaps.
     ///
-    /// `run_delay_s` is 0 where the kernel keeps no such account.
+    /// `run_delay_s` is that of the workers of which it is known, and absent where it is of none.
     pub fn stats(&self) -> CgroupStats {
         let mut stats = CgroupStats {
             name: self.name.clone(),
@@ -93,6 +93,11 @@ impl CgroupRun {
             spread_pct: self.spread_pct(),
             p50_wake_latency_ns: self.wake_latency_ns(50.0),
             p99_wake_latency_ns: self.wake_latency_ns(99.0),
+            run_delay_s: sum_of(self.reports().map(|(_, report)| run_delay_s(report))),
+            under_sched_ext: self
+                .reports()
+                .map(|(_, report)| report.under_sched_ext.map(usize::from))
+                .sum(),
             ..CgroupStats::default()
         };
         for (_, report) in self.reports() {
@@ -101,7 +106,6 @@ impl CgroupRun {
             stats.iterations += report.iterations;
             stats.work_units += report.work_units;
             stats.cpu_time_s += report.cpu_ns as f64 / NS_PER_S;
-            stats.run_delay_s += report.run_delay_ns.unwrap_or(0) as f64 / NS_PER_S;
             stats.migrations += report.migrations;
             stats.max_gap_ms = stats.max_gap_ms.max(report.max_gap_ns as f64 / NS_PER_MS);
         }
@@ -130,8 +134,7 @@ pub fn metrics(runs: &[CgroupRun]) -> BTreeMap<String, f64> {
         return metrics;
     }
     let sum = |value: &dyn Fn(&WorkerReport) -> Option<f64>| {
-        let values: Vec<f64> = reports.iter().filter_map(|report| value(report)).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>())
+        sum_of(reports.iter().map(|report| value(report)))
     };
     put("iterations_per_second", sum(&WorkerReport::iteration_rate));
     put("work_units_per_second", sum(&WorkerReport::work_rate));
@@ -139,10 +142,7 @@ pub fn metrics(runs: &[CgroupRun]) -> BTreeMap<String, f64> {
         "cpu_time_s",
         sum(&|report| Some(report.cpu_ns as f64 / NS_PER_S)),
     );
-    put(
-        "run_delay_s",
-        sum(&|report| Some(report.run_delay_ns? as f64 / NS_PER_S)),
-    );
+    put("run_delay_s", sum(&run_delay_s));
     put("migrations", sum(&|report| Some(report.migrations as f64)));
     put(
         "max_gap_ms",
@@ -161,6 +161,18 @@ pub fn metrics(runs: &[CgroupRun]) -> BTreeMap<String, f64> {
         put(name, largest(latencies.map(|ns| ns as f64)));
     }
     metrics
+}
+
+/// Seconds that a worker was runnable and waited, where the kernel tells.
+fn run_delay_s(report: &WorkerReport) -> Option<f64> {
+    Some(report.run_delay_ns? as f64 / NS_PER_S)
+}
+
+/// The sum of what is known; `None` where nothing is.
+fn sum_of(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    values
+        .flatten()
+        .fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
 }
 
 fn largest(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -190,6 +202,7 @@ pub(super) mod tests {
             max_gap_ns: 4_000_000,
             max_gap_cpu: 0,
             wake: WakeLatency::default(),
+            under_sched_ext: Some(false),
         }
     }
 
@@ -227,6 +240,10 @@ pub(super) mod tests {
         assert_eq!(stats.max_gap_ms, 7.0);
         assert!((stats.cpu_time_s - 1.4).abs() < 1e-9);
         assert_eq!(stats.p99_wake_latency_ns, None);
+        assert_eq!(
+            (stats.run_delay_s, stats.under_sched_ext),
+            (Some(0.25), Some(0))
+        );
 
         let figures = metrics(&[run, cgroup("b", [report()])]);
         assert_eq!(figures["iterations_per_second"], 30.0);
@@ -244,6 +261,8 @@ pub(super) mod tests {
         assert!(metrics(&[]).is_empty());
         let timeless = cgroup("a", [WorkerReport::default(), WorkerReport::default()]);
         assert_eq!(timeless.spread_pct(), None);
+        let stats = timeless.stats();
+        assert_eq!((stats.run_delay_s, stats.under_sched_ext), (None, None));
         let figures = metrics(&[timeless]);
         assert!(!figures.contains_key("iterations_per_second"));
         assert!(!figures.contains_key("run_delay_s"));

@@ -11,7 +11,7 @@ use std::env::{args_os, var_os};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use ktstr_core::{Outcome, RunDir, Verdict, rundir};
+use ktstr_core::{Outcome, RunDir, Verdict, rundir, text};
 
 pub use args::Args;
 pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};
@@ -139,7 +139,7 @@ fn run_one(job: &Job, settings: &Settings) -> Outcome {
         Job::Cell(cell) => host::verify(cell, settings),
     };
     for note in notes {
-        eprintln!("ktstr: {note}");
+        eprintln!("ktstr: {}", text::line(&note));
     }
     if settings.no_skip_mode {
         sidecar.verdict = std::mem::take(&mut sidecar.verdict).without_skips();
@@ -161,7 +161,7 @@ fn run_one(job: &Job, settings: &Settings) -> Outcome {
             let why: Vec<_> = sidecar
                 .verdict
                 .decisive()
-                .map(|detail| detail.message.as_str())
+                .map(|detail| text::line(&detail.message))
                 .collect();
             eprintln!("ktstr: SKIP: {}", why.join("; "));
         }

@@ -12,11 +12,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::pipe;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
+use serde::{Deserialize, Serialize};
 
 use super::sample::Sampler;
 use super::scheduler::Loaded;
 use super::sys;
+use super::watch::Watch;
 use crate::protocol::{Ending, FromGuest, OUTPUT_LIMIT};
+use crate::workload::sched_ext;
 use crate::{Ctx, TestCase};
 
 /// Largest result that is taken from a body, in bytes.
@@ -24,6 +27,23 @@ const RESULT_LIMIT: usize = 8 << 20;
 
 /// How often the scheduler's state is looked at: its program may well outlive it.
 const SCHEDULER_POLL: Duration = Duration::from_millis(100);
+
+/// How a body ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ended {
+    pub(super) ending: Ending,
+    /// Whether its own thread was under a sched_ext scheduler then, where it still could tell.
+    pub(super) under_sched_ext: Option<bool>,
+}
+
+impl From<Ending> for Ended {
+    fn from(ending: Ending) -> Self {
+        Self {
+            ending,
+            under_sched_ext: None,
+        }
+    }
+}
 
 /// Exit code of a child that has written its ending: any other means that it has not.
 const WROTE_ENDING: i32 = 0;
@@ -36,39 +56,44 @@ pub(super) fn run<E: From<io::Error>>(
     ctx: &Ctx,
     limit: Duration,
     scheduler: Option<&mut Loaded>,
-    sampler: &mut Sampler,
+    (sampler, watch): (&mut Sampler, &mut Watch),
     send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
-) -> Result<Ending, E> {
+) -> Result<Ended, E> {
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
     let (output_read, output_write) = pipe().map_err(io::Error::from)?;
+    let asks_for_it = scheduler.is_some() && Loaded::is_partial();
     send(FromGuest::Started)?;
     let child = match sys::fork() {
         Ok(sys::Forked::Child) => {
             drop((ending_read, output_read));
+            if asks_for_it {
+                // What it starts inherits it. Whether the scheduler takes it is looked at when it ends.
+                let _ = sys::run_under_sched_ext(std::process::id());
+            }
             be_the_body(test, ctx, File::from(ending_write), &output_write)
         }
         Ok(sys::Forked::Parent(child)) => child,
-        Err(error) => return Ok(Ending::NotStarted(format!("fork: {error}"))),
+        Err(error) => return Ok(Ending::NotStarted(format!("fork: {error}")).into()),
     };
     drop((ending_write, output_write));
-    let mut watch = Watch {
-        child,
+    let mut child = Child {
+        pid: child,
         ending: Stream::new(ending_read, RESULT_LIMIT)?,
         output: Stream::new(output_read, OUTPUT_LIMIT)?,
     };
-    let end = watch.until_it_ends(limit, scheduler, sampler, send)?;
-    watch.output.forward(send)?;
+    let end = child.until_it_ends(limit, scheduler, sampler, watch, send)?;
+    child.output.forward(send)?;
     Ok(match end {
-        End::Limit => Ending::TimedOut,
-        End::SchedulerGone => Ending::SchedulerGone,
+        End::Limit => Ending::TimedOut.into(),
+        End::SchedulerGone => Ending::SchedulerGone.into(),
         End::Ended(status) => match status.terminating_signal() {
-            Some(signal) => Ending::Killed { signal },
+            Some(signal) => Ending::Killed { signal }.into(),
             None => match (
                 status.exit_status(),
-                serde_json::from_slice(&watch.ending.bytes),
+                serde_json::from_slice::<Ended>(&child.ending.bytes),
             ) {
-                (Some(WROTE_ENDING), Ok(ending)) => ending,
-                (code, _) => Ending::Exited(code.unwrap_or(-1)),
+                (Some(WROTE_ENDING), Ok(ended)) => ended,
+                (code, _) => Ending::Exited(code.unwrap_or(-1)).into(),
             },
         },
     })
@@ -86,7 +111,11 @@ fn be_the_body(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &OwnedFd) 
         Err(errno) => Ending::NotStarted(format!("redirecting output: {errno}")),
     };
     let _ = io::stdout().flush();
-    let written = serde_json::to_vec(&ending)
+    let ended = Ended {
+        ending,
+        under_sched_ext: sched_ext::is_over_this_task(),
+    };
+    let written = serde_json::to_vec(&ended)
         .map_err(io::Error::from)
         .and_then(|bytes| to_init.write_all(&bytes));
     sys::exit_now(if written.is_ok() { WROTE_ENDING } else { 1 })
@@ -105,7 +134,8 @@ pub(super) fn name_thread(name: &str) {
 pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
     let last_panic = Arc::new(Mutex::new(None));
     let note = Arc::clone(&last_panic);
-    let print = panic::take_hook();
+    let print = Arc::new(panic::take_hook());
+    let before = Arc::clone(&print);
     panic::set_hook(Box::new(move |info| {
         let place = info
             .location()
@@ -115,7 +145,14 @@ pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
         *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{text}{place}"));
         print(info);
     }));
-    match panic::catch_unwind(AssertUnwindSafe(|| (test.body)(ctx))) {
+    let returned = panic::catch_unwind(AssertUnwindSafe(|| (test.body)(ctx)));
+    // Ours goes, and with it all that holds the one before, unless a thread of the body's panics at this moment.
+    drop(panic::take_hook());
+    match Arc::try_unwrap(before) {
+        Ok(before) => panic::set_hook(before),
+        Err(before) => panic::set_hook(Box::new(move |info| before(info))),
+    }
+    match returned {
         Ok(Ok(result)) => Ending::Returned(result.finite()),
         Ok(Err(error)) => Ending::Error(chain(error.as_ref())),
         Err(_) => {
@@ -151,16 +188,16 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// What init watches while the body runs.
-struct Watch {
-    child: Pid,
+struct Child {
+    pid: Pid,
     ending: Stream,
     output: Stream,
 }
 
-impl Watch {
+impl Child {
     fn kill<E: From<io::Error>>(&self, end: End) -> Result<End, E> {
-        sys::kill(self.child);
-        reap(self.child)?;
+        sys::kill(self.pid);
+        reap(self.pid)?;
         Ok(end)
     }
 
@@ -170,10 +207,11 @@ impl Watch {
         limit: Duration,
         mut scheduler: Option<&mut Loaded>,
         sampler: &mut Sampler,
+        watch: &mut Watch,
         send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
     ) -> Result<End, E> {
         let deadline = Instant::now() + limit;
-        let pidfd = pidfd_open(self.child, PidfdFlags::empty()).map_err(io::Error::from)?;
+        let pidfd = pidfd_open(self.pid, PidfdFlags::empty()).map_err(io::Error::from)?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -183,6 +221,7 @@ impl Watch {
                 return self.kill(End::Limit);
             }
             sampler.sample_if_due();
+            watch.look();
             let left = match scheduler {
                 Some(_) => left.min(SCHEDULER_POLL),
                 None => left,
@@ -208,7 +247,7 @@ impl Watch {
             self.output.fill()?;
             self.output.forward(send)?;
             if exited {
-                return Ok(End::Ended(reap(self.child)?));
+                return Ok(End::Ended(reap(self.pid)?));
             }
             if let Some(scheduler) = &mut scheduler
                 && scheduler.is_gone()
@@ -307,5 +346,53 @@ impl Stream {
             send(FromGuest::Output(note))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+    use crate::test::Location;
+    use crate::{AssertResult, Checks};
+
+    #[test]
+    fn the_panic_hook_of_the_process_is_put_back() {
+        static PRINTED: AtomicUsize = AtomicUsize::new(0);
+        let location = Location {
+            file: "t.rs",
+            line: 1,
+        };
+        let test = TestCase::new("t", location, |_| -> crate::Result<AssertResult> {
+            panic!("in the body")
+        });
+        let ctx = Ctx {
+            topology: test.topology,
+            duration: Duration::ZERO,
+            checks: Checks::NONE,
+            cgroup_root: PathBuf::new(),
+            include_dir: PathBuf::new(),
+        };
+        let original = panic::take_hook();
+        panic::set_hook(Box::new(|_| {
+            PRINTED.fetch_add(1, Relaxed);
+        }));
+        for _ in 0..3 {
+            let ending = run_caught(&test, &ctx);
+            let told =
+                matches!(&ending, Ending::Panicked(text) if text.starts_with("in the body at "));
+            assert!(told, "{ending:?}");
+        }
+        // The hook itself is called, once, and no text of ours is kept alive behind it.
+        let hook = panic::take_hook();
+        assert_eq!(
+            size_of_val(&*hook),
+            0,
+            "a hook that captures something is not the one before"
+        );
+        panic::set_hook(original);
+        assert_eq!(PRINTED.load(Relaxed), 3);
     }
 }

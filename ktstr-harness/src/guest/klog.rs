@@ -1,7 +1,7 @@
 //! What the guest kernel has to say.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
 /// The end of the kernel log, at most `limit` bytes, in the form `[seconds] message`.
@@ -9,15 +9,10 @@ use std::os::unix::fs::OpenOptionsExt;
 /// Record format: `Documentation/ABI/testing/dev-kmsg` of the kernel.
 pub(super) fn tail(limit: usize) -> String {
     let mut log = String::new();
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let Ok(mut kmsg) = OpenOptions::new()
-        .read(true)
-        .custom_flags(nonblocking)
-        .open("/dev/kmsg")
-    else {
+    let Ok(mut kmsg) = open() else {
         return log;
     };
-    let mut record = vec![0; 8192];
+    let mut record = vec![0; RECORD];
     loop {
         match kmsg.read(&mut record) {
             Ok(0) => break,
@@ -34,11 +29,30 @@ pub(super) fn tail(limit: usize) -> String {
     log.split_off(from)
 }
 
-/// `prio,seq,usec,flags;message` as the console would print it.
-fn line(record: &str) -> Option<String> {
+/// Room for a record: `PRINTK_MESSAGE_MAX` of the kernel, and its dictionary.
+pub(super) const RECORD: usize = 8192;
+
+/// The log from its first record on, without waiting for those to come.
+pub(super) fn open() -> io::Result<File> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open("/dev/kmsg")
+}
+
+/// Number and message of a record, `prio,seq,usec,flags;message`.
+pub(super) fn message(record: &str) -> Option<(u64, String)> {
     let (head, message) = record.split_once(';')?;
+    let number = head.split(',').nth(1)?.parse().ok()?;
+    Some((number, unescape(message.lines().next().unwrap_or_default())))
+}
+
+/// A record as the console would print it.
+fn line(record: &str) -> Option<String> {
+    let (head, _) = record.split_once(';')?;
     let micros: u64 = head.split(',').nth(2)?.parse().ok()?;
-    let message = unescape(message.lines().next().unwrap_or_default());
+    let (_, message) = message(record)?;
     Some(format!(
         "[{:5}.{:06}] {message}\n",
         micros / 1_000_000,

@@ -14,6 +14,7 @@ mod scheduler;
 mod sys;
 mod trace;
 mod verify;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,13 +24,14 @@ use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 pub(crate) use body::run_caught;
 
 use crate::protocol::{
-    BODY_MARK, Ending, FromGuest, KERNEL_LOG_LIMIT, Report, SchedulerReport, SchedulerSpec,
-    ToGuest, from_frame, to_frame,
+    BODY_MARK, Ending, FromGuest, KERNEL_LOG_LIMIT, Report, SchedulerProblem, SchedulerReport,
+    SchedulerSpec, ToGuest, from_frame, to_frame,
 };
 use crate::{Ctx, TestCase, registry};
 use probe::Probes;
 use sample::Sampler;
 use scheduler::Loaded;
+use watch::Watch;
 
 /// Set by the kernel command line of our machines: PID 1 of a container is not a guest.
 pub(crate) const MARK: &str = "KTSTR_GUEST";
@@ -80,6 +82,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
 
     sys::set_env(&spec.env);
     klog::write(BODY_MARK);
+    let mut watch = Watch::start(&spec.allow_kernel_warnings);
     let ctx = Ctx {
         topology: spec.topology,
         duration: spec.duration,
@@ -91,27 +94,34 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let mut probes = spec.probes.as_ref().map(|plan| Probes::arm(plan, cpus));
     let mut send = |message| channel.send(&to_frame(&message));
     let mut sampled = None;
-    let (ending, scheduler) = if let Some(test) = find(&spec.test) {
+    let mut body_under_sched_ext = None;
+    let (ending, mut scheduler) = if let Some(test) = find(&spec.test) {
         under_scheduler(spec.scheduler.as_ref(), |scheduler| {
             if let Some(probes) = &mut probes {
                 probes.note_scheduler(scheduler.as_ref().and_then(|loaded| loaded.pid()));
             }
             let mut sampler = Sampler::start(cpus);
-            let ending = body::run(test, &ctx, spec.limit, scheduler, &mut sampler, &mut send)?;
+            let watches = (&mut sampler, &mut watch);
+            let ended = body::run(test, &ctx, spec.limit, scheduler, watches, &mut send)?;
             sampled = Some(Box::new(sampler.finish()));
-            Ok::<_, Box<dyn std::error::Error>>(ending)
+            body_under_sched_ext = ended.under_sched_ext;
+            Ok::<_, Box<dyn std::error::Error>>(ended.ending)
         })?
     } else {
         let why = format!("this binary has no test called `{}`", spec.test);
         (Ending::NotStarted(why), None)
     };
     sys::kill_everyone_else();
+    watch.drain();
+    if let Some(report) = &mut scheduler {
+        note_late_end(report, watch.scx_ends());
+    }
     let passed = matches!(&ending, Ending::Returned(result)
         if result.verdict.outcome() <= ktstr_core::Outcome::Pass);
     let well = scheduler
         .as_ref()
         .is_none_or(|report| report.problem.is_none());
-    let kernel_log = if passed && well {
+    let kernel_log = if passed && well && !watch.has_found() {
         String::new()
     } else {
         klog::tail(KERNEL_LOG_LIMIT)
@@ -122,6 +132,8 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         scheduler,
         sampled,
         probes: probes.map(|probes| Box::new(probes.into_report(!well))),
+        kernel: watch.finish(),
+        body_under_sched_ext,
     })))?;
     part(&mut channel);
     Ok(())
@@ -153,10 +165,26 @@ fn under_scheduler<E>(
     match Loaded::start(spec) {
         Ok(mut scheduler) => {
             let ending = run(Some(&mut scheduler))?;
-            let was_gone = ending == Ending::SchedulerGone || scheduler.is_gone();
+            let was_gone = ending == Ending::SchedulerGone || scheduler.is_gone_at_last();
             Ok((ending, Some(scheduler.stop(was_gone))))
         }
         Err(report) => Ok((Ending::SchedulerGone, Some(report))),
+    }
+}
+
+/// A scheduler that the kernel ended in the last moment, when it was being stopped already, is no better than one that
+/// it ended before.
+fn note_late_end(report: &mut SchedulerReport, ends: &[String]) {
+    /// Who let it go was somebody in user space, the scheduler itself, or one that may restart.
+    const FINE: &[&str] = &["unregistered from user space", "unregistered from BPF"];
+    const HOTPLUG: &str = "unregistered from the main kernel";
+    let is_fine =
+        |end: &String| FINE.contains(&end.as_str()) || (report.restarts > 0 && end == HOTPLUG);
+    if report.problem.is_none()
+        && let Some(end) = ends.iter().find(|end| !is_fine(end))
+    {
+        let how = format!("the kernel ended it as it was being stopped ({end})");
+        report.problem = Some(SchedulerProblem::Gone(how));
     }
 }
 

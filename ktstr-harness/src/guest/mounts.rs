@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// A mount that the guest cannot do without failed.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,16 @@ pub(super) fn all() -> Result<(), MountError> {
         }
     }
     Ok(())
+}
+
+/// Calls `read` with a mount of the proc file system that nobody else knows of; `None` where there can be none.
+pub(super) fn with_own_proc<T>(read: impl Fn(&str) -> Option<T>) -> Option<T> {
+    const PLACE: &str = "/run/.ktstr-proc";
+    fs::create_dir_all(PLACE).ok()?;
+    mount("proc", PLACE, "proc", MountFlags::empty(), c"").ok()?;
+    let found = read(PLACE);
+    let _ = unmount(PLACE, UnmountFlags::DETACH);
+    found
 }
 
 /// Hands every controller of the root cgroup to its children.

@@ -1,4 +1,4 @@
-//! The life of a scheduler in the guest: start, come into force, be watched, go.
+//! The life of a scheduler in the guest: start, be enabled, be watched, go.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,12 +9,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ktstr_core::CpuSet;
 use ktstr_vmm::BoundedLog;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::{CGROUP_ROOT, trace};
 use crate::Scheduler;
 use crate::protocol::{SchedulerProblem, SchedulerReport, SchedulerSpec, SchedulerStart};
+use crate::workload::signal_in_words;
 
 /// Loading means verifying, which takes an emulated CPU seconds for a big scheduler.
 const ENABLE_LIMIT: Duration = Duration::from_secs(30);
@@ -31,14 +33,42 @@ const POLL: Duration = Duration::from_millis(5);
 /// What is kept of the program's output, from its beginning and its end.
 const LOG_LIMITS: (usize, usize) = (64 << 10, 192 << 10);
 
+/// How long a scheduler that may restart is waited for: it is verified again.
+const RESTART_LIMIT: Duration = ENABLE_LIMIT;
+
 /// `Documentation/scheduler/sched-ext.rst` of the kernel.
 const STATE: &str = "/sys/kernel/sched_ext/state";
+
+/// 1 where all ordinary tasks are the scheduler's, 0 where those are that ask for it (`SCX_OPS_SWITCH_PARTIAL`).
+const SWITCH_ALL: &str = "/sys/kernel/sched_ext/switch_all";
+
+/// Tasks that a scheduler in partial mode refused (`p->scx.disallow`).
+const NR_REJECTED: &str = "/sys/kernel/sched_ext/nr_rejected";
+
+/// Schedulers that were enabled since the boot.
+const ENABLE_SEQ: &str = "/sys/kernel/sched_ext/enable_seq";
+
+/// CPUs that were switched on or off since the boot, while a scheduler was loaded.
+const HOTPLUG_SEQ: &str = "/sys/kernel/sched_ext/hotplug_seq";
+
+/// CPUs that are switched on.
+const ONLINE: &str = "/sys/devices/system/cpu/online";
 
 /// A scheduler in force, or on the way there.
 pub(super) struct Loaded {
     start: SchedulerStart,
     program: Option<Program>,
     log: BoundedLog,
+    allow_restarts: bool,
+    /// The kernel's count of enabled schedulers when it was enabled, the last time.
+    enable_seq: Option<u64>,
+    /// CPUs that were switched on when it was started, and the kernel's count of changes.
+    online: Option<CpuSet>,
+    hotplug_seq: Option<u64>,
+    /// How often it was enabled again.
+    restarts: u64,
+    /// Since when it is not in force.
+    down: Option<Instant>,
 }
 
 struct Program {
@@ -65,6 +95,12 @@ impl Loaded {
             start: spec.start.clone(),
             program: None,
             log: BoundedLog::with_limits(log_limits.0, log_limits.1),
+            allow_restarts: spec.allow_restarts,
+            enable_seq: None,
+            online: online(),
+            hotplug_seq: number(HOTPLUG_SEQ),
+            restarts: 0,
+            down: None,
         };
         let started = loaded.begin(spec).map_err(SchedulerProblem::NotStarted);
         let enabled = started.and_then(|()| loaded.await_enabled(look));
@@ -116,6 +152,7 @@ impl Loaded {
             look();
             let state = state().unwrap_or_default();
             if state == "enabled" {
+                self.enable_seq = number(ENABLE_SEQ);
                 return Ok(());
             }
             if let Some(how) = self.ended() {
@@ -149,10 +186,39 @@ impl Loaded {
         fds
     }
 
-    /// Whether it is no longer in force. Takes in its output on the way.
+    /// Whether it takes only tasks that ask for it.
+    pub(super) fn is_partial() -> bool {
+        number(SWITCH_ALL) == Some(0)
+    }
+
+    /// Whether it is no longer in force, or another time in force; one that may restart is given the time to. Takes
+    /// in its output on the way.
     pub(super) fn is_gone(&mut self) -> bool {
         self.drain();
-        state().as_deref() != Some("enabled") || self.ended().is_some()
+        if self.ended().is_some() {
+            return true;
+        }
+        if state().as_deref() == Some("enabled") {
+            self.down = None;
+            let now = number(ENABLE_SEQ);
+            let both = now.zip(self.enable_seq);
+            self.restarts += both.map_or(0, |(now, last)| now.saturating_sub(last));
+            self.enable_seq = now;
+            return self.restarts > 0 && !self.allow_restarts;
+        }
+        let down = *self.down.get_or_insert_with(Instant::now);
+        !self.allow_restarts || down.elapsed() >= RESTART_LIMIT
+    }
+
+    /// The same at the end of a body: one that is on its way back is waited for.
+    pub(super) fn is_gone_at_last(&mut self) -> bool {
+        loop {
+            let gone = self.is_gone();
+            if gone || self.down.is_none() {
+                return gone;
+            }
+            sleep(POLL);
+        }
     }
 
     /// Has the kernel dump the state of queues and tasks: who waits for whom, should the test hang.
@@ -164,8 +230,15 @@ impl Loaded {
     /// Ends it and tells what became of it; `was_gone` when it went before it was told to.
     pub(super) fn stop(mut self, was_gone: bool) -> SchedulerReport {
         let problem = was_gone.then(|| {
+            if self.is_restarted() {
+                return SchedulerProblem::Restarted(self.restarts);
+            }
             // A program that is told of the ejection writes that down and ends.
             self.await_program(STOP_LIMIT);
+            // It may have come back meanwhile.
+            if self.is_restarted() {
+                return SchedulerProblem::Restarted(self.restarts);
+            }
             SchedulerProblem::Gone(match self.ended() {
                 Some(how) => format!("its program {how}"),
                 None => "its program is still there".to_owned(),
@@ -174,7 +247,36 @@ impl Loaded {
         self.end(problem)
     }
 
+    /// Whether it is in force, and was ended meanwhile.
+    fn is_restarted(&mut self) -> bool {
+        self.is_gone() && self.ended().is_none() && self.down.is_none() && self.restarts > 0
+    }
+
+    /// Which CPUs were switched on or off since it was started.
+    fn hotplug(&self) -> Option<String> {
+        if let (Some(before), Some(after)) = (&self.online, online()) {
+            let gone = before.difference(&after);
+            let come = after.difference(before);
+            let told = [(gone, "offline"), (come, "online")];
+            let told: Vec<String> = told
+                .iter()
+                .filter(|(cpus, _)| !cpus.is_empty())
+                .map(|(cpus, how)| match cpus.len() {
+                    1 => format!("CPU {cpus} went {how}"),
+                    _ => format!("CPUs {cpus} went {how}"),
+                })
+                .collect();
+            if !told.is_empty() {
+                return Some(told.join(", "));
+            }
+        }
+        let changes = number(HOTPLUG_SEQ)?.checked_sub(self.hotplug_seq?)?;
+        (changes > 0).then(|| "a CPU went offline or online meanwhile".to_owned())
+    }
+
     fn end(mut self, problem: Option<SchedulerProblem>) -> SchedulerReport {
+        let (partial, rejected) = (Self::is_partial(), number(NR_REJECTED).unwrap_or(0));
+        let hotplug = self.hotplug();
         let mut left = None;
         if let SchedulerStart::Builtin { disable, .. } = self.start.clone()
             && let Err(why) = self.shell(&disable)
@@ -210,6 +312,10 @@ impl Loaded {
             problem: problem.or(left.map(SchedulerProblem::NotDisabled)),
             log: String::from_utf8_lossy(&self.log.into_bytes()).into_owned(),
             dump: trace::dump(),
+            partial,
+            rejected,
+            restarts: self.restarts,
+            hotplug,
         }
     }
 
@@ -294,12 +400,21 @@ fn state() -> Option<String> {
     Some(state.trim().to_owned())
 }
 
-/// `exited with status 3`, `was killed by signal 9`.
+/// The number that a file of the kernel's holds.
+fn number(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn online() -> Option<CpuSet> {
+    fs::read_to_string(ONLINE).ok()?.trim().parse().ok()
+}
+
+/// `exited with status 3`, `was killed by signal 9 (SIGKILL)`.
 fn ending(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, Some(signal)) => format!("was killed by {}", signal_in_words(signal)),
         (None, None) => format!("ended ({status})"),
     }
 }

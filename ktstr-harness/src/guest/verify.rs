@@ -1,4 +1,4 @@
-//! A cell of the verifier sweep: a scheduler is loaded, comes into force, runs tasks, is still there at the end.
+//! A cell of the verifier sweep: a scheduler is loaded and enabled, runs tasks, is still there at the end.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use ktstr_core::{Stage, Topology, VerifiedProgram, VerifierStats};
 
 use super::scheduler::Loaded;
+use super::watch::Watch;
 use super::{body, bpf, klog, sys};
 use crate::protocol::{
     BODY_MARK, FromGuest, KERNEL_LOG_LIMIT, LOG_PART, SchedulerProblem, SchedulerReport,
     VERIFIER_LOG_LIMITS, VerifyReport, VerifySpec,
 };
-use crate::workload::{Crew, Squad, WorkType};
+use crate::workload::{Crew, Squad, WorkType, WorkerId};
 
 /// How long the spinners may take to be seen running: 192 CPUs under emulation take seconds.
 const DISPATCH_LIMIT: Duration = Duration::from_secs(30);
@@ -64,12 +65,13 @@ fn parts(mut text: &str) -> impl Iterator<Item = &str> {
 fn run(spec: &VerifySpec) -> VerifyReport {
     sys::set_env(&spec.env);
     klog::write(BODY_MARK);
+    let mut watch = Watch::start(&spec.allow_kernel_warnings);
     super::rise_above_schedulers();
     let before = bpf::program_ids();
     let mut programs = BTreeMap::new();
     let begin = Instant::now();
     let started = Loaded::start_watched(&spec.scheduler, VERIFIER_LOG_LIMITS, &mut || {
-        // Those of a scheduler that does not come into force are gone when it is: each is read as soon as it is there.
+        // Those of a scheduler that is not enabled are gone when it is: each is read as soon as it is there.
         for id in ids_beside(&before) {
             if let Entry::Vacant(new) = programs.entry(id)
                 && let Ok(program) = bpf::program(id)
@@ -99,15 +101,18 @@ fn run(spec: &VerifySpec) -> VerifyReport {
             under(loaded, spec.topology, &mut stats.stage)
         }
     };
-    let kernel_log = match problem {
-        Some(_) => klog::tail(KERNEL_LOG_LIMIT),
-        None => String::new(),
+    watch.drain();
+    let kernel_log = if problem.is_some() || watch.has_found() {
+        klog::tail(KERNEL_LOG_LIMIT)
+    } else {
+        String::new()
     };
     VerifyReport {
         stats,
         problem,
         kernel_log,
         scheduler,
+        kernel: watch.finish(),
     }
 }
 
@@ -145,9 +150,22 @@ fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
     let crew = Crew::fork(&[squad], topology).map_err(|error| error.to_string());
     body::name_thread("init");
     let mut crew = crew?;
-    for worker in crew.workers() {
-        // A kernel that knows of no such policy has put them under the scheduler anyway.
-        let _ = sys::run_under_sched_ext(worker.pid);
+    if Loaded::is_partial() {
+        let mut refusal = None;
+        let refuses = |worker: WorkerId| {
+            let put = sys::run_under_sched_ext(worker.pid);
+            put.map_err(|error| refusal = Some(error)).is_err()
+        };
+        let refused = crew
+            .workers()
+            .map(refuses)
+            .filter(|refused| *refused)
+            .count();
+        if let Some(error) = refusal
+            && refused == squad.workers
+        {
+            return Err(format!("it takes none of the spinning tasks: {error}"));
+        }
     }
     crew.release(2 * DISPATCH_LIMIT);
     let begin = Instant::now();
@@ -188,8 +206,11 @@ fn told(problem: &SchedulerProblem) -> String {
         SchedulerProblem::NotStarted(why) => format!("it could not be started: {why}"),
         SchedulerProblem::NotEnabled(why) => why.clone(),
         SchedulerProblem::Gone(how) => format!("it was gone: {how}"),
+        SchedulerProblem::Restarted(times) => {
+            format!("the kernel ended it, and its program started it again ({times} times)")
+        }
         SchedulerProblem::NotDisabled(why) => {
-            format!("it did not go when it was told to: {why}")
+            format!("it was still attached after being stopped: {why}")
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ktstr_core::{Detail, Outcome, Sampled, Verdict};
+use ktstr_core::{Detail, Outcome, Sampled, Verdict, text};
 
 use super::scx_exit::{self, ScxExit};
 use crate::TestCase;
 use crate::check::judge_sampled;
-use crate::protocol::{Ending, Report, SchedulerProblem, since_body_start};
-use crate::workload::signal_name;
+use crate::protocol::{Ending, Report, SchedulerProblem, SchedulerReport, since_body_start};
+use crate::workload::signal_in_words;
 
 /// The check that a scheduler's own failures are told as.
 const SCHEDULER: &str = "scheduler";
@@ -30,12 +30,12 @@ pub enum MachineEnd {
     Crashed(String),
 }
 
-/// The verdict of a run, before the test's own expectations are applied to it.
+/// The verdict of a run of `test`, before the test's own expectations are applied to it.
 ///
 /// `console` is what the guest's console showed; `was_ready` whether it ever said so.
-pub fn verdict(end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
+pub fn verdict(test: &TestCase, end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
     match end {
-        MachineEnd::Reported(report) => of_report(report),
+        MachineEnd::Reported(report) => of_report(test, report),
         MachineEnd::Gone => of_silence(console, was_ready),
         MachineEnd::BootDeadline(limit) => match kernel_panic(console) {
             Some(panic) => panic,
@@ -63,10 +63,17 @@ pub fn verdict(end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
 }
 
 /// Applies what the test was declared to come to.
+///
+/// `kernel` is what the kernel said against itself: no part of the error that a scheduler is expected to be ejected
+/// with, and a failure like others where any failure is expected.
 #[must_use]
-pub fn expect(test: &TestCase, mut verdict: Verdict) -> Verdict {
+pub fn expect(test: &TestCase, mut verdict: Verdict, kernel: Verdict) -> Verdict {
     if let Some(text) = test.expect_scx_bpf_error_contains {
         verdict = expect_scx_error(text, verdict);
+    }
+    // It must not make a pass of a skip.
+    if !kernel.details().is_empty() {
+        verdict.merge(kernel);
     }
     if test.expect_err {
         verdict = verdict.expecting_error();
@@ -94,8 +101,8 @@ fn expect_scx_error(text: &str, mut verdict: Verdict) -> Verdict {
 }
 
 /// The verdict of a test whose guest reported: the scheduler first, as it explains the rest.
-fn of_report(report: &Report) -> Verdict {
-    let body = of_ending(&report.ending, &report.kernel_log);
+fn of_report(test: &TestCase, report: &Report) -> Verdict {
+    let body = of_ending(test, &report.ending, &report.kernel_log);
     match of_scheduler(report) {
         None => body,
         Some(verdict) if report.ending == Ending::SchedulerGone => verdict,
@@ -110,7 +117,7 @@ fn of_report(report: &Report) -> Verdict {
 fn of_scheduler(report: &Report) -> Option<Verdict> {
     let scheduler = report.scheduler.as_ref()?;
     if let Some(problem) = &scheduler.problem {
-        return Some(of_problem(problem, &report.kernel_log));
+        return Some(of_problem(problem, scheduler, &report.kernel_log));
     }
     if report.ending != Ending::TimedOut {
         return None;
@@ -121,20 +128,115 @@ fn of_scheduler(report: &Report) -> Option<Verdict> {
     Some(Verdict::fail(SCHEDULER, message))
 }
 
-fn of_problem(problem: &SchedulerProblem, kernel_log: &str) -> Verdict {
-    let exit = ScxExit::find(since_body_start(kernel_log)).filter(ScxExit::is_error);
-    let message = match (problem, exit) {
-        (SchedulerProblem::NotStarted(why), _) => format!("it could not be started: {why}"),
-        (_, Some(exit)) => format!("the kernel ejected it: {exit}"),
-        (SchedulerProblem::NotEnabled(why), None) => format!("it did not come into force: {why}"),
+/// The kernel's reason first, then what became of the program, then its own last words.
+fn of_problem(
+    problem: &SchedulerProblem,
+    scheduler: &SchedulerReport,
+    kernel_log: &str,
+) -> Verdict {
+    let exit = ScxExit::to_blame(since_body_start(kernel_log));
+    let hotplug = scheduler.hotplug.as_deref().map(text::line);
+    let by_kernel = exit.map(|exit| {
+        let told = format!("{}: {exit}", exit.deed());
+        match hotplug {
+            Some(hotplug) if !exit.is_error() => format!("{told}: {hotplug}"),
+            _ => told,
+        }
+    });
+    let last_words = last_words(&scheduler.log);
+    let with_last_words = |message: String| match &last_words {
+        Some(words) => format!("{message}; it said last: {words}"),
+        None => message,
+    };
+    let message = match (problem, by_kernel) {
+        (SchedulerProblem::NotStarted(why), _) => {
+            with_last_words(format!("it could not be started: {why}"))
+        }
+        (SchedulerProblem::Restarted(_), told) => {
+            let told = told.unwrap_or_else(|| "it was ended".to_owned());
+            format!(
+                "{told}; its program started it again, and the test does not say `allow_restarts`"
+            )
+        }
+        (SchedulerProblem::Gone(how), Some(told)) if !told.contains("SCX_EXIT_ERROR") => {
+            with_last_words(format!("{told}; {how}"))
+        }
+        (_, Some(told)) => told,
+        (SchedulerProblem::NotEnabled(why), None) => {
+            with_last_words(format!("it was not enabled: {why}"))
+        }
         (SchedulerProblem::Gone(how), None) => {
-            format!("it was gone before the test ended: {how}")
+            with_last_words(format!("it was gone before the test ended: {how}"))
         }
         (SchedulerProblem::NotDisabled(why), None) => {
-            format!("it did not go when it was told to: {why}")
+            format!("it was still attached after being stopped: {why}")
         }
     };
     Verdict::fail(SCHEDULER, message)
+}
+
+/// What a program said last: its error, where it says that it is one, and its last line.
+pub(super) fn last_words(log: &str) -> Option<String> {
+    /// Characters that are quoted of a line.
+    const LONGEST: usize = 200;
+    let log = text::plain(log);
+    let lines: Vec<&str> = log
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    // What init notes below it is no word of the program's.
+    let said = |line: &&&str| !line.starts_with("ktstr: ");
+    let last = lines.iter().rfind(said)?;
+    let is_error = |line: &&&str| {
+        let start = line.get(..6).unwrap_or_default();
+        start.eq_ignore_ascii_case("error:")
+    };
+    let quoted = |line: &str| text::cut(&text::line(line), LONGEST);
+    Some(match lines.iter().rfind(is_error) {
+        Some(error) if error != last => format!("{} ... {}", quoted(error), quoted(last)),
+        _ => quoted(last),
+    })
+}
+
+/// Whether anything of the test ran under the scheduler that it is about: of workers, where there were some, otherwise
+/// of the body.
+pub fn add_under_scheduler(verdict: &mut Verdict, test: &TestCase, report: &Report) {
+    let (Ending::Returned(result), Some(scheduler)) = (&report.ending, &report.scheduler) else {
+        return;
+    };
+    if result.verdict.outcome() == Outcome::Skip {
+        return;
+    }
+    let name = test.scheduler.name;
+    let refused = match scheduler.rejected {
+        0 => String::new(),
+        tasks => format!("; the kernel counts {tasks} tasks that it refused"),
+    };
+    let workers: usize = result.cgroups.iter().map(|cgroup| cgroup.workers).sum();
+    let under: Option<usize> = result
+        .cgroups
+        .iter()
+        .map(|cgroup| cgroup.under_sched_ext)
+        .sum();
+    let message = match (workers, under) {
+        (0, _) if !scheduler.partial => return,
+        (0, _) => match report.body_under_sched_ext {
+            Some(true) => return,
+            Some(false) => format!(
+                "the test did not run under {name}, which takes only tasks under SCHED_EXT{refused}"
+            ),
+            None => format!("the kernel does not tell whether the test ran under {name}"),
+        },
+        (_, Some(0)) => format!("no worker ran under {name}{refused}"),
+        (_, None) => format!("the kernel does not tell whether a worker ran under {name}"),
+        (workers, Some(under)) if under < workers => {
+            let note = format!("{under} of {workers} workers ran under {name}{refused}");
+            return verdict.record(Outcome::Pass, SCHEDULER, note);
+        }
+        _ => return,
+    };
+    verdict.record(Outcome::Inconclusive, SCHEDULER, message);
 }
 
 /// Adds what the samples of a run say about the test's checks, where its body came to an end of its own.
@@ -151,14 +253,14 @@ pub fn add_sampled(
     }
 }
 
-/// The verdict of a body that ended somehow.
-pub fn of_ending(ending: &Ending, kernel_log: &str) -> Verdict {
+/// The verdict of the body of `test`, which ended somehow.
+pub fn of_ending(test: &TestCase, ending: &Ending, kernel_log: &str) -> Verdict {
     match ending {
         Ending::Returned(result) => result.verdict.clone(),
         Ending::Error(error) => Verdict::fail("error", error),
         Ending::Panicked(message) => Verdict::fail("panic", message),
         Ending::Killed { signal } => {
-            let mut cause = format!("the test body was killed by {}", signal_name(*signal));
+            let mut cause = format!("the test body was killed by {}", signal_in_words(*signal));
             let log = since_body_start(kernel_log);
             if let Some(victim) = last_line(log, &["Killed process"]) {
                 cause = format!("{cause}: out of memory: {victim}");
@@ -175,7 +277,10 @@ pub fn of_ending(ending: &Ending, kernel_log: &str) -> Verdict {
         ),
         Ending::TimedOut => Verdict::fail(
             "timeout",
-            "the test body did not return within its limit (twice duration_s and 15 s) and was killed",
+            format!(
+                "the test body did not return within {} s (2 x duration_s + 15 s) and was killed",
+                test.body_limit().as_secs()
+            ),
         ),
         Ending::NotStarted(why) => Verdict::fail("start", why),
         // Told by the scheduler's own report, which a body without a scheduler does not have.
@@ -228,7 +333,26 @@ fn last_line<'t>(text: &'t str, needles: &[&str]) -> Option<&'t str> {
 mod tests {
     use super::*;
     use crate::AssertResult;
-    use crate::protocol::SchedulerReport;
+    use crate::protocol::KernelSeen;
+    use ktstr_core::CgroupStats;
+
+    const TEST: TestCase = TestCase::new(
+        "t",
+        crate::test::Location {
+            file: "t.rs",
+            line: 1,
+        },
+        |_| Ok(AssertResult::pass()),
+    );
+
+    fn verdict(end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
+        super::verdict(&TEST, end, console, was_ready)
+    }
+
+    /// Where the kernel has nothing to say against itself.
+    fn expect(test: &TestCase, verdict: Verdict) -> Verdict {
+        super::expect(test, verdict, Verdict::pass())
+    }
 
     fn only_line(verdict: &Verdict) -> String {
         assert_eq!(verdict.outcome(), Outcome::Fail);
@@ -243,6 +367,8 @@ mod tests {
             scheduler: None,
             sampled: None,
             probes: None,
+            kernel: KernelSeen::default(),
+            body_under_sched_ext: None,
         })
     }
 
@@ -250,14 +376,154 @@ mod tests {
         MachineEnd::Reported(Report {
             ending: Ending::SchedulerGone,
             kernel_log: kernel_log.to_owned(),
-            scheduler: Some(SchedulerReport {
-                problem: Some(problem),
-                log: String::new(),
-                dump: String::new(),
-            }),
+            scheduler: Some(scheduler(Some(problem), "")),
             sampled: None,
             probes: None,
+            kernel: KernelSeen::default(),
+            body_under_sched_ext: None,
         })
+    }
+
+    fn scheduler(problem: Option<SchedulerProblem>, log: &str) -> SchedulerReport {
+        SchedulerReport {
+            problem,
+            log: log.to_owned(),
+            dump: String::new(),
+            partial: false,
+            rejected: 0,
+            restarts: 0,
+            hotplug: None,
+        }
+    }
+
+    #[test]
+    fn hotplug_comes_before_how_the_program_took_it() {
+        let log =
+            "[1.0] sched_ext: BPF scheduler \"x\" disabled (unregistered from the main kernel)\n";
+        let told = |problem| {
+            let report = SchedulerReport {
+                hotplug: Some("CPU 1 went offline".to_owned()),
+                ..scheduler(None, "up\nx: exit kind 66\n")
+            };
+            only_line(&of_problem(&problem, &report, log))
+        };
+        let gone = SchedulerProblem::Gone("its program exited with status 1".to_owned());
+        assert_eq!(
+            told(gone),
+            "scheduler: the kernel ended it: SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 1 went \
+             offline; its program exited with status 1; it said last: x: exit kind 66"
+        );
+        assert_eq!(
+            told(SchedulerProblem::Restarted(1)),
+            "scheduler: the kernel ended it: SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 1 went \
+             offline; its program started it again, and the test does not say `allow_restarts`"
+        );
+    }
+
+    #[test]
+    fn last_words_are_the_error_and_the_last_line() {
+        assert_eq!(last_words(" \n\n"), None);
+        let log = "\u{1b}[31mstarting\u{1b}[0m\nError: Failed to load\n\nCaused by:\n    No such file (os error 2)\n";
+        let told = last_words(log).unwrap();
+        assert_eq!(told, "Error: Failed to load ... No such file (os error 2)");
+        assert_eq!(
+            last_words("one\ntwo\nktstr: the program ignored").unwrap(),
+            "two"
+        );
+        assert_eq!(last_words(&"x".repeat(900)).unwrap().len(), 203);
+        let why = SchedulerProblem::NotEnabled("its program exited with status 1".to_owned());
+        let told = only_line(&of_problem(&why, &scheduler(None, "no seccomp"), ""));
+        assert!(
+            told.ends_with(
+                "it was not enabled: its program exited with status 1; it said last: no seccomp"
+            ),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_run_without_a_task_under_the_scheduler_shows_nothing() {
+        let run = |groups: &[(usize, Option<usize>)], partial, body| {
+            let mut result = AssertResult::pass();
+            let stats = |(workers, under_sched_ext): &(usize, Option<usize>)| CgroupStats {
+                workers: *workers,
+                under_sched_ext: *under_sched_ext,
+                ..CgroupStats::default()
+            };
+            result.cgroups = groups.iter().map(stats).collect();
+            let MachineEnd::Reported(mut report) = ended(Ending::Returned(result), "") else {
+                unreachable!()
+            };
+            report.scheduler = Some(SchedulerReport {
+                partial,
+                rejected: 4,
+                ..scheduler(None, "")
+            });
+            report.body_under_sched_ext = body;
+            let mut verdict = Verdict::pass();
+            add_under_scheduler(&mut verdict, &TEST, &report);
+            (
+                verdict.outcome(),
+                verdict.details().first().map(ToString::to_string),
+            )
+        };
+        let (outcome, told) = run(&[(2, Some(0)), (2, Some(0))], true, Some(false));
+        assert_eq!(outcome, Outcome::Inconclusive);
+        assert!(
+            told.unwrap()
+                .starts_with("scheduler: no worker ran under eevdf; the kernel counts 4 tasks")
+        );
+        assert_eq!(run(&[(2, Some(2))], false, None), (Outcome::Pass, None));
+        let (outcome, told) = run(&[(2, Some(2)), (2, Some(0))], true, None);
+        assert_eq!(outcome, Outcome::Pass);
+        assert!(told.unwrap().contains("2 of 4 workers ran under"));
+        assert_eq!(
+            run(&[(2, Some(2)), (1, None)], true, None).0,
+            Outcome::Inconclusive
+        );
+        // A body without workers: what it starts is under a scheduler that takes all tasks, whatever it is itself.
+        assert_eq!(run(&[], false, Some(false)).0, Outcome::Pass);
+        assert_eq!(run(&[], true, Some(true)).0, Outcome::Pass);
+        assert_eq!(run(&[], true, Some(false)).0, Outcome::Inconclusive);
+        assert_eq!(run(&[], true, None).0, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn kernel_warnings_are_failures_that_no_expected_scheduler_error_covers() {
+        let end = gone(
+            SchedulerProblem::Gone("x".to_owned()),
+            "[1.0] sched_ext: BPF scheduler \"x\" disabled (scx_bpf_error)\n[1.0] sched_ext: x: as asked\n",
+        );
+        let expecting = TestCase {
+            expect_scx_bpf_error_contains: Some("as asked"),
+            ..TEST
+        };
+        let warned = || Verdict::fail("kernel warning", "WARNING: CPU: 0");
+        let ejected = verdict(&end, "", true);
+        assert_eq!(super::expect(&expecting, ejected, warned()).exit_code(), 1);
+        let failing = TestCase {
+            expect_err: true,
+            ..TEST
+        };
+        assert_eq!(
+            super::expect(&failing, Verdict::pass(), warned()).exit_code(),
+            0
+        );
+        assert_eq!(
+            super::expect(&TEST, Verdict::skip("x"), Verdict::pass()).outcome(),
+            Outcome::Skip
+        );
+    }
+
+    #[test]
+    fn an_illegal_instruction_is_told_with_its_usual_cause() {
+        let end = ended(Ending::Killed { signal: 4 }, "");
+        let told = only_line(&verdict(&end, "", true));
+        assert!(
+            told.contains("signal 4 (SIGILL): illegal instruction")
+                && told.contains("target-cpu=native"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit, PackedInitramfs};
 
 use super::conversation::Conversation;
 use super::judge::{self, MachineEnd};
+use super::kernel;
 use super::place;
 use super::surroundings::{self, Kernel, PROBE_GRACE, early};
 use crate::TestCase;
@@ -50,7 +51,7 @@ pub(super) struct Heard {
 impl Heard {
     /// What the run came to, before the test's own expectations.
     pub(super) fn verdict(&self, test: &TestCase) -> Verdict {
-        let mut verdict = judge::verdict(&self.end, &self.console, self.ready.is_some());
+        let mut verdict = judge::verdict(test, &self.end, &self.console, self.ready.is_some());
         if let Some(report) = self.report() {
             judge::add_sampled(
                 &mut verdict,
@@ -58,8 +59,17 @@ impl Heard {
                 &report.ending,
                 report.sampled.as_deref(),
             );
+            judge::add_under_scheduler(&mut verdict, test, report);
         }
         verdict
+    }
+
+    /// What the kernel said against itself, as a verdict.
+    pub(super) fn kernel_verdict(&self, test: &TestCase) -> Verdict {
+        let report = self.report();
+        report.map_or_else(Verdict::pass, |report| {
+            kernel::verdict(&report.kernel, &kernel::allowed(test))
+        })
     }
 
     /// Notes where the time went.

@@ -2,8 +2,10 @@
 
 mod conversation;
 pub mod judge;
+mod kernel;
 mod machine;
 mod place;
+mod program;
 pub mod render;
 mod repro;
 mod run;

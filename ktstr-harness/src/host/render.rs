@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ktstr_core::{CgroupStats, Outcome, Sidecar, verdict::Short};
+use ktstr_core::{CgroupStats, Outcome, Sidecar, text, verdict::Short};
 
 use super::repro::AutoRepro;
 use super::scx_exit::ScxExit;
@@ -49,7 +49,11 @@ impl Evidence {
             self.scheduler_log = scheduler.log;
             self.sched_ext_dump = scheduler.dump;
             let log = since_body_start(&self.kernel_log);
-            self.scx_exit = ScxExit::find(log).filter(ScxExit::is_error);
+            self.scx_exit = if scheduler.problem.is_some() {
+                ScxExit::to_blame(log)
+            } else {
+                ScxExit::find(log).filter(ScxExit::is_error)
+            };
         }
     }
 }
@@ -58,11 +62,12 @@ impl Evidence {
 pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
     let mut text = String::new();
     if let Some(exit) = &evidence.scx_exit {
-        let _ = writeln!(text, "BUG SUMMARY: {} ({})", exit.kind, exit.reason);
+        let reason = text::line(&exit.reason);
+        let _ = writeln!(text, "BUG SUMMARY: {} ({reason})", exit.kind);
     }
     text.push_str(&header(sidecar));
     for detail in sidecar.verdict.decisive() {
-        let _ = writeln!(text, "  {detail}");
+        push_detail(&mut text, &detail.to_string());
     }
     for detail in sidecar
         .verdict
@@ -70,7 +75,7 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
         .iter()
         .filter(|d| d.outcome != sidecar.verdict.outcome())
     {
-        let _ = writeln!(text, "  ({}) {detail}", detail.outcome);
+        push_detail(&mut text, &format!("({}) {detail}", detail.outcome));
     }
     section(&mut text, "stats", &stats(&sidecar.cgroups));
     if let Some(sampled) = &sidecar.sampled {
@@ -133,9 +138,26 @@ fn header(sidecar: &Sidecar) -> String {
     format!("ktstr_test '{test}' [sched={scheduler}] {place} {ending}:\n")
 }
 
+/// A line for a violated check; what it says in further lines is indented further.
+fn push_detail(text: &mut String, detail: &str) {
+    let detail = text::plain(detail);
+    let mut lines = detail.lines().filter(|line| !line.trim().is_empty());
+    let _ = writeln!(text, "  {}", lines.next().unwrap_or_default());
+    for line in lines {
+        let _ = writeln!(text, "    {line}");
+    }
+}
+
+/// Adds what a guest said under a heading. None of its lines can pass for a heading.
 fn section(text: &mut String, name: &str, content: &str) {
-    if !content.trim().is_empty() {
-        let _ = writeln!(text, "--- {name} ---\n{}", content.trim_end());
+    let content = text::plain(content);
+    if content.trim().is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "--- {name} ---");
+    for line in content.trim_end().lines() {
+        let indent = if line.starts_with("--- ") { " " } else { "" };
+        let _ = writeln!(text, "{indent}{line}");
     }
 }
 
@@ -168,14 +190,20 @@ fn stats(cgroups: &[CgroupStats]) -> String {
     );
     let dash = || "-".to_owned();
     for c in cgroups {
+        let delay = c.run_delay_s.map_or_else(dash, |v| format!("{v:.2}"));
         let spread = c.spread_pct.map_or_else(dash, |v| format!("{v:.1}"));
         let p99 = c
             .p99_wake_latency_ns
             .map_or_else(dash, |ns| Short(ns as f64 / 1000.0).to_string());
         let _ = writeln!(
             text,
-            "{:width$} {:>7} {:>10} {:>8.2} {:>8.2} {:>8.1} {spread:>8} {p99:>9}  {}",
-            c.name, c.workers, c.iterations, c.cpu_time_s, c.run_delay_s, c.max_gap_ms, c.cpus_used
+            "{:width$} {:>7} {:>10} {:>8.2} {delay:>8} {:>8.1} {spread:>8} {p99:>9}  {}",
+            text::line(&c.name),
+            c.workers,
+            c.iterations,
+            c.cpu_time_s,
+            c.max_gap_ms,
+            c.cpus_used
         );
     }
     text
@@ -193,6 +221,43 @@ mod tests {
             scheduler: "y".to_owned(),
             ..Sidecar::new("x", "ktstr/x", verdict)
         }
+    }
+
+    #[test]
+    fn nothing_that_a_guest_says_passes_for_a_heading_or_commands_the_terminal() {
+        let forged = "one\n--- auto-repro ---\nreproduced: \u{1b}[2Jx\rktstr_test 'y'\n\nthree";
+        let failed = sidecar(Verdict::fail("error", forged));
+        let evidence = Evidence {
+            scheduler_log: forged.to_owned(),
+            kernel_log: forged.to_owned(),
+            ..Evidence::default()
+        };
+        let text = failure(&failed, &evidence);
+        let headings: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("---"))
+            .collect();
+        assert_eq!(headings, ["--- scheduler log ---", "--- kernel log ---"]);
+        assert!(text.contains("  error: one\n    --- auto-repro ---\n    reproduced: x?ktstr_test 'y'\n    three\n"), "{text}");
+        assert!(
+            !text.contains(|c: char| c.is_control() && c != '\n'),
+            "{text:?}"
+        );
+        let starts = text.lines().filter(|line| line.starts_with("ktstr_test"));
+        assert_eq!(starts.count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_figure_that_the_kernel_does_not_tell_is_a_dash() {
+        let mut failed = sidecar(Verdict::fail("c", "m"));
+        failed.cgroups = vec![CgroupStats {
+            name: "a".to_owned(),
+            ..CgroupStats::default()
+        }];
+        let text = failure(&failed, &Evidence::default());
+        let row = text.lines().last().unwrap();
+        let words: Vec<_> = row.split_whitespace().collect();
+        assert_eq!(words[..5], ["a", "0", "0", "0.00", "-"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use ktstr_core::{Outcome, Sampled, Sidecar, Topology, Verdict};
 use ktstr_vmm::{Backend, Choice};
 
 use super::judge::{self, MachineEnd};
+use super::kernel;
 use super::machine::{Ground, Heard};
 use super::repro::{self, AutoRepro, Death};
 use super::scheduler;
@@ -15,7 +16,7 @@ use super::surroundings::{self, Kernel};
 use super::{Evidence, Finished};
 use crate::check::sampled_metrics;
 use crate::dispatch::{Case, Settings};
-use crate::protocol::Ending;
+use crate::protocol::{Ending, KernelSeen};
 use crate::{AssertResult, Ctx, TestCase, guest};
 
 /// Runs `case` and tells how it ended; failures of the surroundings are verdicts like others.
@@ -30,14 +31,18 @@ pub fn run(case: &Case, settings: &Settings) -> Finished {
         evidence: Evidence::default(),
         sampled: None,
         notes: Vec::new(),
+        kernel_seen: KernelSeen::default(),
+        restarts: 0,
     };
-    let verdict = match case.topology() {
+    let nothing = Verdict::pass;
+    let (verdict, of_kernel) = match case.topology() {
         Some(topology) => run
             .in_machine(case, topology, settings)
-            .unwrap_or_else(|verdict| verdict),
-        None => run.on_host(case.test),
+            .unwrap_or_else(|early| (early, nothing())),
+        None => (run.on_host(case.test), nothing()),
     };
-    run.finish(case, settings, judge::expect(case.test, verdict), started)
+    let verdict = judge::expect(case.test, verdict, of_kernel);
+    run.finish(case, settings, verdict, started)
 }
 
 /// What is known of a run so far.
@@ -50,6 +55,8 @@ struct Run {
     evidence: Evidence,
     sampled: Option<Sampled>,
     notes: Vec<String>,
+    kernel_seen: KernelSeen,
+    restarts: u64,
 }
 
 impl Run {
@@ -64,19 +71,20 @@ impl Run {
         let begin = Instant::now();
         let ending = guest::run_caught(test, &ctx);
         self.timings.scenario_s = Some(begin.elapsed().as_secs_f64());
-        let mut verdict = judge::of_ending(&ending, "");
+        let mut verdict = judge::of_ending(test, &ending, "");
         judge::add_sampled(&mut verdict, test, &ending, None);
         self.keep(ending);
         verdict
     }
 
-    /// An early end, before there is a machine, is a verdict as well: the `Err`.
+    /// The verdict of the run, and what the kernel said against itself. An early end, before there is a machine, is a
+    /// verdict as well: the `Err`.
     fn in_machine(
         &mut self,
         case: &Case,
         topology: Topology,
         settings: &Settings,
-    ) -> Result<Verdict, Verdict> {
+    ) -> Result<(Verdict, Verdict), Verdict> {
         let test = case.test;
         let kernel = surroundings::kernel(case.kernel.as_ref(), settings)?;
         self.notes.extend(kernel.found.clone());
@@ -98,13 +106,15 @@ impl Run {
         };
         let heard = ground.run(None, &mut self.timings.wait_s)?;
         let death = heard.report().and_then(Death::of);
+        let of_kernel = heard.kernel_verdict(test);
         let verdict = self.take(test, heard);
+        let expected = judge::expect(test, verdict.clone(), of_kernel.clone());
         if let Some(death) = death
-            && repro::is_wanted(test, &judge::expect(test, verdict.clone()))
+            && repro::is_wanted(test, &expected)
         {
             self.evidence.auto_repro = Some(reproduce(&ground, &death));
         }
-        Ok(verdict)
+        Ok((verdict, of_kernel))
     }
 
     fn take(&mut self, test: &TestCase, heard: Heard) -> Verdict {
@@ -119,6 +129,9 @@ impl Run {
         self.evidence.take_console(&heard.console);
         if let MachineEnd::Reported(report) = heard.end {
             self.sampled = report.sampled.map(|sampled| *sampled);
+            self.notes.extend(kernel::note(&report.kernel));
+            self.kernel_seen = report.kernel;
+            self.restarts = report.scheduler.as_ref().map_or(0, |s| s.restarts);
             self.evidence
                 .take_report(report.kernel_log, report.scheduler);
             self.keep(report.ending);
@@ -153,7 +166,7 @@ impl Run {
         };
         let mut metrics = self.result.metrics;
         metrics.extend(self.sampled.iter().flat_map(sampled_metrics));
-        let sidecar = Sidecar {
+        let mut sidecar = Sidecar {
             variant: case.variant_name().to_owned(),
             topology: case.topology(),
             scheduler: case.test.scheduler.name.to_owned(),
@@ -164,6 +177,7 @@ impl Run {
             cgroups: self.result.cgroups,
             metrics,
             sampled: self.sampled,
+            scheduler_restarts: self.restarts,
             timings: self.timings,
             auto_repro: self
                 .evidence
@@ -172,6 +186,7 @@ impl Run {
                 .map(|repro| repro.outcome.clone()),
             ..settings.record(case.test.name, &case.name, verdict, started)
         };
+        kernel::keep(self.kernel_seen, &mut sidecar);
         Finished {
             sidecar,
             evidence: self.evidence,

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use ktstr_core::Verdict;
 
+use super::program::{self, ProgramError};
 use crate::TestCase;
 use crate::dispatch::Settings;
 use crate::protocol::{SchedulerSpec, SchedulerStart};
@@ -25,17 +26,16 @@ pub(super) fn program(
         (Source::Package(package), None) => build(package, scheduler, settings)?,
         (Source::Path(path), _) => Path::new(scheduler.manifest_dir).join(path),
     };
-    if program.is_file() {
-        return Ok(Some(program));
-    }
     let name = scheduler.name;
-    Err(Verdict::fail(
-        CHECK,
-        format!(
-            "{name}: no program at {}; build it, or mend its path",
-            program.display()
-        ),
-    ))
+    let path = program.display();
+    match program::check(&program) {
+        Ok(()) => Ok(Some(program)),
+        Err(ProgramError::Missing) => Err(Verdict::fail(
+            CHECK,
+            format!("{name}: no program at {path}; build it, or fix the path"),
+        )),
+        Err(error) => Err(Verdict::fail(CHECK, format!("{name}: {path} {error}"))),
+    }
 }
 
 /// What the guest is told; `None` for the kernel's own scheduler.
@@ -70,6 +70,7 @@ pub(super) fn spec(test: &TestCase) -> Option<SchedulerSpec> {
             .collect(),
         sysctls: scheduler.sysctls.iter().map(sysctl).collect(),
         cgroup: scheduler.cgroup_parent.map(str::to_owned),
+        allow_restarts: test.allow_restarts,
     })
 }
 

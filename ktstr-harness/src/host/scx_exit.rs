@@ -37,11 +37,23 @@ const MAX_FRAMES: usize = 64;
 impl ScxExit {
     /// The first exit of a scheduler in `log`.
     pub fn find(log: &str) -> Option<Self> {
+        Self::find_with(log, |_| true)
+    }
+
+    /// The exit in `log` that explains why a scheduler is gone: the first that the kernel found fault with, else the
+    /// first that was not asked for by user space.
+    pub fn to_blame(log: &str) -> Option<Self> {
+        Self::find_with(log, |kind| is_error(kind))
+            .or_else(|| Self::find_with(log, |kind| kind != UNREG))
+    }
+
+    /// The first exit of a kind that `wanted` takes.
+    fn find_with(log: &str, wanted: impl Fn(&str) -> bool) -> Option<Self> {
         let mut lines = log.lines().map(without_stamp);
-        let (name, reason) = lines.by_ref().find_map(disabled)?;
-        let kind = REASONS.iter().find(|(text, _)| *text == reason);
+        let is_wanted = |line| disabled(line).filter(|(_, reason)| wanted(kind(reason)));
+        let (name, reason) = lines.by_ref().find_map(is_wanted)?;
         let mut exit = Self {
-            kind: kind.map_or("SCX_EXIT_UNKNOWN", |(_, kind)| kind),
+            kind: kind(reason),
             reason: reason.to_owned(),
             message: String::new(),
             backtrace: Vec::new(),
@@ -63,8 +75,31 @@ impl ScxExit {
 
     /// Whether the kernel found fault with the scheduler, rather than having been told to let it go.
     pub fn is_error(&self) -> bool {
-        self.kind.starts_with("SCX_EXIT_ERROR") || self.kind == "SCX_EXIT_UNKNOWN"
+        is_error(self.kind)
     }
+
+    /// What the kernel did, to follow the scheduler's name: `the kernel ejected it`.
+    pub fn deed(&self) -> &'static str {
+        match self.kind {
+            "SCX_EXIT_UNREG_BPF" => "it ended itself",
+            "SCX_EXIT_UNREG_KERN" => "the kernel ended it",
+            "SCX_EXIT_SYSRQ" => "SysRq-S ended it",
+            UNREG => "its program ended it",
+            _ => "the kernel ejected it",
+        }
+    }
+}
+
+/// The kind of an end that user space asked for, by closing the program's link.
+const UNREG: &str = "SCX_EXIT_UNREG";
+
+fn kind(reason: &str) -> &'static str {
+    let known = REASONS.iter().find(|(text, _)| *text == reason);
+    known.map_or("SCX_EXIT_UNKNOWN", |(_, kind)| kind)
+}
+
+fn is_error(kind: &str) -> bool {
+    kind.starts_with("SCX_EXIT_ERROR") || kind == "SCX_EXIT_UNKNOWN"
 }
 
 impl fmt::Display for ScxExit {
@@ -151,6 +186,21 @@ mod tests {
         let exit = ScxExit::find(log).unwrap();
         assert!(!exit.is_error() && exit.message.is_empty());
         assert_eq!(ScxExit::find("[1.0] all is well\n"), None);
+    }
+
+    #[test]
+    fn the_exit_that_explains_most_is_blamed() {
+        let line = |reason| format!("[1.0] sched_ext: BPF scheduler \"x\" disabled ({reason})\n");
+        let [user, kernel, error] = [
+            "unregistered from user space",
+            "unregistered from the main kernel",
+            "runtime error",
+        ]
+        .map(line);
+        let blamed = |log: &[&str]| ScxExit::to_blame(&log.concat()).map(|exit| exit.kind);
+        assert_eq!(blamed(&[&user]), None);
+        assert_eq!(blamed(&[&kernel, &user]), Some("SCX_EXIT_UNREG_KERN"));
+        assert_eq!(blamed(&[&user, &kernel, &error]), Some("SCX_EXIT_ERROR"));
     }
 
     proptest! {

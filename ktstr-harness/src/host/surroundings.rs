@@ -99,16 +99,25 @@ pub(super) fn initramfs(
     }
     for file in test.extra_include_files {
         let host = settings.dir.join(file);
-        let name = host.file_name().ok_or_else(|| {
-            Verdict::fail("extra_include_files", format!("`{file}` has no file name"))
-        })?;
+        let fail = |why: &str| Verdict::fail("extra_include_files", format!("`{file}` {why}"));
+        let name = host.file_name().ok_or_else(|| fail("has no file name"))?;
+        if host.is_dir() {
+            return Err(fail("is a directory; name the files in it"));
+        }
         let guest = Path::new(guest::INCLUDE_DIR).join(name);
         builder = builder.executable(&host, guest, Pack::Whole);
     }
     builder
         .build()
         .build_cached(&settings.cache_root)
-        .map_err(|error| Verdict::fail("initramfs", error.to_string()))
+        .map_err(|error| {
+            // The check says it already.
+            let error = error.to_string();
+            Verdict::fail(
+                "initramfs",
+                error.strip_prefix("initramfs: ").unwrap_or(&error),
+            )
+        })
 }
 
 /// What the guest is told to run.
@@ -122,6 +131,7 @@ pub(super) fn run_spec(test: &TestCase, topology: Topology, settings: &Settings)
         env: settings.guest_env.clone(),
         scheduler: super::scheduler::spec(test),
         probes: None,
+        allow_kernel_warnings: super::kernel::allowed(test),
     }
 }
 

@@ -3,14 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use ktstr_core::sidecar::Timings;
-use ktstr_core::{Sidecar, Verdict, VerifierStats};
+use ktstr_core::{Sidecar, Stage, Verdict, VerifierStats, text};
 use ktstr_vmm::{Backend, Choice};
 
 use super::machine::{Ground, Heard};
 use super::surroundings::{self, Kernel};
-use super::{Evidence, Finished, scheduler, verifier_log};
+use super::{Evidence, Finished, judge, kernel, scheduler, scx_exit, verifier_log};
 use crate::dispatch::{Cell, Settings};
-use crate::protocol::{ToGuest, VerifyReport, VerifySpec};
+use crate::protocol::{KernelSeen, ToGuest, VerifyReport, VerifySpec};
 use crate::test::Location;
 use crate::{AssertResult, TestCase};
 
@@ -27,6 +27,7 @@ pub fn verify(cell: &Cell, settings: &Settings) -> Finished {
         timings: Timings::default(),
         notes: Vec::new(),
         stats: None,
+        kernel_seen: KernelSeen::default(),
         evidence: Evidence {
             raw_verifier_log: settings.raw_verifier_log,
             ..Evidence::default()
@@ -43,6 +44,7 @@ struct Run {
     timings: Timings,
     notes: Vec<String>,
     stats: Option<VerifierStats>,
+    kernel_seen: KernelSeen,
     evidence: Evidence,
 }
 
@@ -65,6 +67,7 @@ impl Run {
             topology,
             scheduler,
             env: settings.guest_env.clone(),
+            allow_kernel_warnings: kernel::allowed(&test),
         });
         let ground = Ground {
             test: &test,
@@ -87,23 +90,45 @@ impl Run {
             Heard {
                 verified: Some(report),
                 ..
-            } => self.take(report),
+            } => self.take(report, &kernel::allowed(&test)),
             heard => heard.verdict(&test),
         })
     }
 
-    fn take(&mut self, report: VerifyReport) -> Verdict {
+    fn take(&mut self, report: VerifyReport, allow: &[String]) -> Verdict {
+        let waiting = scx_exit::longest_waiting(&report.scheduler.dump);
+        let waiting = waiting.map(|(task, waited)| {
+            let (task, seconds) = (text::line(task), waited.as_secs_f64());
+            format!("it left {task} waiting for {seconds:.1} s, and it still waits")
+        });
+        let last_words = judge::last_words(&report.scheduler.log);
+        let is_dead = report.scheduler.problem.is_some();
         self.evidence
             .take_report(report.kernel_log, Some(report.scheduler));
         let stage = report.stats.stage;
         self.stats = Some(report.stats);
-        match (report.problem, &self.evidence.scx_exit) {
+        let mut verdict = match (report.problem, &self.evidence.scx_exit) {
             (None, _) => Verdict::pass(),
             (Some(_), Some(exit)) => {
-                Verdict::fail(stage.name(), format!("the kernel ejected it: {exit}"))
+                Verdict::fail(stage.name(), format!("{}: {exit}", exit.deed()))
             }
-            (Some(why), None) => Verdict::fail(stage.name(), self.rejection().unwrap_or(why)),
-        }
+            (Some(why), None) => {
+                let why = match (self.rejection(), waiting, last_words) {
+                    (Some(rejection), ..) => rejection,
+                    // What was waited for in vain follows from it.
+                    (None, Some(waiting), _) if stage == Stage::Dispatch => {
+                        format!("{waiting}: {why}")
+                    }
+                    (None, _, Some(words)) if is_dead => format!("{why}; it said last: {words}"),
+                    _ => why,
+                };
+                Verdict::fail(stage.name(), why)
+            }
+        };
+        verdict.merge(kernel::verdict(&report.kernel, allow));
+        self.notes.extend(kernel::note(&report.kernel));
+        self.kernel_seen = report.kernel;
+        verdict
     }
 
     /// What the verifier says against the program that it rejected.
@@ -125,7 +150,7 @@ impl Run {
         started: SystemTime,
     ) -> Finished {
         let version = self.kernel.map(|kernel| kernel.version);
-        let sidecar = Sidecar {
+        let mut sidecar = Sidecar {
             variant: cell.preset.name.to_owned(),
             topology: Some(cell.preset.topology),
             scheduler: cell.scheduler.name.to_owned(),
@@ -137,6 +162,7 @@ impl Run {
             timings: self.timings,
             ..settings.record(Cell::TEST, &cell.name, verdict, started)
         };
+        kernel::keep(self.kernel_seen, &mut sidecar);
         Finished {
             sidecar,
             evidence: self.evidence,

@@ -23,11 +23,12 @@ mod clock;
 mod crew;
 mod os;
 mod report;
+pub(crate) mod sched_ext;
 mod slot;
 mod work_type;
 mod worker;
 
 pub use crew::{Crew, Squad, WorkerId, WorkloadError};
-pub(crate) use report::signal_name;
+pub(crate) use report::signal_in_words;
 pub use report::{WakeLatency, WorkerEnd, WorkerReport, WorkerRun};
 pub use work_type::{WorkType, WorkTypeError};

@@ -14,6 +14,13 @@ use super::slot::{Control, Pair, Slot};
 /// Exit status of a worker whose code panicked, as `main` of a Rust program has it.
 pub(super) const EXIT_PANIC: i32 = 101;
 
+/// The scheduling policy of this task.
+pub(super) fn policy() -> Option<i32> {
+    // SAFETY: plain system call without pointers.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    (policy >= 0).then_some(policy & !libc::SCHED_RESET_ON_FORK)
+}
+
 /// A type that may live in memory that several processes map.
 ///
 /// # Safety

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use ktstr_core::{CpuSet, Topology};
 
-use super::slot::{ABSENT, SAMPLES, Slot};
+use super::slot::{ABSENT, SAMPLES, Slot, UNDER};
 
 /// What a worker counted over its run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct WorkerReport {
     pub max_gap_cpu: u32,
     /// Wake-up latencies.
     pub wake: WakeLatency,
+    /// Whether it was under a sched_ext scheduler at its end. Absent where the kernel does not tell.
+    pub under_sched_ext: Option<bool>,
 }
 
 /// How long a worker took to run after it was woken.
@@ -177,6 +179,10 @@ impl WorkerReport {
             residence,
             max_gap_ns: slot.max_gap_ns.load(Relaxed),
             max_gap_cpu: slot.max_gap_cpu.load(Relaxed),
+            under_sched_ext: match slot.under_sched_ext.load(Relaxed) {
+                0 => None,
+                told => Some(told == UNDER),
+            },
             wake: WakeLatency {
                 count,
                 max_ns: slot.max_wake_ns.load(Relaxed),
@@ -205,7 +211,7 @@ impl fmt::Display for WorkerEnd {
         const NS_PER_MS: u64 = 1_000_000;
         match self {
             Self::Reported(_) => f.write_str("ended in time"),
-            Self::Killed { signal } => write!(f, "was killed by {}", signal_name(*signal)),
+            Self::Killed { signal } => write!(f, "was killed by {}", signal_in_words(*signal)),
             Self::Exited { status: 101 } => f.write_str("panicked (exit status 101)"),
             Self::Exited { status } => {
                 write!(f, "exited with status {status} before the end of the run")
@@ -230,8 +236,21 @@ impl fmt::Display for WorkerEnd {
     }
 }
 
+/// `signal 9 (SIGKILL)`; of one whose usual cause is no fault in the code, that cause as well.
+pub(crate) fn signal_in_words(signal: i32) -> String {
+    let name = signal_name(signal);
+    match signal {
+        libc::SIGILL => format!("{name}: {SIGILL_CAUSE}"),
+        _ => name,
+    }
+}
+
+/// What SIGILL usually means in a machine that is not the one that compiled.
+const SIGILL_CAUSE: &str = "illegal instruction; it is usually built with `-C target-cpu=native`, for a \
+    CPU with instructions that this machine's has not";
+
 /// `signal 9 (SIGKILL)`.
-pub(crate) fn signal_name(signal: i32) -> String {
+fn signal_name(signal: i32) -> String {
     let name = match signal {
         libc::SIGHUP => "SIGHUP",
         libc::SIGINT => "SIGINT",

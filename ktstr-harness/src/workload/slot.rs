@@ -20,6 +20,11 @@ pub(super) const NODES: usize = 64;
 /// Stands for "not available" where a value may be absent.
 pub(super) const ABSENT: u64 = u64::MAX;
 
+/// What a worker leaves of whether it was under a sched_ext scheduler; 0 where the kernel does not tell.
+pub(super) const NOT_UNDER: u32 = 1;
+/// Likewise.
+pub(super) const UNDER: u32 = 2;
+
 /// One per crew: the start and the end.
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -71,6 +76,8 @@ pub(super) struct Slot {
     pub(super) pages: [AtomicU32; NODES],
     pub(super) max_gap_ns: AtomicU64,
     pub(super) max_gap_cpu: AtomicU32,
+    /// [`UNDER`], [`NOT_UNDER`] or 0.
+    pub(super) under_sched_ext: AtomicU32,
     /// Wake-ups seen, of which at most [`SAMPLES`] latencies are kept.
     pub(super) wakes: AtomicU64,
     pub(super) max_wake_ns: AtomicU64,

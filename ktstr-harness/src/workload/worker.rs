@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::futex;
 use rustix::thread::{sched_yield, set_current_timer_slack};
 
-use super::slot::{ABSENT, Control, Pair, Recorder, Slot};
-use super::{WorkType, clock};
+use super::slot::{ABSENT, Control, NOT_UNDER, Pair, Recorder, Slot, UNDER};
+use super::{WorkType, clock, sched_ext};
 
 /// Exit status of a worker whose parent was gone before it could start.
 const EXIT_ORPHAN: i32 = 3;
@@ -70,6 +70,12 @@ pub(super) fn run(job: &Job<'_>) -> i32 {
         .store(clock::cpu_ns().saturating_sub(cpu_before), Relaxed);
     slot.wall_ns
         .store(clock::monotonic_ns().saturating_sub(released), Relaxed);
+    let under = match sched_ext::is_over_this_task() {
+        Some(true) => UNDER,
+        Some(false) => NOT_UNDER,
+        None => 0,
+    };
+    slot.under_sched_ext.store(under, Relaxed);
     slot.done.store(1, Release);
     0
 }

@@ -145,12 +145,12 @@ fn isolation() {
     fails(
         checks,
         &[cgroup("a", [report(), on(&[(3, 8), (4, 2)])])],
-        "isolation: 2 of 10 iterations on CPU 4 > 0 outside the cpuset 0-3 in cgroup a, worker 1 (pid 41)",
+        "isolation: 2 of 10 iterations ran on CPU 4, outside cpuset 0-3, in cgroup a, worker 1 (pid 41)",
     );
     fails(
         checks,
         &[cgroup("a", [on(&[(4, 4), (5, 6)]), on(&[(9, 10)])])],
-        "isolation: 10 of 10 iterations on CPUs 4-5 > 0 outside the cpuset 0-3 in cgroup a, worker 0 (pid 40), \
+        "isolation: 10 of 10 iterations ran on CPUs 4-5, outside cpuset 0-3, in cgroup a, worker 0 (pid 40), \
          and in 1 more",
     );
     let off = Checks {

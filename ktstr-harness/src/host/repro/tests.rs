@@ -2,7 +2,7 @@ use ktstr_core::Outcome;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Ending, SchedulerReport};
+use crate::protocol::{Ending, KernelSeen, SchedulerReport};
 use crate::test::Location;
 use crate::{AssertResult, TestCase};
 
@@ -32,9 +32,15 @@ fn gone(how: &str, kernel_log: &str) -> Report {
             problem: Some(SchedulerProblem::Gone(how.to_owned())),
             log: String::new(),
             dump: String::new(),
+            partial: false,
+            rejected: 0,
+            restarts: 0,
+            hotplug: None,
         }),
         sampled: None,
         probes: None,
+        kernel: KernelSeen::default(),
+        body_under_sched_ext: None,
     }
 }
 
