@@ -49,7 +49,7 @@ fn run(kernel: &Path, initramfs: &Path) -> [Duration; 3] {
     };
     let machine = Machine::new(spec, Backend::Kvm).expect("a machine");
     let exit = machine.run(&mut Nothing).expect("a run");
-    assert_eq!(exit.reason, ExitReason::Reset, "{}", exit.diagnostics);
+    assert_eq!(exit.reason, ExitReason::Reset, "{:?}", exit.diagnostics);
     [exit.timings.started, exit.timings.decided, exit.timings.end]
 }
 

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ktstr_vmm::Frame;
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
@@ -84,6 +84,10 @@ fn serve() -> Result<(), Box<dyn Error>> {
             b'p' => fs::write("/proc/sysrq-trigger", "c")?,
             // Init must not end: the kernel panics.
             b'x' => std::process::exit(3),
+            // Nor be killed: so is a program that was built for a newer CPU.
+            b'i' => illegal_instruction(),
+            // It stands with all of its CPUs halted.
+            b'h' => reboot(RebootCommand::Halt)?,
             // Bytes that are no frame, behind the channel's back.
             b'g' => {
                 let port = port_device().ok_or("no port")?;
@@ -95,6 +99,18 @@ fn serve() -> Result<(), Box<dyn Error>> {
                 std::thread::sleep(Duration::from_secs(300));
                 return Ok(());
             }
+            // Silence for so many seconds, asleep or at work.
+            b'S' => {
+                std::thread::sleep(seconds(&frame.payload)?);
+                channel.send(&done(b'S'))?;
+            }
+            b'B' => {
+                let (begin, limit) = (Instant::now(), seconds(&frame.payload)?);
+                while begin.elapsed() < limit {
+                    std::hint::spin_loop();
+                }
+                channel.send(&done(b'B'))?;
+            }
             // Silence.
             b's' => std::thread::sleep(Duration::from_secs(300)),
             other => return Err(format!("no command `{}`", char::from(other)).into()),
@@ -102,11 +118,22 @@ fn serve() -> Result<(), Box<dyn Error>> {
     }
 }
 
+#[allow(unsafe_code)]
+fn illegal_instruction() {
+    // SAFETY: it ends the process, and touches nothing before.
+    unsafe { std::arch::asm!("ud2") }
+}
+
 fn done(tag: u8) -> Frame {
     Frame {
         tag,
         payload: Vec::new(),
     }
+}
+
+fn seconds(payload: &[u8]) -> Result<Duration, Box<dyn Error>> {
+    let seconds = std::str::from_utf8(payload)?.parse()?;
+    Ok(Duration::from_secs(seconds))
 }
 
 fn terminal() -> std::io::Result<fs::File> {

@@ -13,6 +13,7 @@ pub mod child;
 mod cmdline;
 mod console;
 mod error;
+mod exit;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod image;
@@ -26,16 +27,18 @@ mod spec;
 mod stream;
 mod terminal;
 mod tsc;
+mod watch;
 
 pub use cancel::CancelToken;
 pub use channel::Frame;
 pub use console::BoundedLog;
 pub use error::MachineError;
+pub use exit::{
+    Diagnostic, ExitReason, GuestActivity, InitExit, KernelPanic, MachineExit, Timings,
+};
 pub use initramfs::{Initramfs, InitramfsBuilder, PackedInitramfs};
 pub use kvm::KvmError;
-pub use machine::{
-    Backend, ExitReason, Flow, Machine, MachineExit, Observer, Outbox, ParseBackendError, Timings,
-};
+pub use machine::{Backend, Flow, Machine, Observer, Outbox, ParseBackendError};
 pub use probe::{Choice, KvmAccess, Probe, find_qemu};
 pub use spec::{Emulation, HostShare, MachineSpec, Performance, guest_memory_mib};
 pub use terminal::Terminal;

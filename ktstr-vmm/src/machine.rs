@@ -4,15 +4,16 @@ use std::fmt;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
-use std::time::Duration;
 
 use crate::cancel::CancelToken;
 use crate::channel::{Frame, FrameEncoder, FrameError};
 use crate::error::MachineError;
+use crate::exit::{Diagnostic, MachineExit};
 use crate::image::Image;
 use crate::kvm::Kvm;
 use crate::qemu::Qemu;
 use crate::spec::{HostShare, MachineSpec};
+use crate::watch::CpuState;
 use crate::{run, spec};
 
 /// What carries a machine.
@@ -36,7 +37,7 @@ impl Backend {
 
 /// A name that no back end has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no back end `{0}`; use kvm or qemu")]
+#[error("unknown back end `{0}`: use kvm or qemu")]
 pub struct ParseBackendError(String);
 
 impl FromStr for Backend {
@@ -91,74 +92,6 @@ impl Outbox {
             self.refused.get_or_insert(error);
         }
     }
-}
-
-/// How a machine's run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExitReason {
-    /// The observer was satisfied.
-    Stopped,
-    /// The guest turned itself off.
-    PoweredOff,
-    /// The guest reset itself, or a triple fault did.
-    Reset,
-    /// The kernel panicked; its own words.
-    KernelPanic(String),
-    /// No frame came in time.
-    BootDeadline,
-    /// The run took too long.
-    Deadline,
-    /// Somebody cancelled it.
-    Cancelled,
-    /// The guest sent something that is no frame.
-    Garbled(FrameError),
-    /// What carried the machine died; why, in one line.
-    Crashed(String),
-}
-
-impl fmt::Display for ExitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stopped => f.write_str("stopped by its observer"),
-            Self::PoweredOff => f.write_str("the guest powered off"),
-            Self::Reset => f.write_str("the guest reset itself"),
-            Self::KernelPanic(message) => write!(f, "kernel panic: {message}"),
-            Self::BootDeadline => f.write_str("the guest sent nothing before the boot deadline"),
-            Self::Deadline => f.write_str("the deadline passed"),
-            Self::Cancelled => f.write_str("cancelled"),
-            Self::Garbled(error) => error.fmt(f),
-            Self::Crashed(why) => f.write_str(why),
-        }
-    }
-}
-
-/// What is left of a run. The machine is gone, with everything it had on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MachineExit {
-    /// How it ended.
-    pub reason: ExitReason,
-    /// What the console said; of a very long one the first 256 KiB and the last 4 MiB.
-    pub console: Vec<u8>,
-    /// When things happened.
-    pub timings: Timings,
-    /// What the program that carried the machine had to say, the end of it.
-    pub diagnostics: String,
-}
-
-/// When things happened, from the call of [`Machine::run`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// The machine was started.
-    pub started: Duration,
-    /// The console said its first byte.
-    pub first_console: Option<Duration>,
-    /// The guest's first frame came.
-    pub first_frame: Option<Duration>,
-    /// Why the run ended was known.
-    pub decided: Duration,
-    /// Everything was gone.
-    pub end: Duration,
 }
 
 /// Longest command line an x86-64 kernel takes, without the final NUL.
@@ -271,9 +204,12 @@ pub(crate) trait Vm {
     /// Whether the machine ended by itself; console and channel then hold all there will be.
     fn check(&mut self) -> Result<Option<Ended>, MachineError>;
 
-    /// Ends the machine if it has not ended, waits until nothing of it is left, and gives what the
-    /// program that carried it had to say.
-    fn end(self: Box<Self>) -> String;
+    /// Asks what the guest's processors are doing, and gives the answer to the last time, where it has come. It never
+    /// waits: a signal tells of an answer.
+    fn look(&mut self) -> Result<Option<Vec<CpuState>>, MachineError>;
+
+    /// Ends the machine if it has not ended, waits until nothing of it is left, and gives what is worth knowing of it.
+    fn end(self: Box<Self>) -> Vec<Diagnostic>;
 }
 
 /// How a machine ended by itself.

@@ -64,6 +64,16 @@ impl Choice {
         probe.choose(wanted)
     }
 
+    /// The choice of somebody who has tried `backend` on this host already, such as a session for all of its tests. KVM
+    /// is not tried again; where it fails after all, the machine says so.
+    pub fn tried(path: &OsStr, backend: Backend) -> Result<Self, MachineError> {
+        let probe = Probe {
+            qemu: find_qemu(path),
+            kvm: KvmAccess::Works,
+        };
+        probe.choose(Some(backend))
+    }
+
     /// One line that tells of a choice that nobody made.
     pub fn note(&self) -> Option<String> {
         let why = self.why.as_ref()?;
@@ -194,6 +204,16 @@ mod tests {
             ..broken
         };
         assert!(neither.choose(Some(Backend::Qemu)).is_err());
+    }
+
+    #[test]
+    fn what_was_tried_is_not_tried_again() {
+        // No QEMU in that path, and no look at /dev/kvm: it works for whoever tried it.
+        let path = OsStr::new("/nonexistent");
+        let choice = Choice::tried(path, Backend::Kvm).unwrap();
+        assert_eq!((choice.backend, choice.why), (Backend::Kvm, None));
+        let error = Choice::tried(path, Backend::Qemu).unwrap_err().to_string();
+        assert!(error.contains(INSTALL), "{error}");
     }
 
     #[test]

@@ -10,20 +10,14 @@ use crate::cancel::CancelToken;
 use crate::channel::FrameDecoder;
 use crate::console::BoundedLog;
 use crate::error::MachineError;
-use crate::machine::{
-    Ended, ExitReason, Flow, Hypervisor, MachineExit, Observer, Outbox, Timings, Vm,
-};
+use crate::exit::{Diagnostic, ExitReason, GuestActivity, KernelPanic, MachineExit, Timings};
+use crate::machine::{Ended, Flow, Hypervisor, Observer, Outbox, Vm};
 use crate::spec::MachineSpec;
 use crate::stream::{self, Got};
+use crate::watch::{Death, Watch};
 
 /// How much is read at once. Deadlines are looked at between reads, so a guest that floods us gains no time.
 const CHUNK: usize = 64 << 10;
-
-/// How much of the console's end is searched for a panic.
-const PANIC_WINDOW: usize = 64 << 10;
-
-/// The kernel's own words when it gives up (`kernel/panic.c`).
-const PANIC: &[u8] = b"Kernel panic - not syncing: ";
 
 pub(crate) fn run(
     spec: &MachineSpec,
@@ -37,6 +31,9 @@ pub(crate) fn run(
         start,
         observer,
         console: BoundedLog::console(),
+        watch: Watch::new(),
+        last_console: None,
+        last_frame: None,
         console_open: true,
         channel_open: true,
         decoder: FrameDecoder::new(),
@@ -49,14 +46,13 @@ pub(crate) fn run(
     };
     let mut reason = run.until_end(spec, vm.as_mut(), cancel)?;
     run.timings.decided = start.elapsed();
-    let diagnostics = vm.end();
+    let mut diagnostics = vm.end();
     run.timings.end = start.elapsed();
+    let alarms = run.watch.false_alarms();
+    diagnostics.extend(alarms.into_iter().map(Diagnostic::PanicWords));
     let console = run.console.into_bytes();
-    // A panicking kernel resets the machine: that is what `panic=-1` asks it to do.
-    if reason == ExitReason::Reset
-        && let Some(message) = panic_message(&console)
-    {
-        reason = ExitReason::KernelPanic(message);
+    if let ExitReason::BootDeadline(activity) | ExitReason::Deadline(activity) = &mut reason {
+        activity.last_lines = GuestActivity::last_lines(&console);
     }
     Ok(MachineExit {
         reason,
@@ -70,6 +66,10 @@ struct Run<'o> {
     start: Instant,
     observer: &'o mut dyn Observer,
     console: BoundedLog,
+    watch: Watch,
+    /// When the console said something last, and when a frame came.
+    last_console: Option<Duration>,
+    last_frame: Option<Duration>,
     console_open: bool,
     channel_open: bool,
     decoder: FrameDecoder,
@@ -108,16 +108,17 @@ impl Run<'_> {
             let elapsed = self.start.elapsed();
             let booting = self.timings.first_frame.is_none();
             if elapsed >= spec.deadline {
-                return Ok(ExitReason::Deadline);
+                return Ok(self.too_late(elapsed, ExitReason::Deadline));
             }
             if booting && elapsed >= spec.boot_deadline {
-                return Ok(ExitReason::BootDeadline);
+                return Ok(self.too_late(elapsed, ExitReason::BootDeadline));
             }
-            let limit = if booting {
+            let deadline = if booting {
                 spec.boot_deadline.min(spec.deadline)
             } else {
                 spec.deadline
             };
+            let limit = deadline.min(self.watch.next_look());
             let ready = self.wait(vm, cancel, limit.saturating_sub(elapsed))?;
             if ready.cancel {
                 return Ok(ExitReason::Cancelled);
@@ -136,7 +137,38 @@ impl Run<'_> {
             {
                 return self.last_words(vm, ended);
             }
+            if let Some(reason) = self.look(vm)? {
+                return Ok(reason);
+            }
         }
+    }
+
+    /// Looks at the guest's processors, where it is time to.
+    fn look(&mut self, vm: &mut dyn Vm) -> Result<Option<ExitReason>, MachineError> {
+        if self.start.elapsed() < self.watch.next_look() {
+            return Ok(None);
+        }
+        let states = vm.look()?;
+        let death = self.watch.looked(states.as_deref(), self.start.elapsed());
+        Ok(death.map(|death| match death {
+            Death::Panic(words) => ExitReason::KernelPanic(KernelPanic::new(&words, false)),
+            Death::Halted => ExitReason::Halted,
+        }))
+    }
+
+    /// The end of a guest whose time is up.
+    fn too_late(&self, now: Duration, reason: fn(GuestActivity) -> ExitReason) -> ExitReason {
+        // What is not yet known for a dead kernel is none that goes on.
+        if let Some(words) = self.watch.panic() {
+            return ExitReason::KernelPanic(KernelPanic::new(&words, false));
+        }
+        let since = |when: Option<Duration>| Some(now.saturating_sub(when?));
+        reason(GuestActivity {
+            ready: self.timings.first_frame.is_some(),
+            channel_silent: since(self.last_frame),
+            console_silent: since(self.last_console),
+            last_lines: Vec::new(),
+        })
     }
 
     /// Waits until something is ready or `limit` is over.
@@ -183,11 +215,12 @@ impl Run<'_> {
             .map_err(MachineError::host("reading the guest's console"))?;
         match got {
             Got::Bytes(count) => {
-                self.timings
-                    .first_console
-                    .get_or_insert_with(|| self.start.elapsed());
+                let now = self.start.elapsed();
+                self.timings.first_console.get_or_insert(now);
+                self.last_console = Some(now);
                 let bytes = &self.buffer[..count];
                 self.console.push(bytes);
+                self.watch.console(bytes, now);
                 self.observer.console(bytes);
             }
             Got::Nothing => {}
@@ -215,9 +248,10 @@ impl Run<'_> {
                 Ok(None) => return Ok(Heard::Something),
                 Err(error) => return Ok(Heard::Last(ExitReason::Garbled(error))),
             };
-            self.timings
-                .first_frame
-                .get_or_insert_with(|| self.start.elapsed());
+            let now = self.start.elapsed();
+            self.timings.first_frame.get_or_insert(now);
+            self.last_frame = Some(now);
+            self.watch.frame(now);
             let flow = self.observer.frame(frame, &mut self.outbox);
             if let Some(error) = self.outbox.refused.take() {
                 return Err(error.into());
@@ -256,36 +290,12 @@ impl Run<'_> {
         }
         Ok(match ended {
             Ended::PoweredOff => ExitReason::PoweredOff,
-            Ended::Reset => ExitReason::Reset,
+            // A panicking kernel resets the machine: that is what `panic=-1` asks it to do.
+            Ended::Reset => match self.watch.panic() {
+                Some(words) => ExitReason::KernelPanic(KernelPanic::new(&words, true)),
+                None => ExitReason::Reset,
+            },
             Ended::Crashed(why) => ExitReason::Crashed(why),
         })
-    }
-}
-
-/// What a panicking kernel said, from the end of its console output.
-fn panic_message(console: &[u8]) -> Option<String> {
-    let end = &console[console.len().saturating_sub(PANIC_WINDOW)..];
-    let line = end.split(|&byte| byte == b'\n').find_map(|line| {
-        let at = line
-            .windows(PANIC.len())
-            .position(|window| window == PANIC)?;
-        Some(&line[at + PANIC.len()..])
-    })?;
-    Some(String::from_utf8_lossy(line).trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn panics_are_found_in_the_console() {
-        let console = b"[    1.0] ok\r\n[    1.5] Kernel panic - not syncing: Attempted to kill init!\r\nCPU: 0\r\n";
-        assert_eq!(
-            panic_message(console).as_deref(),
-            Some("Attempted to kill init!")
-        );
-        assert_eq!(panic_message(b"all is well\n"), None);
-        assert_eq!(panic_message(b""), None);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ktstr_core::sidecar::Timings;
 use ktstr_core::{Topology, Verdict};
-use ktstr_vmm::{Backend, ExitReason, Machine, MachineExit, PackedInitramfs};
+use ktstr_vmm::{Backend, Diagnostic, ExitReason, Machine, MachineExit, PackedInitramfs};
 
 use super::conversation::Conversation;
 use super::judge::{self, MachineEnd};
@@ -44,8 +44,8 @@ pub(super) struct Heard {
     pub(super) whole: Duration,
     /// Whether it was in performance mode.
     pub(super) performance: bool,
-    /// What of performance mode the host did not grant.
-    pub(super) note: Option<String>,
+    /// What else there is to know of it, a line each.
+    pub(super) notes: Vec<String>,
 }
 
 impl Heard {
@@ -142,11 +142,10 @@ impl Ground<'_> {
         let exit = machine.run(&mut heard).map_err(early)?;
         drop(place);
         let console = String::from_utf8_lossy(&exit.console).replace('\r', "");
-        let note = Some(format!("performance mode: {}", exit.diagnostics))
-            .filter(|_| performance && !exit.diagnostics.is_empty());
+        let notes = notes(&exit);
         Ok(Heard {
             performance,
-            note,
+            notes,
             end: machine_end(exit, heard.report, heard.garbled, limits),
             verified: heard.verified,
             console,
@@ -156,6 +155,17 @@ impl Ground<'_> {
             whole: begin.elapsed(),
         })
     }
+}
+
+/// What the machine's back end had to say, in whatever mode it ran. QEMU warns of processor features that it does not
+/// emulate in each run: that tells nobody anything.
+fn notes(exit: &MachineExit) -> Vec<String> {
+    let is_news = |diagnostic: &&Diagnostic| match diagnostic {
+        Diagnostic::Qemu(line) => !line.contains("warning:"),
+        _ => true,
+    };
+    let news = exit.diagnostics.iter().filter(is_news);
+    news.map(ToString::to_string).collect()
 }
 
 /// The deadlines a machine was given.
@@ -179,11 +189,39 @@ fn machine_end(
         return MachineEnd::Reported(report);
     }
     match exit.reason {
-        ExitReason::BootDeadline => MachineEnd::BootDeadline(limits.boot),
-        ExitReason::Deadline => MachineEnd::Deadline(limits.whole),
+        ExitReason::BootDeadline(_) => MachineEnd::BootDeadline(limits.boot),
+        ExitReason::Deadline(_) => MachineEnd::Deadline(limits.whole),
         ExitReason::Garbled(error) => MachineEnd::Garbled(error.to_string()),
         ExitReason::Crashed(why) => MachineEnd::Crashed(why),
         // Nobody but the observer stops or cancels it, and that takes a report.
         _ => MachineEnd::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_back_end_says_is_told_in_every_mode_and_as_what_it_is() {
+        let exit = MachineExit {
+            reason: ExitReason::Stopped,
+            console: Vec::new(),
+            timings: ktstr_vmm::Timings::default(),
+            diagnostics: vec![
+                Diagnostic::Performance("no huge pages".to_owned()),
+                Diagnostic::Device("queue 3 is too long".to_owned()),
+                Diagnostic::Qemu("qemu: warning: TCG doesn't support vme".to_owned()),
+                Diagnostic::Qemu("qemu: terminating on signal 15".to_owned()),
+            ],
+        };
+        assert_eq!(
+            notes(&exit),
+            [
+                "performance mode: no huge pages",
+                "virtio console: queue 3 is too long",
+                "QEMU: qemu: terminating on signal 15",
+            ]
+        );
     }
 }

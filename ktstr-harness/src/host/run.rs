@@ -125,7 +125,7 @@ impl Run {
             // The guest's own word; what was read from the image may be less exact.
             kernel.version = release;
         }
-        self.notes.extend(heard.note);
+        self.notes.extend(heard.notes);
         self.evidence.take_console(&heard.console);
         if let MachineEnd::Reported(report) = heard.end {
             self.sampled = report.sampled.map(|sampled| *sampled);

@@ -86,6 +86,7 @@ impl Run {
             kernel.version.clone_from(release);
         }
         self.evidence.take_console(&heard.console);
+        self.notes.extend(heard.notes.iter().cloned());
         Ok(match heard {
             Heard {
                 verified: Some(report),

@@ -67,6 +67,11 @@ pub enum KvmError {
         /// What the system said.
         source: io::Error,
     },
+    /// The thread of a vCPU ended before it could run the vCPU: a bug, and its message is on standard error.
+    #[error(
+        "the thread of vCPU {0} panicked before the machine started; report its message above as a bug"
+    )]
+    VcpuThread(usize),
     /// Something else of the host's failed.
     #[error("{what}: {source}; check the host's limits on open files, threads and memory")]
     Host {

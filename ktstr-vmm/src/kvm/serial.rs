@@ -2,8 +2,12 @@
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{SendFlags, send};
 use vm_superio::Trigger;
 use vm_superio::serial::NoEvents;
@@ -11,9 +15,15 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::error::KvmError;
 
+/// How long a processor waits for room before it looks whether the machine ends.
+const WAIT: Duration = Duration::from_millis(100);
+
 /// COM1.
 #[derive(Debug)]
-pub(super) struct Serial(Mutex<vm_superio::Serial<Interrupt, NoEvents, Stream>>);
+pub(super) struct Serial {
+    port: Mutex<vm_superio::Serial<Interrupt, NoEvents, Stream>>,
+    hung_up: Arc<AtomicBool>,
+}
 
 impl Serial {
     /// A port whose interrupt is `interrupt`, and whose output goes into `stream`.
@@ -21,12 +31,19 @@ impl Serial {
         let interrupt = interrupt
             .try_clone()
             .map_err(KvmError::host("duplicating an eventfd"))?;
+        set_socket_timeout(&stream, Timeout::Send, Some(WAIT))
+            .map_err(|errno| KvmError::host("setting up the console's socket")(errno.into()))?;
+        let hung_up = Arc::new(AtomicBool::new(false));
         let stream = Stream {
             socket: stream,
             burst: Vec::with_capacity(BURST),
+            hung_up: Arc::clone(&hung_up),
         };
         let serial = vm_superio::Serial::new(Interrupt(interrupt), stream);
-        Ok(Self(Mutex::new(serial)))
+        Ok(Self {
+            port: Mutex::new(serial),
+            hung_up,
+        })
     }
 
     /// Reads the register at `offset`, 0 to 7.
@@ -45,13 +62,18 @@ impl Serial {
         let _ = serial.write(offset, value);
     }
 
+    /// From now on nobody waits for room: the machine ends.
+    pub(super) fn hang_up(&self) {
+        self.hung_up.store(true, Ordering::SeqCst);
+    }
+
     /// Passes on what a processor that is gone wrote last, as far as there is room.
     pub(super) fn end(&self) {
         self.lock().writer_mut().send(SendFlags::DONTWAIT);
     }
 
     fn lock(&self) -> MutexGuard<'_, vm_superio::Serial<Interrupt, NoEvents, Stream>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,6 +103,7 @@ const BURST: usize = 16;
 struct Stream {
     socket: OwnedFd,
     burst: Vec<u8>,
+    hung_up: Arc<AtomicBool>,
 }
 
 impl Stream {
@@ -90,7 +113,9 @@ impl Stream {
         while !left.is_empty() {
             match send(&self.socket, left, SendFlags::NOSIGNAL | flags) {
                 Ok(count) => left = &left[count..],
-                // Also the signal that ends the machine: nobody reads any more.
+                // A signal, or no room yet: the processor is looked at, or the machine ends.
+                Err(Errno::INTR | Errno::AGAIN)
+                    if flags.is_empty() && !self.hung_up.load(Ordering::SeqCst) => {}
                 Err(_) => break,
             }
         }
@@ -163,6 +188,42 @@ mod tests {
         serial.write(0, b'x');
         serial.end();
         heard(1);
+    }
+
+    #[test]
+    fn a_processor_waits_for_room_until_the_machine_ends() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let full = theirs.try_clone().unwrap();
+        full.set_nonblocking(true).unwrap();
+        let mut before = 0;
+        while let Ok(count) = (&full).write(&[b'x'; 4096]) {
+            before += count;
+        }
+        full.set_nonblocking(false).unwrap();
+        let interrupt = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        let serial = Arc::new(Serial::new(&interrupt, theirs.into()).unwrap());
+        let processor = |byte: u8| {
+            let serial = Arc::clone(&serial);
+            std::thread::spawn(move || {
+                serial.write(0, byte);
+                serial.read(5)
+            })
+        };
+        // It waits longer than it does at once, and what it said comes out.
+        let waiting = processor(b'y');
+        std::thread::sleep(2 * WAIT);
+        assert!(!waiting.is_finished());
+        let mut text = vec![0; before + 1];
+        ours.read_exact(&mut text).unwrap();
+        assert_eq!(text[before], b'y');
+        waiting.join().unwrap();
+
+        full.set_nonblocking(true).unwrap();
+        while (&full).write(&[b'x'; 4096]).is_ok() {}
+        full.set_nonblocking(false).unwrap();
+        let waiting = processor(b'z');
+        serial.hang_up();
+        waiting.join().unwrap();
     }
 
     #[test]

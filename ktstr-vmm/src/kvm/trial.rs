@@ -93,7 +93,7 @@ fn attempt(device: &Path) -> Result<Option<Ended>, KvmError> {
 
     let end = Arc::new(End::new().map_err(KvmError::host("eventfd"))?);
     let nothing: Arc<dyn Devices> = Arc::new(Nothing);
-    let mut vcpus = Vcpus::start(vec![vcpu], &nothing, &end, &[])?;
+    let mut vcpus = Vcpus::start(vec![vcpu], &memory, &nothing, &end, &[])?;
     let mut fds = [PollFd::from_borrowed_fd(end.event(), PollFlags::IN)];
     // Interrupted or not, what counts is whether it ended.
     let _ = poll(&mut fds, Timespec::try_from(LIMIT).ok().as_ref());

@@ -3,18 +3,21 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
+use kvm_bindings::{KVM_MP_STATE_HALTED, KVM_MP_STATE_RUNNABLE};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use rustix::event::{EventfdFlags, eventfd};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use super::error::KvmError;
 use super::layout::{RESET_PORT, RESET_VALUE, SLEEP_CONTROL_PORT, SLEEP_OFF};
 use super::seat::Seat;
 use crate::machine::Ended;
+use crate::watch::CpuState;
 
 /// The controller of a PC's keyboard, and its command that resets the processors: what Linux falls back to.
 const KEYBOARD_PORT: u16 = 0x64;
@@ -81,6 +84,17 @@ struct Thread {
     handle: JoinHandle<VcpuFd>,
     /// `immediate_exit` of its `struct kvm_run`: the next entry into the guest returns at once.
     exit_now: ExitNow,
+    orders: Arc<Orders>,
+}
+
+/// What a processor's thread is told, and what it answers. It looks at this whenever it has left the guest for
+/// `immediate_exit`, which is set after an order was given and cleared before orders are read.
+#[derive(Debug, Default)]
+struct Orders {
+    stop: AtomicBool,
+    look: AtomicBool,
+    /// The answer to `look`: what the processor does, as [`to_byte`] has it; 0 for none yet.
+    state: AtomicU8,
 }
 
 /// A byte in the memory that a processor's thread shares with the kernel.
@@ -97,13 +111,22 @@ impl ExitNow {
         let byte = unsafe { AtomicU8::from_ptr(self.0) };
         byte.store(1, Ordering::SeqCst);
     }
+
+    /// Clears the byte of the thread's own `vcpu`.
+    fn clear(vcpu: &mut VcpuFd) {
+        let byte = &raw mut vcpu.get_kvm_run().immediate_exit;
+        // SAFETY: `vcpu` owns the mapping; whoever else has a pointer to the byte writes atomically as well.
+        let byte = unsafe { AtomicU8::from_ptr(byte) };
+        byte.store(0, Ordering::SeqCst);
+    }
 }
 
 impl Vcpus {
     /// Starts them, the first one last: it is the one that wakes the others. Each takes its seat before the next one
-    /// starts; without `seats` they run where this thread may.
+    /// starts; without `seats` they run where this thread may. `memory` is the guest's, for [`Vcpus::look`].
     pub(super) fn start(
         vcpus: Vec<VcpuFd>,
+        memory: &GuestMemoryMmap,
         devices: &Arc<dyn Devices>,
         end: &Arc<End>,
         seats: &[Seat],
@@ -113,6 +136,8 @@ impl Vcpus {
         for (cpu, mut vcpu) in vcpus.into_iter().enumerate().rev() {
             let exit_now = ExitNow(&raw mut vcpu.get_kvm_run().immediate_exit);
             let (devices, end) = (Arc::clone(devices), Arc::clone(end));
+            let (memory, orders) = (memory.clone(), Arc::new(Orders::default()));
+            let its_orders = Arc::clone(&orders);
             let seat = seats.get(cpu).copied();
             let (tell, seated) = mpsc::sync_channel(1);
             let handle = thread::Builder::new()
@@ -123,15 +148,23 @@ impl Vcpus {
                     let go = taken.is_ok();
                     let _ = tell.send(taken);
                     if go {
-                        run(vcpu, cpu, devices.as_ref(), &end)
+                        let processor = Processor {
+                            cpu,
+                            memory,
+                            orders: its_orders,
+                        };
+                        processor.run(vcpu, devices.as_ref(), &end)
                     } else {
                         vcpu
                     }
                 })
                 .map_err(KvmError::host("starting a thread for a vCPU"))?;
-            threads.0.push(Thread { handle, exit_now });
-            // A thread that panicked tells nothing; that has been told on standard error.
-            seated.recv().unwrap_or(Ok(()))?;
+            threads.0.push(Thread {
+                handle,
+                exit_now,
+                orders,
+            });
+            await_seat(&seated, cpu)?;
         }
         Ok(threads)
     }
@@ -139,15 +172,44 @@ impl Vcpus {
     /// Has them leave the guest and waits for them.
     pub(super) fn stop(&mut self) {
         for thread in &self.0 {
-            thread.exit_now.set();
-            // Out of the guest, or out of a wait; it fails for one that ended already.
-            let _ = thread.handle.kill(SIGRTMIN());
+            thread.orders.stop.store(true, Ordering::SeqCst);
+            thread.kick();
         }
         for thread in self.0.drain(..) {
             // A panic has been told on standard error already.
             let _ = thread.handle.join();
         }
     }
+
+    /// What the processors did when this was called the last time, once all of them have answered; asks anew then.
+    pub(super) fn look(&self) -> Option<Vec<CpuState>> {
+        let state = |thread: &Thread| of_byte(thread.orders.state.load(Ordering::SeqCst));
+        let states: Option<Vec<CpuState>> = self.0.iter().rev().map(state).collect();
+        for thread in &self.0 {
+            if states.is_some() {
+                thread.orders.state.store(0, Ordering::SeqCst);
+            }
+            if of_byte(thread.orders.state.load(Ordering::SeqCst)).is_none() {
+                thread.orders.look.store(true, Ordering::SeqCst);
+                thread.kick();
+            }
+        }
+        states
+    }
+}
+
+impl Thread {
+    /// Has it look at its orders: out of the guest, or out of a wait.
+    fn kick(&self) {
+        self.exit_now.set();
+        // It fails for one that ended already.
+        let _ = self.handle.kill(SIGRTMIN());
+    }
+}
+
+/// Waits until the thread of `cpu` has taken its seat. One that ended without a word has panicked.
+fn await_seat(seated: &mpsc::Receiver<Result<(), KvmError>>, cpu: usize) -> Result<(), KvmError> {
+    seated.recv().unwrap_or(Err(KvmError::VcpuThread(cpu)))
 }
 
 impl Drop for Vcpus {
@@ -170,27 +232,104 @@ fn install_handler() -> Result<(), KvmError> {
         })
 }
 
-/// Runs a processor until the machine ends or somebody wants it to; gives it back then.
-fn run(mut vcpu: VcpuFd, cpu: usize, devices: &dyn Devices, end: &End) -> VcpuFd {
-    loop {
-        let ended = match vcpu.run() {
-            Ok(exit) => match handle(exit, devices) {
-                Handled::Done => None,
-                Handled::Ended(ended) => Some(ended),
-                Handled::Broken(what) => Some(Ended::Crashed(broken(&mut vcpu, cpu, &what))),
-            },
-            Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {
-                if vcpu.get_kvm_run().immediate_exit != 0 {
-                    return vcpu;
+/// A processor, as its thread sees it.
+struct Processor {
+    cpu: usize,
+    memory: GuestMemoryMmap,
+    orders: Arc<Orders>,
+}
+
+impl Processor {
+    /// Runs it until the machine ends or somebody wants it to; gives it back then.
+    fn run(&self, mut vcpu: VcpuFd, devices: &dyn Devices, end: &End) -> VcpuFd {
+        let cpu = self.cpu;
+        loop {
+            let ended = match vcpu.run() {
+                Ok(exit) => match handle(exit, devices) {
+                    Handled::Done => None,
+                    Handled::Ended(ended) => Some(ended),
+                    Handled::Broken(what) => Some(Ended::Crashed(broken(&mut vcpu, cpu, &what))),
+                },
+                Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {
+                    ExitNow::clear(&mut vcpu);
+                    if self.orders.stop.load(Ordering::SeqCst) {
+                        return vcpu;
+                    }
+                    if self.orders.look.swap(false, Ordering::SeqCst) {
+                        let state = to_byte(self.state(&vcpu));
+                        self.orders.state.store(state, Ordering::SeqCst);
+                    }
+                    None
                 }
-                None
+                Err(error) => Some(Ended::Crashed(format!("KVM_RUN of CPU {cpu}: {error}"))),
+            };
+            if let Some(ended) = ended {
+                end.set(ended);
+                return vcpu;
             }
-            Err(error) => Some(Ended::Crashed(format!("KVM_RUN of CPU {cpu}: {error}"))),
-        };
-        if let Some(ended) = ended {
-            end.set(ended);
-            return vcpu;
         }
+    }
+
+    /// What the processor does. One that KVM tells nothing of counts as one that runs.
+    fn state(&self, vcpu: &VcpuFd) -> CpuState {
+        let (Ok(regs), Ok(sregs), Ok(mp)) =
+            (vcpu.get_regs(), vcpu.get_sregs(), vcpu.get_mp_state())
+        else {
+            return CpuState::Program;
+        };
+        let halted = match mp.mp_state {
+            KVM_MP_STATE_RUNNABLE => {
+                if sregs.ss.dpl == 3 {
+                    return CpuState::Program;
+                }
+                // In performance mode the guest halts without KVM.
+                self.is_behind_halt(vcpu, regs.rip)
+            }
+            KVM_MP_STATE_HALTED => true,
+            // Never started, or stopped by a reset of its own.
+            _ => return CpuState::Stopped,
+        };
+        match (halted, regs.rflags & INTERRUPTS != 0) {
+            (false, _) => CpuState::Kernel,
+            (true, true) => CpuState::Idle,
+            (true, false) => CpuState::Stopped,
+        }
+    }
+
+    /// Whether the instruction before `rip` halts the processor.
+    fn is_behind_halt(&self, vcpu: &VcpuFd, rip: u64) -> bool {
+        let Ok(place) = vcpu.translate_gva(rip.wrapping_sub(1)) else {
+            return false;
+        };
+        let byte = self
+            .memory
+            .read_obj::<u8>(GuestAddress(place.physical_address));
+        place.valid != 0 && byte.is_ok_and(|byte| byte == HALT)
+    }
+}
+
+/// The instruction `hlt`.
+const HALT: u8 = 0xf4;
+
+/// The flag of a processor that takes interrupts.
+const INTERRUPTS: u64 = 1 << 9;
+
+fn to_byte(state: CpuState) -> u8 {
+    match state {
+        CpuState::Program => 1,
+        CpuState::Kernel => 2,
+        CpuState::Idle => 3,
+        CpuState::Stopped => 4,
+    }
+}
+
+fn of_byte(byte: u8) -> Option<CpuState> {
+    match byte {
+        1 => Some(CpuState::Program),
+        2 => Some(CpuState::Kernel),
+        3 => Some(CpuState::Idle),
+        4 => Some(CpuState::Stopped),
+        _ => None,
     }
 }
 
@@ -241,4 +380,28 @@ fn broken(vcpu: &mut VcpuFd, cpu: usize, what: &str) -> String {
         Err(_) => String::new(),
     };
     format!("KVM cannot run the guest any further: {what}{suberror} on CPU {cpu}{place}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_died_starts_no_machine() {
+        let (tell, seated) = mpsc::sync_channel(1);
+        tell.send(Ok(())).unwrap();
+        await_seat(&seated, 3).unwrap();
+        drop(tell);
+        let error = await_seat(&seated, 3).unwrap_err();
+        assert!(error.to_string().contains("vCPU 3 panicked"), "{error}");
+    }
+
+    #[test]
+    fn states_survive_their_bytes() {
+        use CpuState::{Idle, Kernel, Program, Stopped};
+        for state in [Program, Kernel, Idle, Stopped] {
+            assert_eq!(of_byte(to_byte(state)), Some(state));
+        }
+        assert_eq!(of_byte(0), None);
+    }
 }

@@ -25,11 +25,13 @@ use crate::apic::ApicIds;
 use crate::channel::{PORT_NAME, TERMINAL_NAME};
 use crate::cmdline;
 use crate::error::MachineError;
+use crate::exit::Diagnostic;
 use crate::image::Image;
 use crate::machine::{Ended, Hypervisor, MAX_CMDLINE, Vm};
 use crate::spec::MachineSpec;
 use crate::stream;
 use crate::terminal::Terminal;
+use crate::watch::CpuState;
 
 /// Carries machines by the host's KVM.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ impl Kvm {
         let vcpus = vcpus(&device, &vm, ids, entry, realtime)?;
         let end = Arc::new(End::new().map_err(KvmError::host("eventfd"))?);
         let as_seen: Arc<dyn Devices> = devices.clone();
-        let vcpus = Vcpus::start(vcpus, &as_seen, &end, &spec.host.seats())?;
+        let vcpus = Vcpus::start(vcpus, &memory, &as_seen, &end, &spec.host.seats())?;
         Ok(Running {
             vcpus,
             devices,
@@ -275,6 +277,7 @@ impl Vm for Running {
         let Some(ended) = self.end.how() else {
             return Ok(None);
         };
+        self.devices.serial.hang_up();
         self.vcpus.stop();
         self.devices.serial.end();
         self.end.silence();
@@ -284,13 +287,26 @@ impl Vm for Running {
         Ok(is_readable(console.ended())?.then_some(ended))
     }
 
-    fn end(mut self: Box<Self>) -> String {
+    fn look(&mut self) -> Result<Option<Vec<CpuState>>, MachineError> {
+        Ok(self.vcpus.look())
+    }
+
+    fn end(mut self: Box<Self>) -> Vec<Diagnostic> {
+        self.devices.serial.hang_up();
         self.vcpus.stop();
         self.devices.console.stop();
         let fault = self.devices.console.fault();
-        let fault = fault.map(|fault| format!("virtio console: {fault}"));
-        let words: Vec<String> = self.note.take().into_iter().chain(fault).collect();
-        words.join("\n")
+        let note = self.note.take().map(Diagnostic::Performance);
+        note.into_iter()
+            .chain(fault.map(Diagnostic::Device))
+            .collect()
+    }
+}
+
+impl Drop for Running {
+    /// Its processors are joined next: none of them may wait for a console that nobody reads.
+    fn drop(&mut self) {
+        self.devices.serial.hang_up();
     }
 }
 

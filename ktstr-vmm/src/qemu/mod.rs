@@ -13,11 +13,13 @@ use crate::apic::ApicIds;
 use crate::child::spawn_bound;
 use crate::cmdline;
 use crate::error::MachineError;
+use crate::exit::Diagnostic;
 use crate::image::Image;
 use crate::machine::{Backend, Ended, Hypervisor, MAX_CMDLINE, Vm};
 use crate::spec::{HostShare, MachineSpec};
 use crate::stream;
 use crate::terminal::Terminal;
+use crate::watch::CpuState;
 use args::Descriptors;
 use monitor::Monitor;
 use process::Process;
@@ -148,15 +150,22 @@ impl Vm for Running {
         self.monitor.read()?;
         self.process.read_diagnostics()?;
         Ok(Some(self.monitor.shutdown().unwrap_or_else(|| {
-            let said = self.process.last_line();
-            Ended::Crashed(format!("QEMU ended by itself ({status}): {said}"))
+            Ended::Crashed(process::epitaph(
+                status,
+                self.process.last_line().as_deref(),
+            ))
         })))
     }
 
-    fn end(mut self: Box<Self>) -> String {
+    fn look(&mut self) -> Result<Option<Vec<CpuState>>, MachineError> {
+        self.monitor.processors()
+    }
+
+    fn end(mut self: Box<Self>) -> Vec<Diagnostic> {
         self.process.kill();
         // What could not be read is not there to be told.
         let _ = self.process.read_diagnostics();
-        self.process.diagnostics()
+        let lines = self.process.lines().into_iter();
+        lines.map(Diagnostic::Qemu).collect()
     }
 }

@@ -7,9 +7,10 @@ use serde_json::Value;
 use crate::error::MachineError;
 use crate::machine::Ended;
 use crate::stream::{self, Got};
+use crate::watch::CpuState;
 
-/// Longest line QEMU sends; events take a few hundred bytes.
-const MAX_LINE: usize = 64 << 10;
+/// Longest line that is read; events take a few hundred bytes, the registers of a CPU three thousand.
+const MAX_LINE: usize = 2 << 20;
 
 /// Our end of the monitor.
 #[derive(Debug)]
@@ -18,6 +19,9 @@ pub(super) struct Monitor {
     open: bool,
     line: Vec<u8>,
     shutdown: Option<Ended>,
+    /// Whether an answer on the processors is to come, and the last one.
+    asked: bool,
+    processors: Option<Vec<CpuState>>,
 }
 
 impl Monitor {
@@ -30,6 +34,8 @@ impl Monitor {
             open: true,
             line: Vec::new(),
             shutdown: None,
+            asked: false,
+            processors: None,
         })
     }
 
@@ -58,12 +64,33 @@ impl Monitor {
         self.shutdown.clone()
     }
 
+    /// Asks what the processors do, and gives the last answer, once.
+    pub(super) fn processors(&mut self) -> Result<Option<Vec<CpuState>>, MachineError> {
+        self.read()?;
+        if self.open && !self.asked {
+            let ask = b"{\"execute\":\"human-monitor-command\",\
+                \"arguments\":{\"command-line\":\"info registers -a\"}}\n";
+            let sent = stream::write(&self.socket, ask)
+                .map_err(MachineError::host("writing to QEMU's monitor"))?;
+            // A socket with room for nothing belongs to a QEMU that answers nothing: the question is not asked then.
+            self.asked = sent == Some(ask.len());
+            self.open &= matches!(sent, Some(0)) || self.asked;
+        }
+        Ok(self.processors.take())
+    }
+
     fn take(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if byte == b'\n' {
                 let line = std::mem::take(&mut self.line);
-                if let Some(ended) = shutdown_of(&line) {
+                let Ok(message) = serde_json::from_slice::<Value>(&line) else {
+                    continue;
+                };
+                if let Some(ended) = shutdown_of(&message) {
                     self.shutdown = Some(ended);
+                } else if let Some(registers) = message["return"].as_str() {
+                    self.processors = Some(states(registers));
+                    self.asked = false;
                 }
             } else if self.line.len() < MAX_LINE {
                 self.line.push(byte);
@@ -72,9 +99,32 @@ impl Monitor {
     }
 }
 
-/// The end of the guest that a line tells of, if it is that event.
-fn shutdown_of(line: &[u8]) -> Option<Ended> {
-    let message: Value = serde_json::from_slice(line).ok()?;
+/// What processors do, from QEMU's print of all of their registers: a line of each reads
+/// `RIP=ffffffff81a5d0fb RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1`.
+fn states(registers: &str) -> Vec<CpuState> {
+    let of_line = |line: &str| {
+        let value = |name: &str| {
+            let mut words = line.split_whitespace();
+            words.find_map(|word| word.strip_prefix(name))
+        };
+        let halted = value("HLT=")? == "1";
+        let privilege = value("CPL=")?;
+        let flags = u64::from_str_radix(value("RFL=").or_else(|| value("EFL="))?, 16).ok()?;
+        Some(match (halted, flags & INTERRUPTS != 0) {
+            (true, true) => CpuState::Idle,
+            (true, false) => CpuState::Stopped,
+            (false, _) if privilege == "3" => CpuState::Program,
+            (false, _) => CpuState::Kernel,
+        })
+    };
+    registers.lines().filter_map(of_line).collect()
+}
+
+/// The flag of a processor that takes interrupts.
+const INTERRUPTS: u64 = 1 << 9;
+
+/// The end of the guest that a message tells of, if it is that event.
+fn shutdown_of(message: &Value) -> Option<Ended> {
     if message["event"] != "SHUTDOWN" {
         return None;
     }
@@ -88,6 +138,9 @@ fn shutdown_of(line: &[u8]) -> Option<Ended> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -97,7 +150,7 @@ mod tests {
                 r#"{{"timestamp": {{"seconds": 1}}, "event": "SHUTDOWN", "data": {{"guest": true, "reason": "{reason}"}}}}"#
             )
         };
-        let ended = |text: String| shutdown_of(text.as_bytes());
+        let ended = |text: String| shutdown_of(&serde_json::from_str(&text).unwrap());
         assert_eq!(ended(event("guest-shutdown")), Some(Ended::PoweredOff));
         assert_eq!(ended(event("guest-reset")), Some(Ended::Reset));
         assert!(matches!(
@@ -106,6 +159,47 @@ mod tests {
         ));
         assert_eq!(ended(r#"{"event": "RESUME"}"#.to_owned()), None);
         assert_eq!(ended(r#"{"return": {}}"#.to_owned()), None);
-        assert_eq!(ended("not json".to_owned()), None);
+    }
+
+    /// A monitor, and the other end of its socket, from which it has read its first words.
+    fn monitor() -> (Monitor, UnixStream) {
+        let (ours, theirs) = stream::pair().unwrap();
+        let mut theirs = UnixStream::from(theirs);
+        let monitor = Monitor::new(ours).unwrap();
+        let mut hello = [0; 64];
+        let count = theirs.read(&mut hello).unwrap();
+        assert!(hello[..count].ends_with(b"\n"));
+        (monitor, theirs)
+    }
+
+    #[test]
+    fn processors_are_asked_for_one_answer_at_a_time() {
+        let (mut monitor, mut qemu) = monitor();
+        assert_eq!(monitor.processors().unwrap(), None);
+        assert_eq!(monitor.processors().unwrap(), None);
+        let mut asked = [0; 512];
+        let count = qemu.read(&mut asked).unwrap();
+        let asked: Value = serde_json::from_slice(&asked[..count]).unwrap();
+        assert_eq!(asked["execute"], "human-monitor-command");
+        // Not what was asked for, and not JSON.
+        qemu.write_all(b"{\"return\": {}}\nnonsense\n").unwrap();
+        assert_eq!(monitor.processors().unwrap(), None);
+        let registers = "\r\nCPU#0\r\nRAX=0 RBX=0\r\n\
+            RIP=ffffffff81a5d0fb RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n\
+            CPU#1\r\nEIP=0000fff0 EFL=00000002 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n\
+            CPU#2\r\nRIP=1 RFL=00000202 [-------] CPL=3 II=0 A20=1 SMM=0 HLT=0\r\n\
+            CPU#3\r\nRIP=1 RFL=00000202 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=0\r\n";
+        let answer = serde_json::json!({ "return": registers }).to_string() + "\n";
+        let (first, rest) = answer.split_at(100);
+        qemu.write_all(first.as_bytes()).unwrap();
+        assert_eq!(monitor.processors().unwrap(), None);
+        qemu.write_all(rest.as_bytes()).unwrap();
+        use CpuState::{Idle, Kernel, Program, Stopped};
+        let states = monitor.processors().unwrap();
+        assert_eq!(states, Some(vec![Idle, Stopped, Program, Kernel]));
+        assert_eq!(monitor.processors().unwrap(), None);
+        drop(qemu);
+        assert_eq!(monitor.processors().unwrap(), None);
+        assert!(monitor.signal().is_none());
     }
 }

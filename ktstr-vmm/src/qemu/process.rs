@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -92,23 +93,56 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    pub(super) fn diagnostics(&self) -> String {
-        String::from_utf8_lossy(&self.said).into_owned()
+    /// The lines it said, without empty ones.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.said);
+        let lines = text.lines().map(|line| line.trim().to_owned());
+        lines.filter(|line| !line.is_empty()).collect()
     }
 
     /// The last thing it said that is more than a warning.
-    pub(super) fn last_line(&self) -> String {
-        let text = self.diagnostics();
-        let line = text
-            .lines()
-            .rev()
-            .find(|line| !line.contains("warning:") && !line.trim().is_empty());
-        line.unwrap_or("it said nothing").trim().to_owned()
+    pub(super) fn last_line(&self) -> Option<String> {
+        let lines = self.lines().into_iter().rev();
+        let mut lines = lines.filter(|line| !line.contains("warning:"));
+        lines.next()
+    }
+}
+
+/// How a QEMU ended that nobody ended, and the last line it said.
+pub(super) fn epitaph(status: ExitStatus, said: Option<&str>) -> String {
+    let how = match (status.signal(), status.code()) {
+        (Some(signal), _) => {
+            let name = crate::exit::signal_name(signal);
+            format!("QEMU was killed by {name}")
+        }
+        (None, code) => format!("QEMU exited with status {}", code.unwrap_or_default()),
+    };
+    match said {
+        Some(line) => format!("{how}; it printed: {line}"),
+        None => format!("{how} and printed nothing"),
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_in_one_sentence() {
+        let of = |raw| ExitStatus::from_raw(raw);
+        assert_eq!(
+            epitaph(of(9), None),
+            "QEMU was killed by SIGKILL and printed nothing"
+        );
+        assert_eq!(
+            epitaph(of(1 << 8), Some("cannot set up guest memory")),
+            "QEMU exited with status 1; it printed: cannot set up guest memory"
+        );
     }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use ktstr_core::{Preset, Topology};
 use ktstr_vmm::{
-    Backend, ExitReason, Flow, Frame, Initramfs, Machine, MachineExit, MachineSpec, Observer,
-    Outbox, PackedInitramfs, find_qemu,
+    Backend, ExitReason, Flow, Frame, InitExit, Initramfs, Machine, MachineExit, MachineSpec,
+    Observer, Outbox, PackedInitramfs, find_qemu,
 };
 
+mod dead;
 mod ends;
 mod performance;
 #[path = "../support/processes.rs"]
@@ -228,15 +229,21 @@ fn a_long_console_is_bounded_and_keeps_both_ends() {
 #[test]
 fn each_end_of_a_guest_is_told() {
     let panicked = |exit: &MachineExit, words: &str| match &exit.reason {
-        ExitReason::KernelPanic(message) => assert!(message.contains(words), "{message}"),
+        ExitReason::KernelPanic(panic) => {
+            assert!(panic.message.contains(words) && panic.reset, "{panic:?}");
+            panic.init
+        }
         other => panic!("{other}"),
     };
     assert_eq!(run(Script::one(b'o')).0.reason, ExitReason::PoweredOff);
     assert_eq!(run(Script::one(b'b')).0.reason, ExitReason::Reset);
     let (exit, _) = run(Script::one(b'p'));
-    panicked(&exit, "sysrq triggered crash");
+    assert_eq!(panicked(&exit, "sysrq triggered crash"), None);
     assert!(String::from_utf8_lossy(&exit.console).contains("Call Trace"));
-    panicked(&run(Script::one(b'x')).0, "Attempted to kill init");
+    let init = panicked(&run(Script::one(b'x')).0, "Attempted to kill init");
+    assert_eq!(init, Some(InitExit::Status(3)));
+    let init = panicked(&run(Script::one(b'i')).0, "Attempted to kill init");
+    assert_eq!(init, Some(InitExit::Signal(4)));
     assert!(matches!(
         run(Script::one(b'g')).0.reason,
         ExitReason::Garbled(_)
@@ -269,7 +276,17 @@ fn deadlines_end_a_silent_guest() {
         .unwrap()
         .run(&mut Script::one(b's'))
         .unwrap();
-    assert_eq!(exit.reason, ExitReason::Deadline);
+    match &exit.reason {
+        ExitReason::Deadline(activity) => {
+            // A busy host may not get it that far.
+            let ready = exit.timings.first_frame.is_some();
+            assert_eq!(
+                (activity.ready, activity.channel_silent.is_some()),
+                (ready, ready)
+            );
+        }
+        other => panic!("{other}"),
+    }
     assert!(exit.timings.end >= soon);
     // Nothing to run: the kernel panics long after that, or never.
     let stuck = MachineSpec {
@@ -280,7 +297,10 @@ fn deadlines_end_a_silent_guest() {
         .unwrap()
         .run(&mut Script::default())
         .unwrap();
-    assert_eq!(exit.reason, ExitReason::BootDeadline);
+    match &exit.reason {
+        ExitReason::BootDeadline(activity) => assert!(!activity.ready),
+        other => panic!("{other}"),
+    }
     assert_eq!(children(std::process::id()), BTreeSet::new());
 }
 
@@ -297,7 +317,8 @@ fn a_machine_without_init_says_why() {
         .unwrap();
     match exit.reason {
         // Which of the two depends on whether the kernel knows block devices.
-        ExitReason::KernelPanic(message) => {
+        ExitReason::KernelPanic(panic) => {
+            let message = panic.message;
             assert!(
                 message.contains("init") || message.contains("root fs"),
                 "{message}"

@@ -94,7 +94,7 @@ fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
         }
         Err(error) => panic!("{error}"),
     };
-    println!("{:?} {:?} {}", seats.0, exit.timings, exit.diagnostics);
+    println!("{:?} {:?} {:?}", seats.0, exit.timings, exit.diagnostics);
     assert!(pages.is_none() || exit.diagnostics.is_empty());
     assert_eq!(exit.reason, ExitReason::Stopped);
     for (number, cpu) in place.vcpus.iter().enumerate() {

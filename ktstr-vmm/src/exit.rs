@@ -1,0 +1,329 @@
+//! What is left of a machine that ran: how it ended, and what was seen of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::channel::FrameError;
+
+/// Most characters of a console line that are quoted.
+const MAX_QUOTED: usize = 200;
+
+/// Most console lines that are quoted.
+const MAX_LINES: usize = 5;
+
+/// How a machine's run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitReason {
+    /// The observer was satisfied.
+    Stopped,
+    /// The guest turned itself off.
+    PoweredOff,
+    /// The guest reset itself, or a triple fault did.
+    Reset,
+    /// All CPUs of the guest halted with interrupts off: nothing wakes them. So a kernel stands that was told to halt,
+    /// and one that cannot start.
+    Halted,
+    /// The kernel panicked.
+    KernelPanic(KernelPanic),
+    /// No frame came in time.
+    BootDeadline(GuestActivity),
+    /// The run took too long.
+    Deadline(GuestActivity),
+    /// Somebody cancelled it.
+    Cancelled,
+    /// The guest sent something that is not a frame.
+    Garbled(FrameError),
+    /// What carried the machine died; why, in one line.
+    Crashed(String),
+}
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("stopped by its observer"),
+            Self::PoweredOff => f.write_str("the guest powered off"),
+            Self::Reset => f.write_str("the guest reset itself"),
+            Self::Halted => f.write_str("the guest halted: all of its CPUs stopped for good"),
+            Self::KernelPanic(panic) => write!(f, "kernel panic: {panic}"),
+            Self::BootDeadline(activity) => write!(
+                f,
+                "the guest sent nothing before the boot deadline; {activity}"
+            ),
+            Self::Deadline(activity) => write!(f, "the deadline passed; {activity}"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Garbled(error) => error.fmt(f),
+            Self::Crashed(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A kernel that gave up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KernelPanic {
+    /// Its own words, one line.
+    pub message: String,
+    /// How init ended, where that is why.
+    pub init: Option<InitExit>,
+    /// Whether the kernel reset the machine, as `panic=-1` asks it to. Otherwise it printed its words, then nothing
+    /// more came from the guest and none of its CPUs ran a program or waited for work: the machine was ended.
+    pub reset: bool,
+}
+
+impl KernelPanic {
+    /// What the kernel's `message` tells.
+    pub(crate) fn new(message: &str, reset: bool) -> Self {
+        let message = plain(message);
+        Self {
+            init: InitExit::of_panic(&message),
+            message,
+            reset,
+        }
+    }
+}
+
+impl fmt::Display for KernelPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(init) = self.init {
+            write!(f, " ({init})")?;
+        }
+        Ok(())
+    }
+}
+
+/// How a guest's first process ended, which must not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InitExit {
+    /// It exited with this status.
+    Status(i32),
+    /// It was killed by this signal. `SIGILL` before it said anything mostly means that it was built for a newer CPU.
+    Signal(i32),
+}
+
+impl InitExit {
+    /// From the words of the kernel's `do_exit`: `Attempted to kill init! exitcode=0x0000000b`. The code is one of
+    /// `wait(2)`.
+    fn of_panic(message: &str) -> Option<Self> {
+        let (_, rest) = message.split_once("Attempted to kill init!")?;
+        let (_, hex) = rest.split_once("exitcode=0x")?;
+        let digits = hex
+            .find(|letter: char| !letter.is_ascii_hexdigit())
+            .unwrap_or(hex.len());
+        let code = u32::from_str_radix(&hex[..digits], 16).ok()?;
+        Some(match (code & 0x7f) as i32 {
+            0 => Self::Status((code >> 8 & 0xff) as i32),
+            signal => Self::Signal(signal),
+        })
+    }
+}
+
+impl fmt::Display for InitExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Status(status) => write!(f, "init exited with status {status}"),
+            Self::Signal(signal) => write!(f, "init was killed by {}", signal_name(signal)),
+        }
+    }
+}
+
+/// The name of a signal that ends a process, else its number.
+pub(crate) fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGSYS => "SIGSYS",
+        _ => return format!("signal {signal}"),
+    };
+    name.to_owned()
+}
+
+/// What a guest was doing when its time was up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GuestActivity {
+    /// Whether it ever sent a frame.
+    pub ready: bool,
+    /// For how long it had sent no frame; nothing where it never sent one.
+    pub channel_silent: Option<Duration>,
+    /// For how long its console had said nothing; nothing where it never said anything.
+    pub console_silent: Option<Duration>,
+    /// The last lines of its console, without control characters, long ones cut.
+    pub last_lines: Vec<String>,
+}
+
+impl GuestActivity {
+    /// The last lines of `console` that say something.
+    pub(crate) fn last_lines(console: &[u8]) -> Vec<String> {
+        let from = console.len().saturating_sub(MAX_LINES * MAX_QUOTED * 8);
+        let text = String::from_utf8_lossy(&console[from..]);
+        let mut lines: Vec<String> = text
+            .lines()
+            .rev()
+            .map(plain)
+            .filter(|line| !line.is_empty())
+            .take(MAX_LINES)
+            .collect();
+        lines.reverse();
+        lines
+    }
+}
+
+impl fmt::Display for GuestActivity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.channel_silent {
+            Some(silent) => write!(f, "it sent its last frame {} s before", silent.as_secs())?,
+            None => f.write_str("it was never ready")?,
+        }
+        match (self.console_silent, self.last_lines.last()) {
+            (Some(silent), Some(line)) => {
+                let seconds = silent.as_secs();
+                write!(f, "; its console last said, {seconds} s before: {line}")
+            }
+            _ => f.write_str("; its console said nothing"),
+        }
+    }
+}
+
+/// `text` as one line of plain characters, cut where it is long.
+fn plain(text: &str) -> String {
+    let mut line = String::new();
+    let mut letters = text.trim().chars().peekable();
+    while let Some(letter) = letters.next() {
+        if letter == '\u{1b}' && letters.next_if_eq(&'[').is_some() {
+            // A terminal's escape sequence, up to its final letter.
+            while letters.next_if(|it| !('@'..='~').contains(it)).is_some() {}
+            letters.next();
+        } else {
+            line.push(if letter.is_control() { ' ' } else { letter });
+        }
+    }
+    let line = line.trim();
+    match line.char_indices().nth(MAX_QUOTED) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    }
+}
+
+/// What is left of a run. The machine is gone, with everything it had on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineExit {
+    /// How it ended.
+    pub reason: ExitReason,
+    /// What the console said; of a very long one the first 256 KiB and the last 4 MiB.
+    pub console: Vec<u8>,
+    /// When things happened.
+    pub timings: Timings,
+    /// What else there is to know of the run, however it ended.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Something about a run that is worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Diagnostic {
+    /// What of performance mode the host did not grant.
+    Performance(String),
+    /// What the guest's driver did that no device puts up with; the device has stopped.
+    Device(String),
+    /// A line that QEMU printed.
+    Qemu(String),
+    /// The console showed the words of a kernel panic, and the guest ran on: a program wrote them.
+    PanicWords(String),
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Performance(what) => write!(f, "performance mode: {what}"),
+            Self::Device(what) => write!(f, "virtio console: {what}"),
+            Self::Qemu(line) => write!(f, "QEMU: {line}"),
+            Self::PanicWords(words) => write!(
+                f,
+                "a program wrote the words of a kernel panic to the console, and the kernel ran on: {words}"
+            ),
+        }
+    }
+}
+
+/// When things happened, from the call of [`crate::Machine::run`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// The machine was started.
+    pub started: Duration,
+    /// The console said its first byte.
+    pub first_console: Option<Duration>,
+    /// The guest's first frame came.
+    pub first_frame: Option<Duration>,
+    /// Why the run ended was known.
+    pub decided: Duration,
+    /// Everything was gone.
+    pub end: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_init_is_read_from_the_kernels_words() {
+        let init = |message: &str| KernelPanic::new(message, true).init;
+        let code = |hex: &str| init(&format!("Attempted to kill init! exitcode=0x{hex}"));
+        assert_eq!(code("00000004"), Some(InitExit::Signal(libc::SIGILL)));
+        // With a core dump.
+        assert_eq!(code("0000008b"), Some(InitExit::Signal(libc::SIGSEGV)));
+        assert_eq!(code("00000300\r"), Some(InitExit::Status(3)));
+        assert_eq!(code("00000000"), Some(InitExit::Status(0)));
+        for other in [
+            "sysrq triggered crash",
+            "Attempted to kill init!",
+            "Attempted to kill init! exitcode=0xfffffffff",
+            "Attempted to kill init! exitcode=0x",
+            "exitcode=0x00000004",
+        ] {
+            assert_eq!(init(other), None, "{other}");
+        }
+        let panic = KernelPanic::new("Attempted to kill init! exitcode=0x00000004", true);
+        assert!(
+            panic.to_string().ends_with("(init was killed by SIGILL)"),
+            "{panic}"
+        );
+    }
+
+    #[test]
+    fn deadlines_say_what_the_guest_was_doing() {
+        let never = ExitReason::BootDeadline(GuestActivity::default());
+        assert_eq!(
+            never.to_string(),
+            "the guest sent nothing before the boot deadline; it was never ready; its console said nothing"
+        );
+        let console = b"boot\r\n\r\n[    1.5] \x1b[31mred\x1b[0m \x07bell\r\n\r\n\xff";
+        let late = ExitReason::Deadline(GuestActivity {
+            ready: true,
+            channel_silent: Some(Duration::from_millis(12_300)),
+            console_silent: Some(Duration::from_secs(4)),
+            last_lines: GuestActivity::last_lines(&console[..console.len() - 1]),
+        });
+        assert_eq!(
+            late.to_string(),
+            "the deadline passed; it sent its last frame 12 s before; \
+             its console last said, 4 s before: [    1.5] red  bell"
+        );
+        let lines = GuestActivity::last_lines(console);
+        assert_eq!(lines, ["boot", "[    1.5] red  bell", "\u{fffd}"]);
+        let long = GuestActivity::last_lines(&vec![b'x'; 1 << 20]);
+        assert_eq!(long[0].chars().count(), MAX_QUOTED + 1);
+        let many = GuestActivity::last_lines(&b"line\n".repeat(1000));
+        assert_eq!(many.len(), MAX_LINES);
+    }
+}
