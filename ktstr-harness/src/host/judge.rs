@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ktstr_core::{Detail, Outcome, Sampled, Verdict, text};
+use ktstr_vmm::{GuestActivity, InitExit};
 
 use super::scx_exit::{self, ScxExit};
 use crate::TestCase;
@@ -18,12 +19,21 @@ const SCHEDULER: &str = "scheduler";
 pub enum MachineEnd {
     /// The guest reported.
     Reported(Report),
-    /// The guest went away without a report: powered off, reset, panicked.
+    /// The guest went away without a report: powered off or reset.
     Gone,
-    /// The guest was not ready in time.
-    BootDeadline(Duration),
-    /// The guest was ready and did not report in time.
-    Deadline(Duration),
+    /// The guest stopped all of its CPUs.
+    Halted,
+    /// The kernel panicked.
+    KernelPanic {
+        /// Its own words.
+        message: String,
+        /// How init ended, where that is why.
+        init: Option<InitExit>,
+    },
+    /// The guest was not ready within that time.
+    BootDeadline(Duration, GuestActivity),
+    /// The guest was ready and did not report within that time.
+    Deadline(Duration, GuestActivity),
     /// The guest broke the protocol.
     Garbled(String),
     /// The program that carried the machine died.
@@ -37,26 +47,28 @@ pub fn verdict(test: &TestCase, end: &MachineEnd, console: &str, was_ready: bool
     match end {
         MachineEnd::Reported(report) => of_report(test, report),
         MachineEnd::Gone => of_silence(console, was_ready),
-        MachineEnd::BootDeadline(limit) => match kernel_panic(console) {
-            Some(panic) => panic,
-            None => Verdict::fail(
-                "boot",
-                format!(
-                    "the guest was not ready within {} s; the console below shows how far it came",
-                    limit.as_secs()
-                ),
+        MachineEnd::Halted => Verdict::fail(
+            "machine",
+            format!("the guest halted {}, without a report", when(was_ready)),
+        ),
+        MachineEnd::KernelPanic {
+            init: Some(exit), ..
+        } => of_init(*exit, was_ready),
+        MachineEnd::KernelPanic { message, .. } => Verdict::fail("kernel panic", message),
+        MachineEnd::BootDeadline(limit, activity) => Verdict::fail(
+            "boot",
+            format!(
+                "the guest was not ready within {} s; {activity}",
+                limit.as_secs()
             ),
-        },
-        MachineEnd::Deadline(limit) => match kernel_panic(console) {
-            Some(panic) => panic,
-            None => Verdict::fail(
-                "deadline",
-                format!(
-                    "the guest did not report within {} s and was ended",
-                    limit.as_secs()
-                ),
+        ),
+        MachineEnd::Deadline(limit, activity) => Verdict::fail(
+            "deadline",
+            format!(
+                "the guest did not report within {} s and was ended; {activity}",
+                limit.as_secs()
             ),
-        },
+        ),
         MachineEnd::Garbled(why) => Verdict::fail("result channel", why),
         MachineEnd::Crashed(why) => Verdict::fail("machine", why),
     }
@@ -288,36 +300,38 @@ pub fn of_ending(test: &TestCase, ending: &Ending, kernel_log: &str) -> Verdict 
     }
 }
 
-fn of_silence(console: &str, was_ready: bool) -> Verdict {
-    if let Some(panic) = kernel_panic(console) {
-        return panic;
-    }
-    if let Some(line) = last_line(console, &["ktstr: guest init:"]) {
-        return Verdict::fail("guest init", line);
-    }
-    let when = if was_ready {
-        "during the test"
-    } else {
-        "before the guest was ready"
+/// The test binary is init: the kernel panics when it ends.
+fn of_init(exit: InitExit, was_ready: bool) -> Verdict {
+    let how = match exit {
+        InitExit::Signal(signal) => format!("was killed by {}", signal_in_words(signal)),
+        InitExit::Status(status) => format!("exited with status {status}"),
     };
+    let when = when(was_ready);
     Verdict::fail(
-        "machine",
-        format!("the guest powered off or reset {when}, without a report"),
+        "guest init",
+        format!("the test binary, which is the guest's init, {how} ({when})"),
     )
 }
 
-/// The kernel's own words on why it stopped (`kernel/panic.c`).
-fn kernel_panic(console: &str) -> Option<Verdict> {
-    let line = console
-        .lines()
-        .find(|line| line.contains("Kernel panic - not syncing"))?;
-    let message = line
-        .split_once("Kernel panic - not syncing")
-        .map_or(line, |(_, rest)| rest);
-    Some(Verdict::fail(
-        "kernel panic",
-        message.trim_start_matches(':').trim(),
-    ))
+fn of_silence(console: &str, was_ready: bool) -> Verdict {
+    if let Some(line) = last_line(console, &["ktstr: guest init:"]) {
+        return Verdict::fail("guest init", line);
+    }
+    Verdict::fail(
+        "machine",
+        format!(
+            "the guest powered off or reset {}, without a report",
+            when(was_ready)
+        ),
+    )
+}
+
+fn when(was_ready: bool) -> &'static str {
+    if was_ready {
+        "during the test"
+    } else {
+        "before the guest was ready"
+    }
 }
 
 /// The last line that holds one of `needles`, without its time stamp.
@@ -585,16 +599,36 @@ mod tests {
         let oom = "[    3.0] Out of memory: Killed process 57 (t) total-vm:1kB\n";
         let end = ended(Ending::Killed { signal: 9 }, oom);
         assert!(only_line(&verdict(&end, "", true)).contains("out of memory: Out of memory"));
-        let console = "boot\n[    2.0] Kernel panic - not syncing: sysrq triggered crash\n";
-        for end in [
-            MachineEnd::Gone,
-            MachineEnd::Deadline(Duration::from_secs(5)),
-        ] {
-            assert_eq!(
-                only_line(&verdict(&end, console, true)),
-                "kernel panic: sysrq triggered crash"
-            );
-        }
+        let panicked = |init| MachineEnd::KernelPanic {
+            message: "sysrq triggered crash".to_owned(),
+            init,
+        };
+        assert_eq!(
+            only_line(&verdict(&panicked(None), "", true)),
+            "kernel panic: sysrq triggered crash"
+        );
+        let ill = only_line(&verdict(&panicked(Some(InitExit::Signal(4))), "", false));
+        assert!(
+            ill.starts_with("guest init: the test binary, which is the guest's init, was killed by signal 4 (SIGILL): illegal")
+                && ill.ends_with("(before the guest was ready)"),
+            "{ill}"
+        );
+        let exited = only_line(&verdict(&panicked(Some(InitExit::Status(3))), "", true));
+        assert!(
+            exited.contains("init, exited with status 3 (during"),
+            "{exited}"
+        );
+        // What a program writes there is no panic.
+        let console = "[    2.0] Kernel panic - not syncing: so says a program\n";
+        let limit = Duration::from_secs(5);
+        let end = MachineEnd::Deadline(limit, GuestActivity::default());
+        assert!(
+            only_line(&verdict(&end, console, true))
+                .starts_with("deadline: the guest did not report within 5 s")
+        );
+        assert!(
+            only_line(&verdict(&MachineEnd::Halted, "", true)).contains("halted during the test")
+        );
         assert!(
             only_line(&verdict(&MachineEnd::Gone, "", false))
                 .contains("before the guest was ready")

@@ -189,8 +189,13 @@ fn machine_end(
         return MachineEnd::Reported(report);
     }
     match exit.reason {
-        ExitReason::BootDeadline(_) => MachineEnd::BootDeadline(limits.boot),
-        ExitReason::Deadline(_) => MachineEnd::Deadline(limits.whole),
+        ExitReason::KernelPanic(panic) => MachineEnd::KernelPanic {
+            message: panic.message,
+            init: panic.init,
+        },
+        ExitReason::Halted => MachineEnd::Halted,
+        ExitReason::BootDeadline(activity) => MachineEnd::BootDeadline(limits.boot, activity),
+        ExitReason::Deadline(activity) => MachineEnd::Deadline(limits.whole, activity),
         ExitReason::Garbled(error) => MachineEnd::Garbled(error.to_string()),
         ExitReason::Crashed(why) => MachineEnd::Crashed(why),
         // Nobody but the observer stops or cancels it, and that takes a report.
