@@ -71,8 +71,9 @@ Examples:
   cargo ktstr verifier --scheduler scx-mine --raw
   cargo ktstr verifier -- -p mine -E 'test(/8cpu-2llc-smt/)'
 
-Tables of what the verifier walked through, and of what passed where, follow on
-standard output. Exit code: nextest's; 0 when every cell passed or was skipped.";
+Tables of verified instructions (`verified_insns`), and of what passed where,
+follow on standard output. Exit code: nextest's; 0 when every cell passed or was
+skipped.";
 
 const KERNEL_AFTER: &str = "\
 Kernels are kept in $KTSTR_CACHE_DIR/kernels, else ~/.cache/ktstr/kernels.";
@@ -147,7 +148,7 @@ pub(crate) enum Command {
     #[command(after_help = KERNEL_AFTER)]
     Kernel(Kernel),
     /// Try every declared scheduler on every machine and kernel: does the kernel
-    /// verify it, does it come into force, does it run tasks?
+    /// verify it, is it enabled, does it run tasks?
     #[command(after_help = VERIFIER_AFTER)]
     Verifier(Verifier),
     /// Say what a test is judged by: defaults, its scheduler's, its own.

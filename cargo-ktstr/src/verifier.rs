@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Verifier, program: &'static str) -> CommandResult 
 /// What the verifier had to do, by kernel and program, then what passed, by machine and kernel.
 fn tables(scheduler: &SchedulerReport) -> String {
     let name = &scheduler.name;
-    let mut text = format!("\n{name}: instructions that the verifier walked through\n");
+    let mut text = format!("\n{name}: verified instructions (`verified_insns`)\n");
     let by_kernel: Vec<_> = scheduler
         .kernels
         .iter()
@@ -39,7 +39,7 @@ fn tables(scheduler: &SchedulerReport) -> String {
     programs.sort();
     programs.dedup();
     if programs.is_empty() {
-        text.push_str("  no cell got so far\n");
+        text.push_str("  no cell reached this stage\n");
     } else {
         let column = |program: &&String| Column {
             title: (*program).clone(),

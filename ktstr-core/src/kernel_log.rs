@@ -66,19 +66,16 @@ impl Taint {
 
 /// The letters of a value of `/proc/sys/kernel/tainted`; bits that have none appear as numbers.
 pub fn letters(tainted: u64) -> String {
-    let mut text = String::new();
-    for bit in bits(tainted) {
-        match FLAGS.get(bit) {
-            Some((letter, _)) => text.push(*letter),
-            None => text.push_str(&format!("({bit})")),
-        }
-    }
-    text
+    let letter = |bit: usize| match FLAGS.get(bit) {
+        Some((letter, _)) => letter.to_string(),
+        None => format!("({bit})"),
+    };
+    bits(tainted).map(letter).collect()
 }
 
 /// A sentence for each bit that is set: `W (a warning)`.
 pub fn meanings(tainted: u64) -> Vec<String> {
-    let meaning = |bit| match FLAGS.get(bit) {
+    let meaning = |bit: usize| match FLAGS.get(bit) {
         Some((letter, meaning)) => format!("{letter} ({meaning})"),
         None => format!("bit {bit}"),
     };

@@ -74,6 +74,65 @@ fn segfaults(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
 
+/// What a program compiled for a newer CPU comes to.
+#[ktstr_test(duration_s = 1)]
+fn runs_an_instruction_that_is_none(_: &Ctx) -> Result<AssertResult> {
+    #[allow(unsafe_code)]
+    // SAFETY: there is none; the fault is what this test is for.
+    unsafe {
+        std::arch::asm!("ud2");
+    }
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(duration_s = 1)]
+fn returns_an_error_of_several_lines(_: &Ctx) -> Result<AssertResult> {
+    Err("it went wrong:\n--- auto-repro ---\n\u{1b}[1mreproduced: by nobody".into())
+}
+
+/// What `WARN()` of the kernel prints.
+const WARNING: &str = "WARNING: CPU: 0 PID: 7 at kernel/sched/core.c:1 schedule+0x1/0x2";
+
+#[ktstr_test(duration_s = 1)]
+fn has_the_kernel_warn(_: &Ctx) -> Result<AssertResult> {
+    fs::write("/dev/kmsg", WARNING)?;
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(duration_s = 1, allow_kernel_warnings = ["at kernel/sched/core.c:1 "])]
+fn has_the_kernel_warn_and_may(_: &Ctx) -> Result<AssertResult> {
+    fs::write("/dev/kmsg", WARNING)?;
+    // What such a report brings along.
+    fs::write("/proc/sys/kernel/tainted", "512")?;
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(duration_s = 1, allow_kernel_warnings = ["at kernel/sched/core.c:1 "])]
+fn has_lockdep_report_beside_what_may_be(_: &Ctx) -> Result<AssertResult> {
+    fs::write("/dev/kmsg", WARNING)?;
+    let report = "WARNING: possible circular locking dependency detected";
+    fs::write("/dev/kmsg", report)?;
+    Ok(AssertResult::pass())
+}
+
+/// A report that left no line, because the log had no room for it.
+#[ktstr_test(duration_s = 1)]
+fn taints_the_kernel(_: &Ctx) -> Result<AssertResult> {
+    fs::write("/proc/sys/kernel/tainted", "16384")?;
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(duration_s = 1)]
+fn unmounts_proc(ctx: &Ctx) -> Result<AssertResult> {
+    rustix::mount::unmount("/proc", rustix::mount::UnmountFlags::empty())?;
+    scenarios::steady(ctx)
+}
+
+#[ktstr_test(duration_s = 1, extra_include_files = ["src"])]
+fn includes_a_directory(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
 #[ktstr_test(duration_s = 1)]
 fn panics_the_kernel(_: &Ctx) -> Result<AssertResult> {
     fs::write("/proc/sysrq-trigger", "c")?;

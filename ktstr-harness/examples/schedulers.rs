@@ -135,6 +135,76 @@ fn dies_in_a_flood(ctx: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
 
+/// `scx_qmap -p` takes only tasks that ask for it.
+#[ktstr_test(scheduler = GIVEN, duration_s = 1, extra_sched_args = ["-p"])]
+fn qmap_in_part(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 1, extra_sched_args = ["-p"])]
+fn qmap_in_part_without_workers(_: &Ctx) -> Result<AssertResult> {
+    let sched = fs::read_to_string("/proc/self/sched")?;
+    assert!(
+        sched.contains("SCHED_EXT") || policy_of(&sched) == Some("7"),
+        "{sched}"
+    );
+    Ok(AssertResult::pass())
+}
+
+/// The body and its workers are no longer the scheduler's.
+#[ktstr_test(scheduler = GIVEN, duration_s = 1, extra_sched_args = ["-p"])]
+fn escapes_from_qmap(ctx: &Ctx) -> Result<AssertResult> {
+    leave_the_scheduler()?;
+    scenarios::steady(ctx)
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 1, extra_sched_args = ["-p"])]
+fn escapes_from_qmap_without_workers(_: &Ctx) -> Result<AssertResult> {
+    leave_the_scheduler()?;
+    Ok(AssertResult::pass())
+}
+
+/// The value of the line `policy : 7`.
+fn policy_of(sched: &str) -> Option<&str> {
+    let line = sched.lines().find(|line| line.starts_with("policy "))?;
+    line.split_whitespace().last()
+}
+
+fn leave_the_scheduler() -> Result<()> {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    #[allow(unsafe_code)]
+    // SAFETY: plain system call; the parameter is read before it returns.
+    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameter) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error().into())
+    }
+}
+
+/// The kernel ends a scheduler that does not know about CPUs that come and go.
+fn switch_a_cpu_off() -> Result<AssertResult> {
+    let before = fs::read_to_string("/sys/kernel/sched_ext/enable_seq")?;
+    fs::write("/sys/devices/system/cpu/cpu1/online", "0")?;
+    // `scx_simple` then starts anew, unless somebody who watches it ends this.
+    let until = Instant::now() + Duration::from_secs(15);
+    while fs::read_to_string("/sys/kernel/sched_ext/enable_seq")? == before {
+        assert!(Instant::now() < until, "it did not start anew");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 5)]
+fn switches_a_cpu_off(_: &Ctx) -> Result<AssertResult> {
+    switch_a_cpu_off()
+}
+
+#[ktstr_test(scheduler = GIVEN, duration_s = 5, allow_restarts)]
+fn switches_a_cpu_off_and_may(_: &Ctx) -> Result<AssertResult> {
+    switch_a_cpu_off()
+}
+
 #[ktstr_test(scheduler = NOWHERE)]
 fn without_a_program(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())

@@ -130,6 +130,75 @@ fn a_stall_is_told_with_the_task_that_waits() {
 }
 
 #[test]
+fn a_scheduler_that_takes_only_who_asks_for_it_gets_the_workers() {
+    let Some(programs) = programs() else { return };
+    let qmap = programs.join("scx_qmap");
+    let in_part = run("qmap_in_part", &qmap);
+    assert_eq!(in_part.code, 0, "{}", in_part.stderr);
+    let groups = &in_part.sidecars[0].cgroups;
+    assert!(
+        groups.len() == 2 && groups.iter().all(|g| g.under_sched_ext == Some(g.workers)),
+        "{groups:?}"
+    );
+    let alone = run("qmap_in_part_without_workers", &qmap);
+    assert_eq!(alone.code, 0, "{}", alone.stderr);
+    for (name, why) in [
+        ("escapes_from_qmap", "scheduler: no worker ran under given"),
+        (
+            "escapes_from_qmap_without_workers",
+            "scheduler: the test did not run under given, which takes only tasks under SCHED_EXT",
+        ),
+    ] {
+        let escaped = run(name, &qmap);
+        assert_eq!(escaped.code, 2, "{}", escaped.stderr);
+        assert!(escaped.first_lines(3).contains(why), "{}", escaped.stderr);
+    }
+}
+
+#[test]
+fn a_restart_for_cpu_hotplug_is_told_or_allowed() {
+    let Some(programs) = programs() else { return };
+    let simple = programs.join("scx_simple");
+    let ended = run("switches_a_cpu_off", &simple);
+    ended.failed_with(
+        "scheduler: the kernel ended it: SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 1 went offline; \
+         its program started it again, and the test does not say `allow_restarts`",
+        Some("disabled (unregistered from the main kernel)"),
+    );
+    let summary = "BUG SUMMARY: SCX_EXIT_UNREG_KERN (unregistered from the main kernel)\n";
+    assert!(ended.stderr.contains(summary), "{}", ended.stderr);
+    let allowed = run("switches_a_cpu_off_and_may", &simple);
+    assert_eq!(allowed.code, 0, "{}", allowed.stderr);
+    let restarts = allowed.sidecars[0].scheduler_restarts;
+    assert!(restarts >= 1, "{restarts}");
+}
+
+#[test]
+fn files_that_are_no_programs_are_told_before_anything_boots() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(&script, "#!/bin/sh\nexec scx_simple\n").unwrap();
+    let empty = dir.path().join("empty");
+    std::fs::write(&empty, "").unwrap();
+    for (path, why) in [
+        (
+            script.as_path(),
+            "is a script (#!/bin/sh), and its interpreter is not in the machine",
+        ),
+        (&empty, "is empty; build it again"),
+        (
+            dir.path(),
+            "is a directory; give the path of the program in it",
+        ),
+    ] {
+        let run = run("steady", path);
+        run.failed_with(&format!("scheduler: given: {} {why}", path.display()), None);
+        // No machine ran.
+        assert_eq!(run.sidecars[0].timings.boot_s, None);
+    }
+}
+
+#[test]
 fn programs_that_are_no_schedulers_are_told() {
     let none = Path::new("/nonexistent/program");
     let run_under = |name: &str| run(name, none);
@@ -213,7 +282,7 @@ fn a_flood_of_calls_is_recorded_within_bounds() {
     let run = run("dies_in_a_flood", &programs.join("scx_simple"));
     let repro = run.auto_repro();
     assert!(
-        repro.starts_with("reproduced: its program was killed by signal 11\n"),
+        repro.starts_with("reproduced: its program was killed by signal 11 (SIGSEGV)\n"),
         "{repro}"
     );
     assert!(repro.lines().count() < 70, "{repro}");

@@ -180,6 +180,111 @@ fn a_segfault_is_told_with_the_kernels_account() {
 }
 
 #[test]
+fn an_illegal_instruction_is_told_with_its_usual_cause() {
+    let body = run("runs_an_instruction_that_is_none");
+    body.failed_with(
+        "killed by signal 4 (SIGILL): illegal instruction",
+        Some("invalid opcode"),
+    );
+    assert!(
+        body.first_lines(3).contains("target-cpu=native"),
+        "{}",
+        body.stderr
+    );
+    // Before `main`, as init, it takes the kernel down with it.
+    let init = case::run("dies_early", "ktstr/never_gets_there", &[]);
+    let told = "guest init: the test binary, which is the guest's init, was killed by signal 4 (SIGILL): illegal";
+    init.failed_with(told, None);
+    assert!(
+        init.first_lines(3).contains("target-cpu=native"),
+        "{}",
+        init.stderr
+    );
+}
+
+#[test]
+fn an_error_of_several_lines_passes_for_nothing_else() {
+    let run = run("returns_an_error_of_several_lines");
+    run.failed_with("  error: it went wrong:\n    --- auto-repro ---", None);
+    let last = "\n    reproduced: by nobody\n";
+    assert!(run.stderr.contains(last), "{}", run.stderr);
+    let heading = "\n--- auto-repro ---";
+    assert!(!run.stderr.contains(heading), "{}", run.stderr);
+}
+
+#[test]
+fn a_kernel_that_warns_fails_the_test() {
+    let warned = run("has_the_kernel_warn");
+    let line = "WARNING: CPU: 0 PID: 7 at kernel/sched/core.c:1 schedule+0x1/0x2";
+    warned.failed_with(&format!("kernel warning: {line}"), Some(line));
+    let record = &warned.sidecars[0];
+    let told: Vec<_> = record
+        .kernel_warnings
+        .iter()
+        .filter(|w| !w.at_boot)
+        .collect();
+    assert!(
+        told.len() == 1 && told[0].line == line && !told[0].allowed,
+        "{told:?}"
+    );
+
+    let allowed = run("has_the_kernel_warn_and_may");
+    assert_eq!(allowed.code, 0, "{}", allowed.stderr);
+    let record = &allowed.sidecars[0];
+    assert!(
+        record
+            .kernel_warnings
+            .iter()
+            .any(|w| w.allowed && !w.at_boot)
+    );
+    assert_eq!(
+        record.taint.as_ref().map(|taint| taint.added.as_str()),
+        Some("W")
+    );
+
+    run("has_lockdep_report_beside_what_may_be").failed_with(
+        "kernel warning: WARNING: possible circular locking dependency detected",
+        None,
+    );
+    run("taints_the_kernel").failed_with(
+        "kernel taint: the kernel was tainted during the test: L (a soft lockup)",
+        None,
+    );
+    // Whatever an ordinary run logs is no report.
+    let clean = &run("passes").sidecars[0];
+    assert!(clean.kernel_warnings.is_empty(), "{clean:?}");
+    assert_eq!(
+        clean.taint.as_ref().map(|taint| taint.added.as_str()),
+        Some("")
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_absent() {
+    let run = run("unmounts_proc");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let record = &run.sidecars[0];
+    assert!(
+        record
+            .cgroups
+            .iter()
+            .all(|group| group.run_delay_s.is_none()),
+        "{record:?}"
+    );
+    assert!(!record.metrics.contains_key("run_delay_s"), "{record:?}");
+    // Init finds a way to see it all the same.
+    assert!(record.taint.is_some(), "{record:?}");
+}
+
+#[test]
+fn a_directory_among_the_files_to_include_is_told() {
+    run("includes_a_directory").failed_with(
+        "extra_include_files: `src` is a directory; name the files in it",
+        None,
+    );
+}
+
+#[test]
 fn a_kernel_panic_is_told_with_its_reason() {
     run("panics_the_kernel").failed_with(
         "kernel panic: sysrq triggered crash",

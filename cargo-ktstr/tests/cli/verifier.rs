@@ -131,7 +131,7 @@ fn records_become_tables() {
     let output = place.run(command.args(["verifier", "--scheduler", "mine"]));
     assert_eq!(output.status.code(), Some(100));
     let expected = "
-mine: instructions that the verifier walked through
+mine: verified instructions (`verified_insns`)
   kernel         mine_enqueue  mine_init
   kernel_6_12_9      40..1200          7
 

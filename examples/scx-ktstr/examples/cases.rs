@@ -74,6 +74,15 @@ cases! {
     floods_its_output ["--flood-mib", "100"]
 }
 
+/// The kernel ends a scheduler that does not know about CPUs that come and go; this one's program then exits.
+#[ktstr_test(scheduler = KTSTR, duration_s = 4)]
+fn loses_a_cpu(_: &Ctx) -> Result<AssertResult> {
+    std::fs::write("/sys/devices/system/cpu/cpu3/online", "0")?;
+    // Whoever watches the scheduler ends this.
+    std::thread::sleep(std::time::Duration::from_secs(10));
+    Ok(AssertResult::pass())
+}
+
 /// Cases of eight workers on four CPUs, judged by what was on the run queues.
 macro_rules! queue_cases {
     ($($name:ident $args:tt)*) => {$(

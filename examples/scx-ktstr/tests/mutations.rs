@@ -28,6 +28,13 @@ const TABLE: &[Row] = &[
         "scx-ktstr: asked to fail after 100 insertions",
         "disabled (scx_bpf_error)",
     ),
+    (
+        "loses_a_cpu",
+        1,
+        "the kernel ended it: SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 3 went offline; its program \
+         exited with status 1; it said last: scx-ktstr: exit kind",
+        "cpu 3 going offline",
+    ),
     ("spreads_them", 0, "", ""),
     (
         "crowds_a_cpu",
@@ -40,7 +47,7 @@ const TABLE: &[Row] = &[
     (
         "fails_verification",
         1,
-        "it did not come into force: its program exited with status",
+        "it was not enabled: its program exited with status",
         "",
     ),
     (

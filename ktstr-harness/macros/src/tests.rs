@@ -40,6 +40,7 @@ fn takes_values_of_the_right_kind() {
     assert_right("llcs = 2, cores = (4), threads = 0x2, duration_s = 5u32");
     assert_right("max_spread_pct = 15, min_iteration_rate = 0.5, max_gap_ms = 0");
     assert_right("extra_include_files = [], memory_mib = 4 * GIB");
+    assert_right("allow_kernel_warnings = [\"at kernel/x.c\"], scheduler = X, allow_restarts");
 }
 
 #[test]
@@ -80,6 +81,33 @@ fn refuses_values_of_the_wrong_kind() {
     assert_wrong(
         "extra_include_files = [\"\"]",
         &["`extra_include_files` has an empty element"],
+    );
+}
+
+#[test]
+fn texts_of_kernel_warnings_are_literals_that_are_not_empty() {
+    let name = "allow_kernel_warnings";
+    assert_wrong(
+        &format!("{name} = \"x\""),
+        &["`allow_kernel_warnings` takes an array of string literals"],
+    );
+    // It would allow all of them.
+    assert_wrong(
+        &format!("{name} = [\"x\", \"\"]"),
+        &["`allow_kernel_warnings` has an empty element"],
+    );
+    let none = "contradicts `host_only`: there is no machine to apply it to";
+    assert_wrong(
+        &format!("host_only, {name} = [\"x\"]"),
+        &[&format!("`{name}` {none}")],
+    );
+    assert_wrong(
+        "host_only, allow_restarts",
+        &[&format!("`allow_restarts` {none}")],
+    );
+    assert_eq!(
+        asserted("allow_restarts"),
+        ["`allow_restarts` needs a `scheduler` that is loaded"]
     );
 }
 

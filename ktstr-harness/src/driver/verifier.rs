@@ -72,7 +72,7 @@ pub struct CellReport {
     pub stats: Option<VerifierStats>,
 }
 
-/// Instructions that the verifier walked through, from the machine with the fewest to that with the most.
+/// Verified instructions (`verified_insns`), from the machine with the fewest to that with the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// The fewest.

@@ -112,7 +112,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         (Ending::NotStarted(why), None)
     };
     sys::kill_everyone_else();
-    watch.drain();
+    watch.settle();
     if let Some(report) = &mut scheduler {
         note_late_end(report, watch.scx_ends());
     }

@@ -60,7 +60,7 @@ pub(super) struct Loaded {
     program: Option<Program>,
     log: BoundedLog,
     allow_restarts: bool,
-    /// The kernel's count of enabled schedulers when it was enabled, the last time.
+    /// The kernel's count of enabled schedulers, with it: what is beyond that is a restart.
     enable_seq: Option<u64>,
     /// CPUs that were switched on when it was started, and the kernel's count of changes.
     online: Option<CpuSet>,
@@ -96,7 +96,7 @@ impl Loaded {
             program: None,
             log: BoundedLog::with_limits(log_limits.0, log_limits.1),
             allow_restarts: spec.allow_restarts,
-            enable_seq: None,
+            enable_seq: number(ENABLE_SEQ),
             online: online(),
             hotplug_seq: number(HOTPLUG_SEQ),
             restarts: 0,
@@ -152,7 +152,8 @@ impl Loaded {
             look();
             let state = state().unwrap_or_default();
             if state == "enabled" {
-                self.enable_seq = number(ENABLE_SEQ);
+                // The kernel counts it a moment after it says so.
+                self.enable_seq = self.enable_seq.map(|before| before.saturating_add(1));
                 return Ok(());
             }
             if let Some(how) = self.ended() {
@@ -199,11 +200,12 @@ impl Loaded {
             return true;
         }
         if state().as_deref() == Some("enabled") {
-            self.down = None;
-            let now = number(ENABLE_SEQ);
-            let both = now.zip(self.enable_seq);
-            self.restarts += both.map_or(0, |(now, last)| now.saturating_sub(last));
-            self.enable_seq = now;
+            let was_down = u64::from(self.down.take().is_some());
+            let counted = number(ENABLE_SEQ).zip(self.enable_seq);
+            let again = counted.map_or(0, |(now, last)| now.saturating_sub(last));
+            let again = again.max(was_down);
+            self.restarts += again;
+            self.enable_seq = self.enable_seq.map(|last| last.saturating_add(again));
             return self.restarts > 0 && !self.allow_restarts;
         }
         let down = *self.down.get_or_insert_with(Instant::now);

@@ -101,7 +101,7 @@ fn run(spec: &VerifySpec) -> VerifyReport {
             under(loaded, spec.topology, &mut stats.stage)
         }
     };
-    watch.drain();
+    watch.settle();
     let kernel_log = if problem.is_some() || watch.has_found() {
         klog::tail(KERNEL_LOG_LIMIT)
     } else {

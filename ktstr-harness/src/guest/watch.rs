@@ -28,6 +28,9 @@ const STEP: usize = 256;
 /// The log is 128 KiB in most kernels, 4 MiB in some; somebody may still write to it.
 const FINISH_LIMIT: Duration = Duration::from_secs(5);
 
+/// What is written into the log when all is over.
+const END_MARK: &str = "ktstr: the test ended";
+
 /// `Documentation/admin-guide/sysctl/kernel.rst` of the kernel.
 const TAINTED: &str = "sys/kernel/tainted";
 
@@ -88,15 +91,21 @@ impl Watch {
         &self.seen.scx_ends
     }
 
+    /// Takes in everything that has come, once nobody but init is left.
+    pub(super) fn settle(&mut self) {
+        // A message without an end of its line is shown to nobody before the next one comes.
+        klog::write(END_MARK);
+        self.drain();
+    }
+
     /// Takes in everything that has come.
-    pub(super) fn drain(&mut self) {
+    fn drain(&mut self) {
         let begin = Instant::now();
         while self.read_one() && begin.elapsed() < FINISH_LIMIT {}
     }
 
-    /// Ends; nobody but init is left.
+    /// Ends; after [`Watch::settle`].
     pub(super) fn finish(mut self) -> KernelSeen {
-        self.drain();
         self.seen.taint_after = tainted();
         self.seen
     }

@@ -85,5 +85,11 @@ fn a_guest_that_writes_the_words_of_a_panic_runs_on() {
     ]);
     let exit = run(&mut script, &[]);
     let console = String::from_utf8_lossy(&exit.console);
-    assert_eq!(exit.reason, ExitReason::Reset, "{console} {:?} {:?}", exit.diagnostics, exit.timings);
+    assert_eq!(
+        exit.reason,
+        ExitReason::Reset,
+        "{console} {:?} {:?}",
+        exit.diagnostics,
+        exit.timings
+    );
 }

@@ -50,6 +50,7 @@ fn bare(_ctx: &Ctx) -> Result<AssertResult> {
     max_keep_last_rate = 100,
     expect_err,
     allow_inconclusive,
+    allow_kernel_warnings = ["at kernel/x.c", "taint O"],
     auto_repro = false,
     kaslr = false,
     ignore,
@@ -130,6 +131,8 @@ fn main() {
     );
     assert_eq!((full.memory_mib, full.duration_s), (1024, 7));
     assert!(full.expect_err && full.allow_inconclusive && full.ignore);
+    assert!(bare.allow_kernel_warnings.is_empty() && !bare.allow_restarts);
+    assert_eq!(full.allow_kernel_warnings, ["at kernel/x.c", "taint O"]);
     assert!(bare.auto_repro && !full.auto_repro);
     assert!(!full.kaslr && !full.host_only);
     assert!(!full.performance_mode && full.no_perf_mode && !bare.no_perf_mode);

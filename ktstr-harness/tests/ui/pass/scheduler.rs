@@ -18,6 +18,7 @@ declare_scheduler!(
         cgroup_parent = "/sched",
         kernels = ["6.12", "6.14..6.16", "../linux"],
         verifier_exclude_topologies = ["8cpu-2llc-smt"],
+        allow_kernel_warnings = ["at kernel/sched/ext.c"],
         assert = Checks { max_gap_ms: Some(500), isolation: Some(true), ..Checks::NONE },
     }
 );
@@ -47,7 +48,7 @@ fn takes_all(_: &Ctx) -> Result<AssertResult> {
 }
 
 #[ktstr_test(scheduler = MINE, cores = 3, max_gap_ms = 900, max_cpus = 64, extra_sched_args = ["-v"],
-    watchdog_timeout_s = 3, expect_scx_bpf_error_contains = "oops")]
+    watchdog_timeout_s = 3, allow_restarts, expect_scx_bpf_error_contains = "oops")]
 fn says_some(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
@@ -66,6 +67,8 @@ fn main() {
     assert_eq!((says_some.checks.max_gap_ms, says_some.checks.isolation), (Some(900), Some(true)));
     assert_eq!(says_some.extra_sched_args, ["-v"]);
     assert_eq!(says_some.watchdog_timeout_s, Some(3));
+    assert!(says_some.allow_restarts && !takes_all.allow_restarts);
+    assert_eq!(MINE.allow_kernel_warnings, ["at kernel/sched/ext.c"]);
     assert_eq!(says_some.expect_scx_bpf_error_contains, Some("oops"));
 
     assert_eq!(MINE.source, Source::Package("scx_mine"));
