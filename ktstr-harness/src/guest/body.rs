@@ -61,7 +61,7 @@ pub(super) fn run<E: From<io::Error>>(
 ) -> Result<Ended, E> {
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
     let (output_read, output_write) = pipe().map_err(io::Error::from)?;
-    let asks_for_it = scheduler.is_some() && Loaded::is_partial();
+    let asks_for_it = scheduler.as_ref().is_some_and(|loaded| loaded.is_partial());
     send(FromGuest::Started)?;
     let child = match sys::fork() {
         Ok(sys::Forked::Child) => {

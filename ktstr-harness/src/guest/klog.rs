@@ -60,6 +60,21 @@ fn line(record: &str) -> Option<String> {
     ))
 }
 
+/// A line of the log as syslog(2) gives it, `<4>[    1.234567] message`, without what is before the message.
+pub(super) fn without_level_and_time(line: &str) -> &str {
+    let line = match line.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+        Some((_, rest)) => rest,
+        None => line,
+    };
+    match line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "))
+    {
+        Some((_, rest)) => rest,
+        None => line,
+    }
+}
+
 /// Line breaks and tabs come as `\x0a` and `\x09`; whatever else is escaped stays so.
 fn unescape(message: &str) -> String {
     message.replace("\\x0a", "\n").replace("\\x09", "\t")

@@ -24,8 +24,8 @@ use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 pub(crate) use body::run_caught;
 
 use crate::protocol::{
-    BODY_MARK, Ending, FromGuest, KERNEL_LOG_LIMIT, Report, SchedulerProblem, SchedulerReport,
-    SchedulerSpec, ToGuest, from_frame, to_frame,
+    Ending, FromGuest, KERNEL_LOG_LIMIT, Report, SchedulerProblem, SchedulerReport, SchedulerSpec,
+    ToGuest, from_frame, to_frame,
 };
 use crate::{Ctx, TestCase, registry};
 use probe::Probes;
@@ -81,7 +81,6 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     };
 
     sys::set_env(&spec.env);
-    klog::write(BODY_MARK);
     let mut watch = Watch::start(&spec.allow_kernel_warnings);
     let ctx = Ctx {
         topology: spec.topology,
@@ -168,7 +167,7 @@ fn under_scheduler<E>(
             let was_gone = ending == Ending::SchedulerGone || scheduler.is_gone_at_last();
             Ok((ending, Some(scheduler.stop(was_gone))))
         }
-        Err(report) => Ok((Ending::SchedulerGone, Some(report))),
+        Err(report) => Ok((Ending::SchedulerGone, Some(*report))),
     }
 }
 

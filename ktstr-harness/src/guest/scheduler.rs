@@ -60,6 +60,7 @@ pub(super) struct Loaded {
     program: Option<Program>,
     log: BoundedLog,
     allow_restarts: bool,
+    partial: bool,
     /// The kernel's count of enabled schedulers, with it: what is beyond that is a restart.
     enable_seq: Option<u64>,
     /// CPUs that were switched on when it was started, and the kernel's count of changes.
@@ -80,7 +81,7 @@ struct Program {
 
 impl Loaded {
     /// Starts a scheduler and waits until the kernel says that it is in force.
-    pub(super) fn start(spec: &SchedulerSpec) -> Result<Self, SchedulerReport> {
+    pub(super) fn start(spec: &SchedulerSpec) -> Result<Self, Box<SchedulerReport>> {
         Self::start_watched(spec, LOG_LIMITS, &mut || {})
     }
 
@@ -90,13 +91,15 @@ impl Loaded {
         spec: &SchedulerSpec,
         log_limits: (usize, usize),
         look: &mut dyn FnMut(),
-    ) -> Result<Self, SchedulerReport> {
+    ) -> Result<Self, Box<SchedulerReport>> {
         let mut loaded = Self {
             start: spec.start.clone(),
             program: None,
             log: BoundedLog::with_limits(log_limits.0, log_limits.1),
             allow_restarts: spec.allow_restarts,
-            enable_seq: number(ENABLE_SEQ),
+            partial: false,
+            // One that the kernel has enabled already is not counted again.
+            enable_seq: number(ENABLE_SEQ).filter(|_| state().as_deref() != Some("enabled")),
             online: online(),
             hotplug_seq: number(HOTPLUG_SEQ),
             restarts: 0,
@@ -106,7 +109,7 @@ impl Loaded {
         let enabled = started.and_then(|()| loaded.await_enabled(look));
         match enabled {
             Ok(()) => Ok(loaded),
-            Err(problem) => Err(loaded.end(Some(problem))),
+            Err(problem) => Err(Box::new(loaded.end(Some(problem)))),
         }
     }
 
@@ -151,9 +154,11 @@ impl Loaded {
             self.drain();
             look();
             let state = state().unwrap_or_default();
-            if state == "enabled" {
-                // The kernel counts it a moment after it says so.
-                self.enable_seq = self.enable_seq.map(|before| before.saturating_add(1));
+            // The kernel says so a moment before it counts it, and between the two which tasks it takes.
+            let counted = number(ENABLE_SEQ).zip(self.enable_seq);
+            if state == "enabled" && counted.is_none_or(|(now, before)| now > before) {
+                self.enable_seq = counted.map(|(now, _)| now);
+                self.partial = number(SWITCH_ALL) == Some(0);
                 return Ok(());
             }
             if let Some(how) = self.ended() {
@@ -188,8 +193,8 @@ impl Loaded {
     }
 
     /// Whether it takes only tasks that ask for it.
-    pub(super) fn is_partial() -> bool {
-        number(SWITCH_ALL) == Some(0)
+    pub(super) fn is_partial(&self) -> bool {
+        self.partial
     }
 
     /// Whether it is no longer in force, or another time in force; one that may restart is given the time to. Takes
@@ -277,7 +282,7 @@ impl Loaded {
     }
 
     fn end(mut self, problem: Option<SchedulerProblem>) -> SchedulerReport {
-        let (partial, rejected) = (Self::is_partial(), number(NR_REJECTED).unwrap_or(0));
+        let rejected = number(NR_REJECTED).unwrap_or(0);
         let hotplug = self.hotplug();
         let mut left = None;
         if let SchedulerStart::Builtin { disable, .. } = self.start.clone()
@@ -314,7 +319,7 @@ impl Loaded {
             problem: problem.or(left.map(SchedulerProblem::NotDisabled)),
             log: String::from_utf8_lossy(&self.log.into_bytes()).into_owned(),
             dump: trace::dump(),
-            partial,
+            partial: self.partial,
             rejected,
             restarts: self.restarts,
             hotplug,

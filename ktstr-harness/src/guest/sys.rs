@@ -63,6 +63,19 @@ pub(super) fn run_under_sched_ext(pid: u32) -> io::Result<()> {
     }
 }
 
+/// The kernel's log, as much of its end as there is room for: one system call, where `/dev/kmsg` takes one for each
+/// message.
+pub(super) fn kernel_log() -> String {
+    /// `SYSLOG_ACTION_READ_ALL`, syslog(2).
+    const READ_ALL: libc::c_int = 3;
+    const ROOM: libc::c_int = 512 << 10;
+    let mut log = vec![0_u8; ROOM as usize];
+    // SAFETY: the kernel writes at most as many bytes as there are, into memory that lives until the call returns.
+    let length = unsafe { libc::klogctl(READ_ALL, log.as_mut_ptr().cast(), ROOM) };
+    log.truncate(usize::try_from(length).unwrap_or(0));
+    String::from_utf8_lossy(&log).into_owned()
+}
+
 /// Ends this process at once: nothing of the parent's is flushed or dropped twice.
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no precondition.

@@ -11,8 +11,8 @@ use super::scheduler::Loaded;
 use super::watch::Watch;
 use super::{body, bpf, klog, sys};
 use crate::protocol::{
-    BODY_MARK, FromGuest, KERNEL_LOG_LIMIT, LOG_PART, SchedulerProblem, SchedulerReport,
-    VERIFIER_LOG_LIMITS, VerifyReport, VerifySpec,
+    FromGuest, KERNEL_LOG_LIMIT, LOG_PART, SchedulerProblem, SchedulerReport, VERIFIER_LOG_LIMITS,
+    VerifyReport, VerifySpec,
 };
 use crate::workload::{Crew, Squad, WorkType, WorkerId};
 
@@ -64,7 +64,6 @@ fn parts(mut text: &str) -> impl Iterator<Item = &str> {
 /// Tries the scheduler, stage by stage, and tells how far it came.
 fn run(spec: &VerifySpec) -> VerifyReport {
     sys::set_env(&spec.env);
-    klog::write(BODY_MARK);
     let mut watch = Watch::start(&spec.allow_kernel_warnings);
     super::rise_above_schedulers();
     let before = bpf::program_ids();
@@ -93,7 +92,7 @@ fn run(spec: &VerifySpec) -> VerifyReport {
                 stats.stage = Stage::Attach;
             }
             stats.programs = programs.into_values().collect();
-            (report.problem.as_ref().map(told), report)
+            (report.problem.as_ref().map(told), *report)
         }
         Ok(loaded) => {
             stats.load_s = Some(begin.elapsed().as_secs_f64());
@@ -126,9 +125,8 @@ fn under(
     let dispatched = dispatch(&mut loaded, topology);
     // The spinners have ended by now, which the scheduler has to do with as well.
     let was_gone = loaded.is_gone();
-    match dispatched {
-        Ok(()) => *stage = Stage::Liveness,
-        Err(_) => Loaded::request_dump(),
+    if dispatched.is_ok() {
+        *stage = Stage::Liveness;
     }
     let report = loaded.stop(was_gone);
     // That it is gone explains more than what did not happen then.
@@ -147,10 +145,12 @@ fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
     };
     // They bear the name that init has at that time.
     body::name_thread("spinner");
-    let crew = Crew::fork(&[squad], topology).map_err(|error| error.to_string());
+    // Who waits for what shows only while it waits.
+    let crew = Crew::fork_watched(&[squad], topology, &mut Loaded::request_dump);
+    let crew = crew.map_err(|error| error.to_string());
     body::name_thread("init");
     let mut crew = crew?;
-    if Loaded::is_partial() {
+    if loaded.is_partial() {
         let mut refusal = None;
         let refuses = |worker: WorkerId| {
             let put = sys::run_under_sched_ext(worker.pid);
@@ -181,6 +181,7 @@ fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
             return Ok(());
         }
         if begin.elapsed() >= DISPATCH_LIMIT {
+            Loaded::request_dump();
             let (spinners, limit) = (squad.workers, DISPATCH_LIMIT.as_secs());
             return Err(format!(
                 "{waiting} of {spinners} spinning tasks did not run within {limit} s"
@@ -206,8 +207,8 @@ fn told(problem: &SchedulerProblem) -> String {
         SchedulerProblem::NotStarted(why) => format!("it could not be started: {why}"),
         SchedulerProblem::NotEnabled(why) => why.clone(),
         SchedulerProblem::Gone(how) => format!("it was gone: {how}"),
-        SchedulerProblem::Restarted(times) => {
-            format!("the kernel ended it, and its program started it again ({times} times)")
+        SchedulerProblem::Restarted(_) => {
+            "the kernel ended it, and its program started it again".to_owned()
         }
         SchedulerProblem::NotDisabled(why) => {
             format!("it was still attached after being stopped: {why}")

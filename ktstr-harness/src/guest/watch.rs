@@ -4,14 +4,14 @@
 //! Whatever runs in the guest may write there as well: everything is bounded.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
 use ktstr_core::{KernelWarning, text};
 
-use super::{klog, mounts};
+use super::{klog, mounts, sys};
 use crate::kernel_reports;
-use crate::protocol::KernelSeen;
+use crate::protocol::{BODY_MARK, KernelSeen};
 
 /// Reports that are kept of each kind: of the boot, allowed, not allowed.
 const KEPT: usize = 32;
@@ -46,9 +46,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins: what is in the log by now belongs to the boot.
+    /// Begins, and says so in the log: what is there by now belongs to the boot, which is looked at in the end.
     pub(super) fn start(allow: &[String]) -> Self {
-        let (kmsg, unread) = match klog::open() {
+        let at_end = |mut kmsg: File| kmsg.seek(SeekFrom::End(0)).map(|_| kmsg);
+        let (kmsg, unread) = match klog::open().and_then(at_end) {
             Ok(kmsg) => (Some(kmsg), None),
             Err(error) => (None, Some(format!("/dev/kmsg: {error}"))),
         };
@@ -64,10 +65,10 @@ impl Watch {
                 ..KernelSeen::default()
             },
         };
+        // With it, the number of the first message that is not the boot's is known.
+        klog::write(BODY_MARK);
         watch.drain();
         watch.is_boot = false;
-        // What the boot has overwritten is not the test's.
-        watch.seen.lost = 0;
         watch
     }
 
@@ -106,6 +107,7 @@ impl Watch {
 
     /// Ends; after [`Watch::settle`].
     pub(super) fn finish(mut self) -> KernelSeen {
+        self.take_boot(&sys::kernel_log());
         self.seen.taint_after = tainted();
         self.seen
     }
@@ -132,6 +134,18 @@ impl Watch {
                 false
             }
         }
+    }
+
+    /// Takes in the log up to where this began; where that was overwritten, nothing of it.
+    fn take_boot(&mut self, log: &str) {
+        let Some((boot, _)) = log.split_once(BODY_MARK) else {
+            return;
+        };
+        self.is_boot = true;
+        for line in boot.lines() {
+            self.take_line(klog::without_level_and_time(line));
+        }
+        self.is_boot = false;
     }
 
     fn take(&mut self, record: &str) {
@@ -213,9 +227,11 @@ mod tests {
     #[test]
     fn reports_are_kept_apart_by_whether_they_are_allowed() {
         let mut watch = watch(&["at kernel/x.c"]);
-        watch.is_boot = true;
-        take(&mut watch, 1, "WARNING: CPU: 0 PID: 1 at arch/x86/boot.c:1");
-        watch.is_boot = false;
+        let boot = "<5>[    0.000000] Linux version 6.12\n<4>[    0.5] WARNING: CPU: 0 PID: 1 at arch/x86/boot.c:1\n";
+        watch.take_boot(&format!(
+            "{boot}<14>[    1.5] {BODY_MARK}\n<4>[ 2.0] BUG: later\n"
+        ));
+        watch.take_boot(boot);
         take(&mut watch, 2, "clocksource: tsc is unstable");
         take(
             &mut watch,

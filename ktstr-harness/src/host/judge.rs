@@ -18,7 +18,7 @@ const SCHEDULER: &str = "scheduler";
 #[derive(Debug, Clone, PartialEq)]
 pub enum MachineEnd {
     /// The guest reported.
-    Reported(Report),
+    Reported(Box<Report>),
     /// The guest went away without a report: powered off or reset.
     Gone,
     /// The guest stopped all of its CPUs.
@@ -375,7 +375,7 @@ mod tests {
     }
 
     fn ended(ending: Ending, kernel_log: &str) -> MachineEnd {
-        MachineEnd::Reported(Report {
+        MachineEnd::Reported(Box::new(Report {
             ending,
             kernel_log: kernel_log.to_owned(),
             scheduler: None,
@@ -383,11 +383,11 @@ mod tests {
             probes: None,
             kernel: KernelSeen::default(),
             body_under_sched_ext: None,
-        })
+        }))
     }
 
     fn gone(problem: SchedulerProblem, kernel_log: &str) -> MachineEnd {
-        MachineEnd::Reported(Report {
+        MachineEnd::Reported(Box::new(Report {
             ending: Ending::SchedulerGone,
             kernel_log: kernel_log.to_owned(),
             scheduler: Some(scheduler(Some(problem), "")),
@@ -395,7 +395,7 @@ mod tests {
             probes: None,
             kernel: KernelSeen::default(),
             body_under_sched_ext: None,
-        })
+        }))
     }
 
     fn scheduler(problem: Option<SchedulerProblem>, log: &str) -> SchedulerReport {

@@ -186,7 +186,7 @@ fn machine_end(
     }
     // A report counts however the machine went away after it.
     if let Some(report) = report {
-        return MachineEnd::Reported(report);
+        return MachineEnd::Reported(Box::new(report));
     }
     match exit.reason {
         ExitReason::KernelPanic(panic) => MachineEnd::KernelPanic {

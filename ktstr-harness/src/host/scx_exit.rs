@@ -43,8 +43,7 @@ impl ScxExit {
     /// The exit in `log` that explains why a scheduler is gone: the first that the kernel found fault with, else the
     /// first that was not asked for by user space.
     pub fn to_blame(log: &str) -> Option<Self> {
-        Self::find_with(log, |kind| is_error(kind))
-            .or_else(|| Self::find_with(log, |kind| kind != UNREG))
+        Self::find_with(log, is_error).or_else(|| Self::find_with(log, |kind| kind != UNREG))
     }
 
     /// The first exit of a kind that `wanted` takes.

@@ -138,6 +138,15 @@ impl Crew {
     ///
     /// `topology` says which CPUs are on which NUMA node.
     pub fn fork(squads: &[Squad], topology: Topology) -> Result<Self, WorkloadError> {
+        Self::fork_watched(squads, topology, &mut || {})
+    }
+
+    /// Likewise; calls `late` while those that do not get as far as the start are still there to be looked at.
+    pub(crate) fn fork_watched(
+        squads: &[Squad],
+        topology: Topology,
+        late: &mut dyn FnMut(),
+    ) -> Result<Self, WorkloadError> {
         for squad in squads {
             squad.work.validate_workers(squad.workers)?;
         }
@@ -194,8 +203,11 @@ impl Crew {
             }
         }
         drop(held);
-        crew.await_ready()?;
-        Ok(crew)
+        let ready = crew.await_ready();
+        if let Err(WorkloadError::NotReady { .. }) = ready {
+            late();
+        }
+        ready.map(|()| crew)
     }
 
     /// The processes, in the order of squads and numbers.
