@@ -73,7 +73,7 @@ fn a_full_cache_is_no_failure_and_nothing_is_left_in_it() {
     let Some(_mounted) = Mounted::new(dir.path(), "size=64k") else {
         return;
     };
-    packs_without_a_cache(&initramfs(&[b'x'; 1 << 20]), dir.path());
+    packs_without_a_cache(&initramfs(&b"x".repeat(1 << 20)), dir.path());
     let left = fs::read_dir(dir.path().join("initramfs")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, [".lock"]);
