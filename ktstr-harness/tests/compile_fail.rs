@@ -145,7 +145,8 @@ fn library() -> PathBuf {
     let found = fs::read_dir(deps()).unwrap().filter_map(|entry| {
         let path = entry.ok()?.path();
         let name = path.file_name()?.to_str()?;
-        let is_it = name.starts_with("libktstr_harness-") && name.ends_with(".rlib");
+        let is_rlib = path.extension().is_some_and(|extension| extension == "rlib");
+        let is_it = name.starts_with("libktstr_harness-") && is_rlib;
         is_it.then_some(path)
     });
     let age = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
@@ -179,14 +180,11 @@ fn normal(said: &str) -> String {
             continue;
         }
         let number = inner.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
-        match inner[number..].trim_start().starts_with('|') {
-            true if is_elsewhere => {
-                let blank = " ".repeat(number);
-                let _ = writeln!(normal, "{indent}{blank}{}", inner[number..].trim_end());
-            }
-            _ => {
-                let _ = writeln!(normal, "{}", line.trim_end());
-            }
+        if is_elsewhere && inner[number..].trim_start().starts_with('|') {
+            let blank = " ".repeat(number);
+            let _ = writeln!(normal, "{indent}{blank}{}", inner[number..].trim_end());
+        } else {
+            let _ = writeln!(normal, "{}", line.trim_end());
         }
     }
     normal.truncate(normal.trim_end().len());
@@ -218,9 +216,10 @@ fn without_gutter(said: &str) -> Vec<String> {
         let is_margin = ["|", "= ", "--> ", "::: "]
             .iter()
             .any(|start| rest.starts_with(start));
-        match is_margin {
-            true => format!("{}{rest}", &inner[..number]),
-            false => line.to_owned(),
+        if is_margin {
+            format!("{}{rest}", &inner[..number])
+        } else {
+            line.to_owned()
         }
     };
     said.trim_end().lines().map(line).collect()

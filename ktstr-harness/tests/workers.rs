@@ -162,8 +162,8 @@ fn bursty_and_mixed_sleep_and_wake() {
 
 #[test]
 fn a_sleep_beyond_the_end_is_cut_short() {
-    let _alone = alone();
     const SLEEP: Duration = Duration::from_secs(60);
+    let _alone = alone();
     let work = WorkType::Mixed {
         work_units: 1,
         sleep: SLEEP,
@@ -219,12 +219,12 @@ fn a_worker_killed_before_the_release_is_found() {
 
 #[test]
 fn a_worker_that_does_not_end_is_killed_after_the_grace() {
+    const GRACE: Duration = Duration::from_secs(4);
     let _alone = alone();
     let squad = Squad {
         work: WorkType::Spin,
         workers: 2,
     };
-    const GRACE: Duration = Duration::from_secs(4);
     let (crew, _) = working(&[squad]);
     let victim = crew.workers().next().unwrap();
     kill_process(pid(victim.pid), Signal::STOP).unwrap();

@@ -127,11 +127,9 @@ fn cancelling_ends_it_while_it_boots_and_while_it_runs() {
             });
             if booted {
                 // From another thread, while this one waits.
-                let mut silence = Silence(|| {
+                let exit = machine.run(&mut Silence(|| {
                     let _ = tell.send(());
-                });
-                let exit = machine.run(&mut silence);
-                drop(silence);
+                }));
                 drop(tell);
                 exit
             } else {
