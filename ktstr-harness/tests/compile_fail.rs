@@ -145,7 +145,9 @@ fn library() -> PathBuf {
     let found = fs::read_dir(deps()).unwrap().filter_map(|entry| {
         let path = entry.ok()?.path();
         let name = path.file_name()?.to_str()?;
-        let is_rlib = path.extension().is_some_and(|extension| extension == "rlib");
+        let is_rlib = path
+            .extension()
+            .is_some_and(|extension| extension == "rlib");
         let is_it = name.starts_with("libktstr_harness-") && is_rlib;
         is_it.then_some(path)
     });

@@ -2,7 +2,7 @@
 //! while a test runs that must not pass. Each row ends with exit code 1, or 2 where there is nothing to judge by; none
 //! passes, and none is a skip.
 //!
-//! The tests are in `examples/must_fail.rs`.
+//! The tests are in `examples/must_fail.rs`, but for two that other examples have.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -78,12 +78,7 @@ fn a_lock_directory_that_cannot_be_used() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a-file");
     fs::write(&file, "").unwrap();
-    let places = [
-        file.as_path(),
-        Path::new("/proc"),
-        &dir.path().join("no/such/dir"),
-    ];
-    for place in places {
+    for place in [file.as_path(), Path::new("/proc")] {
         let run = run_with("finds_a_fault", &[("KTSTR_LOCK_DIR", place)]);
         told(&run, FAIL, &place.display().to_string());
     }
@@ -233,10 +228,11 @@ fn a_tainted_kernel() {
 
 #[test]
 fn a_warning_that_the_log_has_lost() {
+    let run = run_with("a_flood_hides_the_warning", &[]);
     recorded(
-        &run_with("a_flood_hides_the_warning", &[]),
-        FAIL,
-        "WARNING: CPU: 0 PID: 7",
+        &run,
+        INCONCLUSIVE,
+        "were overwritten before they could be read",
     );
 }
 
@@ -250,12 +246,9 @@ fn a_kernel_that_panics() {
 }
 
 #[test]
-fn a_kernel_that_finds_no_init() {
-    recorded(
-        &run_with("the_kernel_finds_no_init", &[]),
-        FAIL,
-        "kernel panic: ",
-    );
+fn an_init_that_dies() {
+    let run = case::run("dies_early", "ktstr/never_gets_there", &[]);
+    recorded(&run, FAIL, "SIGILL");
 }
 
 // The scheduler.
@@ -263,15 +256,10 @@ fn a_kernel_that_finds_no_init() {
 #[test]
 fn a_scheduler_under_which_no_worker_ran() {
     let Some(programs) = schedulers() else { return };
-    // `-p` makes it take `SCHED_EXT` tasks alone, and this wrapper is no script: scripts have no interpreter there.
-    let run = case::run(
-        "must_fail",
-        "ktstr/no_worker_is_under_the_scheduler",
-        &[(
-            "KTSTR_SCHEDULER",
-            programs.join("scx_qmap").to_str().expect("a plain path"),
-        )],
-    );
+    let qmap = programs.join("scx_qmap");
+    // `scx_qmap -p` takes only tasks that ask for it, and this test's do not.
+    let scheduler = [("KTSTR_SCHEDULER", qmap.to_str().expect("a plain path"))];
+    let run = case::run("schedulers", "ktstr/escapes_from_qmap", &scheduler);
     recorded(&run, INCONCLUSIVE, "no worker ran under");
 }
 
@@ -326,7 +314,11 @@ fn a_body_that_stops() {
 
 #[test]
 fn a_body_that_loses_what_it_measures_with() {
-    recorded(&run_with("loses_proc", &[]), INCONCLUSIVE, "max_spread_pct");
+    recorded(
+        &run_with("loses_proc", &[]),
+        INCONCLUSIVE,
+        "min_page_locality",
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ktstr_vmm::{GuestActivity, InitExit};
 
 use super::scx_exit::{self, ScxExit};
 use crate::TestCase;
-use crate::check::judge_sampled;
+use crate::check::{judge, judge_sampled};
 use crate::protocol::{Ending, Report, SchedulerProblem, SchedulerReport, since_body_start};
 use crate::workload::signal_in_words;
 
@@ -251,6 +251,17 @@ pub fn add_under_scheduler(verdict: &mut Verdict, test: &TestCase, report: &Repo
     verdict.record(Outcome::Inconclusive, SCHEDULER, message);
 }
 
+/// Adds the checks that a body which ran no worker left without anything to judge: passing, it would seem to show that
+/// they hold.
+pub fn add_unjudged(verdict: &mut Verdict, test: &TestCase, ending: &Ending) {
+    if let Ending::Returned(result) = ending
+        && result.verdict.outcome() != Outcome::Skip
+        && result.cgroups.is_empty()
+    {
+        verdict.merge(judge(&test.checks, &[]));
+    }
+}
+
 /// Adds what the samples of a run say about the test's checks, where its body came to an end of its own.
 pub fn add_sampled(
     verdict: &mut Verdict,
@@ -346,8 +357,8 @@ fn last_line<'t>(text: &'t str, needles: &[&str]) -> Option<&'t str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::AssertResult;
     use crate::protocol::KernelSeen;
+    use crate::{AssertResult, Checks};
     use ktstr_core::CgroupStats;
 
     const TEST: TestCase = TestCase::new(
@@ -500,6 +511,34 @@ mod tests {
         assert_eq!(run(&[], true, Some(true)).0, Outcome::Pass);
         assert_eq!(run(&[], true, Some(false)).0, Outcome::Inconclusive);
         assert_eq!(run(&[], true, None).0, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_check_that_no_worker_ran_for_is_no_pass() {
+        let test = TestCase {
+            checks: Checks {
+                max_gap_ms: Some(1000),
+                ..Checks::NONE
+            },
+            ..TEST
+        };
+        let judged = |test: &TestCase, result: AssertResult| {
+            let mut verdict = result.verdict.clone();
+            add_unjudged(&mut verdict, test, &Ending::Returned(result));
+            verdict
+        };
+        let idle = judged(&test, AssertResult::pass());
+        assert_eq!(idle.outcome(), Outcome::Inconclusive);
+        assert_eq!(
+            idle.details()[0].to_string(),
+            "max_gap_ms: no worker reported"
+        );
+        assert_eq!(judged(&TEST, AssertResult::pass()), Verdict::pass());
+        let skip = AssertResult::skip("no such device");
+        assert_eq!(judged(&test, skip).outcome(), Outcome::Skip);
+        let mut judged_already = AssertResult::pass();
+        judged_already.cgroups.push(CgroupStats::default());
+        assert_eq!(judged(&test, judged_already), Verdict::pass());
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl Heard {
     pub(super) fn verdict(&self, test: &TestCase) -> Verdict {
         let mut verdict = judge::verdict(test, &self.end, &self.console, self.ready.is_some());
         if let Some(report) = self.report() {
+            judge::add_unjudged(&mut verdict, test, &report.ending);
             judge::add_sampled(
                 &mut verdict,
                 test,

@@ -72,6 +72,7 @@ impl Run {
         let ending = guest::run_caught(test, &ctx);
         self.timings.scenario_s = Some(begin.elapsed().as_secs_f64());
         let mut verdict = judge::of_ending(test, &ending, "");
+        judge::add_unjudged(&mut verdict, test, &ending);
         judge::add_sampled(&mut verdict, test, &ending, None);
         self.keep(ending);
         verdict
