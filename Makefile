@@ -7,7 +7,7 @@ export KTSTR_BASE_CONFIG ?= lean
 
 KTSTR = target/debug/cargo-ktstr ktstr
 
-.PHONY: help demo demo-schedulers test lint doc bench setup setup-demo setup-tests kernel tool clean
+.PHONY: help demo demo-schedulers test soak lint doc bench setup setup-demo setup-tests kernel tool clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -22,14 +22,24 @@ demo-schedulers: setup-tests kernel ## Build a kernel with sched_ext and run the
 # The image in the cache; building it first is `make kernel`. Make exports nothing to `shell` before 4.4.
 IMAGE = $(shell KTSTR_BASE_CONFIG=$(KTSTR_BASE_CONFIG) $(KTSTR) kernel build --kernel "$(KERNEL)" | sed -n 's/^image: *//p')
 
+# What tests of schedulers and of KVM run on.
+TEST_ENV = KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" \
+	KTSTR_TEST_NESTED_HOST="$$(scripts/distribution-kernel --kvm)"
+
 test: setup-tests kernel ## Install what is missing, build a kernel, run every test of the project
 	cargo build --workspace --all-targets
-	KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" \
-		KTSTR_TEST_NESTED_HOST="$$(scripts/distribution-kernel --kvm)" \
-		$(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
+	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
 	scripts/demo --schedulers "$(KERNEL)"
 	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run -p cargo-ktstr --test release --run-ignored all
 	cargo test --workspace --doc --quiet
+
+# How often, beside how many busy loops.
+RUNS = 10
+LOOPS = 2
+
+soak: setup-tests kernel ## Run every test ten times on a busy machine and count failures (RUNS=, LOOPS=)
+	cargo build --workspace --all-targets
+	$(TEST_ENV) KTSTR_KERNEL="$(IMAGE)" scripts/soak $(RUNS) $(LOOPS)
 
 lint: setup-tests ## Formatting and clippy, warnings as errors
 	cargo fmt --all --check

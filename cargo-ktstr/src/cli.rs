@@ -107,10 +107,11 @@ make; a kernel built with them has a cache entry of its own.";
 
 const CLEAN_AFTER: &str = "\
 Examples:
-  cargo ktstr kernel clean                        remove all kernels, and the
-                                                  directories trees were built in
+  cargo ktstr kernel clean                        remove all kernels
   cargo ktstr kernel clean --keep 3               keep the three newest
-  cargo ktstr kernel clean --corrupt-only --force remove broken entries";
+  cargo ktstr kernel clean --corrupt-only --force remove broken entries
+
+Directories that source trees were built in are removed with all kernels.";
 
 const LOCKS_AFTER: &str = "\
 Locks are files. Those of last-level caches, CPUs and QEMU slots are in

@@ -97,13 +97,6 @@ fn stops_itself(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
 
-/// What it measures with is gone.
-#[ktstr_test(duration_s = 1, min_page_locality = 0.1)]
-fn loses_proc(ctx: &Ctx) -> Result<AssertResult> {
-    rustix::mount::unmount("/proc", rustix::mount::UnmountFlags::DETACH)?;
-    scenarios::steady(ctx)
-}
-
 /// A check is asked for, and nothing runs that it could judge.
 #[ktstr_test(duration_s = 1, max_gap_ms = 1000)]
 fn measures_nothing(_: &Ctx) -> Result<AssertResult> {

@@ -313,15 +313,6 @@ fn a_body_that_stops() {
 }
 
 #[test]
-fn a_body_that_loses_what_it_measures_with() {
-    recorded(
-        &run_with("loses_proc", &[]),
-        INCONCLUSIVE,
-        "min_page_locality",
-    );
-}
-
-#[test]
 fn checks_without_anything_to_judge() {
     recorded(
         &run_with("measures_nothing", &[]),

@@ -159,11 +159,7 @@ mod tests {
             fs::create_dir_all(tree.join(trace)).unwrap();
             let inside = Place::of(&tree, &cache);
             assert_eq!((inside.out(), inside.dir()), (None, &*tree));
-            let text = inside.prepare().unwrap_err().to_string();
-            assert!(
-                text.contains("with blanks") && text.contains("rename"),
-                "{text}"
-            );
+            inside.prepare().unwrap();
         }
         let odd = Place::Beside(dir.path().join("a:b"));
         assert!(

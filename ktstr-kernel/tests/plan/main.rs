@@ -236,8 +236,12 @@ fn a_cache_that_make_cannot_build_in_is_told_before_anything_is_fetched() {
                 .contains("set KTSTR_CACHE_DIR")
         );
     }
-    // A tree is built where it is.
-    place.versions(&[tree.to_str().unwrap()]);
+    // Trees are built below the cache as well.
+    let error = place
+        .resolver()
+        .resolve(&spec(tree.to_str().unwrap()), &Told::default());
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("set KTSTR_CACHE_DIR"), "{text}");
 }
 
 #[test]
