@@ -26,8 +26,8 @@ pub(crate) struct ProbePlan {
     pub exits: Vec<String>,
     /// Functions that run once a scheduler was given up: the recording ends with any of them.
     pub stops: Vec<String>,
-    /// Record only calls about tasks of this name.
-    pub only: Option<String>,
+    /// Names of the tasks that calls are recorded of; of all tasks where there is none.
+    pub only: Vec<String>,
 }
 
 /// One function of a plan.

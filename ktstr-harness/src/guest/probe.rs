@@ -99,9 +99,10 @@ impl Probes {
         if self.report.armed.iter().all(Option::is_none) {
             return Err("this kernel let none of the functions be probed".to_owned());
         }
-        if let Some(name) = &plan.only {
+        if !plan.only.is_empty() {
+            let is_it = |name: &String| format!("name == \"{name}\"");
+            let filter = plan.only.iter().map(is_it).collect::<Vec<_>>().join(" || ");
             for index in 0..plan.functions.len() {
-                let filter = format!("name == \"{name}\"");
                 let _ = self.set_event(&format!("e{index}"), "filter", &filter);
                 let _ = self.set_event(&format!("r{index}"), "filter", &filter);
             }

@@ -199,7 +199,7 @@ impl Run {
 
 /// Runs the test once more, watched, to see the scheduler's `death` again.
 fn reproduce(ground: &Ground<'_>, death: &Death) -> AutoRepro {
-    let plan = death.plan();
+    let plan = death.plan(ground.test.name);
     // Timings are those of the first run.
     match ground.run(Some(plan.clone()), &mut None) {
         Err(verdict) => repro::could_not_run(&verdict, ""),

@@ -47,9 +47,9 @@ impl Death {
         (started && (exit.is_some() || killed.is_some())).then_some(Self { exit, killed })
     }
 
-    /// What the next run is watched by.
-    pub(super) fn plan(&self) -> ProbePlan {
-        plan::plan(self.exit.as_ref())
+    /// What the next run of `test` is watched by.
+    pub(super) fn plan(&self, test: &str) -> ProbePlan {
+        plan::plan(self.exit.as_ref(), test)
     }
 
     /// Whether it is what happened the first time.

@@ -164,6 +164,9 @@ const BORDERS: &[&str] = &[
     "x64_sys_call",
 ];
 
+/// What the kernel keeps of a task's name: `TASK_COMM_LEN` without its NUL (`include/linux/sched.h`).
+const TASK_NAME: usize = 15;
+
 /// Functions of a backtrace that are probed beside those of the table.
 const MAX_FRAMES: usize = 6;
 
@@ -224,12 +227,14 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// What to record of the next run of a test whose scheduler was given up with `exit`, or died without.
-pub(super) fn plan(exit: Option<&ScxExit>) -> ProbePlan {
-    let only = exit.and_then(stalled_name);
+pub(super) fn plan(exit: Option<&ScxExit>, test: &str) -> ProbePlan {
+    let only = exit
+        .and_then(stalled_name)
+        .map_or_else(Vec::new, |name| stallable(name, test));
     // Calls about no task cannot be told apart by it, and would push the others out.
     let known = KNOWN
         .iter()
-        .filter(|known| only.is_none() || !known.task.is_empty());
+        .filter(|known| only.is_empty() || !known.task.is_empty());
     let mut functions: Vec<_> = known.map(Known::probe).collect();
     let mut room = MAX_FRAMES;
     for name in Backtrace::of(exit).functions {
@@ -251,6 +256,16 @@ pub(super) fn plan(exit: Option<&ScxExit>) -> ProbePlan {
         stops: owned(STOPS),
         only,
     }
+}
+
+/// The names of the tasks that may stall in a second run: the one that did, and the test's own, which init has forked
+/// and named when it ran. It need not be the same one twice.
+fn stallable(stalled: String, test: &str) -> Vec<String> {
+    let test = test.chars().take(TASK_NAME).collect();
+    let mut names = vec![stalled, test, "init".to_owned()];
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// The task that a stall's message names, in characters that a filter takes.
@@ -318,29 +333,37 @@ mod tests {
         let exit = exit("SCX_EXIT_ERROR_BPF", "asked to fail", FRAMES);
         let backtrace = Backtrace::of(Some(&exit));
         assert_eq!(backtrace.callback, Some(("enqueue", 1)));
-        let plan = plan(Some(&exit));
+        let plan = plan(Some(&exit), "steady");
         let names: Vec<_> = plan.functions.iter().map(|f| f.names.join(" ")).collect();
         for name in ["scx_bpf_error_bstr", "try_to_wake_up", "do_enqueue_task"] {
             assert_eq!(names.iter().filter(|n| *n == name).count(), 1, "{names:?}");
         }
         assert_eq!(names.len(), KNOWN.len() + 2, "{names:?}");
         assert!(names.contains(&"scx_bpf_dsq_insert scx_bpf_dispatch".to_owned()));
-        assert_eq!(plan.only, None);
+        assert_eq!(plan.only, [""; 0]);
     }
 
     #[test]
     fn a_stall_is_watched_by_its_tasks_name() {
         let message = "spin[57] failed to run for 5.004s";
-        let plan_of = |message: &str| plan(Some(&exit("SCX_EXIT_ERROR_STALL", message, &[])));
+        let plan_of = |message: &str| {
+            plan(
+                Some(&exit("SCX_EXIT_ERROR_STALL", message, &[])),
+                "a_test_with_a_long_name",
+            )
+        };
         let plan = plan_of(message);
-        assert_eq!(plan.only.as_deref(), Some("spin"));
+        assert_eq!(plan.only, ["a_test_with_a_l", "init", "spin"]);
         assert!(
             plan.functions
                 .iter()
                 .all(|function| !function.tasks.is_empty())
         );
-        assert_eq!(plan_of("a\" || 1[5] failed to run for 5.0s").only, None);
-        assert_eq!(plan_of("watchdog failed to check in for 5.0s").only, None);
+        assert_eq!(plan_of("a\" || 1[5] failed to run for 5.0s").only, [""; 0]);
+        assert_eq!(
+            plan_of("watchdog failed to check in for 5.0s").only,
+            [""; 0]
+        );
     }
 
     #[test]
@@ -354,7 +377,7 @@ mod tests {
         #[test]
         fn only_plain_names_are_planned(frames in prop::collection::vec(".{0,40}(\\+0x1)?", 0..80), message in ".*") {
             let frames: Vec<_> = frames.iter().map(String::as_str).collect();
-            let plan = plan(Some(&exit("SCX_EXIT_ERROR_STALL", &message, &frames)));
+            let plan = plan(Some(&exit("SCX_EXIT_ERROR_STALL", &message, &frames)), "steady");
             prop_assert!(plan.functions.len() <= KNOWN.len() + MAX_FRAMES);
             prop_assert!(plan.functions.iter().all(|f| f.names.iter().all(|n| is_plain(n))));
         }

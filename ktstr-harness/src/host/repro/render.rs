@@ -325,8 +325,9 @@ impl View<'_> {
                 let _ = writeln!(text, "{line}");
             }
         }
-        if let Some(name) = &plan.only {
-            let _ = writeln!(text, "only calls about tasks called {name} were recorded");
+        if !plan.only.is_empty() {
+            let names = plan.only.join(", ");
+            let _ = writeln!(text, "only calls about tasks called {names} were recorded");
         }
         if probes.late {
             text.push_str("there was no time to set up all probes\n");

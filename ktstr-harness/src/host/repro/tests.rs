@@ -96,13 +96,18 @@ fn watched(how: &str, log: &str, plan: &ProbePlan, trace: String) -> Report {
 }
 
 fn compared(first: &Death, again: &Report) -> AutoRepro {
-    compare(first, &first.plan(), again, &Verdict::fail("c", "m"))
+    compare(
+        first,
+        &first.plan("steady"),
+        again,
+        &Verdict::fail("c", "m"),
+    )
 }
 
 #[test]
 fn the_failing_callback_is_shown_before_and_after() {
     let first = death(EXITED, ERROR);
-    let plan = first.plan();
+    let plan = first.plan("steady");
     assert_eq!(plan.functions[ENQUEUE].names, ["do_enqueue_task"]);
     let repro = compared(&first, &watched(EXITED, ERROR, &plan, recording()));
     assert_eq!(repro.outcome, "reproduced");
@@ -129,13 +134,13 @@ not recorded, as this kernel lets nobody probe them: check_rq_for_timeouts
 #[test]
 fn a_stall_is_told_by_the_last_callback_of_its_task() {
     let first = death(EXITED, STALL);
-    let plan = first.plan();
+    let plan = first.plan("steady");
     // Nothing of the calls before the error is under way when a watchdog raises it.
     let trace = recording().replace("kind=1025", "kind=64");
     let repro = compared(&first, &watched(EXITED, STALL, &plan, trace));
     for part in [
         "last callback for spin[57]: ops.enqueue, called by do_enqueue_task on CPU 1:\n",
-        "only calls about tasks called spin were recorded\n",
+        "only calls about tasks called init, spin, steady were recorded\n",
     ] {
         assert!(repro.text.contains(part), "no {part} in {}", repro.text);
     }
@@ -144,7 +149,7 @@ fn a_stall_is_told_by_the_last_callback_of_its_task() {
 #[test]
 fn long_trails_are_cut_for_people_and_repetitions_counted() {
     let first = death(EXITED, ERROR);
-    let plan = first.plan();
+    let plan = first.plan("steady");
     let [enter, leave] = [format!("e{ENQUEUE}"), format!("r{ENQUEUE}")];
     let call = |n: u64| {
         let flags = if n.is_multiple_of(10) {
@@ -177,7 +182,7 @@ fn long_trails_are_cut_for_people_and_repetitions_counted() {
 #[test]
 fn what_does_not_happen_again_is_told() {
     let first = death(EXITED, ERROR);
-    let plan = first.plan();
+    let plan = first.plan("steady");
     let passed = Report {
         ending: Ending::Returned(AssertResult::pass()),
         scheduler: None,
@@ -218,7 +223,7 @@ fn runs_without_a_recording_say_why() {
     let repro = could_not_run(&Verdict::skip("no place"), "");
     assert!(repro.text.starts_with("could not run: ") && repro.text.contains("no place"));
     let first = death(EXITED, ERROR);
-    let mut again = watched(EXITED, ERROR, &first.plan(), String::new());
+    let mut again = watched(EXITED, ERROR, &first.plan("steady"), String::new());
     let repro = compared(&first, &again);
     assert_eq!(repro.outcome, "reproduced");
     assert!(repro.text.contains("no call about the task"), "{repro:?}");
@@ -277,7 +282,7 @@ proptest! {
     #[test]
     fn any_recording_is_told_of(noise in ".{0,300}", cut in 0..400_usize, pid in any::<i32>(), slice in any::<u64>()) {
         let first = death(EXITED, ERROR);
-        let plan = first.plan();
+        let plan = first.plan("steady");
         let whole = recording().replace("pid=57", &format!("pid={pid}")).replace("slice=5 ", &format!("slice={slice} "));
         let kept: String = whole.chars().take(cut).collect();
         for trace in [noise.clone(), kept.clone() + &noise, noise + &whole + &kept] {
