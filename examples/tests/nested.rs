@@ -7,7 +7,10 @@ use nested::{in_nested_host, kernel, linux, test};
 #[test]
 fn demo_tests_pass_on_real_kvm() {
     let Some(linux) = linux() else { return };
-    let files = [(test("demo"), "/demo"), (kernel(), "/kernel")];
+    let files = [
+        (test("demo", "examples/tests/demo.rs"), "/demo"),
+        (kernel(), "/kernel"),
+    ];
     let command = [
         "KTSTR_TEST_KERNEL=/kernel",
         "KTSTR_BACKEND=kvm",

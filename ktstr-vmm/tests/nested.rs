@@ -11,7 +11,7 @@ use nested::{example, in_nested_host, in_nested_host_of, kernel, linux, test};
 #[test]
 fn its_kvm_runs_what_a_kernel_is_made_of() {
     let Some(linux) = linux() else { return };
-    let files = [(test("ktstr_vmm"), "/unit-tests")];
+    let files = [(test("ktstr_vmm", "ktstr-vmm/src/lib.rs"), "/unit-tests")];
     let (said, well) = in_nested_host(
         &linux,
         &files,
@@ -23,7 +23,10 @@ fn its_kvm_runs_what_a_kernel_is_made_of() {
 /// The tests of machines, and what they need.
 fn files() -> [(PathBuf, &'static str); 3] {
     [
-        (test("machine"), "/deps/machine"),
+        (
+            test("machine", "ktstr-vmm/tests/machine/main.rs"),
+            "/deps/machine",
+        ),
         (example("guest"), "/examples/guest"),
         (kernel(), "/kernel"),
     ]

@@ -365,10 +365,11 @@ fn an_interrupt_of_the_terminal_reaches_nextest_once() {
         "--quiet",
         "--return",
         "--command",
-        &quoted(&command),
+        // No shell stays in between: one that waits dies of the same Ctrl-C.
+        &format!("exec {}", quoted(&command)),
         "/dev/null",
     ]);
-    place.prepare(&mut script);
+    place.prepare(script.env("SHELL", "/bin/sh"));
     script.stdin(Stdio::piped()).stdout(Stdio::null());
     let mut child = script.spawn().unwrap();
     until_it_runs(&place, &mut child);

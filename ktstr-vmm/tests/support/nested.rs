@@ -50,18 +50,23 @@ pub(crate) fn example(name: &str) -> PathBuf {
     deps().parent().unwrap().join("examples").join(name)
 }
 
-/// The newest test program called `name`.
-pub(crate) fn test(name: &str) -> PathBuf {
+/// The newest test program called `name` that is built from `source`, a path in the workspace: another package's may
+/// have the same name.
+pub(crate) fn test(name: &str, source: &str) -> PathBuf {
     let prefix = format!("{name}-");
+    let rule = format!("{source}:");
     let found = fs::read_dir(deps()).unwrap().filter_map(|entry| {
         let path = entry.ok()?.path();
         let file = path.file_name()?.to_str()?;
+        // Without an extension; beside it lies what it depends on.
         let is_program = file.starts_with(&prefix) && !file.contains('.');
-        is_program.then_some(path)
+        let depends = fs::read_to_string(path.with_extension("d"));
+        let is_it = is_program && depends.ok()?.lines().any(|line| line == rule);
+        is_it.then_some(path)
     });
     let age = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
     let newest = found.max_by_key(age);
-    newest.unwrap_or_else(|| panic!("{name} is missing: cargo build --workspace --all-targets"))
+    newest.unwrap_or_else(|| panic!("{source} is not built: cargo build --workspace --all-targets"))
 }
 
 /// The kernel for the machines in the host.
