@@ -3,7 +3,8 @@
 use std::process::{Command, Stdio};
 
 use ktstr_benches::{figure, kernel};
-use ktstr_core::{RunDir, env};
+use ktstr_core::env;
+use ktstr_core::record::RunDir;
 
 fn main() {
     for cpus in [4, 16] {

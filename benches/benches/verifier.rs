@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ktstr_benches::{bare, figure, kernel, middle, ms};
-use ktstr_core::{KernelLabel, RunDir, env};
+use ktstr_core::record::RunDir;
+use ktstr_core::{KernelLabel, env};
 
 /// Runs of each.
 const ROUNDS: usize = 15;

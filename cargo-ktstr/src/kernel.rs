@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ktstr_core::{HostCpus, Reservation, env};
+use ktstr_core::env;
+use ktstr_core::host::{HostCpus, Reservation};
 use ktstr_kernel::{
     Cache, CacheEntry, CleanPlan, EntryState, ExtraKconfig, KernelSpec, Metadata, Release,
     Releases, ResolvedKernel,

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
 
-use ktstr_core::{CpuSet, LockHolder, LockKind, LockPlaces, LockStatus, env, held_locks};
+use ktstr_core::host::{LockHolder, LockKind, LockPlaces, LockStatus, held_locks};
+use ktstr_core::{CpuSet, env};
 use ktstr_harness::driver::Session;
 use serde_json::json;
 
@@ -149,8 +150,8 @@ fn word(kind: LockKind) -> &'static str {
 
 fn by(holder: &LockHolder) -> String {
     let mode = match holder.mode {
-        ktstr_core::lock::Mode::Exclusive => "exclusive",
-        ktstr_core::lock::Mode::Shared => "shared",
+        ktstr_core::host::LockMode::Exclusive => "exclusive",
+        ktstr_core::host::LockMode::Shared => "shared",
     };
     let command = match &holder.command {
         Some(words) => {

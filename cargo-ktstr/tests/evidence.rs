@@ -10,8 +10,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ktstr_core::rundir::standing;
-use ktstr_core::{Outcome, Record, RunDir};
+use ktstr_core::Outcome;
+use ktstr_core::record::{Record, RunDir, standing};
 use project::Project;
 
 /// `fails_on` fails whenever the file that counts its runs holds one of the numbers that are asked for.

@@ -17,7 +17,7 @@ pub struct KernelWarning {
 /// What `/proc/sys/kernel/tainted` told, in the kernel's letters.
 ///
 /// ```
-/// use ktstr_core::kernel_log::Taint;
+/// use ktstr_core::Taint;
 ///
 /// let taint = Taint::between(1 << 12, 1 << 12 | 1 << 9);
 /// assert_eq!((taint.before.as_str(), taint.added.as_str()), ("O", "W"));
@@ -62,24 +62,24 @@ impl Taint {
             added: letters(after & !before),
         }
     }
+
+    /// A sentence for each bit that is set: `W (a warning)`.
+    pub fn meanings(tainted: u64) -> Vec<String> {
+        let meaning = |bit: usize| match FLAGS.get(bit) {
+            Some((letter, meaning)) => format!("{letter} ({meaning})"),
+            None => format!("bit {bit}"),
+        };
+        bits(tainted).map(meaning).collect()
+    }
 }
 
 /// The letters of a value of `/proc/sys/kernel/tainted`; bits that have none appear as numbers.
-pub fn letters(tainted: u64) -> String {
+fn letters(tainted: u64) -> String {
     let letter = |bit: usize| match FLAGS.get(bit) {
         Some((letter, _)) => letter.to_string(),
         None => format!("({bit})"),
     };
     bits(tainted).map(letter).collect()
-}
-
-/// A sentence for each bit that is set: `W (a warning)`.
-pub fn meanings(tainted: u64) -> Vec<String> {
-    let meaning = |bit: usize| match FLAGS.get(bit) {
-        Some((letter, meaning)) => format!("{letter} ({meaning})"),
-        None => format!("bit {bit}"),
-    };
-    bits(tainted).map(meaning).collect()
 }
 
 fn bits(tainted: u64) -> impl Iterator<Item = usize> {
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(letters(0), "");
         assert_eq!(letters(4609), "PWO");
         assert_eq!(letters(1 << 14 | 1 << 7 | 1 << 40), "DL(40)");
-        assert_eq!(meanings(1 << 14), ["L (a soft lockup)"]);
+        assert_eq!(Taint::meanings(1 << 14), ["L (a soft lockup)"]);
         assert_eq!(
             Taint::between(512, 512),
             Taint {

@@ -15,7 +15,7 @@ pub enum Better {
 /// One metric that a sidecar may carry, and when a change of it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Metric {
-    /// Key in [`crate::Sidecar::metrics`].
+    /// Key in [`crate::record::Sidecar::metrics`].
     pub name: &'static str,
     /// Unit of the value.
     pub unit: &'static str,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ktstr_core::{CgroupStats, Outcome, Verdict};
+use ktstr_core::record::CgroupStats;
+use ktstr_core::{Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// The result of a body: a verdict and what was measured on the way.

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use ktstr_core::{KernelWarning, Sampled, Topology, VerifierStats};
+use ktstr_core::record::{Sampled, VerifierStats};
+use ktstr_core::{KernelWarning, Topology};
 use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

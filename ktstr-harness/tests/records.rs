@@ -9,8 +9,8 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ktstr_core::rundir::{INTERRUPTED, standing};
-use ktstr_core::{Outcome, Record, RecordKind, RunDir};
+use ktstr_core::Outcome;
+use ktstr_core::record::{INTERRUPTED, Record, RecordKind, RunDir, standing};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[path = "../../ktstr-kernel/tests/support/mounted.rs"]

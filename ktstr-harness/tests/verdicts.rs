@@ -2,7 +2,8 @@
 //!
 //! The tests that end so are in `examples/misbehave.rs`; each is run as nextest would run it.
 
-use ktstr_core::{Outcome, Sidecar};
+use ktstr_core::Outcome;
+use ktstr_core::record::Sidecar;
 
 #[path = "support/case.rs"]
 mod case;

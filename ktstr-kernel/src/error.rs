@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ktstr_core::lock::LockError;
+use ktstr_core::host::LockError;
 
 use crate::archive::ArchiveError;
 use crate::build_path::{self, BuildPathError};

@@ -9,8 +9,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ktstr_core::lock::{LockError, LockFile, Mode};
-use ktstr_core::{LockHolder, lock_holders};
+use ktstr_core::host::{LockError, LockFile, LockHolder, LockMode, lock_holders};
 
 /// How long to sleep between two tries: short against any build.
 const POLL: Duration = Duration::from_millis(50);
@@ -22,11 +21,11 @@ pub(crate) fn exclusive(
     wait: Duration,
     waiting: impl FnOnce(Option<&LockHolder>),
 ) -> Result<LockFile, LockError> {
-    if let Some(lock) = LockFile::try_acquire(path, Mode::Exclusive)? {
+    if let Some(lock) = LockFile::try_acquire(path, LockMode::Exclusive)? {
         return Ok(lock);
     }
     waiting(holder(path).as_ref());
-    LockFile::acquire(path, Mode::Exclusive, wait, what)
+    LockFile::acquire(path, LockMode::Exclusive, wait, what)
 }
 
 fn holder(path: &Path) -> Option<LockHolder> {

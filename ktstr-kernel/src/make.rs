@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
-use ktstr_core::files::is_program;
+use ktstr_core::host::files::is_program;
 
 use crate::error::Error;
 use crate::process::Runner;

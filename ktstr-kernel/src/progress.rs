@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use ktstr_core::LockHolder;
+use ktstr_core::host::LockHolder;
 
 use crate::cache::CacheKey;
 

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ktstr_core::files::temporary_beside;
+use ktstr_core::host::files::temporary_beside;
 use rustix::fs::{Mode, OFlags, open};
 
 /// A directory of its own for one build; removed when dropped.

@@ -5,7 +5,7 @@ use std::env::split_paths;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use ktstr_core::files::is_program;
+use ktstr_core::host::files::is_program;
 
 use crate::fragment::options_hash;
 

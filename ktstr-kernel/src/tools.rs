@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ktstr_core::files::is_program;
+use ktstr_core::host::files::is_program;
 
 use crate::make::clean;
 use crate::process::first_line;

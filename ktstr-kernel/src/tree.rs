@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use ktstr_core::files::open_regular;
+use ktstr_core::host::files::open_regular;
 
 #[cfg(feature = "build")]
 use crate::release::Release;

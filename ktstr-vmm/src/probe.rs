@@ -6,7 +6,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ktstr_core::files::is_program;
+use ktstr_core::host::files::is_program;
 
 use crate::error::MachineError;
 use crate::kvm;

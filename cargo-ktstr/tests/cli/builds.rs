@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ktstr_core::lock::{LockFile, Mode};
+use ktstr_core::host::{LockFile, LockMode};
 use ktstr_kernel::cache::ConfigOrigin;
 use ktstr_kernel::{BaseConfig, CacheKey};
 
@@ -176,7 +176,7 @@ fn whoever_waits_for_a_build_says_for_whom() {
     let origin = ConfigOrigin::Base(BaseConfig::Defconfig);
     let key = CacheKey::tarball("6.12.9", "x86_64", &origin).unwrap();
     let path = place.cache().lock_path(&key);
-    let lock = LockFile::try_acquire(&path, Mode::Exclusive).unwrap();
+    let lock = LockFile::try_acquire(&path, LockMode::Exclusive).unwrap();
     let said = place.dir().join("said");
     let mut command = cargo_ktstr();
     command.args(["kernel", "build", "--kernel", "./linux.tar"]);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ktstr_core::lock::{LockFile, Mode};
+use ktstr_core::host::{LockFile, LockMode};
 use ktstr_kernel::CacheKey;
 
 use crate::place::{Place, bz_image, cargo_ktstr, error_lines, ktstr, text};
@@ -118,7 +118,7 @@ fn without_a_terminal_nothing_is_removed_unless_forced() {
 fn a_kernel_that_is_being_built_is_left_alone() {
     let place = filled();
     let lock = place.cache().lock_path(&CacheKey::parse("broken").unwrap());
-    let held = LockFile::try_acquire(&lock, Mode::Exclusive).unwrap();
+    let held = LockFile::try_acquire(&lock, LockMode::Exclusive).unwrap();
     let output = place.run(cargo_ktstr().args(["kernel", "clean", "--force"]));
     assert_eq!(output.status.code(), Some(1));
     let errors = error_lines(&output);

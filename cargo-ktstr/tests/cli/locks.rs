@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use ktstr_core::lock::{LockFile, Mode};
+use ktstr_core::host::{LockFile, LockMode};
 
 use crate::place::{Place, cargo_ktstr, command, ktstr, text};
 
@@ -53,12 +53,18 @@ fn holders_are_told_until_they_die() {
     let holder = Holder::start(&cpu, "--exclusive");
     let pid = holder.0.id();
     let _run = Holder::start(&runs, "--shared");
-    let _same_run = LockFile::try_acquire(&runs, Mode::Shared).unwrap().unwrap();
+    let _same_run = LockFile::try_acquire(&runs, LockMode::Shared)
+        .unwrap()
+        .unwrap();
     for free in ["cpu-4", "cpu-5", "emulator-0", "emulator-1"] {
         let path = lock_dir(&place).join(format!("ktstr-{free}.lock"));
-        drop(LockFile::try_acquire(&path, Mode::Shared).unwrap().unwrap());
+        drop(
+            LockFile::try_acquire(&path, LockMode::Shared)
+                .unwrap()
+                .unwrap(),
+        );
     }
-    drop(LockFile::try_acquire(&cache, Mode::Exclusive).unwrap());
+    drop(LockFile::try_acquire(&cache, LockMode::Exclusive).unwrap());
 
     let output = place.run(cargo_ktstr().arg("locks"));
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -138,7 +144,7 @@ fn watching_goes_on_until_nobody_reads() {
         || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
     assert!(next()["locks"].as_array().unwrap().is_empty());
     let path = lock_dir(&place).join("ktstr-emulator-0.lock");
-    let _held = LockFile::try_acquire(&path, Mode::Exclusive).unwrap();
+    let _held = LockFile::try_acquire(&path, LockMode::Exclusive).unwrap();
     let held = (0..600).map(|_| next()).find(|value| {
         let holders = &value["locks"][0]["holders"][0];
         holders["pid"] == std::process::id()

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use ktstr_core::{RunDir, Sidecar, Verdict};
+use ktstr_core::Verdict;
+use ktstr_core::record::{RunDir, Sidecar};
 
 use crate::place::{Place, bz_image, cargo_ktstr, quoted, text};
 

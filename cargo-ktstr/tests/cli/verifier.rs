@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use ktstr_core::{RunDir, Sidecar, Stage, Verdict, VerifiedProgram, VerifierStats};
+use ktstr_core::Verdict;
+use ktstr_core::record::{RunDir, Sidecar, Stage, VerifiedProgram, VerifierStats};
 
 use crate::place::{Place, bz_image, cargo_ktstr, text};
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ktstr_core::{Stage, VerifierStats};
+use ktstr_core::record::{Stage, VerifierStats};
 use ktstr_kernel::Cache;
 use ktstr_kernel::discover::{Discovery, discover};
 

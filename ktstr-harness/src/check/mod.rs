@@ -41,7 +41,7 @@ pub struct Checks {
     /// Smallest page locality of every worker, from 0 to 1:
     /// [`WorkerReport::page_locality`](crate::workload::WorkerReport::page_locality).
     pub min_page_locality: Option<f64>,
-    /// Largest imbalance of the run queues: [`ktstr_core::sampled::RunQueues::imbalance`], 1 at the best.
+    /// Largest imbalance of the run queues: [`ktstr_core::record::RunQueues::imbalance`], 1 at the best.
     pub max_imbalance_ratio: Option<f64>,
     /// Most tasks on the local dispatch queue of a CPU at any sample.
     pub max_local_dsq_depth: Option<u64>,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use ktstr_core::CpuSet;
+use ktstr_core::record::CgroupStats;
 use ktstr_core::stats::{coefficient_of_variation, range, weighted_percentile};
-use ktstr_core::{CgroupStats, CpuSet};
 
 use crate::workload::{WorkerReport, WorkerRun};
 

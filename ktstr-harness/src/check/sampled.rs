@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ktstr_core::sampled::Sampled;
+use ktstr_core::record::Sampled;
 use ktstr_core::{Outcome, Verdict};
 
 use super::Checks;
@@ -109,7 +109,7 @@ fn rate(sampled: &Sampled, event: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use ktstr_core::Metric;
-    use ktstr_core::sampled::{LocalDsq, RunQueues, Source};
+    use ktstr_core::record::{LocalDsq, RunQueues, Source};
 
     use super::*;
 

@@ -19,7 +19,8 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ktstr_core::{Outcome, Sidecar, text};
+use ktstr_core::record::Sidecar;
+use ktstr_core::{Outcome, text};
 
 pub use args::{Args, Color, Names, Which};
 pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};

@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use ktstr_core::{KernelLabel, Outcome, RunDir, Sidecar, Verdict, rundir};
+use ktstr_core::record::{RunDir, Sidecar};
+use ktstr_core::{KernelLabel, Outcome, Verdict, record as records};
 use ktstr_kernel::ImageInfo;
 
 use super::{Job, NamedKernel, Settings};
@@ -45,7 +46,7 @@ pub(super) fn run(job: &Job, settings: &Settings) -> Finished {
     ended
 }
 
-fn unrecorded(error: &rundir::RunDirError) -> Verdict {
+fn unrecorded(error: &records::RunDirError) -> Verdict {
     Verdict::fail("sidecar", error.to_string())
 }
 
@@ -117,7 +118,7 @@ fn run_dir(sidecar: &Sidecar, settings: &Settings) -> RunDir {
         let kernel = of_path.or(sidecar.kernel_version.as_deref());
         settings
             .runs_dir
-            .join(rundir::run_name(kernel, sidecar.project_commit.as_deref()))
+            .join(records::run_name(kernel, sidecar.project_commit.as_deref()))
     });
     RunDir::new(path, settings.epoch.clone())
 }

@@ -5,16 +5,18 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ktstr_core::sidecar::RunSource;
+use ktstr_core::host::HostContext;
+use ktstr_core::record::{RunSource, Sidecar};
 use ktstr_core::timestamp::rfc3339;
-use ktstr_core::{HostContext, Sidecar, Verdict, env};
+use ktstr_core::{Verdict, env};
 
 use ktstr_vmm::{Backend, ParseBackendError};
 
 use super::SessionInfo;
 use super::cases::{NamedKernel, parse_kernel_list};
 use super::target::{NextestRun, TestTarget};
-use crate::project::{Commit, Moved, target_dir_of};
+use crate::project::{Moved, target_dir_of};
+use ktstr_core::host::Commit;
 
 /// Variables that mean the same in the guest as on the host.
 const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
@@ -269,5 +271,5 @@ pub(crate) fn own_epoch() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    ktstr_core::rundir::new_epoch(since.as_nanos(), std::process::id())
+    ktstr_core::record::new_epoch(since.as_nanos(), std::process::id())
 }

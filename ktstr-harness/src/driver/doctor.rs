@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ktstr_core::files::is_program;
+use ktstr_core::host::files::is_program;
 use ktstr_kernel::{Cache, tools};
 use serde::Serialize;
 

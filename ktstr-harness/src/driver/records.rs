@@ -3,13 +3,14 @@
 use std::io;
 use std::path::Path;
 
-use ktstr_core::{RunDirError, rundir};
+use ktstr_core::record;
+use ktstr_core::record::RunDirError;
 
 /// Whether `dir`, which need not be there yet, takes files. Makes nothing that lasts: cargo marks a target directory that
 /// it makes itself, and no other.
 pub(super) fn check(dir: &Path) -> io::Result<()> {
     let existing = dir.ancestors().find(|dir| dir.exists());
-    rundir::check(existing.unwrap_or(Path::new("."))).map_err(|error| match error {
+    record::check(existing.unwrap_or(Path::new("."))).map_err(|error| match error {
         RunDirError::Write { source, .. } => source,
         other => io::Error::other(other),
     })

@@ -10,8 +10,9 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::SystemTime;
 
+use ktstr_core::env;
+use ktstr_core::record::Sidecar;
 use ktstr_core::timestamp::rfc3339;
-use ktstr_core::{Sidecar, env};
 use ktstr_kernel::ResolvedKernel;
 use ktstr_vmm::{Backend, Choice};
 
@@ -24,7 +25,7 @@ use crate::dispatch::{
     NamedKernel, PROJECT_COMMIT, SCHEDULER_PROFILE, SessionInfo, format_kernel_list, own_epoch,
 };
 use crate::host::build::Builds;
-use crate::project::Commit;
+use ktstr_core::host::Commit;
 
 /// Nextest's exit code where tests failed.
 const TESTS_FAILED: u8 = 100;

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ktstr_core::rundir::standing;
-use ktstr_core::{Outcome, RunDir, Sidecar};
+use ktstr_core::Outcome;
+use ktstr_core::record::{RunDir, Sidecar, standing};
 
 use super::options::{asks_for_ignored, build_selection};
 
@@ -15,7 +15,7 @@ use super::options::{asks_for_ignored, build_selection};
 pub struct RunSummary {
     /// The directory.
     pub path: PathBuf,
-    /// What stands of the session's records in it: one for each case, see [`ktstr_core::rundir::standing`].
+    /// What stands of the session's records in it: one for each case, see [`ktstr_core::record::standing`].
     pub sidecars: Vec<Sidecar>,
     /// Files in it that should be sidecars and cannot be read: which and why, one line each.
     pub unreadable: Vec<String>,

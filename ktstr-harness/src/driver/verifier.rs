@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-use ktstr_core::{Outcome, Preset, Sidecar, Stage, VerifierStats};
+use ktstr_core::record::{Sidecar, Stage, VerifierStats};
+use ktstr_core::{Outcome, Preset};
 
 use super::options::{self, Word};
 use super::{Listing, Session, SessionError, SessionReport};
@@ -305,7 +306,8 @@ fn arguments(args: &[OsString], expression: &str) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use ktstr_core::{Verdict, VerifiedProgram};
+    use ktstr_core::Verdict;
+    use ktstr_core::record::VerifiedProgram;
 
     use super::*;
     use crate::driver::listing::Binary;

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use ktstr_core::VerifiedProgram;
+use ktstr_core::record::VerifiedProgram;
 
 /// Commands of `enum bpf_cmd` in the kernel's `include/uapi/linux/bpf.h`.
 const PROG_GET_NEXT_ID: libc::c_long = 11;

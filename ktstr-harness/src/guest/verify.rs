@@ -5,7 +5,8 @@ use std::collections::btree_map::Entry;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ktstr_core::{Stage, Topology, VerifiedProgram, VerifierStats};
+use ktstr_core::Topology;
+use ktstr_core::record::{Stage, VerifiedProgram, VerifierStats};
 
 use super::scheduler::Loaded;
 use super::watch::Watch;

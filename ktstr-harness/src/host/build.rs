@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use ktstr_core::files::write_atomic;
-use ktstr_core::lock::{LockError, LockFile, Mode};
+use ktstr_core::host::files::write_atomic;
+use ktstr_core::host::{LockError, LockFile, LockMode};
 use ktstr_vmm::child::end_with_us;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -98,7 +98,7 @@ impl Builds {
         }
         let what = format!("a build of {}", package.name);
         let lock = self.runs.join(".locks").join(file_name(package, ".lock"));
-        let _lock = match LockFile::acquire(&lock, Mode::Exclusive, WAIT, &what) {
+        let _lock = match LockFile::acquire(&lock, LockMode::Exclusive, WAIT, &what) {
             Ok(lock) => Some(lock),
             Err(error @ LockError::Busy { .. }) => return Err(error.to_string()),
             // Cargo has locks of its own. Where nothing can be written it will say so better.

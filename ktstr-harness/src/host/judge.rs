@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ktstr_core::{Detail, Outcome, Sampled, Verdict, text};
+use ktstr_core::record::Sampled;
+use ktstr_core::{Detail, Outcome, Verdict, text};
 use ktstr_vmm::{GuestActivity, InitExit};
 
 use super::scx_exit::{self, ScxExit};

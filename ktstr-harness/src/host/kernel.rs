@@ -1,6 +1,7 @@
 //! What the kernel said against itself, as a verdict.
 
-use ktstr_core::{Outcome, Sidecar, Taint, Verdict, kernel_log, text};
+use ktstr_core::record::Sidecar;
+use ktstr_core::{Outcome, Taint, Verdict, text};
 
 use crate::TestCase;
 use crate::protocol::KernelSeen;
@@ -58,7 +59,7 @@ pub(super) fn verdict(seen: &KernelSeen, allow: &[String]) -> Verdict {
     match (seen.taint_before, seen.taint_after) {
         (Some(before), Some(after)) => {
             let explained = seen.taint_allowed | seen.taint_reported;
-            for meaning in kernel_log::meanings(after & !before & !explained) {
+            for meaning in Taint::meanings(after & !before & !explained) {
                 let line = format!("taint {meaning}");
                 if !allow.iter().any(|text| line.contains(text.as_str())) {
                     let message = format!("the kernel was tainted during the test: {meaning}");

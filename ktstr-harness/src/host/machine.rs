@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ktstr_core::sidecar::Timings;
+use ktstr_core::record::Timings;
 use ktstr_core::{Topology, Verdict};
 use ktstr_vmm::{Backend, Diagnostic, ExitReason, Machine, MachineExit, PackedInitramfs};
 

@@ -27,7 +27,7 @@ pub use verify::verify;
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// The record.
-    pub sidecar: ktstr_core::Sidecar,
+    pub sidecar: ktstr_core::record::Sidecar,
     /// Logs beside it.
     pub evidence: Evidence,
     /// What was chosen where nobody chose: the kernel, the back end; a line each.

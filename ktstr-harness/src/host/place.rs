@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ktstr_core::reservation::Claims;
-use ktstr_core::{HostCpus, LockError, Placement, Reservation, Topology, Verdict};
+use ktstr_core::host::{Claims, HostCpus, LockError, Placement, Reservation};
+use ktstr_core::{Topology, Verdict};
 use ktstr_vmm::{Backend, HostShare, Performance};
 
 use crate::TestCase;
@@ -182,7 +182,8 @@ fn plan(
 
 #[cfg(test)]
 mod tests {
-    use ktstr_core::{CpuSet, HostLlc, Outcome};
+    use ktstr_core::host::HostLlc;
+    use ktstr_core::{CpuSet, Outcome};
 
     use super::*;
 

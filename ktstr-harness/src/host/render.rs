@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use ktstr_core::{CgroupStats, Outcome, Sidecar, text, verdict::Short};
+use ktstr_core::record::{CgroupStats, Sidecar};
+use ktstr_core::{Outcome, Short, text};
 
 use super::repro::AutoRepro;
 use super::scx_exit::ScxExit;

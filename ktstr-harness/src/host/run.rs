@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use ktstr_core::sidecar::Timings;
-use ktstr_core::{Outcome, Sampled, Sidecar, Topology, Verdict};
+use ktstr_core::record::{Sampled, Sidecar, Timings};
+use ktstr_core::{Outcome, Topology, Verdict};
 use ktstr_vmm::{Backend, Choice};
 
 use super::judge::{self, MachineEnd};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ktstr_core::sampled::{Moment, Sampled};
+use ktstr_core::record::{Moment, Sampled};
 
 /// Lines that are shown.
 const LINES: usize = 16;
@@ -54,7 +54,7 @@ fn glyph(runnable: &[u32]) -> char {
 mod tests {
     use std::collections::BTreeMap;
 
-    use ktstr_core::sampled::Source;
+    use ktstr_core::record::Source;
 
     use super::*;
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::sidecar::Timings;
-use ktstr_core::{Sidecar, Stage, Verdict, VerifierStats, text};
+use ktstr_core::record::{Sidecar, Stage, Timings, VerifierStats};
+use ktstr_core::{Verdict, text};
 use ktstr_vmm::{Backend, Choice};
 
 use super::machine::{Ground, Heard};

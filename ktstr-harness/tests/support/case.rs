@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use ktstr_core::{Outcome, Sidecar};
+use ktstr_core::Outcome;
+use ktstr_core::record::Sidecar;
 
 /// Where these runs reserve host CPUs: beside each other, and out of the way of whatever else the host does.
 const LOCK_DIR: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/locks");

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use ktstr_core::files::open_regular;
+use ktstr_core::host::files::open_regular;
 use tar::Archive;
 
 use self::stream::{EndMark, Meter, decompressed};

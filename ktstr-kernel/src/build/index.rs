@@ -10,7 +10,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::files::write_atomic;
+use ktstr_core::host::files::write_atomic;
 use serde::{Deserialize, Serialize};
 
 /// Name of the file, in the root of the cache.

@@ -14,8 +14,7 @@ mod tree;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-use ktstr_core::LockHolder;
-use ktstr_core::lock::{LockError, LockFile};
+use ktstr_core::host::{LockError, LockFile, LockHolder};
 
 use crate::cache::{BUILD_WAIT, Cache, CacheEntry, CacheKey, EntryState, Metadata};
 use crate::error::Error;

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ktstr_core::files::temporary_beside;
+use ktstr_core::host::files::temporary_beside;
 
 use super::config::CONFIG;
 use crate::cache::{Cache, CacheError, tree_hash};

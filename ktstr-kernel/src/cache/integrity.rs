@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use ktstr_core::files::open_regular;
+use ktstr_core::host::files::open_regular;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::FileRecord;

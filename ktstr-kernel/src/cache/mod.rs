@@ -16,8 +16,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::files::{open_regular, temporary_beside};
-use ktstr_core::lock::{LockFile, Mode};
+use ktstr_core::host::files::{open_regular, temporary_beside};
+use ktstr_core::host::{LockFile, LockMode};
 
 use integrity::Look;
 pub use key::{CacheKey, CacheKeyError, ConfigOrigin};
@@ -307,7 +307,7 @@ impl Cache {
             path: dir.clone(),
             source,
         };
-        let lock = LockFile::try_acquire(&self.lock_path(key), Mode::Exclusive)
+        let lock = LockFile::try_acquire(&self.lock_path(key), LockMode::Exclusive)
             .map_err(|error| write_error(io::Error::other(error)))?;
         let Some(_lock) = lock else {
             return Err(CacheError::Busy { key: key.clone() });

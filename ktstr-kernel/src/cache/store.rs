@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use ktstr_core::files::{sync_parent, temporary_beside};
-use ktstr_core::lock::{LockFile, Mode};
+use ktstr_core::host::files::{sync_parent, temporary_beside};
+use ktstr_core::host::{LockFile, LockMode};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{Cache, CacheError, CacheKey, FileRecord, Metadata, integrity};
@@ -56,7 +56,7 @@ impl Cache {
                 continue;
             }
             // Whoever works on an entry holds its lock.
-            let lock = LockFile::try_acquire(&self.lock_path(&key), Mode::Exclusive);
+            let lock = LockFile::try_acquire(&self.lock_path(&key), LockMode::Exclusive);
             if let Ok(Some(_lock)) = lock {
                 let _ = fs::remove_dir_all(item.path());
             }
@@ -232,13 +232,13 @@ mod tests {
         for name in [".dead-1.2.77-0.tmp", ".live.77-1.tmp", ".other", "valid"] {
             fs::create_dir(kernels.join(name)).unwrap();
         }
-        let lock = LockFile::try_acquire(&cache.lock_path(&key("live")), Mode::Exclusive);
+        let lock = LockFile::try_acquire(&cache.lock_path(&key("live")), LockMode::Exclusive);
         let _lock = lock.unwrap().unwrap();
         for n in 0..30 {
             fs::write(cache.logs_dir().join(format!("{n}.log")), "").unwrap();
         }
         fs::create_dir(kernels.join(".ours.1.76-4.tmp")).unwrap();
-        let ours = LockFile::try_acquire(&cache.lock_path(&key("ours.1")), Mode::Exclusive);
+        let ours = LockFile::try_acquire(&cache.lock_path(&key("ours.1")), LockMode::Exclusive);
         let _ours = ours.unwrap().unwrap();
         cache.sweep(Some(&key("ours.1")));
         let mut left: Vec<_> = fs::read_dir(&kernels)

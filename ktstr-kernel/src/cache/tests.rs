@@ -119,7 +119,7 @@ fn what_is_being_built_is_not_removed() {
     let (_dir, cache) = cache();
     put(&cache, "a", "2026-01-01T00:00:00Z");
     let path = cache.lock_path(&key("a"));
-    let _held = LockFile::try_acquire(&path, Mode::Exclusive)
+    let _held = LockFile::try_acquire(&path, LockMode::Exclusive)
         .unwrap()
         .unwrap();
     assert!(matches!(

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::files::{open_regular, temporary_beside, write_atomic};
-use ktstr_core::lock::{LockFile, Mode};
+use ktstr_core::host::files::{open_regular, temporary_beside, write_atomic};
+use ktstr_core::host::{LockFile, LockMode};
 use serde::{Deserialize, Serialize};
 
 use super::error::FetchError;
@@ -78,7 +78,7 @@ impl Downloads {
     pub(super) fn lock(
         &self,
         name: &str,
-        mode: Mode,
+        mode: LockMode,
         progress: &dyn Progress,
     ) -> Result<LockFile, FetchError> {
         let path = self.lock_path(name);
@@ -195,7 +195,7 @@ impl Downloads {
     fn try_lock(&self, name: &str) -> Result<Option<LockFile>, FetchError> {
         Ok(LockFile::try_acquire(
             &self.lock_path(name),
-            Mode::Exclusive,
+            LockMode::Exclusive,
         )?)
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ktstr_core::lock::LockError;
+use ktstr_core::host::LockError;
 
 use crate::cache::CacheError;
 use crate::error::{CACHE_HINT, is_full};

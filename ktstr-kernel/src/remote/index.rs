@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ktstr_core::files::{open_regular, write_atomic};
+use ktstr_core::host::files::{open_regular, write_atomic};
 use ktstr_core::timestamp::rfc3339;
 use serde::Deserialize;
 

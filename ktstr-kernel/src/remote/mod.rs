@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use ktstr_core::lock::Mode;
+use ktstr_core::host::LockMode;
 
 use self::checksums::{Checksums, LIST_LIMIT};
 use self::download::{Download, what_instead};
@@ -119,7 +119,7 @@ impl Remote {
         // Processes wait here. A cache that cannot be written has no locks either.
         let lock = inner
             .downloads
-            .lock("releases.json", Mode::Exclusive, progress);
+            .lock("releases.json", LockMode::Exclusive, progress);
         let old = read();
         let releases = match old {
             Some(releases) if is_fresh(&releases) => releases,
@@ -248,7 +248,7 @@ impl Inner {
         let mut fetched = None;
         // Until it is there; each time somebody else may have come between.
         loop {
-            let lock = self.downloads.lock(&name, Mode::Shared, progress)?;
+            let lock = self.downloads.lock(&name, LockMode::Shared, progress)?;
             let record = self.downloads.record(&name).filter(is_enough);
             if let Some(record) = record
                 && (fetched.as_ref() == Some(&record) || self.is_intact(&name, &record)?)
@@ -264,7 +264,7 @@ impl Inner {
                 });
             }
             drop(lock);
-            let _lock = self.downloads.lock(&name, Mode::Exclusive, progress)?;
+            let _lock = self.downloads.lock(&name, LockMode::Exclusive, progress)?;
             match self.downloads.record(&name).filter(is_enough) {
                 Some(record) if self.is_intact(&name, &record)? => {}
                 _ => fetched = Some(self.fetch(release, &name, &address, progress)?),

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use ktstr_core::files::{sync_parent, write_atomic};
+use ktstr_core::host::files::{sync_parent, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::hash;

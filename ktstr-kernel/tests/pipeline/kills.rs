@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use ktstr_core::files::write_atomic;
-use ktstr_core::lock_holders;
+use ktstr_core::host::files::write_atomic;
+use ktstr_core::host::lock_holders;
 use ktstr_kernel::{
     BaseConfig, BuildOptions, Cache, Event, KernelSpec, Progress, Resolver, Toolchain,
 };

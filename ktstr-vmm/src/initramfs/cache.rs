@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::lock::{LockFile, Mode};
-use ktstr_core::{LockError, files};
+use ktstr_core::host::{LockError, LockFile, LockMode, files};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -133,7 +132,7 @@ impl Initramfs {
         }
         let lock = dir.join(".lock");
         let what = "the initramfs cache";
-        let _building = LockFile::acquire(&lock, Mode::Exclusive, LOCK_WAIT, what)?;
+        let _building = LockFile::acquire(&lock, LockMode::Exclusive, LOCK_WAIT, what)?;
         // Whoever held the lock may have built just this one.
         if let Some(packed) = lookup(dir, &index_path) {
             return Ok(packed);

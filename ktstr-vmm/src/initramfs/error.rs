@@ -69,7 +69,7 @@ pub enum InitramfsError {
     },
     /// Somebody else holds the cache.
     #[error(transparent)]
-    Lock(#[from] ktstr_core::LockError),
+    Lock(#[from] ktstr_core::host::LockError),
     /// The archive could not be written.
     #[error("initramfs: writing the archive: {0}; check the space left")]
     Write(io::Error),

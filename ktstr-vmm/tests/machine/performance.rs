@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use ktstr_core::{CpuSet, HostCpus, Placement, Topology};
+use ktstr_core::host::{HostCpus, Placement};
+use ktstr_core::{CpuSet, Topology};
 use ktstr_vmm::{
     Backend, ExitReason, Flow, Frame, HostShare, KvmError, Machine, MachineError, MachineSpec,
     Observer, Outbox, Performance,

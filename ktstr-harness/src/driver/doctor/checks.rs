@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use ktstr_core::HostContext;
-use ktstr_core::files::temporary_beside;
+use ktstr_core::host::HostContext;
+use ktstr_core::host::files::temporary_beside;
 use ktstr_kernel::discover::{DiscoverError, Discovery, discover};
 use ktstr_kernel::{CacheEntry, EntryState, LEAN_KCONFIG, build_path, tools};
 use ktstr_vmm::{KvmAccess, Probe, find_qemu};

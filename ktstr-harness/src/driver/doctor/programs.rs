@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ktstr_core::files::is_program;
+use ktstr_core::host::files::is_program;
 use ktstr_vmm::child::end_with_us;
 use rustix::process::{Pid, Signal, kill_process_group};
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ktstr_core::sampled::{LocalDsq, Moment, RunQueues, Sampled, Source};
+use ktstr_core::record::{LocalDsq, Moment, RunQueues, Sampled, Source};
 use rustix::time::{ClockId, clock_gettime};
 
 use run_queues::{Reader, RunQueue};

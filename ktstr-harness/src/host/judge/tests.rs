@@ -1,7 +1,7 @@
 use super::*;
 use crate::protocol::KernelSeen;
 use crate::{AssertResult, Checks};
-use ktstr_core::CgroupStats;
+use ktstr_core::record::CgroupStats;
 
 const TEST: TestCase = TestCase::new(
     "t",

@@ -8,20 +8,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::lock::{Attempt, LockError, LockFile, Mode, first_of, make_shared_dir, retry};
-use crate::{CpuSet, HostCpus};
+use super::cpus::HostCpus;
+use super::lock::{Attempt, first_of, make_shared_dir, retry};
+use super::lock::{LockError, LockFile, LockMode};
+use crate::CpuSet;
 
 /// Something of the host's that there is a lock for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
-    /// A last-level cache, by [`crate::HostLlc::number`].
+    /// A last-level cache, by [`crate::host::HostLlc::number`].
     Llc(u32),
     /// A CPU.
     Cpu(u32),
 }
 
 /// What a reservation takes, and in which mode; by the order of it they are locked.
-pub type Claims = BTreeMap<Resource, Mode>;
+pub type Claims = BTreeMap<Resource, LockMode>;
 
 impl Resource {
     /// Its lock file.
@@ -52,7 +54,7 @@ impl Reservation {
             .collect();
         let lock = first_of(
             &paths,
-            Mode::Exclusive,
+            LockMode::Exclusive,
             wait,
             "every emulator place of this host",
         )?;
@@ -122,7 +124,7 @@ fn share(
             .collect::<Vec<_>>()
         {
             let path = resource.lock_path(lock_dir);
-            let Some(lock) = LockFile::try_acquire(&path, Mode::Shared)? else {
+            let Some(lock) = LockFile::try_acquire(&path, LockMode::Shared)? else {
                 busy = path;
                 got = false;
                 break;
@@ -157,15 +159,16 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::thread;
 
+    use super::super::cpus::HostLlc;
     use super::*;
-    use crate::HostLlc;
 
     const NOW: Duration = Duration::ZERO;
 
     fn exclusive(llcs: &[u32], cpus: &[u32]) -> Claims {
         let llcs = llcs.iter().map(|&llc| Resource::Llc(llc));
         let all = llcs.chain(cpus.iter().map(|&cpu| Resource::Cpu(cpu)));
-        all.map(|resource| (resource, Mode::Exclusive)).collect()
+        all.map(|resource| (resource, LockMode::Exclusive))
+            .collect()
     }
 
     /// Two caches with two CPUs each.

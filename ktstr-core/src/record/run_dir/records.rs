@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
+use super::super::sidecar::Sidecar;
+use super::super::sidecar::SidecarError;
 use super::RunDir;
-use crate::sidecar::SidecarError;
-use crate::{Outcome, Sidecar};
+use crate::Outcome;
 
 /// Ending of a record that is not the newest of its case.
 pub(super) const EARLIER: &str = ".json";

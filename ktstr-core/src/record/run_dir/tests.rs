@@ -1,6 +1,6 @@
+use super::super::sidecar::tests::example;
 use super::*;
 use crate::Outcome;
-use crate::sidecar::tests::example;
 
 const NO_DUMP: Option<&()> = None;
 

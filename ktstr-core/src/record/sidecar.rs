@@ -7,10 +7,10 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{
-    CpuSet, HostContext, KernelLabel, KernelWarning, Sampled, Taint, Topology, Verdict,
-    VerifierStats,
-};
+use super::sampled::Sampled;
+use super::verifier::VerifierStats;
+use crate::host::HostContext;
+use crate::{CpuSet, KernelLabel, KernelWarning, Taint, Topology, Verdict};
 
 /// Everything that is kept of one test variant's run: `{test}-{variant hash}.ktstr.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::lock::Mode;
-use crate::reservation::{Claims, Resource};
-use crate::{CpuSet, HostCpus, HostLlc, Topology};
+use super::cpus::{HostCpus, HostLlc};
+use super::lock::LockMode;
+use super::reservation::{Claims, Resource};
+use crate::{CpuSet, Topology};
 
 /// How many CPUs beside a machine's caches are tried for its other threads: any would do, and some may be taken.
 const SERVICE_CHOICES: usize = 8;
@@ -124,12 +125,12 @@ fn on(host: &HostCpus, topology: Topology, seats: &[&Seat<'_>]) -> Vec<Placement
         .collect();
     let mut claims: Claims = seats
         .iter()
-        .map(|seat| (Resource::Llc(seat.llc.number), Mode::Exclusive))
+        .map(|seat| (Resource::Llc(seat.llc.number), LockMode::Exclusive))
         .collect();
     claims.extend(
         vcpus
             .iter()
-            .map(|&cpu| (Resource::Cpu(cpu), Mode::Exclusive)),
+            .map(|&cpu| (Resource::Cpu(cpu), LockMode::Exclusive)),
     );
     let beside = seats.iter().find_map(|seat| seat.cpus[per_llc..].last());
     let services: Vec<u32> = if let Some(&cpu) = beside {
@@ -143,12 +144,12 @@ fn on(host: &HostCpus, topology: Topology, seats: &[&Seat<'_>]) -> Vec<Placement
         .into_iter()
         .map(|service| {
             let mut claims = claims.clone();
-            claims.insert(Resource::Cpu(service), Mode::Exclusive);
+            claims.insert(Resource::Cpu(service), LockMode::Exclusive);
             if let Some(llc) = host.llc_of(service) {
                 // Its own stays exclusive.
                 claims
                     .entry(Resource::Llc(llc.number))
-                    .or_insert(Mode::Shared);
+                    .or_insert(LockMode::Shared);
             }
             Placement {
                 vcpus: vcpus.clone(),
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(first.vcpus, [0, 16, 1, 17]);
         assert_eq!(first.service, 19);
         assert_eq!(first.nodes, [BTreeSet::from([0])]);
-        assert_eq!(first.claims[&Resource::Llc(0)], Mode::Exclusive);
+        assert_eq!(first.claims[&Resource::Llc(0)], LockMode::Exclusive);
         assert_eq!(first.claims.len(), 1 + 5);
         // Cores to themselves where the guest has no siblings.
         let places = Placement::candidates(&host, shape(1, 1, 4, 1)).unwrap();
@@ -251,8 +252,8 @@ mod tests {
         let places = Placement::candidates(&host(1, 2, 4, 1), shape(1, 1, 4, 1)).unwrap();
         assert_eq!(places.len(), 8);
         assert_eq!(places[1].service, 5);
-        assert_eq!(places[1].claims[&Resource::Llc(1)], Mode::Shared);
-        assert_eq!(places[1].claims[&Resource::Cpu(5)], Mode::Exclusive);
+        assert_eq!(places[1].claims[&Resource::Llc(1)], LockMode::Shared);
+        assert_eq!(places[1].claims[&Resource::Cpu(5)], LockMode::Exclusive);
     }
 
     #[test]
@@ -305,7 +306,7 @@ mod tests {
                         prop_assert_eq!(used.len(), topology.cpus() as usize + 1);
                         prop_assert!(used.is_subset(&host.allowed));
                         for cpu in used.iter() {
-                            prop_assert_eq!(place.claims[&Resource::Cpu(cpu)], Mode::Exclusive);
+                            prop_assert_eq!(place.claims[&Resource::Cpu(cpu)], LockMode::Exclusive);
                         }
                         let mut caches = BTreeSet::new();
                         for cpus in place.vcpus.chunks(topology.cpus_per_llc() as usize) {
@@ -316,7 +317,7 @@ mod tests {
                         }
                         prop_assert_eq!(caches.len(), topology.llcs() as usize);
                         for llc in caches {
-                            prop_assert_eq!(place.claims[&Resource::Llc(llc)], Mode::Exclusive);
+                            prop_assert_eq!(place.claims[&Resource::Llc(llc)], LockMode::Exclusive);
                         }
                         prop_assert_eq!(place.nodes.len(), topology.numa_nodes() as usize);
                     }

@@ -15,12 +15,12 @@ use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use crate::files::temporary_beside;
+use super::files::temporary_beside;
 
-/// Mode of lock files: whoever can reach one may lock it, whatever the umask of whoever made it.
+/// LockMode of lock files: whoever can reach one may lock it, whatever the umask of whoever made it.
 const FOR_ALL: u32 = 0o666;
 
-/// Mode of a directory of locks that all users share: that of `/tmp`.
+/// LockMode of a directory of locks that all users share: that of `/tmp`.
 const DIR_FOR_ALL: u32 = 0o1777;
 
 /// How long to sleep between two tries for a lock: short against any run, long against the cost of a try.
@@ -73,10 +73,10 @@ pub struct LockFile {
 /// Who may hold a lock beside us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum LockMode {
     /// Nobody.
     Exclusive,
-    /// Others that also ask for [`Mode::Shared`].
+    /// Others that also ask for [`LockMode::Shared`].
     Shared,
 }
 
@@ -84,7 +84,7 @@ impl LockFile {
     /// Takes the lock on `path` if it is free right now; `None` when somebody else has it.
     ///
     /// The file and its parent directories are created when missing.
-    pub fn try_acquire(path: &Path, mode: Mode) -> Result<Option<Self>, LockError> {
+    pub fn try_acquire(path: &Path, mode: LockMode) -> Result<Option<Self>, LockError> {
         let open_error = |source| LockError::Open {
             path: path.to_owned(),
             source,
@@ -95,8 +95,8 @@ impl LockFile {
         let file = open(path)
             .map_err(|source| denied(path, &source).unwrap_or_else(|| open_error(source)))?;
         let locked = match mode {
-            Mode::Exclusive => file.try_lock(),
-            Mode::Shared => file.try_lock_shared(),
+            LockMode::Exclusive => file.try_lock(),
+            LockMode::Shared => file.try_lock_shared(),
         };
         match locked {
             Ok(()) => Ok(Some(Self {
@@ -109,7 +109,12 @@ impl LockFile {
     }
 
     /// Takes the lock on `path`, waiting up to `wait`; `what` names it in the error.
-    pub fn acquire(path: &Path, mode: Mode, wait: Duration, what: &str) -> Result<Self, LockError> {
+    pub fn acquire(
+        path: &Path,
+        mode: LockMode,
+        wait: Duration,
+        what: &str,
+    ) -> Result<Self, LockError> {
         first_of(&[path.to_owned()], mode, wait, what)
     }
 
@@ -234,7 +239,7 @@ pub(crate) fn make_shared_dir(dir: &Path) -> Result<(), LockError> {
 /// Takes the first of the locks on `paths` that is free, waiting up to `wait`.
 pub(crate) fn first_of(
     paths: &[PathBuf],
-    mode: Mode,
+    mode: LockMode,
     wait: Duration,
     what: &str,
 ) -> Result<LockFile, LockError> {
@@ -283,31 +288,35 @@ mod tests {
     fn exclusive_excludes_and_drop_releases() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/er.lock");
-        let held = LockFile::try_acquire(&path, Mode::Exclusive)
+        let held = LockFile::try_acquire(&path, LockMode::Exclusive)
             .unwrap()
             .unwrap();
         assert!(
-            LockFile::try_acquire(&path, Mode::Shared)
+            LockFile::try_acquire(&path, LockMode::Shared)
                 .unwrap()
                 .is_none()
         );
         let busy = LockFile::acquire(
             &path,
-            Mode::Exclusive,
+            LockMode::Exclusive,
             Duration::from_millis(30),
             "the thing",
         );
         assert!(matches!(busy, Err(LockError::Busy { .. })));
         drop(held);
-        let one = LockFile::try_acquire(&path, Mode::Shared).unwrap().unwrap();
-        let two = LockFile::try_acquire(&path, Mode::Shared).unwrap().unwrap();
+        let one = LockFile::try_acquire(&path, LockMode::Shared)
+            .unwrap()
+            .unwrap();
+        let two = LockFile::try_acquire(&path, LockMode::Shared)
+            .unwrap()
+            .unwrap();
         assert_eq!(one.path(), two.path());
     }
 
     #[test]
     fn a_lock_file_that_cannot_be_made_is_named() {
         let error =
-            LockFile::try_acquire(Path::new("/proc/no/such.lock"), Mode::Shared).unwrap_err();
+            LockFile::try_acquire(Path::new("/proc/no/such.lock"), LockMode::Shared).unwrap_err();
         assert!(error.to_string().contains("/proc/no/such.lock"), "{error}");
     }
     #[test]
@@ -335,7 +344,7 @@ mod tests {
         let path = dir.path().join("old.lock");
         fs::write(&path, "").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        LockFile::try_acquire(&path, Mode::Exclusive)
+        LockFile::try_acquire(&path, LockMode::Exclusive)
             .unwrap()
             .unwrap();
         assert_eq!(mode(&path), FOR_ALL);
@@ -348,7 +357,9 @@ mod tests {
                 fs::hard_link(&path, dir.path().join("other")).unwrap();
             }
             fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-            LockFile::try_acquire(&path, Mode::Shared).unwrap().unwrap();
+            LockFile::try_acquire(&path, LockMode::Shared)
+                .unwrap()
+                .unwrap();
             assert_eq!(mode(&path), 0o600, "{name}");
         }
     }
@@ -364,7 +375,7 @@ mod tests {
         make_shared_dir(&dir).unwrap();
         assert_eq!(dir.metadata().unwrap().mode() & 0o7777, DIR_FOR_ALL);
         fs::remove_dir(dir).unwrap();
-        LockFile::try_acquire(Path::new(&path), Mode::Exclusive)
+        LockFile::try_acquire(Path::new(&path), LockMode::Exclusive)
             .unwrap()
             .unwrap();
     }
@@ -378,7 +389,7 @@ mod tests {
         let link = dir.path().join("link.lock");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
         for path in [&pipe, &link] {
-            let error = LockFile::try_acquire(path, Mode::Shared).unwrap_err();
+            let error = LockFile::try_acquire(path, LockMode::Shared).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(path.to_str().unwrap()), "{text}");
         }
@@ -415,7 +426,7 @@ mod tests {
         let Some(path) = std::env::var_os("KTSTR_CORE_TEST_LOCK") else {
             return;
         };
-        let taken = match LockFile::try_acquire(Path::new(&path), Mode::Exclusive) {
+        let taken = match LockFile::try_acquire(Path::new(&path), LockMode::Exclusive) {
             Ok(Some(_)) => "yes".to_owned(),
             Ok(None) => "busy".to_owned(),
             Err(error) => format!("error: {error}"),
@@ -434,7 +445,7 @@ mod tests {
         };
         assert_eq!(said, "yes");
         assert_eq!(path.metadata().unwrap().uid(), 65534);
-        let held = LockFile::try_acquire(&path, Mode::Exclusive).unwrap();
+        let held = LockFile::try_acquire(&path, LockMode::Exclusive).unwrap();
         assert!(held.is_some());
         assert_eq!(lock_as_nobody(&path).unwrap(), "busy");
         drop(held);
@@ -450,7 +461,9 @@ mod tests {
             "{said}"
         );
         // The first process of ours that takes it mends it.
-        LockFile::try_acquire(&path, Mode::Shared).unwrap().unwrap();
+        LockFile::try_acquire(&path, LockMode::Shared)
+            .unwrap()
+            .unwrap();
         assert_eq!(lock_as_nobody(&path).unwrap(), "yes");
         // A directory that only its owner writes.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::files::{Staged, temporary_beside, write_atomic};
-use crate::lock::{LockError, LockFile, Mode};
-use crate::{Sidecar, Verdict};
+use super::sidecar::Sidecar;
+use crate::Verdict;
+use crate::host::files::{Staged, temporary_beside, write_atomic};
+use crate::host::{LockError, LockFile, LockMode};
 
 pub use records::{Record, RecordKind, standing};
 
@@ -250,7 +251,7 @@ impl RunDir {
         let what = format!("the run directory {}", self.path.display());
         let lock = |dir: &Path| {
             let path = dir.join(".locks").join(&name);
-            LockFile::acquire(&path, Mode::Exclusive, LOCK_WAIT, &what)
+            LockFile::acquire(&path, LockMode::Exclusive, LOCK_WAIT, &what)
         };
         match lock(runs) {
             // It may be the only directory there that we can write.

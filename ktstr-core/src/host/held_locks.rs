@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxFlags, major, minor, statx};
 use serde::Serialize;
 
-use crate::lock::Mode;
+use super::lock::LockMode;
 
 /// Longest command line that is read, in bytes.
 const MAX_COMMAND: u64 = 64 << 10;
@@ -63,7 +63,7 @@ pub struct LockHolder {
     /// Who took it. A child may keep it when that one is gone.
     pub pid: u32,
     /// Alone or with others.
-    pub mode: Mode,
+    pub mode: LockMode,
     /// Its program and arguments; `None` when the process is gone or has none to show.
     pub command: Option<Vec<String>>,
 }
@@ -126,17 +126,17 @@ pub fn lock_holders(path: &Path, root: &Path) -> Result<Vec<LockHolder>, HeldLoc
 }
 
 /// The locks that are held, by file: process and mode.
-fn held(root: &Path) -> Result<HashMap<FileId, Vec<(u32, Mode)>>, HeldLocksError> {
+fn held(root: &Path) -> Result<HashMap<FileId, Vec<(u32, LockMode)>>, HeldLocksError> {
     let path = root.join("proc/locks");
     let text = fs::read_to_string(&path).map_err(|source| HeldLocksError { path, source })?;
-    let mut held: HashMap<FileId, Vec<(u32, Mode)>> = HashMap::new();
+    let mut held: HashMap<FileId, Vec<(u32, LockMode)>> = HashMap::new();
     for (id, pid, mode) in text.lines().filter_map(flock) {
         held.entry(id).or_default().push((pid, mode));
     }
     Ok(held)
 }
 
-fn holder(root: &Path, (pid, mode): (u32, Mode)) -> LockHolder {
+fn holder(root: &Path, (pid, mode): (u32, LockMode)) -> LockHolder {
     LockHolder {
         pid,
         mode,
@@ -260,15 +260,15 @@ fn device_of_mount(path: &Path, root: &Path) -> Option<(u32, u32)> {
 }
 
 /// The file, process and mode of a line of `/proc/locks` that is about a `flock` somebody holds.
-fn flock(line: &str) -> Option<(FileId, u32, Mode)> {
+fn flock(line: &str) -> Option<(FileId, u32, LockMode)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     // One that waits has an arrow here.
     if words.next()? != "FLOCK" {
         return None;
     }
     let mode = match words.nth(1)? {
-        "READ" => Mode::Shared,
-        "WRITE" => Mode::Exclusive,
+        "READ" => LockMode::Shared,
+        "WRITE" => LockMode::Exclusive,
         _ => return None,
     };
     let pid = words.next()?.parse().ok()?;
@@ -302,8 +302,8 @@ fn command(root: &Path, pid: u32) -> Option<Vec<String>> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::lock::LockFile;
     use super::*;
-    use crate::lock::LockFile;
 
     fn places(dir: &Path) -> LockPlaces {
         LockPlaces {
@@ -323,17 +323,20 @@ mod tests {
         let take = |path: &Path, mode| LockFile::try_acquire(path, mode).unwrap().unwrap();
         let shared = file(&places.lock_dir, "ktstr-cpu-10");
         let held = [
-            take(&shared, Mode::Shared),
-            take(&shared, Mode::Shared),
-            take(&file(&places.lock_dir, "ktstr-emulator-0"), Mode::Exclusive),
+            take(&shared, LockMode::Shared),
+            take(&shared, LockMode::Shared),
+            take(
+                &file(&places.lock_dir, "ktstr-emulator-0"),
+                LockMode::Exclusive,
+            ),
             take(
                 &file(places.runs.as_deref().unwrap(), "6.12-abc"),
-                Mode::Exclusive,
+                LockMode::Exclusive,
             ),
         ];
         drop(take(
             &file(&places.lock_dir, "ktstr-cpu-9"),
-            Mode::Exclusive,
+            LockMode::Exclusive,
         ));
         for name in ["ktstr-cpu-01", "ktstr-cpu-x", "other"] {
             fs::write(file(&places.lock_dir, name), "").unwrap();
@@ -354,10 +357,10 @@ mod tests {
         assert_eq!(seen, expected);
         let holder = &locks[2].holders[0];
         assert_eq!(holder.pid, std::process::id());
-        assert_eq!(holder.mode, Mode::Exclusive);
+        assert_eq!(holder.mode, LockMode::Exclusive);
         let ours: Vec<String> = std::env::args().collect();
         assert_eq!(holder.command.as_deref(), Some(&ours[..]));
-        assert_eq!(locks[1].holders[0].mode, Mode::Shared);
+        assert_eq!(locks[1].holders[0].mode, LockMode::Shared);
         for lock in &locks {
             assert_eq!(lock_holders(&lock.path, root).unwrap(), lock.holders);
         }
@@ -373,7 +376,7 @@ mod tests {
             let command = words.iter().map(ToString::to_string).collect();
             let holder = LockHolder {
                 pid: 7,
-                mode: Mode::Exclusive,
+                mode: LockMode::Exclusive,
                 command: Some(command),
             };
             holder.to_string()
@@ -415,7 +418,7 @@ mod tests {
         let locks = held_locks(&places, dir.path()).unwrap();
         let expected = LockHolder {
             pid: 77,
-            mode: Mode::Exclusive,
+            mode: LockMode::Exclusive,
             command: None,
         };
         assert_eq!(locks[0].holders, [expected]);
@@ -435,7 +438,7 @@ mod tests {
         fn lines_round_trip(major in 0..0xfff_u32, minor in 0..0xfffff_u32, inode: u64, pid: u32) {
             let line = format!("12: FLOCK  ADVISORY  READ  {pid} {major:02x}:{minor:02x}:{inode} 0 EOF");
             let id = FileId { major, minor, inode };
-            prop_assert_eq!(flock(&line), Some((id, pid, Mode::Shared)));
+            prop_assert_eq!(flock(&line), Some((id, pid, LockMode::Shared)));
         }
 
         #[test]

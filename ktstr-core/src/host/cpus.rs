@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::host::field;
+use super::context::field;
 use crate::{CpuSet, ParseCpuSetError};
 
 /// The host's CPUs as the kernel tells them in sysfs.
