@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ktstr_harness::driver::doctor::{Check, Fix, Report, Surroundings, examine};
+use ktstr_driver::doctor::{Check, Fix, Report, Surroundings, examine};
 use ktstr_kernel::Cache;
 
 use crate::cli::Doctor;

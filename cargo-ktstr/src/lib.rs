@@ -69,7 +69,7 @@ pub fn ktstr_main() -> ExitCode {
 }
 
 fn show_thresholds(arguments: &ShowThresholds) -> CommandResult {
-    let text = ktstr_harness::driver::thresholds(
+    let text = ktstr_driver::thresholds(
         &std::env::current_dir()?,
         &arguments.test,
         arguments.release,

@@ -9,7 +9,7 @@ use std::thread::sleep;
 
 use ktstr_core::host::{LockHolder, LockKind, LockPlaces, LockStatus, held_locks};
 use ktstr_core::{CpuSet, env};
-use ktstr_harness::driver::Session;
+use ktstr_driver::Session;
 use serde_json::json;
 
 use crate::cli::Locks;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread::{self, ScopedJoinHandle};
 
 use ktstr_core::env;
-use ktstr_harness::driver::{RunSummary, Session, SessionReport, Tally};
+use ktstr_driver::{RunSummary, Session, SessionReport, Tally};
 use ktstr_kernel::BaseConfig;
 use ktstr_kernel::discover::{Discovery, Found, discover};
 use ktstr_vmm::{Backend, Choice, ParseBackendError};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use ktstr_core::Outcome;
-use ktstr_harness::driver::verifier::{CellReport, SchedulerReport, Sweep};
+use ktstr_driver::verifier::{CellReport, SchedulerReport, Sweep};
 
 use crate::cli::Verifier;
 use crate::failure::CommandResult;

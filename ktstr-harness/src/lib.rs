@@ -20,8 +20,6 @@ pub mod cgroup;
 pub mod check;
 pub mod ctx;
 pub mod dispatch;
-#[cfg(feature = "driver")]
-pub mod driver;
 mod guest;
 pub mod host;
 mod kernel_reports;

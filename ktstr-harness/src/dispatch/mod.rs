@@ -25,12 +25,11 @@ use ktstr_core::{Outcome, text};
 pub use args::{Args, Color, Names, Which};
 pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};
 pub use cells::{Cell, CellError, cells};
-#[cfg(feature = "driver")]
-pub(crate) use prepare::Needs;
+pub use prepare::BuildRequest;
 pub use session::SessionInfo;
-#[cfg(feature = "driver")]
-pub(crate) use settings::own_epoch;
-pub use settings::{PROJECT_COMMIT, SCHEDULER_PROFILE, Settings, SettingsError, VERIFIER_RAW};
+pub use settings::{
+    PROJECT_COMMIT, SCHEDULER_PROFILE, Settings, SettingsError, VERIFIER_RAW, own_epoch,
+};
 pub use target::{NextestRun, TestTarget};
 
 use crate::host;

@@ -23,13 +23,13 @@ const WAIT: Duration = Duration::from_secs(3600);
 
 /// What a test binary asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Needs {
+pub struct BuildRequest {
     /// Nextest's name for the binary; none before nextest 0.9.138.
-    pub(crate) binary_id: Option<String>,
+    pub binary_id: Option<String>,
     /// The binary.
-    pub(crate) binary: PathBuf,
+    pub binary: PathBuf,
     /// Packages, and the cases that need them.
-    pub(crate) packages: Vec<(Package, Vec<String>)>,
+    pub packages: Vec<(Package, Vec<String>)>,
 }
 
 /// Returns when the session has built what the tests among `jobs` need that will run. Without a session, or where it
@@ -50,18 +50,18 @@ pub(super) fn wait_for_schedulers(jobs: &[Job], settings: &Settings) {
     if packages.is_empty() {
         return;
     }
-    let needs = Needs {
+    let request = BuildRequest {
         binary_id: std::env::var("NEXTEST_BINARY_ID").ok(),
         binary: settings.binary.clone(),
         packages: packages.into_iter().collect(),
     };
-    let _ = ask(builder, &needs);
+    let _ = ask(builder, &request);
 }
 
-/// Sends `needs` to `builder` and waits until it hangs up.
-fn ask(builder: &str, needs: &Needs) -> io::Result<()> {
+/// Sends `request` to `builder` and waits until it hangs up.
+fn ask(builder: &str, request: &BuildRequest) -> io::Result<()> {
     let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(builder)?)?;
-    stream.write_all(&serde_json::to_vec(needs)?)?;
+    stream.write_all(&serde_json::to_vec(request)?)?;
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(WAIT))?;
     stream.read(&mut [0]).map(|_| ())

@@ -267,7 +267,7 @@ fn cpu_cap(value: Option<OsString>) -> Result<Option<usize>, SettingsError> {
 }
 
 /// An epoch for a process that no session and no nextest started.
-pub(crate) fn own_epoch() -> String {
+pub fn own_epoch() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

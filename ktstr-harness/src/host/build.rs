@@ -28,18 +28,18 @@ const LEFTOVER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A cargo package with a scheduler's program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Package {
+pub struct Package {
     /// Name of the package.
-    pub(crate) name: String,
+    pub name: String,
     /// Cargo profile to build it with.
-    pub(crate) profile: String,
+    pub profile: String,
     /// A directory of the workspace that has it.
-    pub(crate) dir: PathBuf,
+    pub dir: PathBuf,
 }
 
 /// What became of the builds of one run, where every process of it finds them.
 #[derive(Debug, Clone)]
-pub(crate) struct Builds {
+pub struct Builds {
     /// Where run directories are.
     runs: PathBuf,
     /// Name of the run: a later one builds again.
@@ -55,7 +55,7 @@ struct Done {
 }
 
 /// Who watches a build.
-pub(crate) trait Watch: Sync {
+pub trait Watch: Sync {
     /// Cargo runs as `child`.
     fn started(&self, child: &Child) {
         let _ = child;
@@ -69,14 +69,15 @@ pub(crate) trait Watch: Sync {
 }
 
 impl Builds {
-    pub(crate) fn new(runs: impl Into<PathBuf>, run: impl Into<String>) -> Self {
+    /// Of the run called `run`, whose run directories are in `runs`.
+    pub fn new(runs: impl Into<PathBuf>, run: impl Into<String>) -> Self {
         let (runs, run) = (runs.into(), run.into());
         Self { runs, run }
     }
 
     /// The program of `package`, or one line on why there is none. Builds it unless another process of this run has, or
     /// is about to.
-    pub(crate) fn program(&self, package: &Package) -> Result<PathBuf, String> {
+    pub fn program(&self, package: &Package) -> Result<PathBuf, String> {
         self.once(package, |package| {
             let said = Said::default();
             let program = build(package, &["--quiet".into()], &said);
@@ -113,7 +114,7 @@ impl Builds {
     }
 
     /// Keeps what a build came to for the other processes of this run.
-    pub(crate) fn keep(&self, package: &Package, program: Result<PathBuf, String>) {
+    pub fn keep(&self, package: &Package, program: Result<PathBuf, String>) {
         let file = self.file(package);
         let done = Done {
             run: self.run.clone(),
@@ -132,8 +133,7 @@ impl Builds {
     }
 
     /// Removes what was kept for this run, which is over. Runs that nobody told to do so are forgotten in time.
-    #[cfg(feature = "driver")]
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         let end = self.run_suffix();
         remove(&self.runs.join(BUILDS), |entry| {
             Ok(entry.file_name().to_string_lossy().ends_with(&end))
@@ -185,11 +185,7 @@ fn safe(text: &str) -> String {
 }
 
 /// Has cargo build `package`, with more arguments, and gives its program.
-pub(crate) fn build(
-    package: &Package,
-    args: &[OsString],
-    watch: &dyn Watch,
-) -> Result<PathBuf, String> {
+pub fn build(package: &Package, args: &[OsString], watch: &dyn Watch) -> Result<PathBuf, String> {
     let Package { name, profile, dir } = package;
     if !dir.join("Cargo.toml").is_file() {
         return Err(format!(
@@ -366,7 +362,6 @@ not json
     }
 
     #[test]
-    #[cfg(feature = "driver")]
     fn runs_beside_each_other_keep_theirs_until_they_are_over() {
         let dir = tempfile::tempdir().unwrap();
         let [one, two] = ["1", "2"].map(|run| Builds::new(dir.path(), run));

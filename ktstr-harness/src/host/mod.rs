@@ -1,6 +1,6 @@
 //! The host's side of a test: from a case to a sidecar.
 
-pub(crate) mod build;
+pub mod build;
 mod conversation;
 pub mod judge;
 mod kernel;

@@ -21,11 +21,11 @@ use super::listing::{Listing, ListingError};
 use super::options::{self, build_selection};
 use super::summary::{RunSummary, Tally};
 use super::{foreground, records};
-use crate::dispatch::{
+use ktstr_core::host::Commit;
+use ktstr_harness::dispatch::{
     NamedKernel, PROJECT_COMMIT, SCHEDULER_PROFILE, SessionInfo, format_kernel_list, own_epoch,
 };
-use crate::host::build::Builds;
-use ktstr_core::host::Commit;
+use ktstr_harness::host::build::Builds;
 
 /// Nextest's exit code where tests failed.
 const TESTS_FAILED: u8 = 100;

@@ -10,7 +10,7 @@ use ktstr_core::{Outcome, Preset};
 
 use super::options::{self, Word};
 use super::{Listing, Session, SessionError, SessionReport};
-use crate::dispatch::{Cell as Case, VERIFIER_RAW};
+use ktstr_harness::dispatch::{Cell as Case, VERIFIER_RAW};
 
 /// A sweep over a project's schedulers.
 #[derive(Debug, Clone)]
@@ -310,7 +310,7 @@ mod tests {
     use ktstr_core::record::VerifiedProgram;
 
     use super::*;
-    use crate::driver::listing::Binary;
+    use crate::listing::Binary;
 
     fn listing(binaries: &[(&str, &[&str])]) -> Listing {
         let binary = |(id, cases): &(&str, &[&str])| {

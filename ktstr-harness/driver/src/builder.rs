@@ -19,8 +19,8 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use super::listing::Listing;
-use crate::dispatch::Needs;
-use crate::host::build::{self, Builds, Package, Watch};
+use ktstr_harness::dispatch::BuildRequest;
+use ktstr_harness::host::build::{self, Builds, Package, Watch};
 
 /// For a binary to say what it needs, which it knows when it connects.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -165,7 +165,7 @@ impl Watch for Builder {
 
 impl Selected {
     /// The packages that cases need which will run.
-    fn needed<'n>(&self, needs: &'n Needs) -> impl Iterator<Item = &'n Package> {
+    fn needed<'n>(&self, needs: &'n BuildRequest) -> impl Iterator<Item = &'n Package> {
         let running = match self {
             Self::Listed(listing) => running(listing, needs),
             Self::Unknown => BTreeSet::new(),
@@ -179,7 +179,7 @@ impl Selected {
 }
 
 /// The cases of the binary that asks which will run; of all binaries, where it is not known which it is.
-fn running<'l>(listing: &'l Listing, needs: &Needs) -> BTreeSet<&'l str> {
+fn running<'l>(listing: &'l Listing, needs: &BuildRequest) -> BTreeSet<&'l str> {
     let binaries = || listing.binaries.iter();
     let is_it = |id: &str, path: &Path| match &needs.binary_id {
         Some(own) => own == id,
@@ -192,7 +192,7 @@ fn running<'l>(listing: &'l Listing, needs: &Needs) -> BTreeSet<&'l str> {
         .collect()
 }
 
-fn read(stream: &UnixStream) -> Option<Needs> {
+fn read(stream: &UnixStream) -> Option<BuildRequest> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut json = Vec::new();
     stream.take(LIMIT).read_to_end(&mut json).ok()?;
@@ -207,7 +207,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::driver::listing::Binary;
+    use crate::listing::Binary;
 
     fn package(name: &str) -> Package {
         Package {
@@ -217,9 +217,9 @@ mod tests {
         }
     }
 
-    fn needs(id: Option<&str>) -> Needs {
+    fn needs(id: Option<&str>) -> BuildRequest {
         let cases = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Needs {
+        BuildRequest {
             binary_id: id.map(str::to_owned),
             binary: "/t/gone".into(),
             packages: vec![
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn only_what_will_run_is_built() {
         let listed = Selected::Listed(listing());
-        let names = |selected: &Selected, needs: &Needs| -> Vec<String> {
+        let names = |selected: &Selected, needs: &BuildRequest| -> Vec<String> {
             selected
                 .needed(needs)
                 .map(|package| package.name.clone())

@@ -142,7 +142,7 @@ impl<'n> Wanted<'n> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::listing::Binary;
+    use crate::listing::Binary;
 
     #[test]
     fn tests_go_by_every_name_that_is_shown() {
