@@ -7,7 +7,7 @@ export KTSTR_BASE_CONFIG ?= lean
 
 KTSTR = target/debug/cargo-ktstr ktstr
 
-.PHONY: help demo demo-schedulers test soak lint doc bench setup setup-demo setup-tests kernel tool clean
+.PHONY: help demo demo-schedulers test test-kvm soak lint doc bench setup setup-demo setup-tests kernel tool clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -26,12 +26,20 @@ IMAGE = $(shell KTSTR_BASE_CONFIG=$(KTSTR_BASE_CONFIG) $(KTSTR) kernel build --k
 TEST_ENV = KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" \
 	KTSTR_TEST_NESTED_HOST="$$(scripts/distribution-kernel --kvm)"
 
+# Machines wait for a part of their time: one test more than there are CPUs keeps those busy.
+THREADS ?= $(shell echo $$(($$(nproc) + 1)))
+
 test: setup-tests kernel ## Install what is missing, build a kernel, run every test of the project
 	cargo build --workspace --all-targets
-	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
+	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast --test-threads $(THREADS)
 	scripts/demo --schedulers "$(KERNEL)"
 	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run -p cargo-ktstr --test release --run-ignored all
 	cargo test --workspace --doc --quiet
+
+test-kvm: setup-tests kernel ## What takes minutes on the KVM of an emulated host: many CPUs
+	cargo build --workspace --all-targets
+	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-vmm --test nested --run-ignored only \
+		-E 'test(many_cpus) + test(apic_ids)' --test-threads 1
 
 # How often, beside how many busy loops.
 RUNS = 10

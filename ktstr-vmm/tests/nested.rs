@@ -71,6 +71,7 @@ fn terminals_on_real_kvm_are_typed_into() {
 }
 
 #[test]
+#[ignore = "takes two minutes and more: 64 CPUs"]
 fn many_cpus_on_real_kvm_are_as_declared() {
     machines(&["wide::", "--skip=all_cpus_come_up_with_apic_ids"]);
 }
