@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use ktstr_benches::{figure, median, ms, timed, workspace};
 use ktstr_core::env::is_on;
-use ktstr_kernel::cache::{ConfigOrigin, FileRecord, Source};
+use ktstr_kernel::cache::{ConfigOrigin, FileRecord, SourceRecord};
 use ktstr_kernel::progress::Silent;
 use ktstr_kernel::{BaseConfig, BuildOptions, Cache, CacheKey, KernelSpec, Metadata, Resolver};
 
@@ -84,6 +84,7 @@ fn options(base_config: BaseConfig) -> BuildOptions {
         force: false,
         clean: false,
         jobs: available_parallelism().map_or(1, usize::from),
+        cpus: None,
         toolchain: ktstr_kernel::Toolchain::default(),
         ccache: false,
         path: std::env::var_os("PATH").unwrap_or_default(),
@@ -107,7 +108,7 @@ fn put(cache: &Cache, patch: u32, image: usize, vmlinux: usize) {
         key,
         version,
         arch: "x86_64".to_owned(),
-        source: Source::Tarball {
+        source: SourceRecord::Tarball {
             name: "linux.tar.xz".to_owned(),
             sha256: "0".repeat(64),
         },

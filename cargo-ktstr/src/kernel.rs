@@ -6,18 +6,17 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ktstr_core::env;
 use ktstr_core::host::{HostCpus, Reservation};
+use ktstr_core::{CpuSet, env};
 use ktstr_kernel::{
-    Cache, CacheEntry, CleanPlan, EntryState, ExtraKconfig, KernelSpec, Metadata, Release,
+    Cache, CacheEntry, CleanOptions, EntryState, ExtraKconfig, KernelSpec, Metadata, Release,
     Releases, ResolvedKernel,
 };
-use rustix::thread;
 use serde_json::{Value, json};
 
 use crate::cli::{Kernel, KernelBuild, KernelClean, KernelCommand, KernelList};
 use crate::doctor::cache;
-use crate::failure::{CommandResult, Failure};
+use crate::failure::{CommandResult, Failure, one_line};
 use crate::progress::Reporter;
 use crate::resolve::{self, Fetching};
 use crate::terminal::{print, say, tilde};
@@ -200,7 +199,9 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     let _cpus = match arguments.cpu_cap {
         Some(cap) => {
             options.jobs = cap as usize;
-            Some(confine(cap as usize)?)
+            let (cpus, reservation) = reserve(cap as usize)?;
+            options.cpus = Some(cpus);
+            Some(reservation)
         }
         None => None,
     };
@@ -210,14 +211,6 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
     };
     let resolver = resolve::resolver(options, fetching)?;
     let reporter = Reporter::new(program);
-    let mut kernels = arguments.kernel.clone();
-    if kernels.is_empty() {
-        let latest = resolver.latest_release(&reporter)?;
-        reporter.line(&format!(
-            "no --kernel: taking {latest}, of the newest series with eight maintenance releases"
-        ));
-        kernels.push(latest.to_string());
-    }
     let mut printed = Ok(ExitCode::SUCCESS);
     let done = |kernel: &ResolvedKernel| {
         let result = print(kernel_text(kernel).as_bytes());
@@ -225,12 +218,12 @@ fn build(arguments: &KernelBuild, program: &'static str) -> CommandResult {
             printed = result;
         }
     };
-    resolve::all(&kernels, &resolver, &reporter, done)?;
+    resolve::all(&arguments.kernel, &resolver, &reporter, done)?;
     printed
 }
 
-/// Shares `cap` host CPUs with whoever shares them too, and stays on them with everything that is started from here on.
-fn confine(cap: usize) -> Result<Reservation, Failure> {
+/// Shares `cap` host CPUs with whoever shares them too.
+fn reserve(cap: usize) -> Result<(CpuSet, Reservation), Failure> {
     let host = HostCpus::read(Path::new("/"))?;
     let allowed = host.allowed.len();
     if cap > allowed {
@@ -240,17 +233,7 @@ fn confine(cap: usize) -> Result<Reservation, Failure> {
     }
     let lock_dir = env::lock_dir(|name| std::env::var_os(name));
     let start = std::process::id() as usize;
-    let (cpus, reservation) = Reservation::shared(&lock_dir, &host, cap, start, CPU_WAIT)?;
-    let mut mask = thread::CpuSet::new();
-    for cpu in cpus
-        .iter()
-        .filter(|cpu| (*cpu as usize) < thread::CpuSet::MAX_CPU)
-    {
-        mask.set(cpu as usize);
-    }
-    thread::sched_setaffinity(None, &mask)
-        .map_err(|errno| Failure::new(format!("host CPUs {cpus}: {errno}; see taskset -p")))?;
-    Ok(reservation)
+    Ok(Reservation::shared(&lock_dir, &host, cap, start, CPU_WAIT)?)
 }
 
 fn kernel_text(kernel: &ResolvedKernel) -> String {
@@ -268,23 +251,16 @@ fn kernel_text(kernel: &ResolvedKernel) -> String {
 
 fn clean(arguments: &KernelClean) -> CommandResult {
     let cache = cache()?;
-    let entries = cache.plan_clean(&CleanPlan {
+    let plan = cache.plan_clean(&CleanOptions {
         keep: arguments.keep,
         corrupt_only: arguments.corrupt_only,
     })?;
-    // Where something is to be kept, so is what makes its next build short.
-    let builds = if arguments.corrupt_only || arguments.keep > 0 {
-        Vec::new()
-    } else {
-        cache.builds()
-    };
     let mut text = format!("cache: {}\n", tilde(&cache.kernels_dir()));
-    if entries.is_empty() && builds.is_empty() {
+    if plan.is_empty() {
         text.push_str("  nothing to remove\n");
         return print(text.as_bytes());
     }
-    let sizes: u64 = entries.iter().map(size).sum();
-    for entry in &entries {
+    for entry in &plan.entries {
         let _ = match &entry.state {
             EntryState::Valid(_) | EntryState::OtherVersion(_) => {
                 writeln!(text, "  {}", entry.key)
@@ -292,35 +268,28 @@ fn clean(arguments: &KernelClean) -> CommandResult {
             EntryState::Corrupt(why) => writeln!(text, "  {} (corrupt: {why})", entry.key),
         };
     }
-    for build in &builds {
+    for build in &plan.builds {
         let _ = writeln!(text, "  {} (what a source tree is built in)", tilde(build));
     }
     print(text.as_bytes())?;
     // What is broken has no size that is written down.
-    let size = Some(sizes >> 20).filter(|mib| *mib > 0);
+    let size = Some(plan.size() >> 20).filter(|mib| *mib > 0);
     let size = size.map_or(String::new(), |mib| format!(" ({mib} MiB)"));
-    let what = format!("{}{size}", counts(entries.len(), builds.len()));
+    let what = format!("{}{size}", counts(plan.entries.len(), plan.builds.len()));
     if !arguments.force && !confirmed(&what)? {
         say("nothing was removed");
         return Ok(ExitCode::FAILURE);
     }
+    let cleaned = cache.clean(&plan);
+    for build in &cleaned.in_use {
+        say(format_args!("{}: in use; it stays", tilde(build)));
+    }
+    let removed = counts(cleaned.entries.len(), cleaned.builds.len());
+    let printed = print(format!("removed {removed}\n").as_bytes());
     let mut failure = Failure::default();
-    let mut removed = 0;
-    for entry in &entries {
-        match cache.remove(&entry.key) {
-            Ok(()) => removed += 1,
-            Err(error) => failure.add(error.to_string()),
-        }
+    for error in &cleaned.errors {
+        failure.add(one_line(error));
     }
-    let mut emptied = 0;
-    for build in &builds {
-        match cache.remove_build(build) {
-            Ok(true) => emptied += 1,
-            Ok(false) => say(format_args!("{}: in use; it stays", tilde(build))),
-            Err(error) => failure.add(error.to_string()),
-        }
-    }
-    let printed = print(format!("removed {}\n", counts(removed, emptied)).as_bytes());
     failure.into_result(())?;
     printed
 }
@@ -339,11 +308,6 @@ fn count(kernels: usize) -> String {
         "{kernels} {}",
         if kernels == 1 { "kernel" } else { "kernels" }
     )
-}
-
-fn size(entry: &CacheEntry) -> u64 {
-    let files = entry.metadata().map(Metadata::files);
-    files.into_iter().flatten().map(|file| file.size).sum()
 }
 
 /// Asks at the terminal; without one, that is an error.

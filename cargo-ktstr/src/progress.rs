@@ -30,9 +30,9 @@ enum Shown {
         transfers: HashMap<String, ProgressBar>,
     },
     Lines {
-        step: Pace,
+        step: LineTimer,
         /// By the names of the files.
-        transfers: HashMap<String, Pace>,
+        transfers: HashMap<String, LineTimer>,
     },
 }
 
@@ -47,7 +47,7 @@ impl Reporter {
             }
         } else {
             Shown::Lines {
-                step: Pace::new(0, None, Instant::now()),
+                step: LineTimer::new(0, None, Instant::now()),
                 transfers: HashMap::new(),
             }
         };
@@ -81,7 +81,7 @@ impl Reporter {
                 *step = begin(all.add(new_bar(stage.to_string(), stage_unit(stage), total)));
             }
             Shown::Lines { step, .. } => {
-                *step = Pace::new(0, total, Instant::now());
+                *step = LineTimer::new(0, total, Instant::now());
                 let text = match total {
                     Some(steps) if stage == Stage::Compile => {
                         format!("{stage} (about {steps} steps)")
@@ -135,8 +135,8 @@ impl Reporter {
                 return;
             }
             (Shown::Lines { transfers, .. }, Transfer::Started { done, total }) => {
-                let pace = Pace::new(done, total, Instant::now());
-                transfers.insert(name.to_owned(), pace);
+                let timer = LineTimer::new(done, total, Instant::now());
+                transfers.insert(name.to_owned(), timer);
                 match (done, total) {
                     (0, None) => format!("fetching {name}"),
                     (0, Some(total)) => format!("fetching {name} ({})", mib(total)),
@@ -151,7 +151,7 @@ impl Reporter {
             }
             (Shown::Lines { transfers, .. }, Transfer::Advanced { done }) => {
                 let due = transfers.get_mut(name);
-                match due.and_then(|pace| pace.due(done, Instant::now())) {
+                match due.and_then(|timer| timer.due(done, Instant::now())) {
                     Some(how_far) => format!("{name}: {}", how_far.text(Unit::Rate)),
                     None => return,
                 }
@@ -253,7 +253,7 @@ fn begin(bar: ProgressBar) -> ProgressBar {
 }
 
 /// Decides when a line is due: every ten seconds. Short steps end before there is anything to tell.
-struct Pace {
+struct LineTimer {
     total: Option<u64>,
     /// When it began, and how much there was then.
     start: (Instant, u64),
@@ -269,7 +269,7 @@ struct HowFar {
     run: (u64, Duration),
 }
 
-impl Pace {
+impl LineTimer {
     fn new(done: u64, total: Option<u64>, now: Instant) -> Self {
         Self {
             total: total.filter(|total| *total > 0),
@@ -372,23 +372,26 @@ mod tests {
     fn lines_come_every_ten_seconds() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut pace = Pace::new(0, Some(200), start);
-        let due = |pace: &mut Pace, done, seconds, unit| {
-            let how_far = pace.due(done, at(seconds))?;
+        let mut timer = LineTimer::new(0, Some(200), start);
+        let due = |timer: &mut LineTimer, done, seconds, unit| {
+            let how_far = timer.due(done, at(seconds))?;
             Some(how_far.text(unit))
         };
         let steps = Unit::Steps;
-        assert_eq!(due(&mut pace, 190, 9, steps), None);
+        assert_eq!(due(&mut timer, 190, 9, steps), None);
         assert_eq!(
-            due(&mut pace, 191, 10, steps).as_deref(),
+            due(&mut timer, 191, 10, steps).as_deref(),
             Some("191 steps, 95 %, about 1 s left")
         );
-        assert_eq!(due(&mut pace, 199, 19, steps), None);
-        assert_eq!(due(&mut pace, 300, 20, steps).as_deref(), Some("300 steps"));
-        let mut unknown = Pace::new(0, Some(0), start);
+        assert_eq!(due(&mut timer, 199, 19, steps), None);
+        assert_eq!(
+            due(&mut timer, 300, 20, steps).as_deref(),
+            Some("300 steps")
+        );
+        let mut unknown = LineTimer::new(0, Some(0), start);
         assert_eq!(due(&mut unknown, 5, 10, steps).as_deref(), Some("5 steps"));
         // A kernel's first build: the rate of this run tells the rest.
-        let mut build = Pace::new(0, Some(1900), start);
+        let mut build = LineTimer::new(0, Some(1900), start);
         assert_eq!(
             due(&mut build, 38, 10, steps).as_deref(),
             Some("38 steps, 2 %, about 8m 10s left")
@@ -402,18 +405,18 @@ mod tests {
             Some("1900 steps, 100 %")
         );
         // Nothing was done yet, so that nobody knows.
-        let mut slow = Pace::new(0, Some(1900), start);
+        let mut slow = LineTimer::new(0, Some(1900), start);
         assert_eq!(
             due(&mut slow, 0, 10, steps).as_deref(),
             Some("0 steps, 0 %")
         );
         // Half of it was there before.
-        let mut rest = Pace::new(50 << 20, Some(100 << 20), start);
+        let mut rest = LineTimer::new(50 << 20, Some(100 << 20), start);
         assert_eq!(
             due(&mut rest, 70 << 20, 10, Unit::Rate).as_deref(),
             Some("70 %, 2.0 MiB a second, 15.0 s left")
         );
-        let mut endless = Pace::new(0, None, start);
+        let mut endless = LineTimer::new(0, None, start);
         assert_eq!(
             due(&mut endless, 300 << 10, 10, Unit::Rate).as_deref(),
             Some("300 KiB, 30 KiB a second")

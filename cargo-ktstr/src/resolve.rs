@@ -1,12 +1,11 @@
 //! From what was typed after `--kernel` to kernels that can be booted.
 
 use std::env::var_os;
-use std::thread::available_parallelism;
 
 use ktstr_core::env;
 use ktstr_kernel::{
-    BaseConfig, BuildOptions, Error, Failed, KernelSpec, Mirror, Remote, RemoteOptions,
-    ResolvedKernel, Resolver, SpecError, Toolchain,
+    BuildOptions, Error, Failed, KernelSpec, Mirror, Remote, RemoteOptions, ResolvedKernel,
+    Resolver,
 };
 
 use crate::cli::Base;
@@ -14,28 +13,14 @@ use crate::doctor::cache;
 use crate::failure::{Failure, one_line};
 use crate::progress::Reporter;
 
-/// Options of a build with this process's surroundings; `base` is what a flag said.
+/// Options of a build with this process's surroundings; `base` is what a flag said, and then the variable says nothing.
 pub(crate) fn build_options(base: Option<Base>) -> Result<BuildOptions, Failure> {
-    let base_config = match (base, var_os(env::BASE_CONFIG)) {
-        (Some(base), _) => base.into(),
-        (None, Some(name)) if !name.is_empty() => {
-            let name = name.to_string_lossy();
-            let parsed = name.parse::<BaseConfig>();
-            parsed.map_err(|error| Failure::new(format!("{}: {error}", env::BASE_CONFIG)))?
-        }
-        _ => BaseConfig::default(),
-    };
-    Ok(BuildOptions {
-        base_config,
-        extra_kconfig: None,
-        force: false,
-        clean: false,
-        // Counts the CPUs of our affinity, and those only.
-        jobs: available_parallelism().map_or(1, usize::from),
-        toolchain: Toolchain::from_env(|name| var_os(name))?,
-        ccache: var_os(env::CCACHE).is_none_or(|value| value != "0"),
-        path: var_os("PATH").unwrap_or_default(),
-    })
+    let lookup = |name: &str| var_os(name).filter(|_| base.is_none() || name != env::BASE_CONFIG);
+    let mut options = BuildOptions::from_env(lookup)?;
+    if let Some(base) = base {
+        options.base_config = base.into();
+    }
+    Ok(options)
 }
 
 /// What is fetched, and how, where a kernel is not on disk.
@@ -57,39 +42,21 @@ pub(crate) fn resolver(options: BuildOptions, fetching: Fetching) -> Result<Reso
 
 /// The mirror that the environment names, else kernel.org.
 pub(crate) fn remote(skip_sha256: bool) -> Result<Remote, Failure> {
-    let lookup = |name: &str| var_os(name);
-    let mirror = match var_os(env::KERNEL_MIRROR).filter(|base| !base.is_empty()) {
-        Some(base) => Mirror::parse(&base.to_string_lossy())?,
-        None => Mirror::kernel_org(),
-    };
-    let mut options = RemoteOptions::from_env(lookup);
+    let mut options = RemoteOptions::from_env(|name| var_os(name));
     options.skip_sha256 = skip_sha256;
+    let mirror = Mirror::from_env(|name| var_os(name))?;
     Ok(Remote::new(mirror, cache()?, options)?)
 }
 
-/// Resolves every identifier, in the order given; the same kernel given twice comes once. `done` is called for each as
-/// it is ready.
-///
-/// Everything that is wrong with any identifier is told at once, in the order given. Nothing is fetched or built before
-/// every identifier made sense, and no failure keeps another from being told.
+/// Resolves every identifier, in the order given; `on_ready` is called for each kernel as soon as it is there. Whatever is
+/// wrong with any of them is told at once.
 pub(crate) fn all(
-    ids: &[String],
+    identifiers: &[String],
     resolver: &Resolver,
     reporter: &Reporter,
-    mut done: impl FnMut(&ResolvedKernel),
+    mut on_ready: impl FnMut(&ResolvedKernel),
 ) -> Result<Vec<ResolvedKernel>, Failure> {
-    let parsed: Vec<Result<KernelSpec, SpecError>> = ids
-        .iter()
-        .map(|id| KernelSpec::parse(id, |name| var_os(name)))
-        .collect();
-    let specs: Vec<KernelSpec> = parsed.iter().flatten().cloned().collect();
-    if specs.len() < ids.len() {
-        // The others may be wrong too: nobody wants to hear of one after the other.
-        let others = resolver.look_up_all(&specs, reporter);
-        let others = others.map_or_else(|failures| failures.0, |()| Vec::new());
-        return Err(all_failures(&parsed, &others));
-    }
-    let kernels = resolver.resolve_all(&specs, reporter, &mut |spec, kernel| {
+    let mut ready = |spec: &KernelSpec, kernel: &ResolvedKernel| {
         let version = match spec {
             KernelSpec::Range { .. } | KernelSpec::Series(_) | KernelSpec::Newest(_) => {
                 format!(": {}", kernel.version)
@@ -97,8 +64,10 @@ pub(crate) fn all(
             _ => String::new(),
         };
         reporter.line(&format!("resolved kernel \"{spec}\"{version}"));
-        done(kernel);
-    });
+        on_ready(kernel);
+    };
+    let lookup = |name: &str| var_os(name);
+    let kernels = resolver.resolve_identifiers(identifiers, lookup, reporter, &mut ready);
     kernels.map_err(|failures| {
         let mut failure = Failure::default();
         for failed in &failures.0 {
@@ -106,24 +75,6 @@ pub(crate) fn all(
         }
         failure
     })
-}
-
-/// What is wrong with some of the identifiers, in their order.
-fn all_failures(parsed: &[Result<KernelSpec, SpecError>], failed: &[Failed]) -> Failure {
-    let mut failure = Failure::default();
-    let mut told: Vec<&KernelSpec> = Vec::new();
-    for parsed in parsed {
-        match parsed {
-            Ok(spec) if !told.contains(&spec) => {
-                told.push(spec);
-                let of_it = failed.iter().filter(|failed| failed.spec == *spec);
-                of_it.for_each(|failed| add(&mut failure, failed));
-            }
-            Ok(_) => {}
-            Err(error) => failure.add(one_line(error)),
-        }
-    }
-    failure
 }
 
 fn add(failure: &mut Failure, failed: &Failed) {

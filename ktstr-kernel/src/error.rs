@@ -1,24 +1,27 @@
 //! Why a kernel could not be resolved.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ktstr_core::CpuSet;
 use ktstr_core::host::LockError;
 
 use crate::archive::ArchiveError;
 use crate::build_path::{self, BuildPathError};
-use crate::cache::{CacheError, CacheKey, CacheKeyError};
+use crate::cache::CacheError;
 use crate::image::ImageError;
 use crate::kconfig::{DroppedOption, UnusableOption};
+use crate::key::{CacheKey, CacheKeyError};
+use crate::local::SourceError;
+use crate::no_space::{CACHE_HINT, is_full};
+use crate::process::{BuildFailure, RunError};
 use crate::release::Release;
 #[cfg(feature = "fetch")]
 use crate::remote::FetchError;
 #[cfg(feature = "git")]
 use crate::repository::GitError;
 use crate::resolved::BuiltTreeError;
-use crate::source::SourceError;
-use crate::spec::KernelSpec;
+use crate::spec::{KernelSpec, SpecError};
 use crate::tools::{self, Pahole, PaholeVersion, Tool};
 use crate::tree::TreeError;
 
@@ -26,6 +29,9 @@ use crate::tree::TreeError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// It is not an identifier.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The path does not lead to a kernel.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -246,9 +252,17 @@ pub enum Error {
     #[error(
         "{tree}: its commit or configuration keeps changing; let other builds in it end, then try again"
     )]
-    Restless {
+    TreeKeptChanging {
         /// The tree.
         tree: PathBuf,
+    },
+    /// Builds cannot be kept on the CPUs that they are to run on.
+    #[error("cannot run builds on the host CPUs {cpus}: {source}; choose others")]
+    Cpus {
+        /// The CPUs.
+        cpus: CpuSet,
+        /// What the system said.
+        source: io::Error,
     },
     /// A file or directory of the build could not be read or written.
     #[error("{path}: cannot {action}: {source}; check its permissions")]
@@ -262,10 +276,27 @@ pub enum Error {
     },
 }
 
-/// What to say where the cache's file system is full.
-pub(crate) const CACHE_HINT: &str = ", or set KTSTR_CACHE_DIR to a directory with more room";
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Io {
+                path,
+                action,
+                source,
+            } => Self::io(path, action, source),
+            RunError::NoSpace { dir, hint } => Self::NoSpace { dir, hint },
+            RunError::Failed(failure) => Self::Make(failure),
+        }
+    }
+}
 
 impl Error {
+    /// That there is nowhere to fetch it from; `unused` is a cached kernel of that name, and why it is not used.
+    pub(crate) fn not_fetched(spec: &KernelSpec, unused: Option<(CacheKey, &'static str)>) -> Self {
+        let spec = spec.clone();
+        Self::NotFetched { spec, unused }
+    }
+
     /// Makes sure that kernels can be built in the cache's directory, `root`.
     pub(crate) fn check_cache_path(root: &Path) -> Result<(), Self> {
         let advice = "set KTSTR_CACHE_DIR to a directory without such characters";
@@ -290,66 +321,6 @@ impl Error {
             action,
             source,
         }
-    }
-}
-
-/// Whether there was no room to write.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
-}
-
-/// A step of make that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildFailure {
-    /// The command, as a person would type it.
-    pub command: String,
-    /// The sources.
-    pub tree: PathBuf,
-    /// How it ended.
-    pub ending: Ending,
-    /// The first line of its output that tells of an error.
-    pub cause: Option<String>,
-    /// The last lines of its output.
-    pub tail: Vec<String>,
-    /// All of its output.
-    pub log: PathBuf,
-}
-
-/// How a step of make ended that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ending {
-    /// With this exit code.
-    Exited(i32),
-    /// By this signal.
-    Killed(i32),
-    /// It was ended after this many seconds.
-    TimedOut(u64),
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exited(code) => write!(f, "failed with exit code {code}"),
-            Self::Killed(signal) => write!(f, "was killed by signal {signal}"),
-            Self::TimedOut(seconds) => write!(f, "was not done after {seconds} s"),
-        }
-    }
-}
-
-impl fmt::Display for BuildFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tree = self.tree.display();
-        write!(f, "{tree}: `{}` {}", self.command, self.ending)?;
-        if let Some(cause) = &self.cause {
-            write!(f, " ({cause})")?;
-        }
-        let starved = |line: &str| line.contains("Killed signal terminated");
-        if self.cause.as_deref().is_some_and(starved) {
-            write!(f, "; memory ran out: build with fewer jobs")?;
-        }
-        write!(f, "; its output is in {}", self.log.display())
     }
 }
 

@@ -1,20 +1,75 @@
-//! From a kernel identifier to a bootable image.
+//! Kernels for tests: from an identifier to an image that boots, fetched, configured, built and cached on the way.
 //!
-//! A [`KernelSpec`] is what somebody typed: a source tree, a source tarball, an image, a cache key.
-//! With the `build` feature a `Resolver` turns it into a [`ResolvedKernel`], building and
-//! [caching](Cache) what is not there yet. Without it this crate only reads: identifiers, images, the
-//! cache, and [what is already built](discover).
+//! ```no_run
+//! # #[cfg(feature = "fetch")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use ktstr_kernel::progress::Silent;
+//! use ktstr_kernel::{BuildOptions, Cache, Mirror, Remote, RemoteOptions, Resolver};
+//!
+//! let env = |name: &str| std::env::var_os(name);
+//! let cache = Cache::new("/var/cache/kernels");
+//! let remote = Remote::new(Mirror::kernel_org(), cache.clone(), RemoteOptions::from_env(env))?;
+//! let resolver = Resolver::new(cache, BuildOptions::from_env(env)?).fetching(remote);
+//! // Every maintained series from 6.12 on, and a source tree.
+//! let kernels = resolver.resolve_identifiers(
+//!     &["6.12..6.18", "../linux"],
+//!     env,
+//!     &Silent,
+//!     &mut |spec, kernel| println!("{spec}: Linux {}", kernel.version),
+//! )?;
+//! for kernel in kernels {
+//!     println!("{}", kernel.image.display());
+//! }
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "fetch"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Parts
+//!
+//! In the order in which one meets them:
+//!
+//! - [`KernelSpec`]: a parsed identifier. It may name something on disk ([`LocalSource`]: a [`KernelTree`], a tarball, an
+//!   image), a [`Release`] or several, a commit of a git repository, or a cache entry.
+//! - [`Resolver`]: turns identifiers into kernels, with [`BuildOptions`]. It tells everything that is wrong with any of them
+//!   at once ([`Failures`]), and what it does meanwhile as [events](progress).
+//! - [`ResolvedKernel`]: a kernel that boots, with its image, version and name in tests; [`ImageInfo`] tells what an image
+//!   says of itself.
+//! - [`Cache`]: kernels that are built already, by [`CacheKey`]; listing, checking and [cleaning](Cache::plan_clean) it.
+//! - [`discover`]: finds a kernel that is built already, where none was named.
+//! - [`remote`] and [`repository`]: releases and commits from the network. Proxies, mirrors and bounds are options.
+//! - [`tools`], [`build_path`] and [`Toolchain`]: what a build needs from the host, to check before there is one.
+//!
+//! # What it does not do
+//!
+//! It prints nothing, reads no environment variables but through functions that it is given, and changes nothing of the
+//! process: builds run in process groups of their own, on [CPUs](BuildOptions::cpus) of their own where that is asked for.
+//! Programs that kernels are built with inherit the environment, without what would change the result.
+//!
+//! # Features
+//!
+//! Without features this crate only reads: identifiers, images, the cache, and what is already built. `build` adds building
+//! from trees and tarballs, `fetch` releases from the network, and `git` commits of repositories. All three are on by
+//! default.
+
+// Without features there is less to link to.
+#![cfg_attr(
+    not(all(feature = "build", feature = "fetch", feature = "git")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 pub mod cache;
+mod compression;
 pub mod discover;
 mod fragment;
 mod git;
 mod hz;
 mod image;
-mod meant;
+mod key;
+mod local;
 mod release;
 mod resolved;
-mod source;
 mod spec;
 mod text;
 mod tree;
@@ -27,6 +82,8 @@ mod build;
 #[cfg(feature = "build")]
 pub mod build_path;
 #[cfg(feature = "build")]
+mod confine;
+#[cfg(feature = "build")]
 mod error;
 #[cfg(feature = "build")]
 mod hash;
@@ -36,8 +93,10 @@ mod kconfig;
 mod lock;
 #[cfg(feature = "build")]
 mod make;
-#[cfg(feature = "fetch")]
-mod plan;
+#[cfg(feature = "build")]
+mod no_space;
+#[cfg(feature = "build")]
+mod parallel;
 #[cfg(feature = "build")]
 mod process;
 #[cfg(feature = "build")]
@@ -51,29 +110,36 @@ mod resolver;
 #[cfg(feature = "build")]
 mod scratch;
 #[cfg(feature = "build")]
+mod source;
+#[cfg(feature = "build")]
 mod toolchain;
 #[cfg(feature = "build")]
 pub mod tools;
 
-pub use cache::{Cache, CacheEntry, CacheError, CacheKey, CleanPlan, EntryState, Metadata};
+pub use cache::{
+    Cache, CacheEntry, CacheError, CacheKey, CleanOptions, CleanPlan, Cleaned, EntryState, Metadata,
+};
+pub use compression::Compression;
 pub use fragment::{BaseConfig, KTSTR_KCONFIG, LEAN_KCONFIG, ParseBaseConfigError, kconfig_hash};
 pub use git::GitState;
 pub use hz::timer_hz;
 pub use image::{ImageError, ImageInfo, ImageKind};
+pub use local::{LocalSource, SourceError};
 pub use release::Release;
-pub use resolved::ResolvedKernel;
-pub use source::{Compression, LocalSource, SourceError};
+pub use resolved::{BuiltTreeError, ResolvedKernel};
 pub use spec::{GitRef, KernelSpec, Newest, SpecError};
 pub use tree::{KernelTree, TreeError};
 
 #[cfg(feature = "build")]
 pub use archive::ArchiveError;
 #[cfg(feature = "build")]
-pub use error::{BuildFailure, Ending, Error};
+pub use build::{BuildOptions, BuildOptionsError};
+#[cfg(feature = "build")]
+pub use error::Error;
 #[cfg(feature = "build")]
 pub use kconfig::{DroppedOption, ExtraKconfig, ExtraKconfigError, OptionFault, UnusableOption};
-#[cfg(feature = "fetch")]
-pub use plan::{Failed, Failures};
+#[cfg(feature = "build")]
+pub use process::{BuildFailure, Ending};
 #[cfg(feature = "build")]
 pub use progress::{Event, Progress, Stage, Transfer};
 #[cfg(feature = "fetch")]
@@ -81,6 +147,6 @@ pub use remote::{FetchError, Mirror, Releases, Remote, RemoteOptions, SourceTarb
 #[cfg(feature = "git")]
 pub use repository::GitError;
 #[cfg(feature = "build")]
-pub use resolver::{BuildOptions, Resolver};
+pub use resolver::{Failed, Failures, Resolver};
 #[cfg(feature = "build")]
 pub use toolchain::{TOOLCHAIN_VARIABLES, Toolchain, ToolchainError};

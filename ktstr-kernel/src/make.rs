@@ -7,8 +7,7 @@ use std::process::Command;
 
 use ktstr_core::host::files::is_program;
 
-use crate::error::Error;
-use crate::process::Runner;
+use crate::process::{RunError, Runner};
 use crate::toolchain::{TOOLCHAIN_VARIABLES, Toolchain};
 
 /// Runs make in a source tree.
@@ -47,7 +46,7 @@ impl Make<'_> {
         target: &str,
         config: &str,
         on_line: &mut dyn FnMut(&str),
-    ) -> Result<(), Error> {
+    ) -> Result<(), RunError> {
         let mut arguments = Vec::new();
         if let Some(out) = self.out {
             arguments.push(OsString::from("O="));
@@ -102,7 +101,7 @@ pub(crate) fn try_ccache(
     runner: &Runner<'_>,
     path: &OsStr,
     toolchain: &Toolchain,
-) -> Result<bool, Error> {
+) -> Result<bool, RunError> {
     if !split_paths(path).any(|dir| is_program(&dir.join("ccache"))) {
         return Ok(false);
     }

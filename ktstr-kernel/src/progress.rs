@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ktstr_core::host::LockHolder;
 
-use crate::cache::CacheKey;
+use crate::key::CacheKey;
 
 /// Takes the events of a resolution. Called often, and from several threads while files are fetched: be quick.
 pub trait Progress: Sync {

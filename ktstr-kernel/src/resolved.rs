@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use ktstr_core::KernelLabel;
 
-use crate::cache::CacheKey;
 use crate::image::{ImageError, ImageInfo, ImageKind};
+use crate::key::CacheKey;
 use crate::tree::{KernelTree, TreeError};
 use crate::x86_64;
 

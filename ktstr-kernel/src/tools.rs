@@ -19,15 +19,15 @@ use crate::release::Release;
 pub struct Tool {
     /// What it is called.
     pub name: &'static str,
-    /// What shows that it is there.
-    pub sign: Sign,
+    /// How to detect it.
+    pub detection: Detection,
     /// The package of Debian and Ubuntu that brings it.
     pub debian: &'static str,
 }
 
-/// What shows that a tool is there.
+/// How to detect a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sign {
+pub enum Detection {
     /// A program in the search path.
     Program(&'static str),
     /// A header that the compiler finds by itself.
@@ -49,13 +49,21 @@ pub const BUILD_TOOLS: &[Tool] = &[
 ];
 
 const fn program(name: &'static str, debian: &'static str) -> Tool {
-    let sign = Sign::Program(name);
-    Tool { name, sign, debian }
+    let detection = Detection::Program(name);
+    Tool {
+        name,
+        detection,
+        debian,
+    }
 }
 
 const fn header(name: &'static str, path: &'static str, debian: &'static str) -> Tool {
-    let sign = Sign::Header(path);
-    Tool { name, sign, debian }
+    let detection = Detection::Header(path);
+    Tool {
+        name,
+        detection,
+        debian,
+    }
 }
 
 /// Where compilers look for headers without being told; Debian keeps some below the architecture's name.
@@ -68,9 +76,9 @@ const INCLUDE_DIRS: &[&str] = &[
 impl Tool {
     /// Whether it is there: programs in `path`, headers below `root` (`/` but in tests).
     pub fn is_there(&self, path: &OsStr, root: &Path) -> bool {
-        match self.sign {
-            Sign::Program(name) => split_paths(path).any(|dir| is_program(&dir.join(name))),
-            Sign::Header(name) => INCLUDE_DIRS
+        match self.detection {
+            Detection::Program(name) => split_paths(path).any(|dir| is_program(&dir.join(name))),
+            Detection::Header(name) => INCLUDE_DIRS
                 .iter()
                 .any(|dir| root.join(dir).join(name).is_file()),
         }

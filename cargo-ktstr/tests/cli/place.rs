@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use ktstr_kernel::cache::{ConfigOrigin, FileRecord, Source};
+use ktstr_kernel::cache::{ConfigOrigin, FileRecord, SourceRecord};
 use ktstr_kernel::{BaseConfig, Cache, CacheKey, Metadata};
 
 /// `cargo-ktstr` as cargo calls it.
@@ -148,7 +148,7 @@ impl Place {
             key: CacheKey::parse(key).unwrap(),
             version: "6.12.9".to_owned(),
             arch: "x86_64".to_owned(),
-            source: Source::Tarball {
+            source: SourceRecord::Tarball {
                 name: "linux-6.12.9.tar.xz".to_owned(),
                 sha256: "1".repeat(64),
             },

@@ -1,21 +1,21 @@
-//! Builds and caches a kernel with the library alone, and prints the image to boot.
+//! Resolves kernels with the library alone, building what is not cached, and prints the images to boot.
 //!
 //! ```text
 //! cargo run -p ktstr-examples --bin build_kernel -- [--base defconfig|lean]
-//!     [--extra-kconfig FILE] [--cache DIR] [--force] [--clean] SOURCE
+//!     [--extra-kconfig FILE] [--cache DIR] [--cpus LIST] [--force] [--clean] KERNEL...
 //! ```
 //!
-//! SOURCE is what `cargo ktstr --kernel` takes: a source tree, a source tarball, an image, a cache key.
-//! Progress goes to standard error, the image's path alone to standard output.
+//! KERNEL is what `cargo ktstr --kernel` takes: a source tree, a source tarball, an image, a cache key, a release, a range
+//! of releases, a commit of a git repository. Progress goes to standard error, the images' paths alone to standard output.
 
 use std::env;
 use std::error::Error;
 use std::process::ExitCode;
-use std::thread;
 
 use ktstr_core::env::cache_root;
 use ktstr_kernel::{
-    BaseConfig, BuildOptions, Cache, Event, ExtraKconfig, KernelSpec, Progress, Resolver, Stage,
+    BuildOptions, Cache, Event, ExtraKconfig, Mirror, Progress, Remote, RemoteOptions, Resolver,
+    Stage, Transfer,
 };
 use lexopt::prelude::*;
 
@@ -30,6 +30,14 @@ impl Progress for Lines {
                 eprintln!("cache hit for {source} ({key}, built {age} s ago)");
             }
             Event::Waiting { key, .. } => eprintln!("waiting for another build of {key}"),
+            Event::Transfer { name, state } => match state {
+                Transfer::Started { .. } => eprintln!("fetching {name}"),
+                Transfer::Finished { took, .. } => {
+                    eprintln!("fetched {name} in {:.1} s", took.as_secs_f64());
+                }
+                Transfer::Retrying { why, .. } => eprintln!("{name}: {why}; trying again"),
+                _ => {}
+            },
             Event::Note(text) => eprintln!("note: {text}"),
             Event::Started { stage, total } => match total {
                 Some(total) => eprintln!("{stage} (about {total})"),
@@ -47,18 +55,10 @@ impl Progress for Lines {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let mut source = None;
-    let mut root = cache_root(|name| env::var_os(name));
-    let mut options = BuildOptions {
-        base_config: BaseConfig::Defconfig,
-        extra_kconfig: None,
-        force: false,
-        clean: false,
-        jobs: thread::available_parallelism()?.get(),
-        toolchain: ktstr_kernel::Toolchain::default(),
-        ccache: true,
-        path: env::var_os("PATH").unwrap_or_default(),
-    };
+    let lookup = |name: &str| env::var_os(name);
+    let mut kernels = Vec::new();
+    let mut root = cache_root(lookup);
+    let mut options = BuildOptions::from_env(lookup)?;
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -68,19 +68,35 @@ fn run() -> Result<(), Box<dyn Error>> {
                 options.extra_kconfig = Some(ExtraKconfig::read(path.as_ref())?);
             }
             Long("cache") => root = Some(arguments.value()?.into()),
+            // They and the programs they start run there; this process stays where it is.
+            Long("cpus") => options.cpus = Some(arguments.value()?.parse()?),
             Long("force") => options.force = true,
             Long("clean") => options.clean = true,
-            Value(value) if source.is_none() => source = Some(value.string()?),
+            Value(value) => kernels.push(value.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    let source =
-        source.ok_or("name a kernel: a source tree, a source tarball, an image or a cache key")?;
+    if kernels.is_empty() {
+        return Err(
+            "name a kernel: a source tree, a source tarball, an image, a cache key or a release"
+                .into(),
+        );
+    }
     let root = root.ok_or("HOME is not set; name a directory with --cache")?;
-    let spec = KernelSpec::parse(&source, |name| env::var_os(name))?;
-    let kernel = Resolver::new(Cache::new(root), options).resolve(&spec, &Lines)?;
-    eprintln!("Linux {} as {}", kernel.version, kernel.label);
-    println!("{}", kernel.image.display());
+    let cache = Cache::new(root);
+    let remote = Remote::new(
+        Mirror::from_env(lookup)?,
+        cache.clone(),
+        RemoteOptions::from_env(lookup),
+    )?;
+    let resolver = Resolver::new(cache, options).fetching(remote);
+    let resolved =
+        resolver.resolve_identifiers(&kernels, lookup, &Lines, &mut |spec, kernel| {
+            eprintln!("{spec}: Linux {} as {}", kernel.version, kernel.label);
+        })?;
+    for kernel in resolved {
+        println!("{}", kernel.image.display());
+    }
     Ok(())
 }
 

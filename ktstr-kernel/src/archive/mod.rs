@@ -16,8 +16,8 @@ use self::stream::{EndMark, Meter, decompressed};
 use self::unpack::Fault;
 #[cfg(feature = "git")]
 pub(crate) use self::unpack::stays_inside;
-use crate::error::Error;
-use crate::source::Compression;
+use crate::compression::Compression;
+use crate::no_space::{CACHE_HINT, is_full};
 use crate::tree::{KernelTree, makefile_version};
 
 /// A tarball that cannot be used.
@@ -69,6 +69,22 @@ pub enum ArchiveError {
         path: PathBuf,
         /// What is missing.
         why: String,
+    },
+    /// There is no room for a file of it.
+    #[error("{path}: no space left on the device; free some{CACHE_HINT}")]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of it could not be written.
+    #[error("{path}: cannot {action}: {source}; check its permissions")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
     },
     /// Somebody writes to it.
     #[error("{path}: it changed while it was read; try again when it is complete")]
@@ -143,7 +159,7 @@ impl Tarball<'_> {
         sha256: &str,
         dir: &Path,
         on_read: &mut dyn FnMut(u64),
-    ) -> Result<KernelTree, Error> {
+    ) -> Result<KernelTree, ArchiveError> {
         let mut meter = Meter::new(self.open()?, on_read);
         let mut tar = Archive::new(EndMark::new(decompressed(&mut meter, self.compression)));
         unpack::unpack(&mut tar, dir).map_err(|fault| self.fault(fault))?;
@@ -152,9 +168,9 @@ impl Tarball<'_> {
         let found = meter.finish().map_err(|source| self.read_fault(source))?;
         if found != sha256 {
             let path = self.path.to_owned();
-            return Err(ArchiveError::Changed { path }.into());
+            return Err(ArchiveError::Changed { path });
         }
-        Ok(self.tree(dir)?)
+        self.tree(dir)
     }
 
     /// The tree in `dir`, or in the only directory there.
@@ -202,13 +218,18 @@ impl Tarball<'_> {
         ArchiveError::Damaged { path, source }
     }
 
-    fn fault(&self, fault: Fault) -> Error {
+    fn fault(&self, fault: Fault) -> ArchiveError {
         let path = self.path.to_owned();
         match fault {
-            Fault::Read(source) => self.read_fault(source).into(),
-            Fault::Entry(entry, why) => ArchiveError::Entry { path, entry, why }.into(),
-            Fault::TooBig(limit) => ArchiveError::TooBig { path, limit }.into(),
-            Fault::Write(target, action, source) => Error::io(target, action, source),
+            Fault::Read(source) => self.read_fault(source),
+            Fault::Entry(entry, why) => ArchiveError::Entry { path, entry, why },
+            Fault::TooBig(limit) => ArchiveError::TooBig { path, limit },
+            Fault::Write(path, _, source) if is_full(&source) => ArchiveError::NoSpace { path },
+            Fault::Write(path, action, source) => ArchiveError::Write {
+                path,
+                action,
+                source,
+            },
         }
     }
 }

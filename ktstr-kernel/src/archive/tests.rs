@@ -83,7 +83,7 @@ impl Place {
     }
 
     /// Unpacks into a fresh directory.
-    fn unpack(&self, bytes: &[u8], compression: Compression) -> Result<KernelTree, Error> {
+    fn unpack(&self, bytes: &[u8], compression: Compression) -> Result<KernelTree, ArchiveError> {
         let path = &self.write(bytes);
         let sha256 = crate::hash::sha256(&mut File::open(path).unwrap(), |_| {}).unwrap();
         let into = self.dir.path().join("into");
@@ -113,7 +113,7 @@ fn compress(bytes: &[u8], command: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-fn message(result: Result<KernelTree, Error>) -> String {
+fn message(result: Result<KernelTree, ArchiveError>) -> String {
     let message = result.unwrap_err().to_string();
     assert!(!message.contains('\n'), "{message}");
     message

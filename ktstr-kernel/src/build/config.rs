@@ -17,9 +17,9 @@ use crate::fragment::{BaseConfig, KTSTR_KCONFIG, config_hash};
 use crate::hash::hex;
 
 /// The configuration of a tree.
-pub(super) const CONFIG: &str = ".config";
+pub(crate) const CONFIG: &str = ".config";
 /// Where a new one is made, so that the build keeps the old one until the new one is checked.
-pub(super) const DRAFT: &str = ".config.ktstr-draft";
+pub(crate) const DRAFT: &str = ".config.ktstr-draft";
 /// What earlier versions noted.
 const NOTES: &str = ".config.ktstr";
 /// The user's own, as it was before earlier versions took its place.
@@ -44,7 +44,7 @@ struct Made {
 }
 
 /// What a build of `tree` starts from: the tree's own `.config` if it has one, else `base`.
-pub(super) fn origin(tree: &Path, base: BaseConfig) -> Result<ConfigOrigin, Error> {
+pub(crate) fn origin(tree: &Path, base: BaseConfig) -> Result<ConfigOrigin, Error> {
     let Some(config) = read(&tree.join(CONFIG))? else {
         return Ok(ConfigOrigin::Base(base));
     };
@@ -65,7 +65,7 @@ pub(super) fn origin(tree: &Path, base: BaseConfig) -> Result<ConfigOrigin, Erro
 }
 
 /// The user's own configuration of that hash: in its place, or where it was saved.
-pub(super) fn own(tree: &Path, hash: &str) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn own(tree: &Path, hash: &str) -> Result<Option<Vec<u8>>, Error> {
     let config = read(&tree.join(CONFIG))?;
     if config.as_ref().is_some_and(|it| config_hash(it) == hash) {
         return Ok(config);
@@ -79,7 +79,7 @@ fn saved_own(tree: &Path, hash: &str) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// The fragments that are merged over that.
-pub(super) fn fragments(origin: &ConfigOrigin) -> &'static [&'static str] {
+pub(crate) fn fragments(origin: &ConfigOrigin) -> &'static [&'static str] {
     match origin {
         ConfigOrigin::Base(base) => base.fragments(),
         ConfigOrigin::Own(_) => &[KTSTR_KCONFIG],
@@ -87,7 +87,7 @@ pub(super) fn fragments(origin: &ConfigOrigin) -> &'static [&'static str] {
 }
 
 /// Reads a configuration; `None` when there is none.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let mut bytes = Vec::new();
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -100,7 +100,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// Makes the draft the configuration `name` in `dir`.
-pub(super) fn adopt(dir: &Path, name: &str) -> Result<(), Error> {
+pub(crate) fn adopt(dir: &Path, name: &str) -> Result<(), Error> {
     let (draft, config) = (dir.join(DRAFT), dir.join(name));
     // Left as it is, an unchanged one has nothing built again.
     if read(&config)? != read(&draft)? {
@@ -111,7 +111,7 @@ pub(super) fn adopt(dir: &Path, name: &str) -> Result<(), Error> {
 }
 
 /// Removes what a draft, finished or not, leaves.
-pub(super) fn discard(tree: &Path) {
+pub(crate) fn discard(tree: &Path) {
     for name in [DRAFT.to_owned(), format!("{DRAFT}.old")] {
         let _ = fs::remove_file(tree.join(name));
     }

@@ -5,13 +5,14 @@ use std::io;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
+use super::build_dir::BuildDir;
 use super::config::{self, CONFIG, DRAFT};
-use super::place::Place;
-use super::{Job, steps};
-use crate::cache::{Cache, CacheError, CacheKey, ConfigOrigin, Metadata, NewEntry, Source};
-use crate::error::{CACHE_HINT, Error, is_full};
+use super::{Request, steps};
+use crate::cache::{Cache, CacheError, CacheKey, ConfigOrigin, Metadata, NewEntry, SourceRecord};
+use crate::error::Error;
 use crate::kconfig::{self, ExtraKconfig};
 use crate::make::{self, Ccache, Make};
+use crate::no_space::{CACHE_HINT, is_full};
 use crate::process::Runner;
 use crate::progress::Stage;
 use crate::resolved::{BuiltTreeError, ResolvedKernel};
@@ -21,18 +22,18 @@ use crate::tree::KernelTree;
 use crate::x86_64::{ARCH, IMAGE_NAME};
 
 /// A tree that is being built in.
-pub(super) struct Build<'a> {
-    pub(super) job: Job<'a>,
-    pub(super) tree: &'a KernelTree,
-    pub(super) origin: &'a ConfigOrigin,
-    pub(super) place: &'a Place,
-    pub(super) runner: Runner<'a>,
+pub(crate) struct Build<'a> {
+    pub(crate) request: Request<'a>,
+    pub(crate) tree: &'a KernelTree,
+    pub(crate) origin: &'a ConfigOrigin,
+    pub(crate) build_dir: &'a BuildDir,
+    pub(crate) runner: Runner<'a>,
 }
 
 /// What came of it.
-pub(super) struct Built {
+pub(crate) struct Built {
     /// The kernel in its tree.
-    pub(super) kernel: ResolvedKernel,
+    pub(crate) kernel: ResolvedKernel,
     /// How long configuring and compiling took, seconds.
     seconds: u64,
     /// How many steps make reported.
@@ -41,10 +42,10 @@ pub(super) struct Built {
 
 impl Build<'_> {
     fn make(&self, ccache: Ccache) -> Make<'_> {
-        let options = self.job.options;
+        let options = self.request.options;
         Make {
             runner: &self.runner,
-            out: self.place.out(),
+            out: self.build_dir.out(),
             jobs: options.jobs,
             path: &options.path,
             toolchain: &options.toolchain,
@@ -54,7 +55,7 @@ impl Build<'_> {
 
     /// Finds out whether to compile through ccache.
     fn ccache(&self) -> Ccache {
-        let options = self.job.options;
+        let options = self.request.options;
         if !options.ccache {
             return Ccache::Off;
         }
@@ -62,50 +63,54 @@ impl Build<'_> {
             Ok(false) => return Ccache::Off,
             Ok(true) => {}
             Err(error) => {
-                let text = format!("building without ccache, which does not work: {error}");
-                self.job.note(&text);
+                let text = format!(
+                    "building without ccache, which does not work: {}",
+                    Error::from(error)
+                );
+                self.request.note(&text);
                 return Ccache::Off;
             }
         }
-        self.job.note("compiling through ccache");
-        match self.place {
-            Place::Scratch(_) => Ccache::InScratch,
-            Place::InTree(_) | Place::Beside(_) => Ccache::OfTree,
+        self.request.note("compiling through ccache");
+        match self.build_dir {
+            BuildDir::Scratch(_) => Ccache::InScratch,
+            BuildDir::InTree(_) | BuildDir::Beside(_) => Ccache::OfTree,
         }
     }
 
     /// Configures and compiles. Modules are not built: nothing loads them.
-    pub(super) fn run(&self, dirty: bool) -> Result<Built, Error> {
-        let job = &self.job;
+    pub(crate) fn run(&self, dirty: bool) -> Result<Built, Error> {
+        let request = &self.request;
         let start = Instant::now();
         self.runner.start_log()?;
-        job.note_options();
-        let dir = self.place.dir();
+        request.note_options();
+        let dir = self.build_dir.path();
         let make = self.make(self.ccache());
-        let configured = job.stage(Stage::Configure, None, || self.configure(&make));
+        let configured = request.stage(Stage::Configure, None, || self.configure(&make));
         if configured.is_err() {
             config::discard(dir);
         }
         configured?;
         let mut steps = 0;
         let tops = [dir, self.tree.path()].map(|dir| dir.to_string_lossy().into_owned());
-        let name = self.place.config();
-        self.place.outdate(name);
-        job.stage(Stage::Compile, self.expected_steps()?, || {
-            make.run(IMAGE_NAME, name, &mut |line| {
+        let name = self.build_dir.config();
+        self.build_dir.outdate(name);
+        request.stage(Stage::Compile, self.expected_steps()?, || {
+            let mut on_line = |line: &str| {
                 let Some(file) = make::step(line) else { return };
                 steps += 1;
                 // Killed on the way, we can no longer do this.
                 if steps % 64 == 0 {
-                    self.place.outdate(CONFIG);
+                    self.build_dir.outdate(CONFIG);
                 }
                 // Some of the kernel's tools give whole paths.
                 let within = tops.iter().find_map(|top| file.strip_prefix(top.as_str()));
                 let file = within.map_or(file, |file| file.trim_start_matches('/'));
-                job.advanced(Stage::Compile, steps, Some(file));
-            })
+                request.advanced(Stage::Compile, steps, Some(file));
+            };
+            Ok(make.run(IMAGE_NAME, name, &mut on_line)?)
         })?;
-        self.place.outdate(CONFIG);
+        self.build_dir.outdate(CONFIG);
         let kernel = self.check(dirty)?;
         Ok(Built {
             kernel,
@@ -116,12 +121,12 @@ impl Build<'_> {
 
     /// Makes the configuration beside the old one, checks it, and only then lets it take its place.
     fn configure(&self, make: &Make<'_>) -> Result<(), Error> {
-        let (tree, dir) = (self.tree.path(), self.place.dir());
+        let (tree, dir) = (self.tree.path(), self.build_dir.path());
         let draft = dir.join(DRAFT);
         config::discard(dir);
         let mut quiet = |_: &str| {};
         let fragments = config::fragments(self.origin);
-        let extra = self.job.options.extra_kconfig.as_ref();
+        let extra = self.request.options.extra_kconfig.as_ref();
         let extra_text = extra.map_or("", ExtraKconfig::text);
         let own = match self.origin {
             ConfigOrigin::Base(_) => None,
@@ -162,26 +167,26 @@ impl Build<'_> {
         }
         if !verdict.unknown.is_empty() {
             let names = verdict.unknown.join(", ");
-            self.job.note(&format!(
+            self.request.note(&format!(
                 "Linux {version} has no option {names}; built without"
             ));
         }
-        let missing = tools::missing_compressor(&made, &self.job.options.path);
+        let missing = tools::missing_compressor(&made, &self.request.options.path);
         if let Some(tool) = missing {
             let missing = vec![tool];
             return Err(Error::Tools { missing });
         }
-        config::adopt(dir, self.place.config())
+        config::adopt(dir, self.build_dir.config())
     }
 
     /// Refuses settings with which the kernel could not be built, or not be tested on.
     fn check_usable(&self, config: &str) -> Result<(), Error> {
         let tree = self.tree.path();
-        let options = kconfig::unusable(config, tree, self.place.dir());
+        let options = kconfig::unusable(config, tree, self.build_dir.path());
         if options.is_empty() {
             return Ok(());
         }
-        let extra = self.job.options.extra_kconfig.as_ref();
+        let extra = self.request.options.extra_kconfig.as_ref();
         let sets = |extra: &&ExtraKconfig| {
             let is_set = |name: &str| kconfig::value(extra.text(), name).is_some();
             options.iter().any(|option| is_set(&option.name))
@@ -202,7 +207,7 @@ impl Build<'_> {
             .map(|(name, ours, theirs)| format!("{name}={theirs} (ktstr's: {ours})"))
             .collect();
         if !both.is_empty() {
-            self.job.note(&format!(
+            self.request.note(&format!(
                 "{} overrides what ktstr's tests rely on: {}",
                 line(&extra.path().display().to_string()),
                 both.join(", ")
@@ -215,16 +220,18 @@ impl Build<'_> {
     /// A build of the same configuration tells best. One that had little to do, or another kernel's, is told by what the
     /// configuration and the Makefiles say.
     fn expected_steps(&self) -> Result<Option<u64>, Error> {
-        let dir = self.place.dir();
+        let dir = self.build_dir.path();
         if dir.join("vmlinux").exists() || dir.join("init/main.o").exists() {
             return Ok(None);
         }
-        let config = config::read(&dir.join(self.place.config()))?.unwrap_or_default();
+        let config = config::read(&dir.join(self.build_dir.config()))?.unwrap_or_default();
         let counted = steps::count(self.tree.path(), &String::from_utf8_lossy(&config));
-        let entries = self.job.cache.list().unwrap_or_default();
+        let entries = self.request.cache.list().unwrap_or_default();
         let alike = entries.iter().filter_map(|entry| entry.metadata());
         let alike = alike.filter(|it| {
-            it.config_origin == *self.origin && self.job.options.is_variant(it) && it.make_steps > 0
+            it.config_origin == *self.origin
+                && self.request.options.is_variant(it)
+                && it.make_steps > 0
         });
         let near = |steps: &u64| counted.is_none_or(|it| it.abs_diff(*steps) <= it / 4);
         let before = alike.map(|it| it.make_steps).find(near);
@@ -233,9 +240,9 @@ impl Build<'_> {
 
     /// Whether what was built is a kernel of these sources.
     fn check(&self, dirty: bool) -> Result<ResolvedKernel, Error> {
-        let dir = self.place.dir();
+        let dir = self.build_dir.path();
         let mut kernel = ResolvedKernel::from_build(self.tree, dir, dirty)?;
-        kernel.config = Some(dir.join(self.place.config()));
+        kernel.config = Some(dir.join(self.build_dir.config()));
         if kernel.vmlinux.is_none() {
             return Err(Error::Built(BuiltTreeError::NotBuilt {
                 tree: self.tree.path().to_owned(),
@@ -258,35 +265,37 @@ impl Build<'_> {
     }
 
     /// What editors want to know. A kernel without it is a kernel, so failing is only told.
-    pub(super) fn write_compile_commands(&self) {
+    pub(crate) fn write_compile_commands(&self) {
         const SCRIPT: &str = "scripts/clang-tools/gen_compile_commands.py";
         if !self.tree.path().join(SCRIPT).is_file() {
             let note = format!("compile_commands.json is not made: this tree has no {SCRIPT}");
-            return self.job.note(&note);
+            return self.request.note(&note);
         }
         // `make compile_commands.json` would do the same, and build modules for it.
-        let made = self.place.dir().join("compile_commands.json");
-        let mut command = make::clean("python3", &self.job.options.path);
-        command.arg(SCRIPT).arg("-d").arg(self.place.dir());
+        let made = self.build_dir.path().join("compile_commands.json");
+        let mut command = make::clean("python3", &self.request.options.path);
+        command.arg(SCRIPT).arg("-d").arg(self.build_dir.path());
         command.arg("-o").arg(&made);
-        let name = format!("python3 {SCRIPT} -d {}", self.place.dir().display());
+        let name = format!("python3 {SCRIPT} -d {}", self.build_dir.path().display());
         if let Err(error) = self.runner.run(&mut command, &name, &mut |_| {}) {
-            self.job
-                .note(&format!("compile_commands.json is not made: {error}"));
-        } else if self.place.out().is_some() {
+            self.request.note(&format!(
+                "compile_commands.json is not made: {}",
+                Error::from(error)
+            ));
+        } else if self.build_dir.out().is_some() {
             link(&made, &self.tree.path().join("compile_commands.json"));
         }
     }
 
     /// Puts what was built into the cache. The key's lock is held by whoever calls.
-    pub(super) fn store(
+    pub(crate) fn store(
         &self,
         built: &Built,
         key: &CacheKey,
-        source: Source,
+        source: SourceRecord,
     ) -> Result<ResolvedKernel, Error> {
-        let cache = self.job.cache;
-        let stored = self.job.stage(Stage::Store, None, || {
+        let cache = self.request.cache;
+        let stored = self.request.stage(Stage::Store, None, || {
             let entry = NewEntry::new(cache, key)?;
             let copy = |from: &Path, name: &str| {
                 let to = entry.path(name);
@@ -294,9 +303,9 @@ impl Build<'_> {
                 copied.map_err(|error| Error::io(&to, "write", error))?;
                 Ok::<_, Error>(entry.add(name)?)
             };
-            let dir = self.place.dir();
+            let dir = self.build_dir.path();
             let image = copy(&built.kernel.image, IMAGE_NAME)?;
-            let config = copy(&dir.join(self.place.config()), CONFIG)?;
+            let config = copy(&dir.join(self.build_dir.config()), CONFIG)?;
             self.strip(&dir.join("vmlinux"), &entry.path("vmlinux"))?;
             let vmlinux = entry.add("vmlinux")?;
             let metadata = Metadata {
@@ -307,8 +316,8 @@ impl Build<'_> {
                 source,
                 config_origin: self.origin.clone(),
                 kconfig_hash: self.origin.kconfig_hash(),
-                extra_kconfig: self.job.options.extra_hash().map(str::to_owned),
-                toolchain: self.job.options.toolchain.spelled(),
+                extra_kconfig: self.request.options.extra_hash().map(str::to_owned),
+                toolchain: self.request.options.toolchain.spelled(),
                 built: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
                 build_seconds: built.seconds,
                 make_steps: built.steps,
@@ -332,8 +341,8 @@ impl Build<'_> {
 
     /// Copies an ELF file without its debug sections. BTF is no debug section, and stays.
     fn strip(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        let objcopy = self.job.options.toolchain.objcopy();
-        let mut command = make::clean(&objcopy, &self.job.options.path);
+        let objcopy = self.request.options.toolchain.objcopy();
+        let mut command = make::clean(&objcopy, &self.request.options.path);
         command.arg("--strip-debug").arg(from).arg(to);
         let (from, shown) = (from.display(), to.display());
         let name = format!("{objcopy} --strip-debug {from} {shown}");

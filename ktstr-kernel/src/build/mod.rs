@@ -1,15 +1,11 @@
 //! From sources to a kernel.
 
-mod config;
-#[cfg(feature = "git")]
-mod git;
-mod index;
-mod kernel;
-mod place;
-mod space;
+pub(crate) mod build_dir;
+pub(crate) mod config;
+pub(crate) mod kernel;
+mod options;
+pub(crate) mod space;
 mod steps;
-mod tarball;
-mod tree;
 
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -22,14 +18,15 @@ use crate::kconfig;
 use crate::lock;
 use crate::progress::{Event, Progress, Stage};
 use crate::resolved::ResolvedKernel;
-use crate::resolver::BuildOptions;
 use crate::text::line;
 use crate::tools::{self, Pahole, PaholeVersion};
 use crate::tree::{KernelTree, has_sched_ext};
 
-/// One resolution: what it was given.
+pub use self::options::{BuildOptions, BuildOptionsError};
+
+/// What one kernel is looked up, fetched and built with.
 #[derive(Clone, Copy)]
-pub(crate) struct Job<'a> {
+pub(crate) struct Request<'a> {
     pub(crate) cache: &'a Cache,
     pub(crate) options: &'a BuildOptions,
     pub(crate) progress: &'a dyn Progress,
@@ -37,13 +34,13 @@ pub(crate) struct Job<'a> {
     pub(crate) asked: &'a Path,
 }
 
-impl Job<'_> {
+impl Request<'_> {
     pub(crate) fn note(&self, text: &str) {
         self.progress.event(Event::Note(text));
     }
 
     /// Runs one step and tells when it begins and ends.
-    fn stage<T>(
+    pub(crate) fn stage<T>(
         &self,
         stage: Stage,
         total: Option<u64>,
@@ -57,7 +54,7 @@ impl Job<'_> {
         Ok(done)
     }
 
-    fn advanced(&self, stage: Stage, done: u64, what: Option<&str>) {
+    pub(crate) fn advanced(&self, stage: Stage, done: u64, what: Option<&str>) {
         self.progress.event(Event::Advanced { stage, done, what });
     }
 
@@ -78,7 +75,7 @@ impl Job<'_> {
     ///
     /// Keys are shorter than what they stand for, so that two sources may share one. `replaced` is
     /// told what the entry is that does not count, in one line.
-    fn usable(
+    pub(crate) fn usable(
         &self,
         key: &CacheKey,
         is_same: impl Fn(&Metadata) -> bool,
@@ -120,7 +117,7 @@ impl Job<'_> {
     }
 
     /// Makes sure that nobody else builds `key`; tells whom it waits for.
-    fn lock(&self, key: &CacheKey) -> Result<LockFile, LockError> {
+    pub(crate) fn lock(&self, key: &CacheKey) -> Result<LockFile, LockError> {
         let what = format!("the build of `{key}`");
         let waiting = |holder: Option<&LockHolder>| {
             self.progress.event(Event::Waiting { key, holder });
@@ -128,8 +125,13 @@ impl Job<'_> {
         lock::exclusive(&self.cache.lock_path(key), &what, BUILD_WAIT, waiting)
     }
 
+    /// Makes sure that kernels can be built in the cache.
+    pub(crate) fn check_cache_path(&self) -> Result<(), Error> {
+        Error::check_cache_path(self.cache.root())
+    }
+
     /// Whatever would make a long build fail at its end, or at once: found out before.
-    fn prepare(&self) -> Result<(), Error> {
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
         self.cache.prepare()?;
         let (path, toolchain) = (&self.options.path, &self.options.toolchain);
         let mut missing = tools::missing(path, Path::new("/"));
@@ -165,7 +167,11 @@ impl Job<'_> {
     }
 
     /// Refuses a pahole that does not work, or is too old for sources of `version`.
-    fn check_pahole(&self, version: &str, tree: Option<&KernelTree>) -> Result<(), Error> {
+    pub(crate) fn check_pahole(
+        &self,
+        version: &str,
+        tree: Option<&KernelTree>,
+    ) -> Result<(), Error> {
         if !self.needs("CONFIG_DEBUG_INFO_BTF") {
             return Ok(());
         }
@@ -203,10 +209,3 @@ impl Job<'_> {
         }
     }
 }
-
-#[cfg(all(feature = "git", feature = "fetch"))]
-pub(crate) use git::look_up as look_up_git;
-#[cfg(feature = "git")]
-pub(crate) use git::resolve as resolve_git;
-pub(crate) use tarball::resolve as resolve_tarball;
-pub(crate) use tree::resolve as resolve_tree;

@@ -12,7 +12,7 @@ const MIB: u64 = 1 << 20;
 const SOURCE: u64 = 1600 * MIB;
 
 /// About what a build of 6.12 leaves in its tree, bytes: 1.5 GB measured for the lean configuration.
-pub(super) fn of_build(origin: &ConfigOrigin) -> u64 {
+pub(crate) fn of_build(origin: &ConfigOrigin) -> u64 {
     match origin {
         ConfigOrigin::Base(BaseConfig::Lean) => 1400 * MIB,
         // A distribution's own takes up to ten times as much, a small one less: the user will know.
@@ -21,18 +21,18 @@ pub(super) fn of_build(origin: &ConfigOrigin) -> u64 {
 }
 
 /// As [`of_build`], with the sources.
-pub(super) fn of_tarball(origin: &ConfigOrigin) -> u64 {
+pub(crate) fn of_tarball(origin: &ConfigOrigin) -> u64 {
     SOURCE + of_build(origin)
 }
 
 /// As [`of_tarball`], with the repository that one commit comes in.
 #[cfg(feature = "git")]
-pub(super) fn of_git(origin: &ConfigOrigin) -> u64 {
+pub(crate) fn of_git(origin: &ConfigOrigin) -> u64 {
     400 * MIB + of_tarball(origin)
 }
 
 /// Checks that there is room for `needed` bytes in `dir`. What the system does not tell is no error.
-pub(super) fn check(dir: &Path, needed: u64, hint: &'static str) -> Result<(), Error> {
+pub(crate) fn check(dir: &Path, needed: u64, hint: &'static str) -> Result<(), Error> {
     let Ok(found) = rustix::fs::statvfs(dir) else {
         return Ok(());
     };

@@ -35,7 +35,7 @@ const MAX_DEPTH: usize = 16;
 
 /// The steps that a build of `tree` in the configuration `config` takes; `None` where the tree has no Makefiles that are
 /// understood.
-pub(super) fn count(tree: &Path, config: &str) -> Option<u64> {
+pub(crate) fn count(tree: &Path, config: &str) -> Option<u64> {
     let options = config.lines().filter_map(|line| {
         let (name, value) = line.split_once('=')?;
         Some((name, value.trim_matches('"')))

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use ktstr_core::KernelLabel;
 use serde::{Deserialize, Serialize};
 
-use super::key::{CacheKey, ConfigOrigin};
+use crate::key::{CacheKey, ConfigOrigin};
 use crate::release::Release;
 use crate::text::line;
 
@@ -23,7 +23,7 @@ pub struct Metadata {
     /// Architecture, as `uname -m` spells it.
     pub arch: String,
     /// Where the sources came from.
-    pub source: Source,
+    pub source: SourceRecord,
     /// What it was configured from.
     pub config_origin: ConfigOrigin,
     /// Hash of the fragments merged over that.
@@ -62,7 +62,7 @@ pub enum MetadataError {
 /// Where a cached kernel's sources came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", expecting = "a source")]
-pub enum Source {
+pub enum SourceRecord {
     /// A tarball on disk.
     Tarball {
         /// Its file name.
@@ -106,7 +106,7 @@ pub struct FileRecord {
     pub modified: Option<i64>,
 }
 
-impl Source {
+impl SourceRecord {
     /// The word for it in listings.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -169,7 +169,7 @@ impl Metadata {
     /// The release it is of, as kernel.org spells it; its Makefile says `7.1.0-rc3` for `7.1-rc3`. Only what was built
     /// from a tarball is sure to be one.
     pub fn release(&self) -> Option<Release> {
-        let is_tarball = matches!(self.source, Source::Tarball { .. });
+        let is_tarball = matches!(self.source, SourceRecord::Tarball { .. });
         let release = Release::parse(&self.version.replace(".0-rc", "-rc"));
         release.filter(|_| is_tarball)
     }
@@ -183,10 +183,10 @@ impl Metadata {
     /// (`kernel_path_linux_1a2b3c`), or version and commit (`kernel_6_14_0_git_38fec10`).
     pub fn label(&self) -> KernelLabel {
         match &self.source {
-            Source::Tarball { .. } => KernelLabel::from_version(&self.version),
-            Source::Local { path, .. } => KernelLabel::from_path(path, false),
+            SourceRecord::Tarball { .. } => KernelLabel::from_version(&self.version),
+            SourceRecord::Local { path, .. } => KernelLabel::from_path(path, false),
             // Two commits of one run may call themselves the same.
-            Source::Git { commit, .. } => {
+            SourceRecord::Git { commit, .. } => {
                 let short = commit.get(..7).unwrap_or(commit);
                 KernelLabel::from_version(&format!("{}-git-{short}", self.version))
             }
@@ -223,7 +223,7 @@ pub(crate) mod tests {
             key: CacheKey::parse(key).unwrap(),
             version: "6.12.9".into(),
             arch: "x86_64".into(),
-            source: Source::Tarball {
+            source: SourceRecord::Tarball {
                 name: "linux.tar.xz".into(),
                 sha256: "1".repeat(64),
             },
@@ -286,7 +286,7 @@ pub(crate) mod tests {
                     "enum",
                     "Metadata",
                     "FileRecord",
-                    "Source",
+                    "SourceRecord",
                     "Origin",
                 ] {
                     assert!(!error.contains(name), "{field}: {error}");

@@ -4,8 +4,9 @@
 //! sections, configuration and [`Metadata`]. Entries appear whole or not at all: they are put together
 //! under another name in the same directory and renamed.
 
+mod clean;
 mod integrity;
-mod key;
+
 mod metadata;
 #[cfg(feature = "build")]
 mod store;
@@ -16,12 +17,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::host::files::{open_regular, temporary_beside};
-use ktstr_core::host::{LockFile, LockMode};
+use ktstr_core::host::files::open_regular;
 
+pub use crate::key::{CacheKey, CacheKeyError, ConfigOrigin};
+pub use clean::{CleanOptions, CleanPlan, Cleaned};
 use integrity::Look;
-pub use key::{CacheKey, CacheKeyError, ConfigOrigin};
-pub use metadata::{FileRecord, Metadata, MetadataError, Source};
+pub use metadata::{FileRecord, Metadata, MetadataError, SourceRecord};
 #[cfg(feature = "build")]
 pub(crate) use store::NewEntry;
 
@@ -53,15 +54,6 @@ pub enum EntryState {
     Corrupt(String),
     /// Another version of ktstr made it, which may well use it: how that shows, in one clause.
     OtherVersion(String),
-}
-
-/// Which entries to remove. Those of other versions of ktstr go only where all go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CleanPlan {
-    /// How many of the newest valid entries stay. Others take none of these places.
-    pub keep: usize,
-    /// Remove only corrupt entries; `keep` does not matter then.
-    pub corrupt_only: bool,
 }
 
 /// A cache that does not give what was asked.
@@ -273,52 +265,6 @@ impl Cache {
     pub fn newest(&self) -> Result<Option<CacheEntry>, CacheError> {
         let entries = self.list()?;
         Ok(entries.into_iter().find(|entry| entry.kernel().is_ok()))
-    }
-
-    /// The entries that `plan` would remove; nothing is removed yet. [Content](CacheEntry::verify) is looked at.
-    pub fn plan_clean(&self, plan: &CleanPlan) -> Result<Vec<CacheEntry>, CacheError> {
-        let removes_all = plan.keep == 0 && !plan.corrupt_only;
-        let is_of_other_version =
-            |entry: &CacheEntry| matches!(entry.state, EntryState::OtherVersion(_));
-        let mut entries = self.list()?;
-        entries.retain(|entry| removes_all || !is_of_other_version(entry));
-        for entry in &mut entries {
-            if let EntryState::Valid(_) = entry.state
-                && let Err(why) = entry.verify()
-            {
-                entry.state = EntryState::Corrupt(why);
-            }
-        }
-        let (valid, corrupt): (Vec<_>, Vec<_>) = entries
-            .into_iter()
-            .partition(|entry| entry.metadata().is_some());
-        let old = valid.into_iter().skip(if plan.corrupt_only {
-            usize::MAX
-        } else {
-            plan.keep
-        });
-        Ok(old.chain(corrupt).collect())
-    }
-
-    /// Removes an entry, unless it is being built just now.
-    pub fn remove(&self, key: &CacheKey) -> Result<(), CacheError> {
-        let dir = self.entry_dir(key);
-        let write_error = |source| CacheError::Write {
-            path: dir.clone(),
-            source,
-        };
-        let lock = LockFile::try_acquire(&self.lock_path(key), LockMode::Exclusive)
-            .map_err(|error| write_error(io::Error::other(error)))?;
-        let Some(_lock) = lock else {
-            return Err(CacheError::Busy { key: key.clone() });
-        };
-        // First out of sight: half an entry must never be seen under its key.
-        let trash = temporary_beside(&dir);
-        match fs::rename(&dir, &trash) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.and_then(|()| fs::remove_dir_all(&trash)),
-        }
-        .map_err(write_error)
     }
 }
 

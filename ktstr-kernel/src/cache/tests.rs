@@ -1,5 +1,7 @@
 use std::fs::File;
 
+use ktstr_core::host::{LockFile, LockMode};
+
 use super::metadata::tests::sample;
 use super::*;
 
@@ -100,8 +102,8 @@ fn cleaning_keeps_the_newest_valid_ones() {
     put(&cache, "c", "2026-03-01T00:00:00Z");
     fs::remove_file(put(&cache, "d", "2026-04-01T00:00:00Z").join("vmlinux")).unwrap();
     let plan = |keep, corrupt_only| {
-        let plan = CleanPlan { keep, corrupt_only };
-        let entries = cache.plan_clean(&plan).unwrap();
+        let plan = CleanOptions { keep, corrupt_only };
+        let entries = cache.plan_clean(&plan).unwrap().entries;
         keys(&entries).join(" ")
     };
     assert_eq!(plan(2, false), "a d");
@@ -199,11 +201,11 @@ fn content_is_looked_at_where_it_is_used() {
     let entry = cache.get(&key("a")).unwrap();
     assert!(entry.kernel().is_ok());
     assert!(entry.verify().is_err());
-    let plan = CleanPlan {
+    let plan = CleanOptions {
         keep: 1,
         corrupt_only: false,
     };
-    assert_eq!(keys(&cache.plan_clean(&plan).unwrap()), ["a"]);
+    assert_eq!(keys(&cache.plan_clean(&plan).unwrap().entries), ["a"]);
 }
 
 #[test]
@@ -277,8 +279,8 @@ fn what_another_version_made_is_left_to_it() {
     assert!(message.contains("is from another ktstr version (metadata.json has format 9"));
     assert!(!message.contains("clean"), "{message}");
     let plan = |keep, corrupt_only| {
-        let plan = CleanPlan { keep, corrupt_only };
-        keys(&cache.plan_clean(&plan).unwrap()).join(" ")
+        let plan = CleanOptions { keep, corrupt_only };
+        keys(&cache.plan_clean(&plan).unwrap().entries).join(" ")
     };
     assert_eq!(plan(0, true), "broken");
     assert_eq!(plan(1, false), "broken");

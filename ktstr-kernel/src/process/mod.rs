@@ -1,5 +1,6 @@
 //! Running a build's commands: bounded, logged, and never left behind.
 
+mod failure;
 mod group;
 mod output;
 
@@ -15,7 +16,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::group::Group;
 use self::output::Output;
-use crate::error::{BuildFailure, Ending, Error};
+
+pub(crate) use self::failure::RunError;
+pub use self::failure::{BuildFailure, Ending};
 
 /// Runs the commands of one build, in one directory.
 #[derive(Debug)]
@@ -36,10 +39,10 @@ pub(crate) struct Runner<'a> {
 
 impl Runner<'_> {
     /// Empties the log.
-    pub(crate) fn start_log(&self) -> Result<(), Error> {
+    pub(crate) fn start_log(&self) -> Result<(), RunError> {
         File::create(&self.log)
             .map(drop)
-            .map_err(|error| Error::io(&self.log, "write", error))
+            .map_err(|error| RunError::io(&self.log, "write", error))
     }
 
     /// Runs `command` to its end; `on_line` sees every line it says. `name` is what a person would type.
@@ -48,8 +51,8 @@ impl Runner<'_> {
         command: &mut Command,
         name: &str,
         on_line: &mut dyn FnMut(&str),
-    ) -> Result<(), Error> {
-        let log_error = |error| Error::io(&self.log, "write", error);
+    ) -> Result<(), RunError> {
+        let log_error = |error| RunError::io(&self.log, "write", error);
         let mut log = OpenOptions::new()
             .append(true)
             .create(true)
@@ -57,7 +60,7 @@ impl Runner<'_> {
             .map_err(log_error)?;
         writeln!(log, "$ {name}").map_err(log_error)?;
         let program = PathBuf::from(command.get_program());
-        let run_error = |error| Error::io(&program, "run", error);
+        let run_error = |error| RunError::io(&program, "run", error);
         let (mut reader, writer) = io::pipe().map_err(run_error)?;
         command
             .current_dir(self.dir)
@@ -106,14 +109,14 @@ impl Runner<'_> {
         Err(self.failure(name, ending, &output))
     }
 
-    fn failure(&self, name: &str, ending: Ending, output: &Output) -> Error {
+    fn failure(&self, name: &str, ending: Ending, output: &Output) -> RunError {
         if output.device_full() {
-            return Error::NoSpace {
+            return RunError::NoSpace {
                 dir: self.out.unwrap_or(self.dir).to_owned(),
                 hint: self.full_hint,
             };
         }
-        Error::Make(Box::new(BuildFailure {
+        RunError::Failed(Box::new(BuildFailure {
             command: name.to_owned(),
             tree: self.dir.to_owned(),
             ending,

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use ureq::Body;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED};
 
+use super::attempts::{AttemptError, RateMonitor, Retries};
 use super::error::FetchError;
-use super::http::{Client, Pace, Patience, Rest, Trouble};
+use super::http::{Client, RangeRequest};
 use super::part::{Part, PartFacts};
 use crate::progress::{Event, Progress, Transfer};
 
@@ -77,14 +78,14 @@ impl Download<'_> {
     /// Tries until all of it is there.
     fn complete(&self, part: &mut Part) -> Result<(), FetchError> {
         let options = self.client.options();
-        let mut patience = Patience::new(options.tries, options.backoff);
+        let mut retries = Retries::new(options.tries, options.backoff);
         while !part.is_whole() {
             let before = part.done();
             match self.transfer(part) {
                 Ok(()) => break,
-                Err(trouble) => {
+                Err(failed) => {
                     let further = part.done().saturating_sub(before);
-                    patience.again(trouble, further, self.name, self.progress)?;
+                    retries.again(failed, further, self.name, self.progress)?;
                 }
             }
         }
@@ -92,13 +93,13 @@ impl Download<'_> {
     }
 
     /// One request for all that is missing.
-    fn transfer(&self, part: &mut Part) -> Result<(), Trouble> {
+    fn transfer(&self, part: &mut Part) -> Result<(), AttemptError> {
         let known = part.facts().cloned();
-        let rest = known.as_ref().map(|facts| Rest {
+        let range = known.as_ref().map(|facts| RangeRequest {
             from: part.done(),
             of: facts.validator.as_deref(),
         });
-        let response = self.client.get(self.address, rest)?;
+        let response = self.client.get(self.address, range)?;
         let io = |error| FetchError::io(self.target, error);
         let headers = response.headers();
         match (response.status().as_u16(), &known) {
@@ -108,7 +109,10 @@ impl Download<'_> {
             _ => {
                 part.reset().map_err(io)?;
                 let why = "the rest is not available";
-                return Err(Trouble::passing(FetchError::unreachable(self.address, why)));
+                return Err(AttemptError::temporary(FetchError::unreachable(
+                    self.address,
+                    why,
+                )));
             }
         }
         let total = part.whole_size();
@@ -122,15 +126,15 @@ impl Download<'_> {
         self.receive(part, response.into_body(), limit)
     }
 
-    fn receive(&self, part: &mut Part, body: Body, limit: u64) -> Result<(), Trouble> {
+    fn receive(&self, part: &mut Part, body: Body, limit: u64) -> Result<(), AttemptError> {
         let mut body = body.into_reader();
         let mut buffer = vec![0; 128 << 10];
-        let mut pace = Pace::default();
+        let mut rate = RateMonitor::default();
         let mut told = Instant::now();
         loop {
             let n = self
                 .client
-                .read(self.address, &mut body, &mut buffer, &mut pace)?;
+                .read(self.address, &mut body, &mut buffer, &mut rate)?;
             if n == 0 {
                 break;
             }
@@ -151,7 +155,10 @@ impl Download<'_> {
         let missing = part.whole_size().is_some_and(|total| total != part.done());
         if missing {
             let why = "the connection broke off";
-            return Err(Trouble::passing(FetchError::unreachable(self.address, why)));
+            return Err(AttemptError::temporary(FetchError::unreachable(
+                self.address,
+                why,
+            )));
         }
         Ok(())
     }

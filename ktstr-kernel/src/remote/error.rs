@@ -7,7 +7,7 @@ use std::time::Duration;
 use ktstr_core::host::LockError;
 
 use crate::cache::CacheError;
-use crate::error::{CACHE_HINT, is_full};
+use crate::no_space::{CACHE_HINT, is_full};
 use crate::release::Release;
 
 /// Why something could not be fetched. One line each.
@@ -130,6 +130,24 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Whether the server is away, or something else answers in its place; as opposed to an answer of its own.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Content { .. } => true,
+            Self::Status { status, .. } => *status == 429 || *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// What happened, without address and advice.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Unreachable { why, .. } | Self::Content { why, .. } => why.clone(),
+            Self::Status { status, wait, .. } => status_text(*status, *wait),
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn unreachable(address: &str, why: impl Into<String>) -> Self {
         let (address, why) = (address.to_owned(), why.into());
         Self::Unreachable { address, why }
@@ -164,7 +182,7 @@ impl FetchError {
 }
 
 /// What a server answers.
-pub(super) fn status_text(status: u16, wait: Option<Duration>) -> String {
+fn status_text(status: u16, wait: Option<Duration>) -> String {
     match wait {
         Some(wait) => {
             let wait = humantime::format_duration(Duration::from_secs(wait.as_secs()));

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
-use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use flate2::read::MultiGzDecoder;
@@ -12,52 +11,17 @@ use ureq::http::{HeaderMap, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy, Timeout};
 
-use super::error::{FetchError, status_text};
+use super::attempts::{AttemptError, RateMonitor, Retries};
+use super::error::FetchError;
 use super::mirror::Mirror;
 use super::options::{ProxySetting, RemoteOptions};
-use crate::progress::{Event, Progress, Transfer};
+use crate::progress::Progress;
 
 /// How many redirects are followed, one after the other.
 const REDIRECTS: u32 = 5;
-/// Longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How far a try must get so that those before it do not count.
-const FURTHER: u64 = 1 << 20;
-/// Most tries of all.
-const MOST_TRIES: u32 = 100;
-
-/// Something went wrong that may go well the next time, or not.
-#[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) error: FetchError,
-    passing: bool,
-    /// The server wants to be asked again after this time.
-    wait: Option<Duration>,
-}
-
-impl Trouble {
-    pub(super) fn passing(error: FetchError) -> Self {
-        Self {
-            error,
-            passing: true,
-            wait: None,
-        }
-    }
-}
-
-impl From<FetchError> for Trouble {
-    fn from(error: FetchError) -> Self {
-        Self {
-            error,
-            passing: false,
-            wait: None,
-        }
-    }
-}
-
-/// Which part of a file is wanted.
+/// The part of a file that is wanted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rest<'a> {
+pub(super) struct RangeRequest<'a> {
     /// From this byte on.
     pub(super) from: u64,
     /// If it is still the same file: its entity tag or date.
@@ -164,12 +128,12 @@ impl Client {
     pub(super) fn get(
         &self,
         address: &str,
-        rest: Option<Rest<'_>>,
-    ) -> Result<Response<Body>, Trouble> {
+        rest: Option<RangeRequest<'_>>,
+    ) -> Result<Response<Body>, AttemptError> {
         // Parts of a file can only be put together as they are.
         let mut request = self.agent()?.get(address);
         request = request.header(ACCEPT_ENCODING, "identity");
-        if let Some(Rest { from, of }) = rest {
+        if let Some(RangeRequest { from, of }) = rest {
             request = request.header(RANGE, format!("bytes={from}-"));
             if let Some(of) = of {
                 request = request.header(IF_RANGE, of);
@@ -177,7 +141,7 @@ impl Client {
         }
         let response = request
             .call()
-            .map_err(|error| self.trouble(address, &error))?;
+            .map_err(|error| self.attempt_error(address, &error))?;
         let status = response.status().as_u16();
         if matches!(status, 200 | 416) || (status == 206 && rest.is_some()) {
             return Ok(response);
@@ -185,8 +149,8 @@ impl Client {
         let address = address.to_owned();
         let wait = retry_after(response.headers(), SystemTime::now());
         let wait = wait.filter(|wait| !wait.is_zero());
-        Err(Trouble {
-            passing: matches!(status, 408 | 425 | 429) || status >= 500,
+        Err(AttemptError {
+            temporary: matches!(status, 408 | 425 | 429) || status >= 500,
             wait,
             error: FetchError::Status {
                 address,
@@ -196,25 +160,27 @@ impl Client {
         })
     }
 
-    /// Reads of an answer's body; `Ok(0)` is its end. `pace` goes along with one answer.
+    /// Reads of an answer's body; `Ok(0)` is its end. `rate` is that of this answer.
     pub(super) fn read(
         &self,
         address: &str,
         body: &mut impl Read,
         buffer: &mut [u8],
-        pace: &mut Pace,
-    ) -> Result<usize, Trouble> {
+        rate: &mut RateMonitor,
+    ) -> Result<usize, AttemptError> {
         loop {
             let n = match body.read(buffer) {
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.trouble(address, &error.into())),
+                Err(error) => return Err(self.attempt_error(address, &error.into())),
             };
-            let slow = pace.is_too_slow(n as u64, Instant::now(), &self.options);
+            let slow = rate.is_too_slow(n as u64, Instant::now(), &self.options);
             if n > 0 && slow {
                 let seconds = self.options.stall_timeout.as_secs_f32();
                 let why = format!("almost nothing came within {seconds} s");
-                return Err(Trouble::passing(FetchError::unreachable(address, why)));
+                return Err(AttemptError::temporary(FetchError::unreachable(
+                    address, why,
+                )));
             }
             return Ok(n);
         }
@@ -229,11 +195,11 @@ impl Client {
         tries: u32,
         progress: &dyn Progress,
     ) -> Result<Vec<u8>, FetchError> {
-        let mut patience = Patience::new(tries, self.options.backoff);
+        let mut retries = Retries::new(tries, self.options.backoff);
         loop {
             match self.small_once(address, name, limit) {
                 Ok(bytes) => return decoded(bytes, address, name, limit),
-                Err(trouble) => patience.again(trouble, 0, name, progress)?,
+                Err(failed) => retries.again(failed, 0, name, progress)?,
             }
         }
     }
@@ -243,12 +209,12 @@ impl Client {
         address: &str,
         name: &'static str,
         limit: u64,
-    ) -> Result<Vec<u8>, Trouble> {
+    ) -> Result<Vec<u8>, AttemptError> {
         let mut body = self.get(address, None)?.into_body().into_reader();
         let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
-        let mut pace = Pace::default();
+        let mut rate = RateMonitor::default();
         loop {
-            let n = self.read(address, &mut body, &mut buffer, &mut pace)?;
+            let n = self.read(address, &mut body, &mut buffer, &mut rate)?;
             if n == 0 {
                 return Ok(bytes);
             }
@@ -259,10 +225,10 @@ impl Client {
         }
     }
 
-    fn trouble(&self, address: &str, error: &ureq::Error) -> Trouble {
+    fn attempt_error(&self, address: &str, error: &ureq::Error) -> AttemptError {
         use ureq::Error as E;
         let options = &self.options;
-        let (why, passing) = match error {
+        let (why, temporary) = match error {
             E::Timeout(Timeout::Resolve | Timeout::Connect) => {
                 let seconds = options.connect_timeout.as_secs_f32();
                 (format!("no connection within {seconds} s"), true)
@@ -292,8 +258,8 @@ impl Client {
             E::ConnectProxyFailed(why) => (format!("the proxy refuses ({})", one_line(why)), false),
             other => (one_line(&other.to_string()), false),
         };
-        Trouble {
-            passing,
+        AttemptError {
+            temporary,
             wait: None,
             error: FetchError::unreachable(address, why),
         }
@@ -380,85 +346,6 @@ fn decoded(
     Ok(text)
 }
 
-/// How fast an answer comes.
-#[derive(Debug, Default)]
-pub(super) struct Pace {
-    since: Option<Instant>,
-    bytes: u64,
-}
-
-impl Pace {
-    /// Counts `n` more bytes that came by `now`; whether there were too few in the last while.
-    fn is_too_slow(&mut self, n: u64, now: Instant, options: &RemoteOptions) -> bool {
-        let since = *self.since.get_or_insert(now);
-        self.bytes += n;
-        let took = now.saturating_duration_since(since);
-        if took < options.stall_timeout {
-            return false;
-        }
-        let slow = (self.bytes as f64) < options.slowest as f64 * took.as_secs_f64();
-        *self = Self::default();
-        slow
-    }
-}
-
-/// How often to try again.
-#[derive(Debug)]
-pub(super) struct Patience {
-    tries: u32,
-    first_wait: Duration,
-    failed: u32,
-    failed_in_all: u32,
-}
-
-impl Patience {
-    pub(super) fn new(tries: u32, first_wait: Duration) -> Self {
-        Self {
-            tries,
-            first_wait,
-            failed: 0,
-            failed_in_all: 0,
-        }
-    }
-
-    /// Waits until the next try, or gives up. The last try got `further` bytes further.
-    pub(super) fn again(
-        &mut self,
-        trouble: Trouble,
-        further: u64,
-        name: &str,
-        progress: &dyn Progress,
-    ) -> Result<(), FetchError> {
-        if further >= FURTHER {
-            self.failed = 0;
-        }
-        self.failed += 1;
-        self.failed_in_all += 1;
-        let enough = self.failed >= self.tries || self.failed_in_all >= MOST_TRIES;
-        let asked = trouble.wait.unwrap_or_default();
-        // Whoever asks again before that is refused again, and may be shut out.
-        if !trouble.passing || enough || asked > LONGEST_WAIT {
-            return Err(trouble.error);
-        }
-        let wait = self.first_wait * 2u32.saturating_pow(self.failed - 1);
-        let wait = wait.max(asked).min(LONGEST_WAIT);
-        let why = why(&trouble.error);
-        let state = Transfer::Retrying { why: &why, wait };
-        progress.event(Event::Transfer { name, state });
-        sleep(wait);
-        Ok(())
-    }
-}
-
-/// What happened, without the address and advice.
-pub(super) fn why(error: &FetchError) -> String {
-    match error {
-        FetchError::Unreachable { why, .. } | FetchError::Content { why, .. } => why.clone(),
-        FetchError::Status { status, wait, .. } => status_text(*status, *wait),
-        other => other.to_string(),
-    }
-}
-
 /// `text` as one line of at most 200 characters that can be shown.
 pub(super) fn one_line(text: &str) -> String {
     let shown = |c: char| if c.is_control() { ' ' } else { c };
@@ -493,29 +380,5 @@ mod tests {
         fn no_date_panics(text in "[A-Za-z]{0,3},? [0-9]{0,3} [A-Z]?[a-z]{0,3} [0-9]{0,5} [0-9:]{0,9} ?(GMT)?") {
             let _ = wait(&text);
         }
-    }
-
-    #[test]
-    fn an_answer_is_too_slow_by_the_bytes_of_its_last_while() {
-        let options = RemoteOptions {
-            stall_timeout: Duration::from_secs(30),
-            slowest: 1000,
-            ..RemoteOptions::default()
-        };
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut pace = Pace::default();
-        // Nothing is said before a whole while is over, and a pause shorter than one is none.
-        assert!(!pace.is_too_slow(1, at(0), &options));
-        assert!(!pace.is_too_slow(1, at(29), &options));
-        // Just enough over that while, however unevenly it came.
-        assert!(!pace.is_too_slow(29_998, at(30), &options));
-        // The next while begins with what comes next: what came before is no merit.
-        assert!(!pace.is_too_slow(1, at(40), &options));
-        assert!(!pace.is_too_slow(29_998, at(69), &options));
-        assert!(pace.is_too_slow(0, at(70), &options));
-        // An answer that goes on after a verdict is judged anew.
-        assert!(!pace.is_too_slow(0, at(80), &options));
-        assert!(!pace.is_too_slow(30_000, at(110), &options));
     }
 }

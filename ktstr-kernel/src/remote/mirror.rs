@@ -1,5 +1,8 @@
 //! Where releases come from.
 
+use std::ffi::OsString;
+
+use ktstr_core::env;
 use ureq::http::Uri;
 
 use crate::release::Release;
@@ -35,6 +38,16 @@ impl Mirror {
     /// kernel.org itself.
     pub fn kernel_org() -> Self {
         Self { base: None }
+    }
+
+    /// The mirror that `KTSTR_KERNEL_MIRROR` names; kernel.org where it is unset or empty.
+    ///
+    /// `lookup` reads environment variables: pass `|name| std::env::var_os(name)`.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, MirrorError> {
+        match lookup(env::KERNEL_MIRROR).filter(|base| !base.is_empty()) {
+            Some(base) => Self::parse(&base.to_string_lossy()),
+            None => Ok(Self::kernel_org()),
+        }
     }
 
     /// The mirror below an `http://` or `https://` address.

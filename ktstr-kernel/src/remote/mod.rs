@@ -3,6 +3,7 @@
 //! A [`Remote`] fetches from a [`Mirror`] into a [cache](Cache): `{cache}/releases.json` and `{cache}/downloads/`.
 //! An interrupted download resumes, also after the process was killed; what somebody else is fetching is waited for.
 
+mod attempts;
 mod checksums;
 mod download;
 mod downloads;
@@ -16,9 +17,8 @@ mod releases;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use ktstr_core::host::LockMode;
@@ -31,6 +31,7 @@ use self::index::CachedIndex;
 use self::mirror::tarball_name;
 use self::releases::INDEX_LIMIT;
 use crate::cache::Cache;
+use crate::parallel;
 use crate::progress::{Event, Progress};
 use crate::release::Release;
 
@@ -159,30 +160,9 @@ impl Remote {
         releases: &[Release],
         progress: &dyn Progress,
     ) -> Vec<(Release, Result<SourceTarball, FetchError>)> {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(&release) = releases.get(at) else {
-                    return done;
-                };
-                done.push((at, (release, self.tarball(release, progress))));
-            }
-        };
-        let mut results = thread::scope(|scope| {
-            let threads: Vec<_> = (0..AT_ONCE.min(releases.len()))
-                .map(|_| scope.spawn(work))
-                .collect();
-            let joined = threads.into_iter().flat_map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            joined.collect::<Vec<_>>()
-        });
-        results.sort_by_key(|(at, _)| *at);
-        results.into_iter().map(|(_, result)| result).collect()
+        parallel::map(releases.to_vec(), AT_ONCE, |release| {
+            (release, self.tarball(release, progress))
+        })
     }
 }
 
@@ -223,7 +203,7 @@ impl Inner {
             }
             (Err(error), Some(old)) => {
                 let age = age_text(old.age());
-                let why = http::why(&error);
+                let why = error.why();
                 let note = format!(
                     "{address}: {why}; using the index fetched {age} ago, which lacks later releases"
                 );
@@ -333,7 +313,7 @@ impl Inner {
             // Without the release itself, that there is no checksum of it is no news.
             let there = self.client.get(address, None);
             match there {
-                Err(trouble) => self.perhaps_no_release(release, trouble.error),
+                Err(failed) => self.perhaps_no_release(release, failed.error),
                 Ok(_) => FetchError::NoChecksum {
                     address: list.clone(),
                     name: name.to_owned(),

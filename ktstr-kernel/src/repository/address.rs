@@ -16,7 +16,7 @@ pub(super) struct Address {
 
 /// What an address leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place<'a> {
+pub(super) enum Endpoint<'a> {
     /// A directory of this machine.
     Local,
     /// A git daemon.
@@ -59,7 +59,7 @@ impl Address {
             text: text.to_owned(),
             url,
         };
-        address.checked_place().map_err(error)?;
+        address.checked_endpoint().map_err(error)?;
         Ok(address)
     }
 
@@ -83,11 +83,12 @@ impl Address {
         path.rsplit('/').next().unwrap_or(path).to_owned()
     }
 
-    pub(super) fn place(&self) -> Place<'_> {
-        self.checked_place().unwrap_or(Place::Web { tls: true })
+    pub(super) fn endpoint(&self) -> Endpoint<'_> {
+        self.checked_endpoint()
+            .unwrap_or(Endpoint::Web { tls: true })
     }
 
-    fn checked_place(&self) -> Result<Place<'_>, &'static str> {
+    fn checked_endpoint(&self) -> Result<Endpoint<'_>, &'static str> {
         let url = &self.url;
         let host = || match url.host() {
             None | Some("") => Err("it names no host"),
@@ -102,9 +103,9 @@ impl Address {
                 if url.host().is_some() || !url.path.starts_with(b"/") {
                     return Err("write file:/// and a whole path");
                 }
-                Ok(Place::Local)
+                Ok(Endpoint::Local)
             }
-            Scheme::Git => Ok(Place::Daemon {
+            Scheme::Git => Ok(Endpoint::Daemon {
                 host: host()?,
                 port,
             }),
@@ -114,10 +115,10 @@ impl Address {
                     return Err("its user starts with a dash");
                 }
                 let host = host()?;
-                Ok(Place::Ssh { user, host, port })
+                Ok(Endpoint::Ssh { user, host, port })
             }
-            Scheme::Http => host().map(|_| Place::Web { tls: false }),
-            Scheme::Https => host().map(|_| Place::Web { tls: true }),
+            Scheme::Http => host().map(|_| Endpoint::Web { tls: false }),
+            Scheme::Https => host().map(|_| Endpoint::Web { tls: true }),
             _ => Err(NO_SCHEME),
         }
     }
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn each_scheme_leads_somewhere() {
-        let place = |text: &str| format!("{:?}", Address::parse(text).unwrap().place());
+        let place = |text: &str| format!("{:?}", Address::parse(text).unwrap().endpoint());
         assert_eq!(place("file:///srv/linux.git"), "Local");
         assert_eq!(
             place("git://h:9419/linux"),
@@ -184,8 +185,8 @@ mod tests {
         fn never_panics(text in "(https?|git|ssh|file)?(://)?[a-z:@/%~.\\[\\]0-9\\-é\u{0}]{0,40}") {
             if let Ok(address) = Address::parse(&text) {
                 prop_assert_eq!(address.text(), text.as_str());
-                let _ = (address.place(), address.name());
-                prop_assert!(address.checked_place().is_ok());
+                let _ = (address.endpoint(), address.name());
+                prop_assert!(address.checked_endpoint().is_ok());
             }
         }
     }

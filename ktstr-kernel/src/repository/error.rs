@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{CACHE_HINT, is_full};
+use crate::no_space::{CACHE_HINT, is_full};
 
 /// A git repository that does not have what was asked for, or does not say so.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +116,7 @@ pub enum GitError {
     },
     /// The name is of another commit each time.
     #[error("git repository {url}: {reference} keeps moving; give a commit by sha=")]
-    Restless {
+    ReferenceKeptMoving {
         /// The repository.
         url: String,
         /// What was asked for.

@@ -15,7 +15,7 @@ use super::error::{causes, is_no_space};
 use super::meter::Meter;
 use super::transport::connect;
 use super::watch::watched;
-use super::{Found, GitError, Repository};
+use super::{FoundCommit, GitError, Repository};
 use crate::progress::{Event, Progress, Transfer};
 
 /// What is fetched is kept under this name.
@@ -35,7 +35,7 @@ impl Repository<'_> {
     /// Fetches the commit, without its history, to the directory `git`, which must not exist.
     pub(crate) fn fetch(
         &self,
-        found: &Found,
+        found: &FoundCommit,
         git: &Path,
         progress: &dyn Progress,
     ) -> Result<Fetched, GitError> {
@@ -67,7 +67,7 @@ impl Repository<'_> {
 
     fn receive(
         &self,
-        found: &Found,
+        found: &FoundCommit,
         git: &Path,
         meter: &Arc<Meter>,
         tell: &(dyn Fn(Transfer<'_>) + Sync),
@@ -134,7 +134,7 @@ impl Repository<'_> {
         })
     }
 
-    fn fetch_error(&self, found: &Found, meter: &Meter, git: &Path, why: String) -> GitError {
+    fn fetch_error(&self, found: &FoundCommit, meter: &Meter, git: &Path, why: String) -> GitError {
         // As git's own server and the large hosts say it; by reference it would be another fault.
         let refusals = ["not our ref", "unadvertised object", "not advertised"];
         if found.name.is_none() && refusals.iter().any(|refusal| why.contains(refusal)) {
@@ -149,7 +149,7 @@ impl Repository<'_> {
 }
 
 /// The commit that was fetched; the error is what else it is.
-fn commit_of(repository: &gix::Repository, found: &Found) -> Result<String, String> {
+fn commit_of(repository: &gix::Repository, found: &FoundCommit) -> Result<String, String> {
     let missing = |()| "missing object".to_owned();
     let object = if found.name.is_some() {
         let mut kept = repository.find_reference(KEPT).map_err(|_| missing(()))?;

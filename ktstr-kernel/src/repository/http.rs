@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use gix::error::{ErrorExt, message};
 use gix_transport::Protocol;
+use gix_transport::client::blocking_io;
 use gix_transport::client::blocking_io::http::{
     GetResponse, Http, PostBodyDataKind, PostResponse, Transport,
 };
@@ -18,7 +19,6 @@ use ureq::{Agent, Body, BodyReader, ResponseExt};
 
 use super::Address;
 use super::meter::{Fault, Meter, Metered};
-use super::transport::Line;
 
 /// Redirections that are followed.
 const REDIRECTS: u32 = 5;
@@ -27,7 +27,12 @@ const REDIRECTS: u32 = 5;
 const REQUEST_LIMIT: usize = 1 << 20;
 
 /// A conversation with the repository at `address`; proxies are taken from the environment.
-pub(super) fn connect(address: &Address, tls: bool, wait: Duration, meter: &Arc<Meter>) -> Line {
+pub(super) fn connect(
+    address: &Address,
+    tls: bool,
+    wait: Duration,
+    meter: &Arc<Meter>,
+) -> Box<dyn blocking_io::Transport + Send> {
     let config = Agent::config_builder()
         .https_only(tls)
         .http_status_as_error(false)

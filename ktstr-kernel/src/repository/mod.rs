@@ -20,7 +20,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 pub use error::GitError;
-pub(crate) use refs::Found;
+pub(crate) use refs::FoundCommit;
 
 use crate::release::Release;
 use crate::spec::GitRef;
@@ -92,13 +92,12 @@ impl<'a> Repository<'a> {
     }
 
     /// The commit that `reference` names now. A whole hash is taken as it is: no server is asked.
-    pub(crate) fn find(&self, reference: &GitRef) -> Result<Found, GitError> {
+    pub(crate) fn find(&self, reference: &GitRef) -> Result<FoundCommit, GitError> {
         refs::find(self, reference)
     }
 
     /// Makes sure that the repository answers, where [`find`](Self::find) did not ask it.
-    #[cfg(feature = "fetch")]
-    pub(crate) fn greet(&self, found: &Found) -> Result<(), GitError> {
+    pub(crate) fn greet(&self, found: &FoundCommit) -> Result<(), GitError> {
         if found.name.is_none() {
             refs::list(self, &["HEAD"])?;
         }

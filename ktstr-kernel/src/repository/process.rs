@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::address::Place;
+use super::address::Endpoint;
 use super::meter::{Fault, Meter};
 use super::{Address, Repository};
 
@@ -57,7 +57,7 @@ pub(super) fn start(
 }
 
 fn command(address: &Address, connect: Duration) -> Command {
-    let Place::Ssh { user, host, port } = address.place() else {
+    let Endpoint::Ssh { user, host, port } = address.endpoint() else {
         let mut command = Command::new("git");
         command
             // Whatever is configured, no program but this one runs.

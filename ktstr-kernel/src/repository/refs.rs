@@ -18,7 +18,7 @@ use crate::spec::GitRef;
 
 /// A commit, and how to ask for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct FoundCommit {
     /// 40 hexadecimal digits.
     pub(crate) commit: String,
     /// The whole name of the reference that was at it; `None` where it was asked for by its hash.
@@ -47,7 +47,10 @@ impl Tip {
 }
 
 /// The commit that `reference` names.
-pub(super) fn find(repository: &Repository<'_>, reference: &GitRef) -> Result<Found, GitError> {
+pub(super) fn find(
+    repository: &Repository<'_>,
+    reference: &GitRef,
+) -> Result<FoundCommit, GitError> {
     let (kind, namespace, short) = match reference {
         GitRef::Tag(name) => ("tag", "refs/tags/", name),
         GitRef::Branch(name) => ("branch", "refs/heads/", name),
@@ -67,7 +70,7 @@ pub(super) fn find(repository: &Repository<'_>, reference: &GitRef) -> Result<Fo
         at = named(&all);
     }
     if let Some(at) = at {
-        return Ok(Found {
+        return Ok(FoundCommit {
             commit: at.to_string(),
             name: Some(name),
             asked,
@@ -80,8 +83,8 @@ pub(super) fn find(repository: &Repository<'_>, reference: &GitRef) -> Result<Fo
     })
 }
 
-fn find_commit(repository: &Repository<'_>, sha: &str) -> Result<Found, GitError> {
-    let found = |commit| Found {
+fn find_commit(repository: &Repository<'_>, sha: &str) -> Result<FoundCommit, GitError> {
+    let found = |commit| FoundCommit {
         asked: format!("commit {commit}"),
         commit,
         name: None,
@@ -98,7 +101,7 @@ fn find_commit(repository: &Repository<'_>, sha: &str) -> Result<Found, GitError
             url: repository.url().to_owned(),
             sha: sha.to_owned(),
         }),
-        [tip] => Ok(Found {
+        [tip] => Ok(FoundCommit {
             // Every server gives what it lists.
             name: Some(tip.name.clone()),
             ..found(tip.at.to_string())

@@ -9,7 +9,7 @@ use gix_transport::client::blocking_io::Transport;
 use gix_transport::client::git::ConnectMode;
 use gix_transport::client::git::blocking_io::Connection;
 
-use super::address::Place;
+use super::address::Endpoint;
 use super::meter::{Fault, Meter, Metered, Patient};
 use super::{Repository, http, process};
 
@@ -23,9 +23,9 @@ pub(super) type Line = Box<dyn Transport + Send>;
 pub(super) fn connect(repository: &Repository<'_>, meter: &Arc<Meter>) -> Option<Line> {
     let address = &repository.address;
     let limits = &repository.access.limits;
-    match address.place() {
-        Place::Web { tls } => Some(http::connect(address, tls, limits.connect, meter)),
-        Place::Daemon { host, port } => {
+    match address.endpoint() {
+        Endpoint::Web { tls } => Some(http::connect(address, tls, limits.connect, meter)),
+        Endpoint::Daemon { host, port } => {
             let stream = dial(host, port, limits.connect, meter)?;
             let reader = Metered::new(stream.try_clone().ok()?, Arc::clone(meter));
             Some(Box::new(Connection::new(
@@ -38,7 +38,7 @@ pub(super) fn connect(repository: &Repository<'_>, meter: &Arc<Meter>) -> Option
                 false,
             )))
         }
-        Place::Local | Place::Ssh { .. } => {
+        Endpoint::Local | Endpoint::Ssh { .. } => {
             let (reader, writer) = process::start(repository, meter)?;
             Some(Box::new(Connection::new(
                 Metered::new(reader, Arc::clone(meter)),

@@ -15,7 +15,7 @@ fn failures(place: &Place, specs: &[KernelSpec]) -> Vec<(String, String)> {
     let failures = kernels.unwrap_err().0.into_iter().map(|failed| {
         let text = failed.error.to_string();
         assert!(!text.contains('\n'), "{text}");
-        (failed.spec.to_string(), text)
+        (failed.kernel, text)
     });
     assert!(!told.has("started"), "{}", told.all());
     failures.collect()

@@ -61,6 +61,7 @@ fn victim() {
         force: false,
         clean: false,
         jobs: 2,
+        cpus: None,
         toolchain: Toolchain::default(),
         ccache: false,
         path: std::env::var_os("PATH").unwrap(),

@@ -133,6 +133,7 @@ impl World {
             force: false,
             clean: false,
             jobs: 2,
+            cpus: None,
             toolchain: Toolchain::default(),
             ccache: false,
             path: std::env::var_os("PATH").unwrap(),

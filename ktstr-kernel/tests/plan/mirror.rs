@@ -146,7 +146,7 @@ impl Place {
         let texts = failures.iter().map(|failed| {
             let text = failed.error.to_string();
             assert!(!text.contains('\n'), "{text}");
-            (failed.spec.to_string(), text)
+            (failed.kernel.clone(), text)
         });
         texts.collect()
     }

@@ -36,10 +36,10 @@ impl Host {
         // It packs kernels of the lean configuration.
         host.program("lz4", "exit 1");
         for tool in tools::BUILD_TOOLS {
-            match tool.sign {
-                tools::Sign::Program("pahole") => host.program("pahole", "echo v1.24"),
-                tools::Sign::Program(name) => host.program(name, "exit 1"),
-                tools::Sign::Header(name) => host.file(&format!("usr/include/{name}"), ""),
+            match tool.detection {
+                tools::Detection::Program("pahole") => host.program("pahole", "echo v1.24"),
+                tools::Detection::Program(name) => host.program(name, "exit 1"),
+                tools::Detection::Header(name) => host.file(&format!("usr/include/{name}"), ""),
             }
         }
         host

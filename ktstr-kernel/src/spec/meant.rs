@@ -1,7 +1,7 @@
 //! What somebody meant who wrote something that is almost a kernel identifier.
 
+use super::Newest;
 use crate::release::Release;
-use crate::spec::Newest;
 
 /// Why a text is not an identifier, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,27 +1,15 @@
-//! Telling apart what lies on disk.
+//! What a path leads to: a source tree, a source tarball or an image, told apart by content.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::compression::Compression;
 #[cfg(feature = "build")]
-use crate::image::{Format, identify};
+use crate::image::{Format, SETUP_BYTES, identify};
 use crate::image::{ImageError, ImageInfo};
 use crate::text::quoted;
 use crate::tree::{KernelTree, TreeError};
-
-/// How a source tarball is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// `.tar`
-    None,
-    /// `.tar.gz`
-    Gzip,
-    /// `.tar.xz`
-    Xz,
-    /// `.tar.zst`
-    Zstd,
-}
 
 /// What a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +164,7 @@ fn look_inside(
     compression: Compression,
     tool: &'static str,
 ) -> Result<(), SourceError> {
-    let start = crate::archive::start(path, compression, crate::x86_64::SETUP_BYTES);
+    let start = crate::archive::start(path, compression, SETUP_BYTES);
     if start.len() < 512 || is_tar(&start) {
         return Ok(());
     }

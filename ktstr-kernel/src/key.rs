@@ -95,7 +95,7 @@ impl CacheKey {
         Self::parse(&format!("git-{short}-{arch}-{}", config.key_part()))
     }
 
-    /// The key of the same kernel with an extra kconfig of that [hash](super::Metadata::extra_kconfig), if there is one.
+    /// The key of the same kernel with an extra kconfig of that [hash](crate::Metadata::extra_kconfig), if there is one.
     pub fn with_extra_kconfig(self, hash: Option<&str>) -> Result<Self, CacheKeyError> {
         match hash {
             Some(hash) => Self::parse(&format!("{self}-xkc{hash}")),

@@ -1,12 +1,20 @@
-//! Looking at boot images.
+//! Kernel images: what a file is, and the release of the kernel in it.
 
-use std::fs::File;
+mod bzimage;
+mod elf;
+mod format;
+mod identify;
+
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ktstr_core::host::files::open_regular;
 
-use crate::x86_64::{self, SetupHeader};
+#[cfg(feature = "build")]
+pub(crate) use self::bzimage::SETUP_BYTES;
+pub(crate) use self::format::Format;
+use self::format::GIVE;
+pub(crate) use self::identify::identify;
 
 /// What kind of file a kernel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +91,13 @@ impl ImageInfo {
         let size = file.metadata().map_err(read_error)?.len();
         let mut start = Vec::new();
         file.by_ref()
-            .take(x86_64::SETUP_BYTES as u64)
+            .take(bzimage::SETUP_BYTES as u64)
             .read_to_end(&mut start)
             .map_err(read_error)?;
         let format = identify(&start);
         let expected = match format {
-            Format::BzImage(_) => x86_64::image_size(&start),
-            Format::Elf64 => elf_size(&start),
+            Format::BzImage(_) => bzimage::image_size(&start),
+            Format::Elf64 => elf::size(&start),
             _ => None,
         };
         if let Some(expected) = expected.filter(|expected| size < *expected) {
@@ -106,7 +114,7 @@ impl ImageInfo {
                 version,
             }),
             Format::Elf64 => {
-                let banner = find_banner(start, &mut file).map_err(read_error)?;
+                let banner = elf::find_banner(start, &mut file).map_err(read_error)?;
                 banner
                     .map(|version| Self {
                         kind: ImageKind::Elf,
@@ -119,209 +127,6 @@ impl ImageInfo {
                     })
             }
             other => Err(other.error(path)),
-        }
-    }
-}
-
-/// What a file is, by its start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Format {
-    BzImage(String),
-    Elf64,
-    Foreign(String),
-    /// With what to do.
-    Other(&'static str, &'static str),
-    Unknown,
-}
-
-const GIVE: &str = "give a bzImage, an ELF vmlinux, a source tree or a source tarball";
-
-impl Format {
-    /// Why a file of this format that is not an x86-64 kernel cannot be booted.
-    pub(crate) fn error(self, path: &Path) -> ImageError {
-        let path = path.to_owned();
-        let (what, advice) = match self {
-            Self::Foreign(found) => return ImageError::Architecture { path, found },
-            Self::Other(what, advice) => (what, advice),
-            Self::BzImage(_) | Self::Elf64 | Self::Unknown => {
-                ("neither a kernel image nor a source archive", GIVE)
-            }
-        };
-        ImageError::NotAKernel { path, what, advice }
-    }
-}
-
-/// Looks at the start of a file; [`x86_64::SETUP_BYTES`] of it are enough.
-pub(crate) fn identify(start: &[u8]) -> Format {
-    let at = |offset: usize, magic: &[u8]| start.get(offset..offset + magic.len()) == Some(magic);
-    match x86_64::setup_header(start) {
-        SetupHeader::Version(version) => return Format::BzImage(version),
-        SetupHeader::ThirtyTwoBit => return Format::Foreign("32-bit x86".to_owned()),
-        SetupHeader::Truncated => {
-            return Format::Other("a bzImage that is cut short", "get it again");
-        }
-        SetupHeader::Absent => {}
-    }
-    if at(0, b"\x7fELF") {
-        return identify_elf(start);
-    }
-    // Magic numbers: Documentation/arch/{arm64,riscv,loongarch} of the kernel, and EFI's zboot header.
-    let foreign = [
-        (0x38, b"ARM\x64".as_slice(), "arm64"),
-        (0x38, b"RSC\x05", "riscv"),
-        (0x24, b"\x18\x28\x6f\x01", "32-bit arm"),
-        (
-            0x04,
-            b"zimg",
-            "an EFI zboot machine (arm64, riscv or loongarch)",
-        ),
-    ];
-    for (offset, magic, name) in foreign {
-        if at(offset, magic) {
-            return Format::Foreign(name.to_owned());
-        }
-    }
-    let others = [
-        (
-            b"\x27\x05\x19\x56".as_slice(),
-            "a U-Boot image (uImage)",
-            GIVE,
-        ),
-        (
-            b"\xd0\x0d\xfe\xed",
-            "a device tree or a U-Boot FIT image",
-            GIVE,
-        ),
-        (b"ANDROID!", "an Android boot image", GIVE),
-        (
-            b"07070",
-            "an initramfs (a cpio archive), not a kernel",
-            GIVE,
-        ),
-        (
-            b"!<arch>\n",
-            "a Debian package or an ar archive",
-            "unpack it (dpkg-deb -x PACKAGE DIR) and give its boot/vmlinuz-VERSION",
-        ),
-        (
-            b"\xed\xab\xee\xdb",
-            "an RPM package",
-            "unpack it (rpm2cpio PACKAGE | cpio -idm) and give the vmlinuz in it",
-        ),
-        (b"QFI\xfb", "a disk image", GIVE),
-    ];
-    for (magic, what, advice) in others {
-        if at(0, magic) {
-            return Format::Other(what, advice);
-        }
-    }
-    if let Some(machine) = efi_machine(start) {
-        return match machine {
-            0x8664 => Format::Other(
-                "an EFI program without a kernel's setup header, such as a unified kernel image",
-                "give the kernel in it (objcopy -O binary --only-section=.linux FILE bzImage)",
-            ),
-            0xaa64 => Format::Foreign("arm64".to_owned()),
-            0x5064 => Format::Foreign("riscv".to_owned()),
-            0x6264 => Format::Foreign("loongarch".to_owned()),
-            other => Format::Foreign(format!("EFI machine {other:#x}")),
-        };
-    }
-    if start.is_empty() {
-        return Format::Other("an empty file", GIVE);
-    }
-    Format::Unknown
-}
-
-/// The machine that a PE file, as EFI runs, is for.
-fn efi_machine(start: &[u8]) -> Option<u16> {
-    let header = start.strip_prefix(b"MZ").and(start.get(0x3c..0x40))?;
-    let header = u32::from_le_bytes(header.try_into().ok()?) as usize;
-    let header = start.get(header..)?.strip_prefix(b"PE\0\0")?;
-    Some(u16::from_le_bytes([*header.first()?, *header.get(1)?]))
-}
-
-/// How large an ELF file is at least, by its headers; `None` where they tell nothing. All are in `start`.
-fn elf_size(start: &[u8]) -> Option<u64> {
-    const HEADER: u64 = 64;
-    const SEGMENT: u64 = 56;
-    const SECTION: u64 = 64;
-    let u16_at = |at: usize| Some(u64::from(u16::from_le_bytes(bytes_at(start, at)?)));
-    let u64_at = |at: usize| Some(u64::from_le_bytes(bytes_at(start, at)?));
-    let (segments, sections) = (u64_at(32)?, u64_at(40)?);
-    let (segment_size, segment_count) = (u16_at(54)?, u16_at(56)?);
-    let (section_size, section_count) = (u16_at(58)?, u16_at(60)?);
-    if u16_at(52)? != HEADER || segment_size != SEGMENT {
-        return None;
-    }
-    let mut size = 0;
-    if sections > 0 && section_size == SECTION {
-        size = sections.checked_add(section_count * SECTION)?;
-    }
-    for segment in 0..segment_count {
-        let at = segments.checked_add(segment * SEGMENT)?;
-        let at = usize::try_from(at).ok()?;
-        size = size.max(u64_at(at + 8)?.checked_add(u64_at(at + 32)?)?);
-    }
-    Some(size)
-}
-
-fn bytes_at<const N: usize>(start: &[u8], at: usize) -> Option<[u8; N]> {
-    start.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
-/// Fields of the ELF header: elf(5).
-fn identify_elf(start: &[u8]) -> Format {
-    const EM_X86_64: u16 = 62;
-    let (Some(&class), Some(&endian), Some(machine)) =
-        (start.get(4), start.get(5), start.get(18..20))
-    else {
-        return Format::Other("an ELF file that is cut short", "get it again");
-    };
-    let machine = [machine[0], machine[1]];
-    let machine = match endian {
-        1 => u16::from_le_bytes(machine),
-        2 => u16::from_be_bytes(machine),
-        _ => return Format::Other("an ELF file with a broken header", "get it again"),
-    };
-    match (class, machine) {
-        (2, EM_X86_64) => Format::Elf64,
-        (1, EM_X86_64 | 3) => Format::Foreign("32-bit x86".to_owned()),
-        (_, 40) => Format::Foreign("32-bit arm".to_owned()),
-        (_, 183) => Format::Foreign("arm64".to_owned()),
-        (_, 243) => Format::Foreign("riscv".to_owned()),
-        (_, 258) => Format::Foreign("loongarch".to_owned()),
-        (_, 22) => Format::Foreign("s390".to_owned()),
-        (_, 20 | 21) => Format::Foreign("powerpc".to_owned()),
-        (_, other) => Format::Foreign(format!("ELF machine {other}")),
-    }
-}
-
-const BANNER: &[u8] = b"Linux version ";
-
-/// Searches for the banner of `init/version.c` and returns the release in it.
-fn find_banner(start: Vec<u8>, file: &mut File) -> io::Result<Option<String>> {
-    const CHUNK: usize = 1 << 20;
-    /// More than any kernel with debug information has.
-    const LIMIT: u64 = 4 << 30;
-    /// The banner and the longest release behind it.
-    const OVERLAP: usize = BANNER.len() + 66;
-    let finder = memchr::memmem::Finder::new(BANNER);
-    let mut window = start;
-    let mut file = file.take(LIMIT);
-    loop {
-        for at in finder.find_iter(&window) {
-            let release = &window[at + BANNER.len()..];
-            let end = release.iter().position(|b| !b.is_ascii_graphic());
-            // Without an end the word goes on in the next chunk; the overlap brings it whole.
-            let word = end.map(|end| &release[..end]);
-            if let Some(word) = word.filter(|word| word.first().is_some_and(u8::is_ascii_digit)) {
-                return Ok(Some(String::from_utf8_lossy(word).into_owned()));
-            }
-        }
-        window.drain(..window.len().saturating_sub(OVERLAP));
-        if file.by_ref().take(CHUNK as u64).read_to_end(&mut window)? == 0 {
-            return Ok(None);
         }
     }
 }
@@ -461,7 +266,7 @@ mod tests {
             } else if kind == 2 && bytes.len() >= 4 {
                 bytes[..4].copy_from_slice(b"\x7fELF");
             }
-            let _ = (identify(&bytes), elf_size(&bytes), x86_64::image_size(&bytes));
+            let _ = (identify(&bytes), elf::size(&bytes), bzimage::image_size(&bytes));
         }
     }
 }

@@ -3,25 +3,26 @@
 use std::cell::OnceCell;
 use std::ffi::OsStr;
 
+use super::Setup;
+use super::release::newest_cached;
 use crate::error::Error;
 use crate::progress::{Event, Progress};
 use crate::release::Release;
 use crate::remote::Releases;
-use crate::resolver::Resolver;
 use crate::spec::{KernelSpec, Newest};
 
 /// Says which releases names stand for. Asks the network for each thing once, however many names need it.
-pub(super) struct Names<'r> {
-    resolver: &'r Resolver,
+pub(crate) struct Names<'r> {
+    setup: &'r Setup,
     progress: &'r dyn Progress,
     maintained: OnceCell<Result<Releases, String>>,
     tagged: OnceCell<Result<Vec<Release>, String>>,
 }
 
 impl<'r> Names<'r> {
-    pub(super) fn new(resolver: &'r Resolver, progress: &'r dyn Progress) -> Self {
+    pub(super) fn new(setup: &'r Setup, progress: &'r dyn Progress) -> Self {
         Self {
-            resolver,
+            setup,
             progress,
             maintained: OnceCell::new(),
             tagged: OnceCell::new(),
@@ -29,7 +30,7 @@ impl<'r> Names<'r> {
     }
 
     /// The releases of a version, a series or a range, oldest first; at least one.
-    pub(super) fn releases(&self, spec: &KernelSpec) -> Result<Vec<Release>, Error> {
+    pub(crate) fn releases(&self, spec: &KernelSpec) -> Result<Vec<Release>, Error> {
         match spec {
             KernelSpec::Version(release) => Ok(vec![*release]),
             KernelSpec::Series(series) => Ok(vec![self.newest_of(spec, series)?]),
@@ -43,7 +44,7 @@ impl<'r> Names<'r> {
     }
 
     /// The newest release of the newest series that has had its share of maintenance releases.
-    pub(super) fn latest(&self) -> Result<Release, Error> {
+    pub(crate) fn latest(&self) -> Result<Release, Error> {
         let maintained = self.maintained();
         let latest = maintained.and_then(|maintained| {
             let latest = maintained.latest_settled();
@@ -73,7 +74,7 @@ impl<'r> Names<'r> {
             Ok(maintained) => maintained,
             // Without any index, a cached one of the series is the best there is.
             Err(why) => {
-                let cached = self.resolver.newest_cached(spec);
+                let cached = newest_cached(self.setup, |release| spec.admits(release));
                 let (release, key) = cached.ok_or_else(|| unresolved(spec, why))?;
                 self.note(why);
                 self.note(&format!("taking {key}, the newest {series}.x in the cache"));
@@ -114,7 +115,7 @@ impl<'r> Names<'r> {
     ) -> Result<Vec<Release>, Error> {
         let maintained = self.maintained().map_err(|why| unresolved(spec, why))?;
         let mut releases = maintained.within(*start, *end);
-        let include_eol = self.resolver.include_eol;
+        let include_eol = self.setup.include_eol;
         if include_eol {
             let tagged = self.tagged().map_err(|why| unresolved(spec, why))?;
             let ended = last_of_each(tagged, |release| {
@@ -135,7 +136,7 @@ impl<'r> Names<'r> {
 
     fn maintained(&self) -> Result<&Releases, &str> {
         let answer = self.maintained.get_or_init(|| {
-            let remote = self.resolver.remote.as_ref().ok_or(NOTHING_TO_ASK)?;
+            let remote = self.setup.remote.as_ref().ok_or(NOTHING_TO_ASK)?;
             let answer = remote.releases(self.progress);
             answer.map_err(|error| error.to_string())
         });
@@ -145,8 +146,8 @@ impl<'r> Names<'r> {
     /// Every release that linux-stable has a tag of.
     fn tagged(&self) -> Result<&[Release], &str> {
         let answer = self.tagged.get_or_init(|| {
-            let remote = self.resolver.remote.as_ref().ok_or(NOTHING_TO_ASK)?;
-            tags(&remote.mirror().stable_git(), self.resolver.path())
+            let remote = self.setup.remote.as_ref().ok_or(NOTHING_TO_ASK)?;
+            tags(&remote.mirror().stable_git(), &self.setup.options.path)
         });
         answer.as_deref().map_err(String::as_str)
     }

@@ -4,14 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::kernel::Build;
-use super::place::Place;
-use super::{Job, space};
-use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, Source};
-use crate::error::{CACHE_HINT, Error};
+use super::KernelSource;
+use crate::build::build_dir::BuildDir;
+use crate::build::kernel::Build;
+use crate::build::{Request, space};
+use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, SourceRecord};
+use crate::error::Error;
+use crate::no_space::CACHE_HINT;
 use crate::process::Runner;
 use crate::progress::Stage;
-use crate::repository::{Found, GitError, Limits, Repository};
+use crate::repository::{Access, FoundCommit, GitError, Limits, Repository};
 use crate::resolved::ResolvedKernel;
 use crate::scratch::Scratch;
 use crate::spec::GitRef;
@@ -21,7 +23,67 @@ use crate::x86_64::ARCH;
 /// How often a reference may move while we wait to build.
 const TRIES: usize = 4;
 
-/// What was asked for.
+/// A commit of a git repository.
+pub(super) struct GitSource<'a> {
+    pub(super) url: &'a str,
+    pub(super) reference: &'a GitRef,
+    pub(super) limits: Limits,
+}
+
+impl KernelSource for GitSource<'_> {
+    /// A name that leads to no commit, and a repository that cannot be reached, are told at once.
+    fn look_up(&self, request: &Request<'_>) -> Result<Option<ResolvedKernel>, Error> {
+        let repository = self.repository(request)?;
+        let wanted = Wanted::new(request, self);
+        if let Some(entry) = wanted.by_digits(request)? {
+            return request.hit(&entry).map(Some);
+        }
+        let found = match repository.find(self.reference) {
+            Err(error) if error.is_outage() => return wanted.offline(request, error).map(Some),
+            found => found?,
+        };
+        if let Some(entry) = cached(request, &wanted.key(request, &found)?, &found, &mut None) {
+            return request.hit(&entry).map(Some);
+        }
+        repository.greet(&found)?;
+        request.check_cache_path()?;
+        Ok(None)
+    }
+
+    /// One commit comes into the scratch directory of its build, so that it is fetched here.
+    fn prepare(&self, request: &Request<'_>) -> Result<ResolvedKernel, Error> {
+        let repository = self.repository(request)?;
+        let wanted = Wanted::new(request, self);
+        if let Some(entry) = wanted.by_digits(request)? {
+            return request.hit(&entry);
+        }
+        for _ in 0..TRIES {
+            let found = match repository.find(self.reference) {
+                Err(error) if error.is_outage() => return wanted.offline(request, error),
+                found => found?,
+            };
+            if let Some(kernel) = wanted.kernel(request, &repository, &found)? {
+                return Ok(kernel);
+            }
+        }
+        Err(Error::Git(GitError::ReferenceKeptMoving {
+            url: self.url.to_owned(),
+            reference: wanted.spelled,
+        }))
+    }
+}
+
+impl GitSource<'_> {
+    fn repository<'a>(&'a self, request: &'a Request<'_>) -> Result<Repository<'a>, Error> {
+        let access = Access {
+            path: &request.options.path,
+            limits: self.limits,
+        };
+        Ok(Repository::new(self.url, access)?)
+    }
+}
+
+/// A commit by the name it was asked for, in the configuration it is to have.
 struct Wanted<'a> {
     url: &'a str,
     reference: &'a GitRef,
@@ -30,130 +92,70 @@ struct Wanted<'a> {
     origin: ConfigOrigin,
 }
 
-/// The kernel of a commit of the repository at `url`.
-pub(crate) fn resolve(
-    job: &Job<'_>,
-    url: &str,
-    reference: &GitRef,
-    limits: Limits,
-) -> Result<ResolvedKernel, Error> {
-    let repository = repository(job, url, limits)?;
-    let wanted = Wanted::new(job, url, reference);
-    if let Some(entry) = wanted.by_digits(job)? {
-        return job.hit(&entry);
-    }
-    for _ in 0..TRIES {
-        let found = match repository.find(reference) {
-            Err(error) if error.is_outage() => return wanted.offline(job, error),
-            found => found?,
-        };
-        if let Some(kernel) = wanted.kernel(job, &repository, &found)? {
-            return Ok(kernel);
-        }
-    }
-    Err(Error::Git(GitError::Restless {
-        url: url.to_owned(),
-        reference: wanted.spelled,
-    }))
-}
-
-/// The kernel that `resolve` would give without building it; `None` where it would have to. Nothing is fetched: a name
-/// that leads to no commit, and a repository that cannot be reached, are told at once.
-#[cfg(feature = "fetch")]
-pub(crate) fn look_up(
-    job: &Job<'_>,
-    url: &str,
-    reference: &GitRef,
-    limits: Limits,
-) -> Result<Option<ResolvedKernel>, Error> {
-    let repository = repository(job, url, limits)?;
-    let wanted = Wanted::new(job, url, reference);
-    if let Some(entry) = wanted.by_digits(job)? {
-        return job.hit(&entry).map(Some);
-    }
-    let found = match repository.find(reference) {
-        Err(error) if error.is_outage() => return wanted.offline(job, error).map(Some),
-        found => found?,
-    };
-    if let Some(entry) = cached(job, &wanted.key(job, &found)?, &found, &mut None) {
-        return job.hit(&entry).map(Some);
-    }
-    repository.greet(&found)?;
-    Ok(None)
-}
-
-fn repository<'a>(job: &Job<'a>, url: &str, limits: Limits) -> Result<Repository<'a>, Error> {
-    let path = &job.options.path;
-    Ok(Repository::new(
-        url,
-        crate::repository::Access { path, limits },
-    )?)
-}
-
 impl<'a> Wanted<'a> {
-    fn new(job: &Job<'_>, url: &'a str, reference: &'a GitRef) -> Self {
+    fn new(request: &Request<'_>, source: &'a GitSource<'_>) -> Self {
         Self {
-            url,
-            reference,
-            spelled: reference.to_string(),
-            origin: ConfigOrigin::Base(job.options.base_config),
+            url: source.url,
+            reference: source.reference,
+            spelled: source.reference.to_string(),
+            origin: ConfigOrigin::Base(request.options.base_config),
         }
     }
 }
 
 impl Wanted<'_> {
-    fn key(&self, job: &Job<'_>, found: &Found) -> Result<CacheKey, Error> {
+    fn key(&self, request: &Request<'_>, found: &FoundCommit) -> Result<CacheKey, Error> {
         let key = CacheKey::git(&found.commit, ARCH, &self.origin)?;
-        Ok(job.options.variant(key)?)
+        Ok(request.options.variant(key)?)
     }
 
     /// The kernel of the commit, cached or built; `None` where the reference moved meanwhile.
     fn kernel(
         &self,
-        job: &Job<'_>,
+        request: &Request<'_>,
         repository: &Repository<'_>,
-        found: &Found,
+        found: &FoundCommit,
     ) -> Result<Option<ResolvedKernel>, Error> {
-        let key = self.key(job, found)?;
+        let key = self.key(request, found)?;
         let mut note = None;
-        if let Some(entry) = cached(job, &key, found, &mut note) {
-            return job.hit(&entry).map(Some);
+        if let Some(entry) = cached(request, &key, found, &mut note) {
+            return request.hit(&entry).map(Some);
         }
-        Error::check_cache_path(job.cache.root())?;
-        job.prepare()?;
-        let _lock = job.lock(&key)?;
+        request.check_cache_path()?;
+        request.prepare()?;
+        let _lock = request.lock(&key)?;
         // Whom we waited for may have been killed.
-        job.cache.sweep(Some(&key));
-        if let Some(entry) = cached(job, &key, found, &mut note) {
-            return job.hit(&entry).map(Some);
+        request.cache.sweep(Some(&key));
+        if let Some(entry) = cached(request, &key, found, &mut note) {
+            return request.hit(&entry).map(Some);
         }
         if let Some(text) = note {
-            job.note(&text);
+            request.note(&text);
         }
-        self.build(job, repository, found, &key)
+        self.build(request, repository, found, &key)
     }
 
     fn build(
         &self,
-        job: &Job<'_>,
+        request: &Request<'_>,
         repository: &Repository<'_>,
-        found: &Found,
+        found: &FoundCommit,
         key: &CacheKey,
     ) -> Result<Option<ResolvedKernel>, Error> {
-        let cache = job.cache;
+        let cache = request.cache;
         space::check(cache.root(), space::of_git(&self.origin), CACHE_HINT)?;
         let scratch_dir = cache.scratch_dir();
         let scratch = Scratch::new(&scratch_dir, key.as_str())
             .map_err(|error| Error::io(&scratch_dir, "make a directory in", error))?;
         let (git, files) = (scratch.path().join("git"), scratch.path().join("linux"));
-        let fetched = repository.fetch(found, &git, job.progress)?;
+        let fetched = repository.fetch(found, &git, request.progress)?;
         if fetched.commit != found.commit {
             return Ok(None);
         }
         fs::create_dir(&files).map_err(|error| Error::io(&files, "make", error))?;
         let contents = repository.files(&fetched)?;
-        job.stage(Stage::Checkout, Some(contents.count), || {
-            let told = |done| job.advanced(Stage::Checkout, done, None);
+        request.stage(Stage::Checkout, Some(contents.count), || {
+            let told = |done| request.advanced(Stage::Checkout, done, None);
             Ok(repository.checkout(&fetched, &contents, &files, &told)?)
         })?;
         // The build gets no repository: the kernel's version would depend on what is in it.
@@ -165,14 +167,14 @@ impl Wanted<'_> {
             why: error.why(),
         })?;
         let version = tree.version()?;
-        job.check_sched_ext(Path::new(self.url), &version, Some(&tree))?;
-        job.check_pahole(&version, Some(&tree))?;
-        let place = Place::Scratch(tree.path().to_owned());
+        request.check_sched_ext(Path::new(self.url), &version, Some(&tree))?;
+        request.check_pahole(&version, Some(&tree))?;
+        let build_dir = BuildDir::Scratch(tree.path().to_owned());
         let build = Build {
-            job: *job,
+            request: *request,
             tree: &tree,
             origin: &self.origin,
-            place: &place,
+            build_dir: &build_dir,
             runner: Runner {
                 dir: tree.path(),
                 lock: scratch.lock(),
@@ -183,7 +185,7 @@ impl Wanted<'_> {
             },
         };
         let built = build.run(false)?;
-        let source = Source::Git {
+        let source = SourceRecord::Git {
             url: self.url.to_owned(),
             reference: self.spelled.clone(),
             commit: found.commit.clone(),
@@ -192,19 +194,19 @@ impl Wanted<'_> {
     }
 
     /// The entry of the commit that was asked for by its hash, or the digits it starts with: no server is needed.
-    fn by_digits(&self, job: &Job<'_>) -> Result<Option<CacheEntry>, Error> {
+    fn by_digits(&self, request: &Request<'_>) -> Result<Option<CacheEntry>, Error> {
         let GitRef::Sha(digits) = self.reference else {
             return Ok(None);
         };
         let digits = digits.to_ascii_lowercase();
         // Whole hashes have an entry of their own, that is looked at below.
-        if job.options.force || digits.len() == 40 {
+        if request.options.force || digits.len() == 40 {
             return Ok(None);
         }
         let starts = |metadata: &Metadata| {
             commit_of(metadata).is_some_and(|commit| commit.starts_with(&digits))
         };
-        let mut entries = self.entries(job, starts)?;
+        let mut entries = self.entries(request, starts)?;
         entries.dedup_by(|a, b| a.metadata().map(commit_of) == b.metadata().map(commit_of));
         match entries.len() {
             // A broken one is fetched and built again.
@@ -221,12 +223,12 @@ impl Wanted<'_> {
     }
 
     /// What was last built from the same reference of the same repository, where that cannot be reached now.
-    fn offline(&self, job: &Job<'_>, error: GitError) -> Result<ResolvedKernel, Error> {
-        let same = |metadata: &Metadata| matches!(&metadata.source, Source::Git { url, reference, .. } if url == self.url && *reference == self.spelled);
-        let entry = if job.options.force {
+    fn offline(&self, request: &Request<'_>, error: GitError) -> Result<ResolvedKernel, Error> {
+        let same = |metadata: &Metadata| matches!(&metadata.source, SourceRecord::Git { url, reference, .. } if url == self.url && *reference == self.spelled);
+        let entry = if request.options.force {
             None
         } else {
-            let mut entries = self.entries(job, same)?.into_iter();
+            let mut entries = self.entries(request, same)?.into_iter();
             entries.find(|entry| entry.verify().is_ok())
         };
         let Some(entry) = entry else {
@@ -235,26 +237,26 @@ impl Wanted<'_> {
         let built = entry.metadata().and_then(Metadata::built_at);
         let age = built.and_then(|built| SystemTime::now().duration_since(built).ok());
         let age = Duration::from_secs(age.unwrap_or_default().as_secs());
-        job.note(&format!(
+        request.note(&format!(
             "{error}; cached `{}` is used, built {} ago from {}",
             entry.key,
             humantime::format_duration(age),
             self.spelled
         ));
-        job.hit(&entry)
+        request.hit(&entry)
     }
 
     /// Usable entries of the same configuration that `is_wanted` accepts: newest first.
     fn entries(
         &self,
-        job: &Job<'_>,
+        request: &Request<'_>,
         is_wanted: impl Fn(&Metadata) -> bool,
     ) -> Result<Vec<CacheEntry>, Error> {
-        let mut entries = job.cache.list()?;
+        let mut entries = request.cache.list()?;
         entries.retain(|entry| {
             entry.metadata().is_some_and(|metadata| {
                 metadata.config_origin == self.origin
-                    && job.options.is_variant(metadata)
+                    && request.options.is_variant(metadata)
                     && !metadata.is_stale()
                     && is_wanted(metadata)
             })
@@ -265,19 +267,19 @@ impl Wanted<'_> {
 
 /// The entry of the commit; `note` is told why one does not count.
 fn cached(
-    job: &Job<'_>,
+    request: &Request<'_>,
     key: &CacheKey,
-    found: &Found,
+    found: &FoundCommit,
     note: &mut Option<String>,
 ) -> Option<CacheEntry> {
     // The key has seven digits of it.
     let same = |metadata: &Metadata| commit_of(metadata) == Some(&found.commit);
-    job.usable(key, same, &mut |text| *note = Some(text))
+    request.usable(key, same, &mut |text| *note = Some(text))
 }
 
 fn commit_of(metadata: &Metadata) -> Option<&String> {
     match &metadata.source {
-        Source::Git { commit, .. } => Some(commit),
-        Source::Tarball { .. } | Source::Local { .. } => None,
+        SourceRecord::Git { commit, .. } => Some(commit),
+        SourceRecord::Tarball { .. } | SourceRecord::Local { .. } => None,
     }
 }

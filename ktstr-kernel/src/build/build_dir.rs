@@ -5,19 +5,18 @@
 //! the user has in it stays as far as make lets it.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ktstr_core::host::files::temporary_beside;
 
 use super::config::CONFIG;
-use crate::cache::{Cache, CacheError, tree_hash};
+use crate::cache::Cache;
 use crate::error::Error;
 
 /// Where objects and kernel go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum BuildDir {
     /// Into a tree that is there for this build alone.
     Scratch(PathBuf),
     /// Into a tree of the user's.
@@ -32,9 +31,9 @@ const CONFIG_IN_TREE: &str = ".config.ktstr-build";
 /// What `make O=` takes for a build in the tree itself, and refuses to build elsewhere.
 const TRACES: &[&str] = &[CONFIG, "include/config", "arch/x86/include/generated"];
 
-impl Place {
+impl BuildDir {
     /// Where `tree`, which is absolute, is built.
-    pub(super) fn of(tree: &Path, cache: &Cache) -> Self {
+    pub(crate) fn of(tree: &Path, cache: &Cache) -> Self {
         if TRACES.iter().any(|name| tree.join(name).exists()) {
             Self::InTree(tree.to_owned())
         } else {
@@ -43,14 +42,14 @@ impl Place {
     }
 
     /// The directory that make builds in.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Scratch(dir) | Self::InTree(dir) | Self::Beside(dir) => dir,
         }
     }
 
     /// What make is given as `O=`.
-    pub(super) fn out(&self) -> Option<&Path> {
+    pub(crate) fn out(&self) -> Option<&Path> {
         match self {
             Self::Beside(dir) => Some(dir),
             Self::Scratch(_) | Self::InTree(_) => None,
@@ -58,7 +57,7 @@ impl Place {
     }
 
     /// The name of the configuration in it.
-    pub(super) fn config(&self) -> &'static str {
+    pub(crate) fn config(&self) -> &'static str {
         match self {
             Self::InTree(_) => CONFIG_IN_TREE,
             Self::Scratch(_) | Self::Beside(_) => CONFIG,
@@ -66,8 +65,8 @@ impl Place {
     }
 
     /// Makes it, or finds out at once that nothing can be built in it.
-    pub(super) fn prepare(&self) -> Result<(), Error> {
-        let dir = self.dir();
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
+        let dir = self.path();
         if let Self::Beside(_) = self {
             Error::check_cache_path(dir)?;
             return fs::create_dir_all(dir).map_err(|error| Error::io(dir, "make", error));
@@ -82,7 +81,7 @@ impl Place {
 
     /// Has the next build in the tree, whosever it is, look at its configuration: what is between them, make would not
     /// see, as it looks at times alone. `name` is whose turn it is not.
-    pub(super) fn outdate(&self, name: &str) {
+    pub(crate) fn outdate(&self, name: &str) {
         if let Self::InTree(dir) = self {
             let file = File::options().append(true).open(dir.join(name));
             let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
@@ -90,37 +89,8 @@ impl Place {
     }
 }
 
-impl Cache {
-    /// The directories that source trees were built in.
-    pub fn builds(&self) -> Vec<PathBuf> {
-        let items = fs::read_dir(self.builds_dir()).into_iter().flatten();
-        let mut builds: Vec<PathBuf> = items.flatten().map(|item| item.path()).collect();
-        builds.sort();
-        builds
-    }
-
-    /// Removes one of these directories; `false` where somebody builds in it.
-    pub fn remove_build(&self, dir: &Path) -> Result<bool, CacheError> {
-        let write_error = |source| CacheError::Write {
-            path: dir.to_owned(),
-            source,
-        };
-        // The digits of the tree's path are the end of both names.
-        let hash = dir.to_string_lossy().rsplit('-').next().map(str::to_owned);
-        let lock = self.locks_dir().join(lock_name(&hash.unwrap_or_default()));
-        let _lock = match File::open(&lock) {
-            Ok(lock) if lock.try_lock().is_err() => return Ok(false),
-            lock => lock.ok(),
-        };
-        match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(write_error(error)),
-            _ => Ok(true),
-        }
-    }
-}
-
 /// Removes the build directories of trees that are no more.
-pub(super) fn sweep(cache: &Cache) {
+pub(crate) fn sweep(cache: &Cache) {
     for dir in cache.builds() {
         // The kernel's own link to what it was built from.
         let Ok(tree) = fs::read_link(dir.join("source")) else {
@@ -130,15 +100,6 @@ pub(super) fn sweep(cache: &Cache) {
             let _ = cache.remove_build(&dir);
         }
     }
-}
-
-/// The lock that whoever builds `tree` holds.
-pub(super) fn tree_lock(cache: &Cache, tree: &Path) -> PathBuf {
-    cache.locks_dir().join(lock_name(&tree_hash(tree)))
-}
-
-fn lock_name(hash: &str) -> String {
-    format!("tree-{hash}.lock")
 }
 
 #[cfg(test)]
@@ -152,16 +113,16 @@ mod tests {
         for (number, trace) in TRACES.iter().enumerate() {
             let tree = dir.path().join(format!("tree {number}"));
             fs::create_dir(&tree).unwrap();
-            let beside = Place::of(&tree, &cache);
+            let beside = BuildDir::of(&tree, &cache);
             assert_eq!(beside.out(), Some(&*cache.build_dir(&tree)));
-            assert!(!beside.dir().to_string_lossy().contains(' '), "{beside:?}");
+            assert!(!beside.path().to_string_lossy().contains(' '), "{beside:?}");
             beside.prepare().unwrap();
             fs::create_dir_all(tree.join(trace)).unwrap();
-            let inside = Place::of(&tree, &cache);
-            assert_eq!((inside.out(), inside.dir()), (None, &*tree));
+            let inside = BuildDir::of(&tree, &cache);
+            assert_eq!((inside.out(), inside.path()), (None, &*tree));
             inside.prepare().unwrap();
         }
-        let odd = Place::Beside(dir.path().join("a:b"));
+        let odd = BuildDir::Beside(dir.path().join("a:b"));
         assert!(
             odd.prepare()
                 .unwrap_err()
@@ -188,7 +149,7 @@ mod tests {
         for tree in [&gone, &busy] {
             fs::remove_dir(tree).unwrap();
         }
-        let lock = File::create(tree_lock(&cache, &busy)).unwrap();
+        let lock = File::create(cache.tree_lock(&busy)).unwrap();
         lock.try_lock().unwrap();
         sweep(&cache);
         assert!(kept.exists() && built.exists() && !old.exists());

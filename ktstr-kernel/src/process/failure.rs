@@ -1,0 +1,93 @@
+//! How commands fail.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A step of make that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildFailure {
+    /// The command, as a person would type it.
+    pub command: String,
+    /// The sources.
+    pub tree: PathBuf,
+    /// How it ended.
+    pub ending: Ending,
+    /// The first line of its output that tells of an error.
+    pub cause: Option<String>,
+    /// The last lines of its output.
+    pub tail: Vec<String>,
+    /// All of its output.
+    pub log: PathBuf,
+}
+
+/// How a step of make ended that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// With this exit code.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+    /// It was ended after this many seconds.
+    TimedOut(u64),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "failed with exit code {code}"),
+            Self::Killed(signal) => write!(f, "was killed by signal {signal}"),
+            Self::TimedOut(seconds) => write!(f, "was not done after {seconds} s"),
+        }
+    }
+}
+
+impl fmt::Display for BuildFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tree = self.tree.display();
+        write!(f, "{tree}: `{}` {}", self.command, self.ending)?;
+        if let Some(cause) = &self.cause {
+            write!(f, " ({cause})")?;
+        }
+        let starved = |line: &str| line.contains("Killed signal terminated");
+        if self.cause.as_deref().is_some_and(starved) {
+            write!(f, "; memory ran out: build with fewer jobs")?;
+        }
+        write!(f, "; its output is in {}", self.log.display())
+    }
+}
+
+/// Why a command could not be run to its end, or failed.
+#[derive(Debug)]
+pub(crate) enum RunError {
+    /// It could not be started, read from or logged.
+    Io {
+        /// The program, or the log.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It found no room to write.
+    NoSpace {
+        /// Where it writes.
+        dir: PathBuf,
+        /// More advice, or nothing.
+        hint: &'static str,
+    },
+    /// It failed.
+    Failed(Box<BuildFailure>),
+}
+
+impl RunError {
+    pub(super) fn io(path: impl Into<PathBuf>, action: &'static str, source: io::Error) -> Self {
+        let path = path.into();
+        Self::Io {
+            path,
+            action,
+            source,
+        }
+    }
+}
