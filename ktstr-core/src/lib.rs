@@ -20,6 +20,7 @@ pub mod reservation;
 pub mod rundir;
 pub mod sampled;
 pub mod sidecar;
+pub mod signal;
 pub mod stats;
 pub mod text;
 pub mod timestamp;

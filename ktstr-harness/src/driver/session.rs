@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use ktstr_core::timestamp::rfc3339;
 use ktstr_core::{Sidecar, env};
 use ktstr_kernel::ResolvedKernel;
-use ktstr_vmm::{Backend, Choice};
+use ktstr_vmm::{Backend, BackendSelection};
 
 use super::builder::Builder;
 use super::listing::{Listing, ListingError};
@@ -43,7 +43,7 @@ pub struct Session {
     no_skip_mode: bool,
     no_perf_mode: bool,
     backend: Option<Backend>,
-    /// Whether the back end was tried, so that no test needs to.
+    /// Whether the backend was tried, so that no test needs to.
     backend_works: bool,
     variables: Vec<(OsString, OsString)>,
     cpu_cap: Option<u32>,
@@ -199,8 +199,8 @@ impl Session {
 
     /// What runs the machines, as it was found on this host: no test tries it again.
     #[must_use]
-    pub fn choice(mut self, choice: &Choice) -> Self {
-        self.backend = Some(choice.backend);
+    pub fn choice(mut self, choice: &BackendSelection) -> Self {
+        self.backend = Some(choice.backend());
         self.backend_works = true;
         self
     }

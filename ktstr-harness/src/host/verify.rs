@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use ktstr_core::sidecar::Timings;
 use ktstr_core::{Sidecar, Stage, Verdict, VerifierStats, text};
-use ktstr_vmm::{Backend, Choice};
+use ktstr_vmm::Backend;
 
 use super::machine::{Ground, Heard};
 use super::surroundings::{self, Kernel};
@@ -56,8 +56,7 @@ impl Run {
         let kernel = self.kernel.insert(kernel).clone();
         let choice = surroundings::backend(settings)?;
         self.notes.extend(choice.note());
-        let Choice { backend, qemu, .. } = choice;
-        self.backend = Some(backend);
+        self.backend = Some(choice.backend());
         let program = scheduler::program(cell.scheduler, settings)?;
         let Some(scheduler) = scheduler::spec(&test) else {
             return Err(Verdict::skip("the kernel's own scheduler is not loaded"));
@@ -76,8 +75,7 @@ impl Run {
             topology,
             settings,
             kernel,
-            backend,
-            qemu,
+            backend: choice.config,
             initramfs,
         };
         let heard = ground.talk(request, LIMIT, &mut self.timings.wait_s)?;
