@@ -1,7 +1,7 @@
 //! How long it takes to pack a test binary as init: cold, and from the cache.
 
 use ktstr_benches::{figure, median, ms, timed};
-use ktstr_vmm::Initramfs;
+use ktstr_vmm::initramfs::Initramfs;
 
 fn main() {
     let binary = env!("CARGO_BIN_EXE_hundred");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ktstr_vmm::Initramfs;
+use ktstr_vmm::initramfs::Initramfs;
 
 /// How long `command` takes to print a line that contains `word`.
 ///

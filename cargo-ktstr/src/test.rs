@@ -10,7 +10,7 @@ use ktstr_core::env;
 use ktstr_driver::{RunSummary, Session, SessionReport, Tally};
 use ktstr_kernel::BaseConfig;
 use ktstr_kernel::discover::{Discovery, Found, discover};
-use ktstr_vmm::{Backend, Choice, ParseBackendError};
+use ktstr_vmm::{Backend, BackendSelection, ParseBackendError};
 use rustix::process::Signal;
 
 use crate::cli::Test;
@@ -44,8 +44,9 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
     let cache = cache()?;
     // Before kernels are built, which takes its time. What needs no build is looked for meanwhile.
     let (checked, choice, found) = thread::scope(|scope| {
-        let choice = scope
-            .spawn(|| Choice::make(&var_os("PATH").unwrap_or_default(), Path::new("/"), wanted));
+        let choice = scope.spawn(|| {
+            BackendSelection::detect(&var_os("PATH").unwrap_or_default(), Path::new("/"), wanted)
+        });
         let found = arguments.kernel.is_empty().then(|| {
             scope.spawn(|| {
                 discover(&Discovery {
@@ -92,7 +93,7 @@ pub(crate) fn session(arguments: &Test, program: &'static str) -> Result<Session
     Ok(session.kernels(kernels))
 }
 
-/// The back end that was asked for, here or by the environment.
+/// The backend that was asked for, here or by the environment.
 fn wanted_backend(arguments: &Test) -> Result<Option<Backend>, Failure> {
     let set = var_os(env::BACKEND).and_then(|name| name.into_string().ok());
     let set = set.filter(|name| !name.is_empty());

@@ -25,6 +25,7 @@ mod kernel_log;
 mod metric;
 mod preset;
 pub mod record;
+pub mod signal;
 pub mod stats;
 pub mod text;
 pub mod timestamp;

@@ -1,9 +1,11 @@
-//! What is left of a machine that ran: how it ended, and what was seen of it.
+//! How a machine's run ended, and what was seen of it.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::channel::FrameError;
+use ktstr_core::{signal, text};
+
+use crate::channel::frame::FrameError;
 
 /// Most characters of a console line that are quoted.
 const MAX_QUOTED: usize = 200;
@@ -11,30 +13,30 @@ const MAX_QUOTED: usize = 200;
 /// Most console lines that are quoted.
 const MAX_LINES: usize = 5;
 
-/// How a machine's run ended.
+/// How a machine's run ended; see [`MachineExit::reason`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExitReason {
-    /// The observer was satisfied.
+    /// The observer returned [`crate::Flow::Stop`].
     Stopped,
     /// The guest turned itself off.
     PoweredOff,
     /// The guest reset itself, or a triple fault did.
     Reset,
-    /// All CPUs of the guest halted with interrupts off: nothing wakes them. So a kernel stands that was told to halt,
+    /// All CPUs of the guest halted with interrupts off: nothing wakes them. A kernel that was told to halt ends so,
     /// and one that cannot start.
     Halted,
     /// The kernel panicked.
     KernelPanic(KernelPanic),
-    /// No frame came in time.
+    /// No frame came before [`crate::MachineSpec::boot_deadline`].
     BootDeadline(GuestActivity),
-    /// The run took too long.
+    /// [`crate::MachineSpec::deadline`] passed.
     Deadline(GuestActivity),
-    /// Somebody cancelled it.
+    /// It was cancelled, see [`crate::CancelToken`].
     Cancelled,
     /// The guest sent something that is not a frame.
     Garbled(FrameError),
-    /// What carried the machine died; why, in one line.
+    /// The backend failed; why, in one line.
     Crashed(String),
 }
 
@@ -58,23 +60,23 @@ impl fmt::Display for ExitReason {
     }
 }
 
-/// A kernel that gave up.
+/// A kernel that panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KernelPanic {
-    /// Its own words, one line.
+    /// The kernel's own message, one line.
     pub message: String,
-    /// How init ended, where that is why.
+    /// How init ended, where that is the cause.
     pub init: Option<InitExit>,
-    /// Whether the kernel reset the machine, as `panic=-1` asks it to. Otherwise it printed its words, then nothing
-    /// more came from the guest and none of its CPUs ran a program or waited for work: the machine was ended.
+    /// Whether the kernel reset the machine, as `panic=-1` asks it to. Otherwise it printed its message, nothing more
+    /// came from the guest and none of its CPUs ran a program or waited for work: the machine was ended.
     pub reset: bool,
 }
 
 impl KernelPanic {
-    /// What the kernel's `message` tells.
+    /// Reads the kernel's `message`.
     pub(crate) fn new(message: &str, reset: bool) -> Self {
-        let message = plain(message);
+        let message = one_line(message);
         Self {
             init: InitExit::of_panic(&message),
             message,
@@ -93,17 +95,17 @@ impl fmt::Display for KernelPanic {
     }
 }
 
-/// How a guest's first process ended, which must not end.
+/// How a guest's first process ended, which must never end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InitExit {
     /// It exited with this status.
     Status(i32),
-    /// It was killed by this signal. `SIGILL` before it said anything mostly means that it was built for a newer CPU.
+    /// It was killed by this signal. `SIGILL` before any output mostly means that it was built for a newer CPU.
     Signal(i32),
 }
 
 impl InitExit {
-    /// From the words of the kernel's `do_exit`: `Attempted to kill init! exitcode=0x0000000b`. The code is one of
+    /// Reads the message of the kernel's `do_exit`: `Attempted to kill init! exitcode=0x0000000b`. The code is one of
     /// `wait(2)`.
     fn of_panic(message: &str) -> Option<Self> {
         let (_, rest) = message.split_once("Attempted to kill init!")?;
@@ -123,54 +125,36 @@ impl fmt::Display for InitExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Status(status) => write!(f, "init exited with status {status}"),
-            Self::Signal(signal) => write!(f, "init was killed by {}", signal_name(signal)),
+            Self::Signal(number) => {
+                write!(f, "init was killed by {}", signal::name_or_number(number))
+            }
         }
     }
-}
-
-/// The name of a signal that ends a process, else its number.
-pub(crate) fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        libc::SIGHUP => "SIGHUP",
-        libc::SIGINT => "SIGINT",
-        libc::SIGILL => "SIGILL",
-        libc::SIGTRAP => "SIGTRAP",
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGPIPE => "SIGPIPE",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGSYS => "SIGSYS",
-        _ => return format!("signal {signal}"),
-    };
-    name.to_owned()
 }
 
 /// What a guest was doing when its time was up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GuestActivity {
-    /// Whether it ever sent a frame.
+    /// Whether it has sent a frame.
     pub ready: bool,
-    /// For how long it had sent no frame; nothing where it never sent one.
+    /// How long ago its last frame came; `None` if it never sent one.
     pub channel_silent: Option<Duration>,
-    /// For how long its console had said nothing; nothing where it never said anything.
+    /// How long ago its last console output came; `None` if there was none.
     pub console_silent: Option<Duration>,
     /// The last lines of its console, without control characters, long ones cut.
     pub last_lines: Vec<String>,
 }
 
 impl GuestActivity {
-    /// The last lines of `console` that say something.
+    /// The last lines of `console` that are not empty.
     pub(crate) fn last_lines(console: &[u8]) -> Vec<String> {
         let from = console.len().saturating_sub(MAX_LINES * MAX_QUOTED * 8);
         let text = String::from_utf8_lossy(&console[from..]);
         let mut lines: Vec<String> = text
             .lines()
             .rev()
-            .map(plain)
+            .map(one_line)
             .filter(|line| !line.is_empty())
             .take(MAX_LINES)
             .collect();
@@ -195,50 +179,35 @@ impl fmt::Display for GuestActivity {
     }
 }
 
-/// `text` as one line of plain characters, cut where it is long.
-fn plain(text: &str) -> String {
-    let mut line = String::new();
-    let mut letters = text.trim().chars().peekable();
-    while let Some(letter) = letters.next() {
-        if letter == '\u{1b}' && letters.next_if_eq(&'[').is_some() {
-            // A terminal's escape sequence, up to its final letter.
-            while letters.next_if(|it| !('@'..='~').contains(it)).is_some() {}
-            letters.next();
-        } else {
-            line.push(if letter.is_control() { ' ' } else { letter });
-        }
-    }
-    let line = line.trim();
-    match line.char_indices().nth(MAX_QUOTED) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line.to_owned(),
-    }
+/// `text` as one line without control characters, cut if it is long.
+fn one_line(text: &str) -> String {
+    text::cut(text::line(text).trim(), MAX_QUOTED)
 }
 
-/// What is left of a run. The machine is gone, with everything it had on the host.
+/// What a run leaves. The machine is gone, with everything it had on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineExit {
     /// How it ended.
     pub reason: ExitReason,
-    /// What the console said; of a very long one the first 256 KiB and the last 4 MiB.
+    /// The console's output; of a very long one the first 256 KiB and the last 4 MiB.
     pub console: Vec<u8>,
-    /// When things happened.
+    /// When what happened.
     pub timings: Timings,
-    /// What else there is to know of the run, however it ended.
+    /// What else is worth knowing of the run, however it ended.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Something about a run that is worth knowing.
+/// Something worth knowing about a run, besides how it ended. Its display is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Diagnostic {
     /// What of performance mode the host did not grant.
     Performance(String),
-    /// What the guest's driver did that no device puts up with; the device has stopped.
+    /// The guest's driver violated the protocol of a device; the device has stopped.
     Device(String),
     /// A line that QEMU printed.
     Qemu(String),
-    /// The console showed the words of a kernel panic, and the guest ran on: a program wrote them.
+    /// The console showed the message of a kernel panic, and the guest ran on: a program wrote it.
     PanicWords(String),
 }
 
@@ -256,18 +225,18 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// When things happened, from the call of [`crate::Machine::run`].
+/// When what happened, from the call of [`crate::Machine::run`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// The machine was started.
+    /// The machine was running.
     pub started: Duration,
-    /// The console said its first byte.
+    /// The console's first byte came.
     pub first_console: Option<Duration>,
     /// The guest's first frame came.
     pub first_frame: Option<Duration>,
-    /// Why the run ended was known.
+    /// It was known how the run ended.
     pub decided: Duration,
-    /// Everything was gone.
+    /// Nothing of the machine was left.
     pub end: Duration,
 }
 
@@ -317,12 +286,12 @@ mod tests {
         assert_eq!(
             late.to_string(),
             "the deadline passed; it sent its last frame 12 s before; \
-             its console last said, 4 s before: [    1.5] red  bell"
+             its console last said, 4 s before: [    1.5] red ?bell"
         );
         let lines = GuestActivity::last_lines(console);
-        assert_eq!(lines, ["boot", "[    1.5] red  bell", "\u{fffd}"]);
+        assert_eq!(lines, ["boot", "[    1.5] red ?bell", "\u{fffd}"]);
         let long = GuestActivity::last_lines(&vec![b'x'; 1 << 20]);
-        assert_eq!(long[0].chars().count(), MAX_QUOTED + 1);
+        assert_eq!(long[0].chars().count(), MAX_QUOTED + "...".len());
         let many = GuestActivity::last_lines(&b"line\n".repeat(1000));
         assert_eq!(many.len(), MAX_LINES);
     }

@@ -1,21 +1,9 @@
 //! What fuzz targets run, as plain functions: `fuzz/` has the targets, the tests here a fixed seed.
 
-use crate::channel::{Frame, FrameDecoder, FrameEncoder, HEADER_LEN};
-
-/// What happened, so that a test can tell that something did.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Report {
-    /// Things that the guest or the host did.
-    pub actions: u64,
-    /// Bytes that came out at the host.
-    pub to_host: u64,
-    /// Times that the driver was running.
-    pub running: u64,
-    /// Whether it was given up for what it did.
-    pub faults: u64,
-    /// Times that a port was open at both ends.
-    pub reading: u64,
-}
+use crate::channel::frame::Frame;
+use crate::channel::{FrameDecoder, FrameEncoder, HEADER_LEN};
+use crate::fuzz_input::Input;
+pub use crate::fuzz_input::Report;
 
 /// A hostile guest at the virtio console: any bytes become register accesses, descriptors, rings and
 /// control messages. Nothing may panic; an error is the host's, which is out of descriptors or memory.
@@ -69,37 +57,6 @@ pub fn frame_decoder(data: &[u8]) -> usize {
         assert!(decoder.buffered() <= stream.len());
     }
     frames
-}
-
-/// Takes numbers from bytes; zeros when there are none left.
-#[derive(Debug)]
-pub(crate) struct Input<'d> {
-    rest: &'d [u8],
-}
-
-impl<'d> Input<'d> {
-    pub(crate) fn new(data: &'d [u8]) -> Self {
-        Self { rest: data }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    /// Up to `count` bytes.
-    pub(crate) fn bytes(&mut self, count: usize) -> &'d [u8] {
-        let (bytes, rest) = self.rest.split_at(count.min(self.rest.len()));
-        self.rest = rest;
-        bytes
-    }
-
-    pub(crate) fn byte(&mut self) -> u8 {
-        self.bytes(1).first().copied().unwrap_or_default()
-    }
-
-    pub(crate) fn word(&mut self) -> u16 {
-        u16::from_le_bytes([self.byte(), self.byte()])
-    }
 }
 
 #[cfg(test)]

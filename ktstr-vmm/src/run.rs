@@ -1,4 +1,4 @@
-//! The loop that runs a machine, the same for every back end.
+//! The loop that runs a machine, the same for every backend.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,11 @@ use crate::channel::FrameDecoder;
 use crate::console::BoundedLog;
 use crate::error::MachineError;
 use crate::exit::{Diagnostic, ExitReason, GuestActivity, KernelPanic, MachineExit, Timings};
-use crate::machine::{Ended, Flow, Hypervisor, Observer, Outbox, Vm};
+use crate::hypervisor::{Hypervisor, MachineEnd, RunningMachine};
+use crate::observer::{Flow, Observer, Outbox};
 use crate::spec::MachineSpec;
 use crate::stream::{self, Got};
-use crate::watch::{Death, Watch};
+use crate::watch::{GuestDeath, Watch};
 
 /// How much is read at once. Deadlines are looked at between reads, so a guest that floods us gains no time.
 const CHUNK: usize = 64 << 10;
@@ -88,20 +89,20 @@ struct Ready {
 }
 
 /// What came of reading the channel.
-enum Heard {
-    /// Something; there may be more.
-    Something,
+enum ChannelRead {
+    /// Some bytes; there may be more.
+    Some,
     /// Nothing for now, or ever again.
     Nothing,
     /// What ends the run.
-    Last(ExitReason),
+    End(ExitReason),
 }
 
 impl Run<'_> {
     fn until_end(
         &mut self,
         spec: &MachineSpec,
-        vm: &mut dyn Vm,
+        vm: &mut dyn RunningMachine,
         cancel: &CancelToken,
     ) -> Result<ExitReason, MachineError> {
         loop {
@@ -127,13 +128,13 @@ impl Run<'_> {
                 self.read_console(vm)?;
             }
             if ready.channel {
-                if let Heard::Last(reason) = self.read_channel(vm)? {
+                if let ChannelRead::End(reason) = self.read_channel(vm)? {
                     return Ok(reason);
                 }
                 self.write_channel(vm)?;
             }
             if ready.signals
-                && let Some(ended) = vm.check()?
+                && let Some(ended) = vm.poll_end()?
             {
                 return self.last_words(vm, ended);
             }
@@ -143,22 +144,22 @@ impl Run<'_> {
         }
     }
 
-    /// Looks at the guest's processors, where it is time to.
-    fn look(&mut self, vm: &mut dyn Vm) -> Result<Option<ExitReason>, MachineError> {
+    /// Looks at the guest's CPUs when it is time to.
+    fn look(&mut self, vm: &mut dyn RunningMachine) -> Result<Option<ExitReason>, MachineError> {
         if self.start.elapsed() < self.watch.next_look() {
             return Ok(None);
         }
-        let states = vm.look()?;
-        let death = self.watch.looked(states.as_deref(), self.start.elapsed());
+        let activity = vm.cpu_activity()?;
+        let death = self.watch.looked(activity.as_deref(), self.start.elapsed());
         Ok(death.map(|death| match death {
-            Death::Panic(words) => ExitReason::KernelPanic(KernelPanic::new(&words, false)),
-            Death::Halted => ExitReason::Halted,
+            GuestDeath::Panic(words) => ExitReason::KernelPanic(KernelPanic::new(&words, false)),
+            GuestDeath::Halted => ExitReason::Halted,
         }))
     }
 
-    /// The end of a guest whose time is up.
+    /// How the run of a guest ends whose time is up.
     fn too_late(&self, now: Duration, reason: fn(GuestActivity) -> ExitReason) -> ExitReason {
-        // What is not yet known for a dead kernel is none that goes on.
+        // A kernel that may have panicked is not one that runs on.
         if let Some(words) = self.watch.panic() {
             return ExitReason::KernelPanic(KernelPanic::new(&words, false));
         }
@@ -174,7 +175,7 @@ impl Run<'_> {
     /// Waits until something is ready or `limit` is over.
     fn wait(
         &self,
-        vm: &dyn Vm,
+        vm: &dyn RunningMachine,
         cancel: &CancelToken,
         limit: Duration,
     ) -> Result<Ready, MachineError> {
@@ -210,7 +211,7 @@ impl Run<'_> {
     }
 
     /// Reads once from the console; false when nothing was there.
-    fn read_console(&mut self, vm: &dyn Vm) -> Result<bool, MachineError> {
+    fn read_console(&mut self, vm: &dyn RunningMachine) -> Result<bool, MachineError> {
         let got = stream::read(vm.console(), &mut self.buffer)
             .map_err(MachineError::host("reading the guest's console"))?;
         match got {
@@ -230,23 +231,23 @@ impl Run<'_> {
     }
 
     /// Reads once from the channel and hands whole frames to the observer.
-    fn read_channel(&mut self, vm: &dyn Vm) -> Result<Heard, MachineError> {
+    fn read_channel(&mut self, vm: &dyn RunningMachine) -> Result<ChannelRead, MachineError> {
         let got = stream::read(vm.channel(), &mut self.buffer)
             .map_err(MachineError::host("reading the guest's channel"))?;
         let count = match got {
             Got::Bytes(count) => count,
-            Got::Nothing => return Ok(Heard::Nothing),
+            Got::Nothing => return Ok(ChannelRead::Nothing),
             Got::End => {
                 self.channel_open = false;
-                return Ok(Heard::Nothing);
+                return Ok(ChannelRead::Nothing);
             }
         };
         self.decoder.push(&self.buffer[..count]);
         loop {
             let frame = match self.decoder.next_frame() {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return Ok(Heard::Something),
-                Err(error) => return Ok(Heard::Last(ExitReason::Garbled(error))),
+                Ok(None) => return Ok(ChannelRead::Some),
+                Err(error) => return Ok(ChannelRead::End(ExitReason::Garbled(error))),
             };
             let now = self.start.elapsed();
             self.timings.first_frame.get_or_insert(now);
@@ -257,13 +258,13 @@ impl Run<'_> {
                 return Err(error.into());
             }
             if flow == Flow::Stop {
-                return Ok(Heard::Last(ExitReason::Stopped));
+                return Ok(ChannelRead::End(ExitReason::Stopped));
             }
         }
     }
 
     /// Writes as much to the guest as it takes.
-    fn write_channel(&mut self, vm: &dyn Vm) -> Result<(), MachineError> {
+    fn write_channel(&mut self, vm: &dyn RunningMachine) -> Result<(), MachineError> {
         let encoder = &mut self.outbox.encoder;
         if encoder.is_empty() {
             return Ok(());
@@ -279,23 +280,27 @@ impl Run<'_> {
     }
 
     /// Reads what a machine said before it ended: the observer may have waited for just that.
-    fn last_words(&mut self, vm: &dyn Vm, ended: Ended) -> Result<ExitReason, MachineError> {
+    fn last_words(
+        &mut self,
+        vm: &dyn RunningMachine,
+        ended: MachineEnd,
+    ) -> Result<ExitReason, MachineError> {
         while self.console_open && self.read_console(vm)? {}
         while self.channel_open {
             match self.read_channel(vm)? {
-                Heard::Something => {}
-                Heard::Nothing => break,
-                Heard::Last(reason) => return Ok(reason),
+                ChannelRead::Some => {}
+                ChannelRead::Nothing => break,
+                ChannelRead::End(reason) => return Ok(reason),
             }
         }
         Ok(match ended {
-            Ended::PoweredOff => ExitReason::PoweredOff,
+            MachineEnd::PoweredOff => ExitReason::PoweredOff,
             // A panicking kernel resets the machine: that is what `panic=-1` asks it to do.
-            Ended::Reset => match self.watch.panic() {
+            MachineEnd::Reset => match self.watch.panic() {
                 Some(words) => ExitReason::KernelPanic(KernelPanic::new(&words, true)),
                 None => ExitReason::Reset,
             },
-            Ended::Crashed(why) => ExitReason::Crashed(why),
+            MachineEnd::Crashed(why) => ExitReason::Crashed(why),
         })
     }
 }

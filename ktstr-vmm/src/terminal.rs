@@ -1,4 +1,4 @@
-//! A machine's terminal: a stream socket that somebody types into.
+//! A machine's terminal: a stream socket for input and output.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,10 +11,10 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 use crate::error::MachineError;
 
-/// Where a machine's terminal leads. What nobody reads is dropped: a guest never waits for it.
+/// The host's end of a machine's terminal. Output that nobody reads is dropped: a guest never waits for it.
 #[derive(Debug, Clone)]
 pub enum Terminal {
-    /// A Unix socket that somebody listens on. Each run connects to it at its start.
+    /// A listening Unix socket. Each run connects to it at its start.
     Socket(PathBuf),
     /// The machine's end of a stream socket, such as one of [`UnixStream::pair`]. It stays open as long as the
     /// [`crate::MachineSpec`] is there; runs use it one after the other.
@@ -41,7 +41,7 @@ impl PartialEq for Terminal {
 impl Eq for Terminal {}
 
 impl Terminal {
-    /// Whether a stream is one. Who listens on a path is seen at the start.
+    /// Checks that a stream is one. Whether a path has a listener is seen at the start.
     pub(crate) fn check(&self) -> Result<(), MachineError> {
         let Self::Stream(stream) = self else {
             return Ok(());

@@ -1,14 +1,16 @@
-//! Whether a guest is still alive, by what its console says and what its processors do.
+//! Whether a guest is still alive, by its console output and by what its CPUs do.
 //!
 //! A kernel that panics prints its words, stops all CPUs but one and resets the machine where it is told to
 //! (`panic=-1`). Where it is not it spins for good: that must not wait for a deadline. The words alone prove nothing, as
-//! a program can write them to `/dev/kmsg` or the console. So after them the guest's processors are looked at: in a
+//! a program can write them to `/dev/kmsg` or the console. So after them the guest's CPUs are looked at: in a
 //! kernel that panicked none of them runs a program or waits for an interrupt ever again.
 //!
 //! A guest can also stop without a word, with all of its CPUs halted and interrupts off. A guest that is silent is
 //! looked at for that, ever more rarely.
 
 use std::time::Duration;
+
+use crate::hypervisor::CpuActivity;
 
 /// The kernel's own words when it gives up (`kernel/panic.c`).
 const PANIC: &[u8] = b"Kernel panic - not syncing: ";
@@ -47,22 +49,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Most words of panics that were none to be kept.
 const MAX_FALSE_ALARMS: usize = 3;
 
-/// What a processor of a guest is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CpuState {
-    /// It runs a program.
-    Program,
-    /// It runs the kernel.
-    Kernel,
-    /// It waits for an interrupt.
-    Idle,
-    /// It halted with interrupts off, or was never started.
-    Stopped,
-}
-
 /// A guest that will do nothing any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Death {
+pub(crate) enum GuestDeath {
     /// Its kernel panicked, with these words.
     Panic(String),
     /// All of its CPUs halted.
@@ -132,13 +121,17 @@ impl Watch {
         self.sign(now);
     }
 
-    /// When to look at the processors next.
+    /// When to look at the CPUs next.
     pub(crate) fn next_look(&self) -> Duration {
         self.next_look
     }
 
     /// Takes what a look found, where the answer has come.
-    pub(crate) fn looked(&mut self, states: Option<&[CpuState]>, now: Duration) -> Option<Death> {
+    pub(crate) fn looked(
+        &mut self,
+        states: Option<&[CpuActivity]>,
+        now: Duration,
+    ) -> Option<GuestDeath> {
         let silent = now.saturating_sub(self.last_sign);
         // An answer about no processor tells nothing.
         let Some(states) = states.filter(|states| !states.is_empty()) else {
@@ -153,19 +146,19 @@ impl Watch {
             let words = self.suspicion.as_ref().map(|it| &it.words);
             return words
                 .filter(|_| silent >= ANSWER_LIMIT)
-                .map(|words| Death::Panic(words.clone()));
+                .map(|words| GuestDeath::Panic(words.clone()));
         };
         self.unanswered = 0;
         self.next_look = now + SOON;
-        if states.iter().all(|state| *state == CpuState::Stopped) {
+        if states.iter().all(|state| *state == CpuActivity::Stopped) {
             self.stopped += 1;
             if self.stopped >= STOPPED_LOOKS && silent >= SETTLED {
-                return Some(self.panic().map_or(Death::Halted, Death::Panic));
+                return Some(self.panic().map_or(GuestDeath::Halted, GuestDeath::Panic));
             }
             return None;
         }
         self.stopped = 0;
-        let lives = |state: &CpuState| matches!(state, CpuState::Program | CpuState::Idle);
+        let lives = |state: &CpuActivity| matches!(state, CpuActivity::Program | CpuActivity::Idle);
         let is_alive = states.iter().any(lives);
         let Some(suspicion) = &mut self.suspicion else {
             self.next_look = now + self.pause;
@@ -184,7 +177,7 @@ impl Watch {
         let is_silent = silent >= SOON * DEAD_LOOKS;
         let has_said_enough = is_silent || now >= suspicion.since + REPORT_LIMIT;
         (suspicion.dead >= DEAD_LOOKS && has_said_enough)
-            .then(|| Death::Panic(suspicion.words.clone()))
+            .then(|| GuestDeath::Panic(suspicion.words.clone()))
     }
 
     /// The words of the panic that the kernel is taken to be in.
@@ -257,7 +250,7 @@ fn panic_words(line: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use CpuState::{Idle, Kernel, Program, Stopped};
+    use CpuActivity::{Idle, Kernel, Program, Stopped};
 
     const WORDS: &[u8] = b"[    1.5] Kernel panic - not syncing: Attempted to kill init!\r\n";
 
@@ -268,9 +261,9 @@ mod tests {
     /// Looks at a guest that is always like this until something comes of it or `limit` is over; when, and what.
     fn look_on(
         watch: &mut Watch,
-        states: &[CpuState],
+        states: &[CpuActivity],
         limit: Duration,
-    ) -> (Duration, Option<Death>) {
+    ) -> (Duration, Option<GuestDeath>) {
         loop {
             let now = watch.next_look();
             if now > limit {
@@ -284,8 +277,8 @@ mod tests {
         }
     }
 
-    fn panic() -> Death {
-        Death::Panic("Attempted to kill init!".to_owned())
+    fn panic() -> GuestDeath {
+        GuestDeath::Panic("Attempted to kill init!".to_owned())
     }
 
     #[test]
@@ -296,7 +289,7 @@ mod tests {
             watch.console(&WORDS[..at], ms(1));
             watch.console(&WORDS[at..], ms(2));
             watch.console(b"CPU: 0\n", ms(3));
-            assert_eq!(watch.panic().map(Death::Panic), Some(panic()), "{at}");
+            assert_eq!(watch.panic().map(GuestDeath::Panic), Some(panic()), "{at}");
         }
         for plain in [
             &b""[..],
@@ -397,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn processors_that_cannot_be_looked_at_leave_the_words() {
+    fn cpus_that_cannot_be_looked_at_leave_the_words() {
         let mut watch = Watch::new();
         watch.console(WORDS, ms(0));
         let mut death = None;
@@ -407,7 +400,7 @@ mod tests {
             assert!(now < ms(20_000));
         }
         assert_eq!(death, Some(panic()));
-        let empty: &[CpuState] = &[];
+        let empty: &[CpuActivity] = &[];
         for nothing in [None, Some(empty)] {
             let mut watch = Watch::new();
             for _ in 0..100 {
@@ -421,7 +414,7 @@ mod tests {
         let mut watch = Watch::new();
         watch.console(b"[    9.0] reboot: System halted\n", ms(9000));
         let (when, death) = look_on(&mut watch, &[Stopped, Stopped], ms(600_000));
-        assert_eq!(death, Some(Death::Halted));
+        assert_eq!(death, Some(GuestDeath::Halted));
         assert!(when <= ms(11_000), "{when:?}");
 
         let mut watch = Watch::new();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ktstr_vmm::{Initramfs, PackedInitramfs};
+use ktstr_vmm::initramfs::{Initramfs, PackedInitramfs};
 
 #[path = "../../ktstr-kernel/tests/support/mounted.rs"]
 mod mounted;

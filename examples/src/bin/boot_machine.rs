@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use ktstr_core::Topology;
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
+use ktstr_vmm::initramfs::Initramfs;
 use ktstr_vmm::{
-    Choice, Flow, Frame, Initramfs, Machine, MachineSpec, Observer, Outbox, guest_memory_mib,
+    BackendSelection, Flow, Frame, Machine, MachineSpec, Observer, Outbox, guest_memory_mib,
 };
 use rustix::mount::{MountFlags, mount};
 
@@ -35,16 +36,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build()
         .build_cached(cache.path())?;
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let choice = Choice::make(&path, "/".as_ref(), None)?;
-    let backend = choice.backend;
+    let selection = BackendSelection::detect(&path, "/".as_ref(), None)?;
+    let backend = selection.backend();
     let machine = Machine::new(
         MachineSpec {
             initramfs: Some(initramfs.path().to_owned()),
             memory_mib: guest_memory_mib(topology, 256, initramfs.size()),
-            qemu: choice.qemu.unwrap_or("qemu-system-x86_64".into()),
             ..MachineSpec::new(kernel, topology)
         },
-        backend,
+        selection.config,
     )?;
 
     let mut interview = Interview {

@@ -1,5 +1,7 @@
 //! Files that appear whole or not at all, and files that are programs.
 
+use std::env::split_paths;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -88,6 +90,20 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 pub fn is_program(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Finds the program `name` in the search path `path`, which is in the form of `PATH`.
+///
+/// ```
+/// use ktstr_core::files::find_program;
+///
+/// let path = std::env::var_os("PATH").unwrap_or_default();
+/// assert!(find_program(&path, "sh").is_some());
+/// assert_eq!(find_program(&path, "no such program"), None);
+/// ```
+pub fn find_program(path: &OsStr, name: impl AsRef<Path>) -> Option<PathBuf> {
+    let mut programs = split_paths(path).map(|dir| dir.join(&name));
+    programs.find(|program| is_program(program))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use ktstr_core::env;
 use ktstr_core::record::Sidecar;
 use ktstr_core::timestamp::rfc3339;
 use ktstr_kernel::ResolvedKernel;
-use ktstr_vmm::{Backend, Choice};
+use ktstr_vmm::{Backend, BackendSelection};
 
 use super::builder::Builder;
 use super::listing::{Listing, ListingError};
@@ -44,7 +44,7 @@ pub struct Session {
     no_skip_mode: bool,
     no_perf_mode: bool,
     backend: Option<Backend>,
-    /// Whether the back end was tried, so that no test needs to.
+    /// Whether the backend was tried, so that no test needs to.
     backend_works: bool,
     variables: Vec<(OsString, OsString)>,
     cpu_cap: Option<u32>,
@@ -200,8 +200,8 @@ impl Session {
 
     /// What runs the machines, as it was found on this host: no test tries it again.
     #[must_use]
-    pub fn choice(mut self, choice: &Choice) -> Self {
-        self.backend = Some(choice.backend);
+    pub fn choice(mut self, choice: &BackendSelection) -> Self {
+        self.backend = Some(choice.backend());
         self.backend_works = true;
         self
     }

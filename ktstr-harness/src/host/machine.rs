@@ -1,11 +1,11 @@
 //! One run in a machine: everything from a specification to how it ended.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ktstr_core::record::Timings;
 use ktstr_core::{Topology, Verdict};
-use ktstr_vmm::{Backend, Diagnostic, ExitReason, Machine, MachineExit, PackedInitramfs};
+use ktstr_vmm::initramfs::PackedInitramfs;
+use ktstr_vmm::{BackendConfig, Diagnostic, ExitReason, Machine, MachineExit};
 
 use super::conversation::Conversation;
 use super::judge::{self, MachineEnd};
@@ -23,8 +23,7 @@ pub(super) struct Ground<'a> {
     pub(super) topology: Topology,
     pub(super) settings: &'a Settings,
     pub(super) kernel: Kernel,
-    pub(super) backend: Backend,
-    pub(super) qemu: Option<PathBuf>,
+    pub(super) backend: BackendConfig,
     pub(super) initramfs: PackedInitramfs,
 }
 
@@ -122,7 +121,6 @@ impl Ground<'_> {
             limit,
             &self.kernel,
             &self.initramfs,
-            self.qemu.clone(),
             settings,
         );
         let limits = Limits {
@@ -130,13 +128,15 @@ impl Ground<'_> {
             whole: spec.deadline,
         };
         // What cannot run needs no place.
-        let machine = Machine::new(spec, self.backend).map_err(early)?;
+        let machine = Machine::new(spec, self.backend.clone()).map_err(early)?;
 
         let begin = Instant::now();
-        let place = place::take(self.test, self.topology, self.backend, settings)?;
+        let place = place::take(self.test, self.topology, self.backend.backend(), settings)?;
         *wait_s = Some(begin.elapsed().as_secs_f64());
         let performance = place.is_alone();
-        let machine = machine.on(place.share.clone()).map_err(early)?;
+        let machine = machine
+            .with_host_placement(place.placement.clone())
+            .map_err(early)?;
 
         let mut heard = Conversation::new(request, settings.verbose);
         let begin = Instant::now();
@@ -158,7 +158,7 @@ impl Ground<'_> {
     }
 }
 
-/// What the machine's back end had to say, in whatever mode it ran. QEMU warns of processor features that it does not
+/// What the machine's backend had to say, in whatever mode it ran. QEMU warns of processor features that it does not
 /// emulate in each run: that tells nobody anything.
 fn notes(exit: &MachineExit) -> Vec<String> {
     let is_news = |diagnostic: &&Diagnostic| match diagnostic {
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_back_end_says_is_told_in_every_mode_and_as_what_it_is() {
+    fn what_a_backend_says_is_told_in_every_mode_and_as_what_it_is() {
         let exit = MachineExit {
             reason: ExitReason::Stopped,
             console: Vec::new(),

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ktstr_core::host::{Claims, HostCpus, LockError, Placement, Reservation};
+use ktstr_core::host::Claims;
+use ktstr_core::host::{HostCpus, LockError, Placement, Reservation};
 use ktstr_core::{Topology, Verdict};
-use ktstr_vmm::{Backend, HostShare, Performance};
+use ktstr_vmm::{Backend, HostPlacement, Performance};
 
 use crate::TestCase;
 use crate::dispatch::Settings;
@@ -19,19 +20,19 @@ const PRIORITY: u8 = 1;
 /// A place to run a machine in; dropping it gives it to others.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) share: HostShare,
+    pub(super) placement: HostPlacement,
     _reservation: Reservation,
 }
 
 impl Place {
     /// Whether the machine has the place to itself: performance mode.
     pub(super) fn is_alone(&self) -> bool {
-        is_alone(&self.share)
+        is_alone(&self.placement)
     }
 }
 
-fn is_alone(share: &HostShare) -> bool {
-    matches!(share, HostShare::Alone(_))
+fn is_alone(placement: &HostPlacement) -> bool {
+    matches!(placement, HostPlacement::Dedicated(_))
 }
 
 /// How a test is to run on this host.
@@ -74,18 +75,18 @@ pub(super) fn take(
         budget: test.cpu_budget,
     };
     let lock_dir = &settings.lock_dir;
-    let (share, reservation) = match plan(&host, topology, backend, wants)? {
+    let (placement, reservation) = match plan(&host, topology, backend, wants)? {
         Plan::Emulated => {
             let reservation =
                 Reservation::emulator(lock_dir, host.allowed.len(), WAIT).map_err(refused)?;
-            (HostShare::Anywhere, reservation)
+            (HostPlacement::Unpinned, reservation)
         }
         Plan::Budget(count) => {
             // Processes of a run have numbers in a row: each begins where the one before ends.
             let start = (std::process::id() as usize).wrapping_mul(count);
             let (cpus, reservation) =
                 Reservation::shared(lock_dir, &host, count, start, WAIT).map_err(refused)?;
-            (HostShare::Within(cpus), reservation)
+            (HostPlacement::Affinity(cpus), reservation)
         }
         Plan::Alone(mut places) => {
             let claims: Vec<Claims> = places.iter().map(|place| place.claims.clone()).collect();
@@ -95,7 +96,7 @@ pub(super) fn take(
         }
     };
     Ok(Place {
-        share,
+        placement,
         _reservation: reservation,
     })
 }
@@ -116,10 +117,10 @@ fn refused(error: LockError) -> Verdict {
 }
 
 /// What of the host a machine in performance mode has.
-fn alone(place: Placement) -> HostShare {
-    HostShare::Alone(Performance {
+fn alone(place: Placement) -> HostPlacement {
+    HostPlacement::Dedicated(Performance {
         vcpus: place.vcpus,
-        service: place.service,
+        emulator_cpu: place.service,
         nodes: place.nodes,
         hugepages: true,
         priority: PRIORITY,

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use ktstr_core::record::{Sampled, Sidecar, Timings};
+use ktstr_core::record::Timings;
+use ktstr_core::record::{Sampled, Sidecar};
 use ktstr_core::{Outcome, Topology, Verdict};
-use ktstr_vmm::{Backend, Choice};
+use ktstr_vmm::Backend;
 
 use super::judge::{self, MachineEnd};
 use super::kernel;
@@ -92,8 +93,7 @@ impl Run {
         self.kernel = Some(kernel.clone());
         let choice = surroundings::backend(settings)?;
         self.notes.extend(choice.note());
-        let Choice { backend, qemu, .. } = choice;
-        self.backend = Some(backend);
+        self.backend = Some(choice.backend());
         let scheduler = scheduler::program(test.scheduler, settings)?;
         let initramfs = surroundings::initramfs(test, scheduler.as_deref(), settings)?;
         self.notes.extend(surroundings::not_cached(&initramfs));
@@ -102,8 +102,7 @@ impl Run {
             topology,
             settings,
             kernel,
-            backend,
-            qemu,
+            backend: choice.config,
             initramfs,
         };
         let heard = ground.run(None, &mut self.timings.wait_s)?;

@@ -1,4 +1,4 @@
-//! What a machine is made from: kernel, back end, initramfs, limits.
+//! What a machine is made from: kernel, backend, initramfs, limits.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use ktstr_core::{KernelLabel, Topology, Verdict};
 use ktstr_kernel::discover::{Discovery, discover};
 use ktstr_kernel::{Cache, ImageInfo};
-use ktstr_vmm::initramfs::Pack;
+use ktstr_vmm::initramfs::{Initramfs, Pack, PackedInitramfs};
 use ktstr_vmm::{
-    Choice, Initramfs, KvmError, MachineError, MachineSpec, PackedInitramfs, find_qemu,
-    guest_memory_mib,
+    Backend, BackendConfig, BackendSelection, KvmError, MachineError, MachineSpec, QemuConfig,
+    find_qemu, guest_memory_mib,
 };
 
 use super::place;
@@ -81,21 +81,21 @@ pub(crate) fn discovered(settings: &Settings) -> Result<Kernel, Verdict> {
     })
 }
 
-/// What carries machines on this host: the back end, and the QEMU it may need.
-pub(super) fn backend(settings: &Settings) -> Result<Choice, Verdict> {
+/// What carries machines on this host.
+pub(super) fn backend(settings: &Settings) -> Result<BackendSelection, Verdict> {
     let told = settings
         .session
         .as_ref()
         .and_then(|session| session.backend);
     // A session tried it, once for all of its tests. Somebody may want another for this one.
     if let Some(backend) = told.filter(|told| settings.backend.is_none_or(|own| own == *told)) {
-        return Ok(Choice {
-            backend,
-            qemu: find_qemu(&settings.path),
-            why: None,
-        });
+        let config = match (backend, find_qemu(&settings.path)) {
+            (Backend::Qemu, Some(program)) => BackendConfig::Qemu(QemuConfig::new(program)),
+            (backend, _) => backend.into(),
+        };
+        return Ok(BackendSelection { config, why: None });
     }
-    Choice::make(&settings.path, Path::new("/"), settings.backend).map_err(early)
+    BackendSelection::detect(&settings.path, Path::new("/"), settings.backend).map_err(early)
 }
 
 /// This binary as init, with the scheduler and the files the test asks for.
@@ -168,11 +168,9 @@ pub(super) fn machine_spec(
     limit: Duration,
     kernel: &Kernel,
     initramfs: &PackedInitramfs,
-    qemu: Option<PathBuf>,
     settings: &Settings,
 ) -> MachineSpec {
     let boot_limit = boot_limit(topology);
-    let plain = MachineSpec::new(&kernel.image, topology);
     let mut cmdline = vec![format!("{}=1", guest::MARK)];
     cmdline.extend(test.scheduler.kargs.iter().map(|karg| (*karg).to_owned()));
     if !test.kaslr {
@@ -190,8 +188,7 @@ pub(super) fn machine_spec(
         deadline: boot_limit + limit + REPORT_GRACE,
         verbose_console: settings.verbose,
         kernel_hz: ktstr_kernel::timer_hz(&kernel.image),
-        qemu: qemu.unwrap_or(plain.qemu),
-        ..plain
+        ..MachineSpec::new(&kernel.image, topology)
     }
 }
 
@@ -203,7 +200,7 @@ pub(super) fn early(error: MachineError) -> Verdict {
         // No fault of the test's, and nothing that a bigger effort would mend here.
         MachineError::TooLarge { .. }
         | MachineError::ApicIds { .. }
-        | MachineError::HostShare(_)
+        | MachineError::HostPlacement(_)
         | MachineError::Kvm(KvmError::Performance { .. } | KvmError::Affinity { .. }) => {
             Verdict::skip(error.to_string())
         }
@@ -213,8 +210,6 @@ pub(super) fn early(error: MachineError) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use ktstr_vmm::Backend;
-
     use super::*;
     use crate::dispatch::SessionInfo;
 
@@ -233,7 +228,7 @@ mod tests {
             settings.session = Some(told(told_backend));
             for own in [None, Some(told_backend)] {
                 settings.backend = own;
-                assert_eq!(backend(&settings).unwrap().backend, told_backend);
+                assert_eq!(backend(&settings).unwrap().backend(), told_backend);
             }
         }
         settings.session = Some(told(Backend::Kvm));

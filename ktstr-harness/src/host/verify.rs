@@ -2,9 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use ktstr_core::record::{Sidecar, Stage, Timings, VerifierStats};
+use ktstr_core::record::Timings;
+use ktstr_core::record::{Sidecar, Stage, VerifierStats};
 use ktstr_core::{Verdict, text};
-use ktstr_vmm::{Backend, Choice};
+use ktstr_vmm::Backend;
 
 use super::machine::{Ground, Heard};
 use super::surroundings::{self, Kernel};
@@ -56,8 +57,7 @@ impl Run {
         let kernel = self.kernel.insert(kernel).clone();
         let choice = surroundings::backend(settings)?;
         self.notes.extend(choice.note());
-        let Choice { backend, qemu, .. } = choice;
-        self.backend = Some(backend);
+        self.backend = Some(choice.backend());
         let program = scheduler::program(cell.scheduler, settings)?;
         let Some(scheduler) = scheduler::spec(&test) else {
             return Err(Verdict::skip("the kernel's own scheduler is not loaded"));
@@ -76,8 +76,7 @@ impl Run {
             topology,
             settings,
             kernel,
-            backend,
-            qemu,
+            backend: choice.config,
             initramfs,
         };
         let heard = ground.talk(request, LIMIT, &mut self.timings.wait_s)?;

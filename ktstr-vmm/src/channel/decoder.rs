@@ -9,7 +9,8 @@ use super::frame::{Frame, FrameError, HEADER_LEN, Header};
 /// that the sender is broken: the first error is final.
 ///
 /// ```
-/// use ktstr_vmm::channel::{Frame, FrameDecoder, FrameEncoder};
+/// use ktstr_vmm::Frame;
+/// use ktstr_vmm::channel::{FrameDecoder, FrameEncoder};
 ///
 /// let mut encoder = FrameEncoder::new();
 /// encoder.push(&Frame { tag: 1, payload: b"hello".to_vec() })?;
@@ -17,7 +18,7 @@ use super::frame::{Frame, FrameError, HEADER_LEN, Header};
 /// decoder.push(encoder.bytes());
 /// assert_eq!(decoder.next_frame()?.unwrap().payload, b"hello");
 /// assert_eq!(decoder.next_frame()?, None);
-/// # Ok::<(), ktstr_vmm::channel::FrameError>(())
+/// # Ok::<(), ktstr_vmm::FrameError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct FrameDecoder {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
-use super::{Frame, FrameDecoder, FrameEncoder, FrameError};
+use super::decoder::FrameDecoder;
+use super::frame::{Frame, FrameEncoder, FrameError};
 
 /// The kernel sets ports up in the background; one that is not there after this is not configured.
 const PORT_WAIT: Duration = Duration::from_secs(10);

@@ -18,7 +18,9 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::{Initramfs, InitramfsError, libs, write};
+use super::description::Initramfs;
+use super::error::InitramfsError;
+use super::{libs, write};
 
 /// Changes whenever the same description would give other bytes.
 const FORMAT: u32 = 1;

@@ -10,7 +10,7 @@ use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::segment::ProgramHeader;
 
-use super::InitramfsError;
+use super::error::InitramfsError;
 
 /// What loading an ELF file takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

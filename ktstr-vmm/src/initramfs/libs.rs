@@ -9,7 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::elf::{self, Needs};
-use super::{Entry, InitramfsError, Pack, ldcache, normalize};
+use super::entry::{Entry, Pack, normalize};
+use super::error::InitramfsError;
+use super::ldcache;
 
 /// Where loaders look last: Debian's, and everybody's.
 const STANDARD: &[&str] = &[

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cpio::newc::{self, ModeFileType};
 
-use super::InitramfsError;
+use super::error::InitramfsError;
 use super::libs::Packed;
 
 /// Longest path the kernel unpacks, with its final NUL (`PATH_MAX`).

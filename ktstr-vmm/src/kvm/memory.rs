@@ -8,26 +8,26 @@ use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
 use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
 use vm_memory::{
-    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
-    GuestRegionMmap, MmapRegion,
+    Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    MmapRegion,
 };
 
-use super::error::KvmError;
-use super::layout::Ram;
+use crate::arch::layout::Ram;
+use crate::error::KvmError;
 
 /// Size of a huge page.
 const HUGE: usize = 2 << 20;
 
-/// What guest memory shall be like.
+/// What guest memory is to be like.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wishes<'a> {
+pub(super) struct MemoryPolicy<'a> {
     /// Made of 2 MiB pages.
     pub(super) hugepages: bool,
     /// The host's nodes that each of the guest's is bound to; those it has no entry for, or an empty one, are not.
     pub(super) nodes: &'a [BTreeSet<u32>],
 }
 
-/// Guest memory, and what it is not like although it was wished for.
+/// Guest memory, and where it is not as the policy asks.
 #[derive(Debug)]
 pub(super) struct Allocated {
     pub(super) memory: GuestMemoryMmap,
@@ -37,18 +37,18 @@ pub(super) struct Allocated {
 /// Takes memory for `ram` from the host. Pages come into being when they are first touched, 2 MiB at once where the host
 /// has them.
 pub(super) fn allocate(ram: &[Ram]) -> Result<GuestMemoryMmap, KvmError> {
-    allocate_as(ram, Wishes::default()).map(|allocated| allocated.memory)
+    allocate_as(ram, MemoryPolicy::default()).map(|allocated| allocated.memory)
 }
 
-/// Like [`allocate`], as near to `wishes` as the host allows. Huge pages are there at once, or not at all.
-pub(super) fn allocate_as(ram: &[Ram], wishes: Wishes<'_>) -> Result<Allocated, KvmError> {
+/// Like [`allocate`], as close to `policy` as the host allows. Huge pages are there at once, or not at all.
+pub(super) fn allocate_as(ram: &[Ram], policy: MemoryPolicy<'_>) -> Result<Allocated, KvmError> {
     let mut note = None;
     let mut regions = Vec::with_capacity(ram.len());
     for piece in ram {
         let none = BTreeSet::new();
-        let nodes = wishes.nodes.get(piece.node as usize).unwrap_or(&none);
+        let nodes = policy.nodes.get(piece.node as usize).unwrap_or(&none);
         let size = piece.size as usize;
-        let huge = if wishes.hugepages {
+        let huge = if policy.hugepages {
             huge(size, nodes)?
         } else {
             None
@@ -60,7 +60,7 @@ pub(super) fn allocate_as(ram: &[Ram], wishes: Wishes<'_>) -> Result<Allocated, 
             bind(&mapping, nodes)?;
             // Fewer faults on both sides. Most hosts give such pages only where they are asked for.
             let asked = advise(&mapping, libc::MADV_HUGEPAGE);
-            if wishes.hugepages {
+            if policy.hugepages {
                 note.get_or_insert_with(|| not_huge(asked.err()));
             }
             mapping
@@ -146,14 +146,7 @@ fn bind(mapping: &MmapRegion, nodes: &BTreeSet<u32>) -> Result<(), KvmError> {
     })
 }
 
-/// Writes `bytes` to the guest's address `at`.
-pub(super) fn write(memory: &GuestMemoryMmap, bytes: &[u8], at: u64) -> Result<(), KvmError> {
-    memory
-        .write_slice(bytes, GuestAddress(at))
-        .map_err(KvmError::memory)
-}
-
-/// Shows it to the guest.
+/// Maps it into the guest.
 pub(super) fn register(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), KvmError> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let host = region
@@ -167,7 +160,7 @@ pub(super) fn register(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), KvmErr
             userspace_addr: host as u64,
         };
         // SAFETY: the region is a mapping of exactly that size, which `memory` owns; whoever owns the VM keeps a
-        // clone of `memory` until the VM is gone (`Running` in `vm.rs`, whose fields are dropped in that order).
+        // clone of `memory` until the VM is gone (`KvmMachine` in `vm.rs`, whose fields are dropped in that order).
         unsafe { vm.set_user_memory_region(piece) }
             .map_err(KvmError::ioctl("KVM_SET_USER_MEMORY_REGION"))?;
     }
@@ -208,11 +201,11 @@ mod tests {
     fn huge_pages_are_there_or_it_is_said() {
         let odd = (HUGE + (1 << 20)) as u64;
         for sizes in [vec![2 * HUGE as u64], vec![odd]] {
-            let wishes = Wishes {
+            let policy = MemoryPolicy {
                 hugepages: true,
                 nodes: &[],
             };
-            let Allocated { memory, note } = allocate_as(&ram(&sizes), wishes).unwrap();
+            let Allocated { memory, note } = allocate_as(&ram(&sizes), policy).unwrap();
             let page = kib_of(&memory, "KernelPageSize:");
             match note {
                 None => assert_eq!(page, 2048),
@@ -227,20 +220,20 @@ mod tests {
 
     #[test]
     fn memory_is_bound_to_nodes_that_are_there() {
-        let wishes = |nodes| Wishes {
+        let policy = |nodes| MemoryPolicy {
             hugepages: false,
             nodes,
         };
         let nodes = [BTreeSet::from([0])];
-        match allocate_as(&ram(&[1 << 20]), wishes(&nodes)) {
+        match allocate_as(&ram(&[1 << 20]), policy(&nodes)) {
             Ok(allocated) => assert_eq!(allocated.memory.num_regions(), 1),
             // A kernel without NUMA.
             Err(error) => assert!(error.to_string().contains("not implemented"), "{error}"),
         }
         let nodes = [BTreeSet::from([1000])];
-        let error = allocate_as(&ram(&[1 << 20]), wishes(&nodes)).unwrap_err();
+        let error = allocate_as(&ram(&[1 << 20]), policy(&nodes)).unwrap_err();
         assert!(error.to_string().contains("mbind"), "{error}");
         // What no node is told for is bound to none.
-        assert!(allocate_as(&ram(&[1 << 20]), wishes(&[])).is_ok());
+        assert!(allocate_as(&ram(&[1 << 20]), policy(&[])).is_ok());
     }
 }

@@ -1,20 +1,15 @@
 //! Machines on the host's KVM: a microVM of our own.
 
-mod acpi;
-mod boot;
-mod cpuid;
-mod error;
+mod affinity;
+mod device_bus;
+mod end;
 mod host;
-mod layout;
 mod memory;
 mod performance;
-mod registers;
-mod seat;
 mod serial;
 pub(crate) mod trial;
 mod vcpu;
 pub(crate) mod virtio;
 mod vm;
 
-pub use error::KvmError;
 pub(crate) use vm::Kvm;

@@ -1,4 +1,4 @@
-//! Performance mode: what a machine asks of KVM and the host for CPUs that behave like hardware of its own.
+//! Performance mode: what a machine's placement asks of KVM and the host, for CPUs that behave like hardware of its own.
 
 use ktstr_core::CpuSet;
 use kvm_bindings::{
@@ -7,58 +7,51 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Kvm as Device, VmFd};
 
-use super::error::KvmError;
-use super::memory::Wishes;
-use super::seat::{Confined, Seat};
-use crate::spec::{HostShare, MachineSpec, Performance};
+use super::affinity::{AffinityGuard, VcpuPin};
+use super::memory::MemoryPolicy;
+use crate::error::KvmError;
+use crate::placement::{HostPlacement, Performance};
+use crate::spec::MachineSpec;
 
 /// A guest that halts or spins is to stay on its CPU.
 const EXITS: u32 = KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE;
 
-/// What a machine wants of the host, in the terms of its parts.
-impl HostShare {
-    pub(super) fn performance(&self) -> Option<&Performance> {
-        match self {
-            Self::Alone(performance) => Some(performance),
-            Self::Anywhere | Self::Within(_) => None,
+/// Puts the calling thread, and what it will start, where all but the vCPUs run.
+pub(super) fn confine(placement: &HostPlacement) -> Result<Option<AffinityGuard>, KvmError> {
+    match placement {
+        HostPlacement::Unpinned => Ok(None),
+        HostPlacement::Affinity(cpus) => AffinityGuard::to(cpus).map(Some),
+        HostPlacement::Dedicated(performance) => {
+            AffinityGuard::to(&CpuSet::from_iter([performance.emulator_cpu])).map(Some)
         }
-    }
-
-    /// Puts the calling thread, and what it will start, where all but the vCPUs run.
-    pub(super) fn confine(&self) -> Result<Option<Confined>, KvmError> {
-        match self {
-            Self::Anywhere => Ok(None),
-            Self::Within(cpus) => Confined::to(cpus).map(Some),
-            Self::Alone(performance) => {
-                Confined::to(&CpuSet::from_iter([performance.service])).map(Some)
-            }
-        }
-    }
-
-    pub(super) fn seats(&self) -> Vec<Seat> {
-        let performance = self.performance().into_iter();
-        performance
-            .flat_map(|performance| {
-                performance.vcpus.iter().map(|&cpu| Seat {
-                    cpu,
-                    priority: performance.priority,
-                })
-            })
-            .collect()
-    }
-
-    pub(super) fn memory(&self) -> Wishes<'_> {
-        self.performance()
-            .map_or_else(Wishes::default, |performance| Wishes {
-                hugepages: performance.hugepages,
-                nodes: &performance.nodes,
-            })
     }
 }
 
-/// Whether `spec` makes sense and this KVM can leave a guest alone.
+/// Where each vCPU is pinned; empty where none is.
+pub(super) fn pins(placement: &HostPlacement) -> Vec<VcpuPin> {
+    let Some(performance) = placement.performance() else {
+        return Vec::new();
+    };
+    let pin = |&cpu: &u32| VcpuPin {
+        cpu,
+        priority: performance.priority,
+    };
+    performance.vcpus.iter().map(pin).collect()
+}
+
+/// What guest memory is to be like.
+pub(super) fn memory_policy(placement: &HostPlacement) -> MemoryPolicy<'_> {
+    placement
+        .performance()
+        .map_or_else(MemoryPolicy::default, |performance| MemoryPolicy {
+            hugepages: performance.hugepages,
+            nodes: &performance.nodes,
+        })
+}
+
+/// Checks that the placement fits the machine and that this KVM can keep a guest from exiting.
 pub(super) fn check(device: &Device, spec: &MachineSpec) -> Result<(), KvmError> {
-    let Some(performance) = spec.host.performance() else {
+    let Some(performance) = spec.host_placement.performance() else {
         return Ok(());
     };
     shape(performance, spec)?;
@@ -88,7 +81,7 @@ fn shape(performance: &Performance, spec: &MachineSpec) -> Result<(), KvmError> 
         let count = performance.vcpus.len();
         return wrong(format!("{count} host CPUs for {topology}"));
     }
-    if cpus.len() != performance.vcpus.len() || !cpus.insert(performance.service) {
+    if cpus.len() != performance.vcpus.len() || !cpus.insert(performance.emulator_cpu) {
         return wrong("one host CPU is there twice".to_owned());
     }
     if performance.nodes.len() > topology.numa_nodes() as usize {
@@ -112,7 +105,7 @@ fn shape(performance: &Performance, spec: &MachineSpec) -> Result<(), KvmError> 
 /// Highest NUMA node of any kernel: `MAX_NUMNODES` of include/linux/numa.h, less one.
 const MAX_NODE: u32 = 1023;
 
-/// Has guests of `vm` halt and spin where they are; before it has vCPUs.
+/// Has guests of `vm` halt and spin without an exit; called before it has vCPUs.
 pub(super) fn keep_in_guest(vm: &VmFd) -> Result<(), KvmError> {
     let mut capability = kvm_enable_cap {
         cap: KVM_CAP_X86_DISABLE_EXITS,
@@ -140,7 +133,7 @@ mod tests {
     fn performance() -> Performance {
         Performance {
             vcpus: vec![2, 3],
-            service: 4,
+            emulator_cpu: 4,
             nodes: vec![BTreeSet::from([0])],
             hugepages: true,
             priority: 1,
@@ -159,7 +152,7 @@ mod tests {
         let faults: [Fault; 6] = [
             (|it| it.vcpus = vec![1], "1 host CPUs for"),
             (|it| it.vcpus = vec![3, 3], "twice"),
-            (|it| it.service = 2, "twice"),
+            (|it| it.emulator_cpu = 2, "twice"),
             (
                 |it| it.nodes = vec![BTreeSet::new(); 2],
                 "memory of 2 nodes",
@@ -175,20 +168,18 @@ mod tests {
 
     #[test]
     fn every_part_gets_its_share() {
-        let share = HostShare::Alone(performance());
-        let seats = share.seats();
-        assert_eq!(
-            seats[1],
-            Seat {
-                cpu: 3,
-                priority: 1
-            }
-        );
-        assert!(share.memory().hugepages);
+        let placement = HostPlacement::Dedicated(performance());
+        let pin = VcpuPin {
+            cpu: 3,
+            priority: 1,
+        };
+        assert_eq!(pins(&placement)[1], pin);
+        assert!(memory_policy(&placement).hugepages);
         let cpus = CpuSet::from_iter([0]);
-        for share in [HostShare::Anywhere, HostShare::Within(cpus)] {
-            assert!(share.seats().is_empty());
-            assert!(!share.memory().hugepages && share.memory().nodes.is_empty());
+        for placement in [HostPlacement::Unpinned, HostPlacement::Affinity(cpus)] {
+            assert!(pins(&placement).is_empty());
+            let policy = memory_policy(&placement);
+            assert!(!policy.hugepages && policy.nodes.is_empty());
         }
     }
 }

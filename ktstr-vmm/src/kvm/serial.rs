@@ -13,7 +13,7 @@ use vm_superio::Trigger;
 use vm_superio::serial::NoEvents;
 use vmm_sys_util::eventfd::EventFd;
 
-use super::error::KvmError;
+use crate::error::KvmError;
 
 /// How long a processor waits for room before it looks whether the machine ends.
 const WAIT: Duration = Duration::from_millis(100);

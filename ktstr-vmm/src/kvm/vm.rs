@@ -1,96 +1,85 @@
 //! A machine on KVM, from its specification to one that runs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
-use kvm_ioctls::{Cap, IoEventAddress, Kvm as Device, VcpuFd, VmFd};
+use kvm_ioctls::VmFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use vm_memory::GuestMemoryMmap;
-use vmm_sys_util::eventfd::EventFd;
 
-use super::boot::{self, Payload};
-use super::error::KvmError;
-use super::host::{DEVICE, open, prepare};
-use super::layout::{COM1, COM1_GSI, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE, ram};
+use super::affinity::AffinityGuard;
+use super::device_bus::DeviceBus;
+use super::end::EndEvent;
+use super::host::{open, prepare};
 use super::memory::Allocated;
-use super::seat::Confined;
-use super::serial::Serial;
-use super::vcpu::{Devices, End, Vcpus};
-use super::virtio::{self, Port, VirtioConsole};
-use super::{acpi, cpuid, memory, performance, registers};
-use crate::apic::ApicIds;
+use super::vcpu::Vcpus;
+use super::virtio::Port;
+use super::{memory, performance};
+use crate::arch::boot::Payload;
+use crate::arch::cpu_ids::ApicIds;
+use crate::arch::exits::Devices;
+use crate::arch::layout::ram;
+use crate::arch::{boot, cmdline, firmware, vcpu};
+use crate::backend::Backend;
 use crate::channel::{PORT_NAME, TERMINAL_NAME};
-use crate::cmdline;
-use crate::error::MachineError;
+use crate::error::{KvmError, MachineError};
 use crate::exit::Diagnostic;
+use crate::hypervisor::{CpuActivity, Hypervisor, MachineEnd, RunningMachine};
 use crate::image::Image;
-use crate::machine::{Ended, Hypervisor, MAX_CMDLINE, Vm};
 use crate::spec::MachineSpec;
 use crate::stream;
 use crate::terminal::Terminal;
-use crate::watch::CpuState;
 
-/// Carries machines by the host's KVM.
+/// Runs machines on the host's KVM.
 #[derive(Debug)]
 pub(crate) struct Kvm {
+    device: PathBuf,
     image: Image,
 }
 
 impl Kvm {
-    pub(crate) fn new(image: Image) -> Self {
-        Self { image }
+    pub(crate) fn new(device: PathBuf, image: Image) -> Self {
+        Self { device, image }
     }
 
-    fn boot(&self, spec: &MachineSpec) -> Result<Running, MachineError> {
+    fn boot(&self, spec: &MachineSpec) -> Result<KvmMachine, MachineError> {
         // First: whatever is started below inherits it.
-        let confined = spec.host.confine()?;
+        let affinity = performance::confine(&spec.host_placement)?;
         let (console, guest_console) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let (channel, guest_channel) = stream::pair().map_err(MachineError::host("socketpair"))?;
-        let terminal = spec.terminal.as_ref().map(Terminal::open).transpose()?;
-        let device = open(Path::new(DEVICE))?;
+        let ports = ports(guest_channel, spec.terminal.as_ref())?;
+        let device = open(&self.device)?;
         let vm = device
             .create_vm()
             .map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
         let ids = ApicIds::new(spec.topology);
-        let realtime = spec.host.performance().is_some();
+        let realtime = spec.host_placement.performance().is_some();
         if realtime {
             performance::keep_in_guest(&vm)?;
         }
 
         let ram = ram(spec.topology, spec.memory_mib);
-        let Allocated { memory, note } = memory::allocate_as(&ram, spec.host.memory())?;
+        let policy = performance::memory_policy(&spec.host_placement);
+        let Allocated { memory, note } = memory::allocate_as(&ram, policy)?;
         prepare(&device, &vm, &memory, ids.needs_x2apic())?;
-        let acpi = acpi::tables(ids, &ram).map_err(KvmError::from)?;
         let payload = Payload {
             image: &self.image,
             initramfs: spec.initramfs.as_deref(),
             cmdline: &cmdline::for_kvm(spec),
-            acpi: &acpi,
+            acpi: &firmware::tables(ids, &ram)?,
         };
         let entry = boot::load(&memory, &ram, &payload)?;
-        registers::write_tables(&memory)?;
+        let vcpus = vcpu::create_all(&device, &vm, &memory, ids, entry, realtime)?;
 
-        let mut ports = vec![Port {
-            name: PORT_NAME.to_owned(),
-            socket: guest_channel,
-            console: false,
-        }];
-        if let Some(socket) = terminal {
-            ports.push(Port {
-                name: TERMINAL_NAME.to_owned(),
-                socket,
-                console: true,
-            });
-        }
-        let devices = Arc::new(Board::new(&vm, &memory, guest_console, ports)?);
-        let vcpus = vcpus(&device, &vm, ids, entry, realtime)?;
-        let end = Arc::new(End::new().map_err(KvmError::host("eventfd"))?);
+        let devices = Arc::new(DeviceBus::new(&vm, &memory, guest_console, ports)?);
+        let end = Arc::new(EndEvent::new().map_err(KvmError::host("eventfd"))?);
         let as_seen: Arc<dyn Devices> = devices.clone();
-        let vcpus = Vcpus::start(vcpus, &memory, &as_seen, &end, &spec.host.seats())?;
-        Ok(Running {
+        let pins = performance::pins(&spec.host_placement);
+        let vcpus = Vcpus::start(vcpus, &memory, &as_seen, &end, &pins)?;
+        vcpus.resume()?;
+        Ok(KvmMachine {
             vcpus,
             devices,
             end,
@@ -99,19 +88,36 @@ impl Kvm {
             note,
             _vm: vm,
             _memory: memory,
-            _confined: confined,
+            _affinity: affinity,
         })
     }
 }
 
+/// The ports of the virtio console: the channel, and the terminal where there is one.
+fn ports(channel: OwnedFd, terminal: Option<&Terminal>) -> Result<Vec<Port>, MachineError> {
+    let mut ports = vec![Port {
+        name: PORT_NAME.to_owned(),
+        socket: channel,
+        console: false,
+    }];
+    if let Some(terminal) = terminal {
+        ports.push(Port {
+            name: TERMINAL_NAME.to_owned(),
+            socket: terminal.open()?,
+            console: true,
+        });
+    }
+    Ok(ports)
+}
+
 impl Hypervisor for Kvm {
     fn check(&self, spec: &MachineSpec) -> Result<(), MachineError> {
-        let device = open(Path::new(DEVICE))?;
+        let device = open(&self.device)?;
         let most = device.get_max_vcpus();
         if spec.topology.cpus() as usize > most {
             return Err(MachineError::TooLarge {
                 topology: spec.topology,
-                backend: crate::Backend::Kvm,
+                backend: Backend::Kvm,
                 max: most as u32,
             });
         }
@@ -119,148 +125,36 @@ impl Hypervisor for Kvm {
         if highest as usize >= device.get_max_vcpu_id() {
             return Err(MachineError::ApicIds {
                 topology: spec.topology,
-                backend: crate::Backend::Kvm,
+                backend: Backend::Kvm,
                 highest,
             });
         }
         performance::check(&device, spec)?;
-        let length = cmdline::for_kvm(spec).len();
-        if length > MAX_CMDLINE {
-            return Err(MachineError::CmdlineTooLong(length));
-        }
-        Ok(())
+        cmdline::check_length(&cmdline::for_kvm(spec))
     }
 
-    fn start(&self, spec: &MachineSpec) -> Result<Box<dyn Vm>, MachineError> {
+    fn start(&self, spec: &MachineSpec) -> Result<Box<dyn RunningMachine>, MachineError> {
         Ok(Box::new(self.boot(spec)?))
     }
 }
 
-/// The processors, the first at the kernel's entry and the others waiting to be woken.
-fn vcpus(
-    device: &Device,
-    vm: &VmFd,
-    ids: ApicIds,
-    entry: u64,
-    realtime: bool,
-) -> Result<Vec<VcpuFd>, KvmError> {
-    let supported = device
-        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-        .map_err(KvmError::ioctl("KVM_GET_SUPPORTED_CPUID"))?;
-    let features = cpuid::Features {
-        tsc_deadline: device.check_extension(Cap::TscDeadlineTimer),
-        realtime,
-    };
-    let mut vcpus = Vec::new();
-    for cpu in 0..ids.topology().cpus() {
-        // KVM takes the number of a vCPU for its APIC id.
-        let vcpu = vm
-            .create_vcpu(u64::from(ids.id_of(cpu)))
-            .map_err(KvmError::ioctl("KVM_CREATE_VCPU"))?;
-        let entries = cpuid::vcpu(supported.as_slice(), ids, cpu, features);
-        let entries = CpuId::from_entries(&entries)
-            .map_err(|error| KvmError::Memory(format!("{error:?}")))?;
-        vcpu.set_cpuid2(&entries)
-            .map_err(KvmError::ioctl("KVM_SET_CPUID2"))?;
-        registers::reset(&vcpu, ids.needs_x2apic())?;
-        if cpu == 0 {
-            registers::enter(&vcpu, entry)?;
-        }
-        vcpus.push(vcpu);
-    }
-    Ok(vcpus)
-}
-
-/// The devices of a machine.
-#[derive(Debug)]
-struct Board {
-    serial: Serial,
-    console: VirtioConsole,
-}
-
-impl Board {
-    fn new(
-        vm: &VmFd,
-        memory: &GuestMemoryMmap,
-        console: OwnedFd,
-        ports: Vec<Port>,
-    ) -> Result<Self, KvmError> {
-        let interrupt = |gsi| {
-            let event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)
-                .map_err(KvmError::host("eventfd"))?;
-            vm.register_irqfd(&event, gsi)
-                .map_err(KvmError::ioctl("KVM_IRQFD"))?;
-            Ok::<_, KvmError>(event)
-        };
-        let serial = Serial::new(&interrupt(COM1_GSI)?, console)?;
-        let console = VirtioConsole::new(memory.clone(), interrupt(VIRTIO_GSI)?, ports)
-            .map_err(KvmError::host("virtio console"))?;
-        let notify = IoEventAddress::Mmio(VIRTIO_MMIO + virtio::QUEUE_NOTIFY);
-        for (queue, event) in (0_u32..).zip(console.notify_eventfds()) {
-            vm.register_ioevent(event, &notify, queue)
-                .map_err(KvmError::ioctl("KVM_IOEVENTFD"))?;
-        }
-        Ok(Self { serial, console })
-    }
-
-    /// The serial port's register behind `port`, if it is one.
-    fn serial_offset(port: u16) -> Option<u8> {
-        let offset = port.checked_sub(COM1).filter(|offset| *offset < 8)?;
-        Some(offset as u8)
-    }
-
-    fn virtio_offset(address: u64) -> Option<u64> {
-        let offset = address.checked_sub(VIRTIO_MMIO);
-        offset.filter(|offset| *offset < VIRTIO_MMIO_SIZE)
-    }
-}
-
-impl Devices for Board {
-    fn port_read(&self, port: u16, data: &mut [u8]) {
-        // Where nothing is, a bus reads as ones.
-        data.fill(0xff);
-        if let (Some(offset), [byte]) = (Self::serial_offset(port), data) {
-            *byte = self.serial.read(offset);
-        }
-    }
-
-    fn port_write(&self, port: u16, data: &[u8]) {
-        if let (Some(offset), [byte]) = (Self::serial_offset(port), data) {
-            self.serial.write(offset, *byte);
-        }
-    }
-
-    fn memory_read(&self, address: u64, data: &mut [u8]) {
-        data.fill(0xff);
-        if let Some(offset) = Self::virtio_offset(address) {
-            self.console.read(offset, data);
-        }
-    }
-
-    fn memory_write(&self, address: u64, data: &[u8]) {
-        if let Some(offset) = Self::virtio_offset(address) {
-            self.console.write(offset, data);
-        }
-    }
-}
-
-/// A machine that runs. The order of fields is the order in which it is taken apart: processors, devices, then the
+/// A machine that runs. The order of fields is the order in which it is taken apart: vCPUs, devices, then the
 /// VM and what it ran in.
 #[derive(Debug)]
-struct Running {
+struct KvmMachine {
     vcpus: Vcpus,
-    devices: Arc<Board>,
-    end: Arc<End>,
+    devices: Arc<DeviceBus>,
+    end: Arc<EndEvent>,
     console: OwnedFd,
     channel: OwnedFd,
-    /// What its memory is not like.
+    /// Where its memory is not as it was asked for.
     note: Option<String>,
     _vm: VmFd,
     _memory: GuestMemoryMmap,
-    _confined: Option<Confined>,
+    _affinity: Option<AffinityGuard>,
 }
 
-impl Vm for Running {
+impl RunningMachine for KvmMachine {
     fn console(&self) -> BorrowedFd<'_> {
         self.console.as_fd()
     }
@@ -273,7 +167,7 @@ impl Vm for Running {
         vec![self.end.event(), self.devices.console.ended()]
     }
 
-    fn check(&mut self) -> Result<Option<Ended>, MachineError> {
+    fn poll_end(&mut self) -> Result<Option<MachineEnd>, MachineError> {
         let Some(ended) = self.end.how() else {
             return Ok(None);
         };
@@ -287,8 +181,8 @@ impl Vm for Running {
         Ok(is_readable(console.ended())?.then_some(ended))
     }
 
-    fn look(&mut self) -> Result<Option<Vec<CpuState>>, MachineError> {
-        Ok(self.vcpus.look())
+    fn cpu_activity(&mut self) -> Result<Option<Vec<CpuActivity>>, MachineError> {
+        Ok(self.vcpus.activity())
     }
 
     fn end(mut self: Box<Self>) -> Vec<Diagnostic> {
@@ -303,8 +197,8 @@ impl Vm for Running {
     }
 }
 
-impl Drop for Running {
-    /// Its processors are joined next: none of them may wait for a console that nobody reads.
+impl Drop for KvmMachine {
+    /// Its vCPUs are joined next: none of them may wait for a console that nobody reads.
     fn drop(&mut self) {
         self.devices.serial.hang_up();
     }

@@ -3,12 +3,10 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::arch::cmdline;
+use crate::backend::Emulation;
 use crate::channel::{PORT_NAME, TERMINAL_NAME};
-use crate::cmdline;
-use crate::spec::{Emulation, LOCAL_DISTANCE, MachineSpec, REMOTE_DISTANCE};
-
-/// Most CPUs that emulation carries in reasonable time: 192 boot within a minute, 240 not in two.
-pub(crate) const MAX_CPUS: u32 = 192;
+use crate::spec::{LOCAL_DISTANCE, MachineSpec, REMOTE_DISTANCE};
 
 /// Numbers of the descriptors that QEMU inherits.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +28,7 @@ const CPU: &str = "Dhyana";
 /// Everything after the program's name.
 pub(super) fn arguments(
     spec: &MachineSpec,
+    emulation: Emulation,
     kernel: &Path,
     firmware: Option<&Path>,
     fds: &Descriptors,
@@ -43,7 +42,7 @@ pub(super) fn arguments(
     }
     args.option(
         "-accel",
-        match spec.emulation {
+        match emulation {
             Emulation::SingleThreaded => "tcg,thread=single",
             Emulation::MultiThreaded => "tcg,thread=multi",
         },

@@ -6,38 +6,62 @@ mod monitor;
 mod process;
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::apic::ApicIds;
+use crate::arch::cmdline;
+use crate::arch::cpu_ids::ApicIds;
+use crate::backend::{Backend, Emulation};
 use crate::child::spawn_bound;
-use crate::cmdline;
 use crate::error::MachineError;
 use crate::exit::Diagnostic;
+use crate::hypervisor::{CpuActivity, Hypervisor, MachineEnd, RunningMachine};
 use crate::image::Image;
-use crate::machine::{Backend, Ended, Hypervisor, MAX_CMDLINE, Vm};
-use crate::spec::{HostShare, MachineSpec};
+use crate::placement::HostPlacement;
+use crate::spec::MachineSpec;
 use crate::stream;
 use crate::terminal::Terminal;
-use crate::watch::CpuState;
 use args::Descriptors;
 use monitor::Monitor;
 use process::Process;
 
-pub(crate) use args::MAX_CPUS;
+/// Most CPUs that emulation runs in reasonable time: 192 boot within a minute, 240 not in two.
+const MAX_CPUS: u32 = 192;
 
-/// The command that brings QEMU where it is missing.
-pub(crate) const INSTALL: &str = "apt-get install qemu-system-x86";
-
-/// Carries machines by starting QEMU.
+/// Runs machines by starting QEMU.
 #[derive(Debug)]
 pub(crate) struct Qemu {
+    program: PathBuf,
+    emulation: Emulation,
     image: Image,
 }
 
 impl Qemu {
-    pub(crate) fn new(image: Image) -> Self {
-        Self { image }
+    pub(crate) fn new(program: PathBuf, emulation: Emulation, image: Image) -> Self {
+        Self {
+            program,
+            emulation,
+            image,
+        }
+    }
+
+    /// The command that starts QEMU for a machine with these descriptors.
+    fn command(&self, spec: &MachineSpec, descriptors: &Descriptors) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(args::arguments(
+                spec,
+                self.emulation,
+                &self.image.path,
+                firmware::fast(&self.program).as_deref(),
+                descriptors,
+            ))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
     }
 }
 
@@ -59,17 +83,13 @@ impl Hypervisor for Qemu {
                 highest: apic_ids.highest(),
             });
         }
-        if spec.host != HostShare::Anywhere {
-            return Err(MachineError::HostShare(Backend::Qemu));
+        if spec.host_placement != HostPlacement::Unpinned {
+            return Err(MachineError::HostPlacement(Backend::Qemu));
         }
-        let length = cmdline::for_qemu(spec).len();
-        if length > MAX_CMDLINE {
-            return Err(MachineError::CmdlineTooLong(length));
-        }
-        Ok(())
+        cmdline::check_length(&cmdline::for_qemu(spec))
     }
 
-    fn start(&self, spec: &MachineSpec) -> Result<Box<dyn Vm>, MachineError> {
+    fn start(&self, spec: &MachineSpec) -> Result<Box<dyn RunningMachine>, MachineError> {
         let pair = || stream::pair().map_err(MachineError::host("socketpair"));
         let (console, guest_console) = pair()?;
         let (channel, guest_channel) = pair()?;
@@ -82,31 +102,17 @@ impl Hypervisor for Qemu {
             monitor: theirs[2].as_raw_fd(),
             terminal: theirs.get(3).map(AsRawFd::as_raw_fd),
         };
-        let mut command = Command::new(&spec.qemu);
-        command
-            .args(args::arguments(
-                spec,
-                &self.image.path,
-                firmware::fast(&spec.qemu).as_deref(),
-                &descriptors,
-            ))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        let mut command = self.command(spec, &descriptors);
         let mut child = spawn_bound(&mut command, &theirs).map_err(|source| {
-            if source.kind() == std::io::ErrorKind::NotFound {
-                MachineError::Unavailable(format!(
-                    "{}: not found; run: {INSTALL}",
-                    spec.qemu.display()
-                ))
-            } else {
-                let program = spec.qemu.clone();
-                MachineError::Spawn { program, source }
+            let program = self.program.clone();
+            match source.kind() {
+                ErrorKind::NotFound => MachineError::QemuNotFound { program },
+                _ => MachineError::Spawn { program, source },
             }
         })?;
         let stderr = child.stderr.take().map(OwnedFd::from).map(File::from);
         let process = Process::new(child, stderr)?;
-        Ok(Box::new(Running {
+        Ok(Box::new(QemuMachine {
             process,
             console,
             channel,
@@ -117,14 +123,14 @@ impl Hypervisor for Qemu {
 
 /// A QEMU that runs, and our ends of what it was given.
 #[derive(Debug)]
-struct Running {
+struct QemuMachine {
     process: Process,
     console: OwnedFd,
     channel: OwnedFd,
     monitor: Monitor,
 }
 
-impl Vm for Running {
+impl RunningMachine for QemuMachine {
     fn console(&self) -> BorrowedFd<'_> {
         self.console.as_fd()
     }
@@ -139,7 +145,7 @@ impl Vm for Running {
         fds
     }
 
-    fn check(&mut self) -> Result<Option<Ended>, MachineError> {
+    fn poll_end(&mut self) -> Result<Option<MachineEnd>, MachineError> {
         self.monitor.read()?;
         self.process.read_diagnostics()?;
         // What the guest did is only reported once the process is gone: then nothing it said is still on
@@ -150,15 +156,15 @@ impl Vm for Running {
         self.monitor.read()?;
         self.process.read_diagnostics()?;
         Ok(Some(self.monitor.shutdown().unwrap_or_else(|| {
-            Ended::Crashed(process::epitaph(
+            MachineEnd::Crashed(process::describe_end(
                 status,
                 self.process.last_line().as_deref(),
             ))
         })))
     }
 
-    fn look(&mut self) -> Result<Option<Vec<CpuState>>, MachineError> {
-        self.monitor.processors()
+    fn cpu_activity(&mut self) -> Result<Option<Vec<CpuActivity>>, MachineError> {
+        self.monitor.cpu_activity()
     }
 
     fn end(mut self: Box<Self>) -> Vec<Diagnostic> {

@@ -5,9 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde_json::Value;
 
 use crate::error::MachineError;
-use crate::machine::Ended;
+use crate::hypervisor::{CpuActivity, MachineEnd};
 use crate::stream::{self, Got};
-use crate::watch::CpuState;
 
 /// Longest line that is read; events take a few hundred bytes, the registers of a CPU three thousand.
 const MAX_LINE: usize = 2 << 20;
@@ -18,10 +17,10 @@ pub(super) struct Monitor {
     socket: OwnedFd,
     open: bool,
     line: Vec<u8>,
-    shutdown: Option<Ended>,
-    /// Whether an answer on the processors is to come, and the last one.
+    shutdown: Option<MachineEnd>,
+    /// Whether an answer on the CPUs is to come, and the last one.
     asked: bool,
-    processors: Option<Vec<CpuState>>,
+    activity: Option<Vec<CpuActivity>>,
 }
 
 impl Monitor {
@@ -35,7 +34,7 @@ impl Monitor {
             line: Vec::new(),
             shutdown: None,
             asked: false,
-            processors: None,
+            activity: None,
         })
     }
 
@@ -60,12 +59,12 @@ impl Monitor {
     }
 
     /// How the guest ended, once it has.
-    pub(super) fn shutdown(&self) -> Option<Ended> {
+    pub(super) fn shutdown(&self) -> Option<MachineEnd> {
         self.shutdown.clone()
     }
 
-    /// Asks what the processors do, and gives the last answer, once.
-    pub(super) fn processors(&mut self) -> Result<Option<Vec<CpuState>>, MachineError> {
+    /// Asks what the CPUs do, and returns the last answer, once.
+    pub(super) fn cpu_activity(&mut self) -> Result<Option<Vec<CpuActivity>>, MachineError> {
         self.read()?;
         if self.open && !self.asked {
             let ask = b"{\"execute\":\"human-monitor-command\",\
@@ -76,7 +75,7 @@ impl Monitor {
             self.asked = sent == Some(ask.len());
             self.open &= matches!(sent, Some(0)) || self.asked;
         }
-        Ok(self.processors.take())
+        Ok(self.activity.take())
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -89,7 +88,7 @@ impl Monitor {
                 if let Some(ended) = shutdown_of(&message) {
                     self.shutdown = Some(ended);
                 } else if let Some(registers) = message["return"].as_str() {
-                    self.processors = Some(states(registers));
+                    self.activity = Some(states(registers));
                     self.asked = false;
                 }
             } else if self.line.len() < MAX_LINE {
@@ -99,9 +98,9 @@ impl Monitor {
     }
 }
 
-/// What processors do, from QEMU's print of all of their registers: a line of each reads
+/// What CPUs do, from QEMU's print of all of their registers: a line of each reads
 /// `RIP=ffffffff81a5d0fb RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1`.
-fn states(registers: &str) -> Vec<CpuState> {
+fn states(registers: &str) -> Vec<CpuActivity> {
     let of_line = |line: &str| {
         let value = |name: &str| {
             let mut words = line.split_whitespace();
@@ -111,28 +110,28 @@ fn states(registers: &str) -> Vec<CpuState> {
         let privilege = value("CPL=")?;
         let flags = u64::from_str_radix(value("RFL=").or_else(|| value("EFL="))?, 16).ok()?;
         Some(match (halted, flags & INTERRUPTS != 0) {
-            (true, true) => CpuState::Idle,
-            (true, false) => CpuState::Stopped,
-            (false, _) if privilege == "3" => CpuState::Program,
-            (false, _) => CpuState::Kernel,
+            (true, true) => CpuActivity::Idle,
+            (true, false) => CpuActivity::Stopped,
+            (false, _) if privilege == "3" => CpuActivity::Program,
+            (false, _) => CpuActivity::Kernel,
         })
     };
     registers.lines().filter_map(of_line).collect()
 }
 
-/// The flag of a processor that takes interrupts.
+/// The flag of a CPU that takes interrupts.
 const INTERRUPTS: u64 = 1 << 9;
 
 /// The end of the guest that a message tells of, if it is that event.
-fn shutdown_of(message: &Value) -> Option<Ended> {
+fn shutdown_of(message: &Value) -> Option<MachineEnd> {
     if message["event"] != "SHUTDOWN" {
         return None;
     }
     match message["data"]["reason"].as_str()? {
-        "guest-shutdown" => Some(Ended::PoweredOff),
-        "guest-reset" => Some(Ended::Reset),
+        "guest-shutdown" => Some(MachineEnd::PoweredOff),
+        "guest-reset" => Some(MachineEnd::Reset),
         // A signal to QEMU, a closed window: nothing the guest did.
-        other => Some(Ended::Crashed(format!(
+        other => Some(MachineEnd::Crashed(format!(
             "QEMU was ended from outside ({other})"
         ))),
     }
@@ -144,7 +143,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use CpuState::{Idle, Kernel, Program, Stopped};
+    use CpuActivity::{Idle, Kernel, Program, Stopped};
 
     #[test]
     fn the_guests_end_is_read_from_events() {
@@ -154,11 +153,11 @@ mod tests {
             )
         };
         let ended = |text: String| shutdown_of(&serde_json::from_str(&text).unwrap());
-        assert_eq!(ended(event("guest-shutdown")), Some(Ended::PoweredOff));
-        assert_eq!(ended(event("guest-reset")), Some(Ended::Reset));
+        assert_eq!(ended(event("guest-shutdown")), Some(MachineEnd::PoweredOff));
+        assert_eq!(ended(event("guest-reset")), Some(MachineEnd::Reset));
         assert!(matches!(
             ended(event("host-signal")),
-            Some(Ended::Crashed(_))
+            Some(MachineEnd::Crashed(_))
         ));
         assert_eq!(ended(r#"{"event": "RESUME"}"#.to_owned()), None);
         assert_eq!(ended(r#"{"return": {}}"#.to_owned()), None);
@@ -178,15 +177,15 @@ mod tests {
     #[test]
     fn processors_are_asked_for_one_answer_at_a_time() {
         let (mut monitor, mut qemu) = monitor();
-        assert_eq!(monitor.processors().unwrap(), None);
-        assert_eq!(monitor.processors().unwrap(), None);
+        assert_eq!(monitor.cpu_activity().unwrap(), None);
+        assert_eq!(monitor.cpu_activity().unwrap(), None);
         let mut asked = [0; 512];
         let count = qemu.read(&mut asked).unwrap();
         let asked: Value = serde_json::from_slice(&asked[..count]).unwrap();
         assert_eq!(asked["execute"], "human-monitor-command");
         // Not what was asked for, and not JSON.
         qemu.write_all(b"{\"return\": {}}\nnonsense\n").unwrap();
-        assert_eq!(monitor.processors().unwrap(), None);
+        assert_eq!(monitor.cpu_activity().unwrap(), None);
         let registers = "\r\nCPU#0\r\nRAX=0 RBX=0\r\n\
             RIP=ffffffff81a5d0fb RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n\
             CPU#1\r\nEIP=0000fff0 EFL=00000002 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n\
@@ -195,13 +194,13 @@ mod tests {
         let answer = serde_json::json!({ "return": registers }).to_string() + "\n";
         let (first, rest) = answer.split_at(100);
         qemu.write_all(first.as_bytes()).unwrap();
-        assert_eq!(monitor.processors().unwrap(), None);
+        assert_eq!(monitor.cpu_activity().unwrap(), None);
         qemu.write_all(rest.as_bytes()).unwrap();
-        let states = monitor.processors().unwrap();
+        let states = monitor.cpu_activity().unwrap();
         assert_eq!(states, Some(vec![Idle, Stopped, Program, Kernel]));
-        assert_eq!(monitor.processors().unwrap(), None);
+        assert_eq!(monitor.cpu_activity().unwrap(), None);
         drop(qemu);
-        assert_eq!(monitor.processors().unwrap(), None);
+        assert_eq!(monitor.cpu_activity().unwrap(), None);
         assert!(monitor.signal().is_none());
     }
 }

@@ -109,10 +109,10 @@ impl Process {
 }
 
 /// How a QEMU ended that nobody ended, and the last line it said.
-pub(super) fn epitaph(status: ExitStatus, said: Option<&str>) -> String {
+pub(super) fn describe_end(status: ExitStatus, said: Option<&str>) -> String {
     let how = match (status.signal(), status.code()) {
         (Some(signal), _) => {
-            let name = crate::exit::signal_name(signal);
+            let name = ktstr_core::signal::name_or_number(signal);
             format!("QEMU was killed by {name}")
         }
         (None, code) => format!("QEMU exited with status {}", code.unwrap_or_default()),
@@ -137,11 +137,11 @@ mod tests {
     fn an_end_is_told_in_one_sentence() {
         let of = |raw| ExitStatus::from_raw(raw);
         assert_eq!(
-            epitaph(of(9), None),
+            describe_end(of(9), None),
             "QEMU was killed by SIGKILL and printed nothing"
         );
         assert_eq!(
-            epitaph(of(1 << 8), Some("cannot set up guest memory")),
+            describe_end(of(1 << 8), Some("cannot set up guest memory")),
             "QEMU exited with status 1; it printed: cannot set up guest memory"
         );
     }

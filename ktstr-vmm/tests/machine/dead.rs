@@ -6,7 +6,7 @@ use std::process;
 use ktstr_vmm::{Diagnostic, ExitReason, Machine, MachineExit, MachineSpec};
 
 use super::processes::children;
-use super::{Rig, SMALL, Script, backend};
+use super::{Rig, SMALL, Script, backend_config};
 
 /// Runs `script` in a small machine whose kernel gets these `arguments` last.
 fn run(script: &mut Script, arguments: &[&str]) -> MachineExit {
@@ -15,7 +15,10 @@ fn run(script: &mut Script, arguments: &[&str]) -> MachineExit {
         cmdline: arguments.iter().map(ToString::to_string).collect(),
         ..rig.spec(SMALL)
     };
-    let exit = Machine::new(spec, backend()).unwrap().run(script).unwrap();
+    let exit = Machine::new(spec, backend_config())
+        .unwrap()
+        .run(script)
+        .unwrap();
     assert_eq!(children(process::id()), BTreeSet::new());
     exit
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ktstr_vmm::{Backend, ExitReason, Flow, Frame, Machine, MachineSpec, Observer, Outbox};
 
 use super::processes::{children, is_qemu};
-use super::{LIMIT, Rig, SMALL, Script, backend};
+use super::{LIMIT, Rig, SMALL, Script, backend, backend_config};
 
 /// What the victim says once its guest has.
 const READY: &str = "the guest is ready";
@@ -116,7 +116,7 @@ fn cancelling_ends_it_while_it_boots_and_while_it_runs() {
             deadline: Duration::from_secs(3600),
             ..rig.spec(SMALL)
         };
-        let machine = Machine::new(spec, backend()).unwrap();
+        let machine = Machine::new(spec, backend_config()).unwrap();
         let token = machine.cancel_token();
         let (tell, heard) = mpsc::channel();
         let exit = thread::scope(|scope| {
@@ -159,7 +159,7 @@ fn the_carriers_death_is_told() {
         cmdline: vec!["loglevel=7".to_owned()],
         ..rig.spec(SMALL)
     };
-    let machine = Machine::new(talkative, backend()).unwrap();
+    let machine = Machine::new(talkative, backend_config()).unwrap();
     let exit = machine.run(&mut AtFirstWord(Some(kill))).unwrap();
     match exit.reason {
         ExitReason::Crashed(why) => assert!(why.contains("killed by SIGKILL"), "{why}"),

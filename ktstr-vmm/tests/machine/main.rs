@@ -1,4 +1,4 @@
-//! What every back end must do, with real kernels: boot, topology, channel, console, deadlines, ends.
+//! What every backend must do, with real kernels: boot, topology, channel, console, deadlines, ends.
 //!
 //! The guest's init is `examples/guest.rs`. The kernel is the one that `cargo ktstr test` sets in
 //! `KTSTR_KERNEL` (or `KTSTR_TEST_KERNEL`, a path).
@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ktstr_core::{Preset, Topology};
+use ktstr_vmm::initramfs::{Initramfs, PackedInitramfs};
 use ktstr_vmm::{
-    Backend, ExitReason, Flow, Frame, InitExit, Initramfs, Machine, MachineExit, MachineSpec,
-    Observer, Outbox, PackedInitramfs, find_qemu,
+    Backend, BackendConfig, ExitReason, Flow, Frame, InitExit, Machine, MachineExit, MachineSpec,
+    Observer, Outbox, QemuConfig, find_qemu,
 };
 
 mod dead;
@@ -22,10 +23,21 @@ mod terminal;
 mod wide;
 use processes::children;
 
-/// The back end under test: `KTSTR_BACKEND`, else QEMU, which runs everywhere. `tests/nested.rs` runs all of this on KVM.
+/// The backend under test: `KTSTR_BACKEND`, else QEMU, which runs everywhere. `tests/nested.rs` runs all of this on KVM.
 fn backend() -> Backend {
     let set = std::env::var("KTSTR_BACKEND").ok();
     set.map_or(Backend::Qemu, |name| name.parse().unwrap())
+}
+
+/// The same with its options: the path of QEMU, which has its faster firmware found.
+fn backend_config() -> BackendConfig {
+    match backend() {
+        Backend::Qemu => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            BackendConfig::Qemu(QemuConfig::new(find_qemu(&path).unwrap_or_default()))
+        }
+        Backend::Kvm => Backend::Kvm.into(),
+    }
 }
 
 const SMALL: Topology = Topology::constant(1, 1, 2, 1);
@@ -79,13 +91,12 @@ impl Rig {
             initramfs: Some(self.initramfs.path().to_owned()),
             boot_deadline: LIMIT,
             deadline: LIMIT,
-            qemu: find_qemu(&std::env::var_os("PATH").unwrap_or_default()).unwrap_or_default(),
             ..MachineSpec::new(kernel(), topology)
         }
     }
 
     fn machine(&self) -> Machine {
-        Machine::new(self.spec(SMALL), backend()).unwrap()
+        Machine::new(self.spec(SMALL), backend_config()).unwrap()
     }
 }
 
@@ -182,7 +193,7 @@ fn cpus_and_nodes_are_as_declared() {
             file("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list"),
             file("/sys/devices/system/node/node0/cpulist"),
         ]);
-        let machine = Machine::new(rig.spec(topology), backend()).unwrap();
+        let machine = Machine::new(rig.spec(topology), backend_config()).unwrap();
         machine.run(&mut script).unwrap();
         let seen: Vec<String> = script.answers[1..]
             .iter()
@@ -210,7 +221,7 @@ fn a_long_console_is_bounded_and_keeps_both_ends() {
         ..rig.spec(SMALL)
     };
     let mut script = Script::new([(b'c', kib.to_string().into_bytes())]);
-    let machine = Machine::new(spec, backend()).unwrap();
+    let machine = Machine::new(spec, backend_config()).unwrap();
     let exit = machine.run(&mut script).unwrap();
     assert_eq!(exit.reason, ExitReason::Stopped);
     assert!(script.console > kib << 10, "{}", script.console);
@@ -257,7 +268,7 @@ fn a_triple_fault_is_a_reset() {
         cmdline: vec!["reboot=t".to_owned()],
         ..rig.spec(SMALL)
     };
-    let machine = Machine::new(spec, backend()).unwrap();
+    let machine = Machine::new(spec, backend_config()).unwrap();
     assert_eq!(
         machine.run(&mut Script::one(b'b')).unwrap().reason,
         ExitReason::Reset
@@ -272,7 +283,7 @@ fn deadlines_end_a_silent_guest() {
         deadline: soon,
         ..rig.spec(SMALL)
     };
-    let exit = Machine::new(silent, backend())
+    let exit = Machine::new(silent, backend_config())
         .unwrap()
         .run(&mut Script::one(b's'))
         .unwrap();
@@ -293,7 +304,7 @@ fn deadlines_end_a_silent_guest() {
         boot_deadline: Duration::from_nanos(1),
         ..rig.spec(SMALL)
     };
-    let exit = Machine::new(stuck, backend())
+    let exit = Machine::new(stuck, backend_config())
         .unwrap()
         .run(&mut Script::default())
         .unwrap();
@@ -311,7 +322,7 @@ fn a_machine_without_init_says_why() {
         initramfs: None,
         ..rig.spec(SMALL)
     };
-    let exit = Machine::new(spec, backend())
+    let exit = Machine::new(spec, backend_config())
         .unwrap()
         .run(&mut Script::default())
         .unwrap();
@@ -341,7 +352,7 @@ fn boots_in_a_row() {
             boots / 4,
         ),
     ] {
-        let machine = Machine::new(rig.spec(topology), backend()).unwrap();
+        let machine = Machine::new(rig.spec(topology), backend_config()).unwrap();
         let mut times: Vec<Duration> = Vec::new();
         for boot in 0..count {
             let mut script = Script::one(b'e');

@@ -7,11 +7,11 @@ use std::path::Path;
 use ktstr_core::host::{HostCpus, Placement};
 use ktstr_core::{CpuSet, Topology};
 use ktstr_vmm::{
-    Backend, ExitReason, Flow, Frame, HostShare, KvmError, Machine, MachineError, MachineSpec,
+    Backend, ExitReason, Flow, Frame, HostPlacement, KvmError, Machine, MachineError, MachineSpec,
     Observer, Outbox, Performance,
 };
 
-use super::{Rig, backend};
+use super::{Rig, backend, backend_config};
 
 /// Looks at the threads of this process while a machine runs.
 #[derive(Default)]
@@ -47,15 +47,15 @@ fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
     // Two where the host has them, and one beside.
     let cores = if host.allowed.len() > 2 { 2 } else { 1 };
     let shape = Topology::constant(1, 1, cores, 1);
-    let on = |share| {
+    let on = |placement| {
         let host = MachineSpec {
-            host: share,
+            host_placement: placement,
             ..rig.spec(shape)
         };
-        Machine::new(host, backend())
+        Machine::new(host, backend_config())
     };
     let first: CpuSet = host.allowed.iter().take(1).collect();
-    let within = on(HostShare::Within(first.clone()));
+    let within = on(HostPlacement::Affinity(first.clone()));
     if backend() == Backend::Qemu {
         let error = within.unwrap_err().to_string();
         assert!(error.contains("needs KVM"), "{error}");
@@ -78,15 +78,15 @@ fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
             return;
         }
     };
-    let share = HostShare::Alone(Performance {
+    let placement = HostPlacement::Dedicated(Performance {
         vcpus: place.vcpus.clone(),
-        service: place.service,
+        emulator_cpu: place.service,
         nodes: place.nodes,
         hugepages: true,
         priority: 1,
     });
     let mut seats = Seats::default();
-    let exit = match on(share).unwrap().run(&mut seats) {
+    let exit = match on(placement).unwrap().run(&mut seats) {
         Ok(exit) => exit,
         // No rights for real time.
         Err(why @ MachineError::Kvm(KvmError::Performance { .. })) => {

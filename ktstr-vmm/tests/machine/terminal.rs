@@ -9,7 +9,7 @@ use ktstr_vmm::{
 };
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
-use super::{LIMIT, Rig, SMALL, Script, backend};
+use super::{LIMIT, Rig, SMALL, Script, backend_config};
 
 /// Types a line once the guest waits for it, and stops when the guest has told that it came.
 struct Typist {
@@ -73,7 +73,7 @@ fn machine(rig: &Rig, terminal: Terminal) -> Result<Machine, MachineError> {
         terminal: Some(terminal),
         ..rig.spec(SMALL)
     };
-    Machine::new(spec, backend())
+    Machine::new(spec, backend_config())
 }
 
 /// A line typed into the terminal reaches a program in the guest, whose answer comes back.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ktstr_core::{Preset, Topology};
 use ktstr_vmm::{Backend, ExitReason, Machine, MachineError, MachineSpec};
 
-use super::{Rig, Script, backend};
+use super::{Rig, Script, backend, backend_config};
 
 /// Against hanging only: emulated, 64 CPUs take half a minute, and on a busy host several times that.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -53,7 +53,7 @@ fn compare(spec: MachineSpec, lines: Vec<Line>, expected: Vec<(Line, String)>) {
         deadline: LIMIT,
         ..spec
     };
-    let machine = Machine::new(spec, backend()).unwrap();
+    let machine = Machine::new(spec, backend_config()).unwrap();
     let (questions, declared): (Vec<Line>, Vec<String>) = expected.into_iter().unzip();
     let before = lines.len();
     let mut script = Script::new(lines.into_iter().chain(questions));
@@ -93,7 +93,7 @@ fn a_cpu_with_a_wide_apic_id_comes_up() {
         ..rig.spec(SPARSE)
     };
     if backend() == Backend::Qemu {
-        let error = Machine::new(spec, backend()).unwrap_err();
+        let error = Machine::new(spec, backend_config()).unwrap_err();
         assert!(
             matches!(error, MachineError::ApicIds { highest: 292, .. }),
             "{error}"

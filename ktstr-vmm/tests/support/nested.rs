@@ -15,9 +15,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ktstr_vmm::Initramfs;
 use ktstr_vmm::child::end_with_us;
-use ktstr_vmm::initramfs::Pack;
+use ktstr_vmm::initramfs::{Initramfs, Pack};
 use rustix::process::Signal;
 
 /// Against hanging only: software emulation of two levels, beside whatever else this machine does. Nextest's own limit

@@ -244,7 +244,7 @@ pub(super) fn cached_kernels(host: &Surroundings<'_>) -> Check {
 /// Hardware virtualization: machines run on it where it works.
 pub(super) fn kvm(host: &Surroundings<'_>) -> Check {
     let access = Probe::new(&host.path(), host.root).kvm;
-    let found = access.why();
+    let found = access.to_string();
     let emulated = format!("{found}; QEMU emulates machines, which is slower");
     match access {
         KvmAccess::Works => Check::new("KVM", State::Ok, format!("{found}; machines run on it")),

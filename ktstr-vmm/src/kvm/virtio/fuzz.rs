@@ -13,7 +13,7 @@ use super::device::{Core, Flush};
 use super::interrupt::Interrupt;
 use super::mmio::{EVENT_IDX, VERSION_1, register, status};
 use super::port::Port;
-use crate::fuzzing::{Input, Report};
+use crate::fuzz_input::{Input, Report};
 use crate::stream::{self, Got};
 
 /// RAM with a hole in it: start and size.

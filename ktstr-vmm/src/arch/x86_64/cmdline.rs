@@ -1,8 +1,12 @@
-//! The kernel's command line: what makes it fast and quiet, then the machine's own arguments.
+//! The kernel's command line: what makes boots fast and quiet, then the machine's own arguments.
 
-use crate::apic::ApicIds;
+use super::cpu_ids::ApicIds;
+use super::tsc;
+use crate::error::MachineError;
 use crate::spec::MachineSpec;
-use crate::tsc;
+
+/// Longest command line that a kernel accepts, without the final NUL: `COMMAND_LINE_SIZE` of arch/x86, less one.
+const MAX_LEN: usize = 2047;
 
 /// What every kernel is told.
 const COMMON: &[&str] = &[
@@ -21,7 +25,7 @@ const EMULATED: &[&str] = &[
     "no_timer_check",
 ];
 
-/// For a machine of KVM's.
+/// The command line of a machine on KVM.
 pub(crate) fn for_kvm(spec: &MachineSpec) -> String {
     // There is no PCI to be looked for.
     let mut words = vec!["pci=off"];
@@ -32,7 +36,7 @@ pub(crate) fn for_kvm(spec: &MachineSpec) -> String {
     join(&words, spec)
 }
 
-/// For a machine that QEMU emulates.
+/// The command line of a machine that QEMU emulates.
 pub(crate) fn for_qemu(spec: &MachineSpec) -> String {
     let mut words = EMULATED.to_vec();
     let khz = tsc::frequency_khz();
@@ -55,4 +59,15 @@ fn join(own: &[&str], spec: &MachineSpec) -> String {
     }
     words.extend(spec.cmdline.iter().map(String::as_str));
     words.join(" ")
+}
+
+/// Checks that `cmdline` is no longer than kernels accept.
+pub(crate) fn check_length(cmdline: &str) -> Result<(), MachineError> {
+    if cmdline.len() > MAX_LEN {
+        return Err(MachineError::CmdlineTooLong {
+            length: cmdline.len(),
+            max: MAX_LEN,
+        });
+    }
+    Ok(())
 }

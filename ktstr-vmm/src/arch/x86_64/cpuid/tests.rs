@@ -4,9 +4,9 @@ use std::fmt::Debug;
 use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 use proptest::prelude::*;
 
+use super::super::cpu_ids::ApicIds;
 use super::linux::{Linux, Processor, Vendor};
 use super::{Features, vcpu};
-use crate::apic::ApicIds;
 
 const FEATURES: Features = Features {
     tsc_deadline: true,

@@ -15,7 +15,7 @@ const TRIES: usize = 16;
 ///
 /// An emulated machine on an x86-64 host counts with the same frequency: QEMU hands the host's counter
 /// through, with an offset.
-pub(crate) fn frequency_khz() -> u64 {
+pub(super) fn frequency_khz() -> u64 {
     static FREQUENCY: OnceLock<u64> = OnceLock::new();
     *FREQUENCY.get_or_init(|| {
         let (begin, from) = reading();

@@ -9,6 +9,7 @@
 
 mod dsdt;
 mod numa;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -19,46 +20,23 @@ use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, AmlSink};
-use ktstr_core::Topology;
 
+use super::cpu_ids::ApicIds;
 use super::layout::{
     ACPI_END, ACPI_START, IOAPIC, LOCAL_APIC, RESET_PORT, RESET_VALUE, Ram, SLEEP_CONTROL_PORT,
     SLEEP_STATUS_PORT,
 };
-use crate::apic::ApicIds;
-
-/// Who made the tables.
-const OEM: [u8; 6] = *b"KTSTR ";
-const OEM_TABLE: [u8; 8] = *b"MICROVM ";
-const OEM_REVISION: u32 = 1;
+use crate::error::KvmError;
+use table::{FIRST_X2APIC_ID, OEM, OEM_REVISION, OEM_TABLE, table};
 
 /// Where a table may begin.
 const ALIGNMENT: usize = 16;
 
-/// The first APIC id that takes an x2APIC entry: the local APIC's have 8 bits, and 255 means all.
-const FIRST_X2APIC_ID: u32 = 255;
-
-/// Why a machine cannot be described.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AcpiError {
-    /// The distances between nodes alone are their number squared.
-    #[error(
-        "ACPI tables of {topology}: {size} bytes where {} fit; take fewer NUMA nodes",
-        ACPI_END - ACPI_START
-    )]
-    TooLarge {
-        /// The machine's shape.
-        topology: Topology,
-        /// What its tables take, in bytes.
-        size: usize,
-    },
-}
-
 /// All tables as one piece, to be put at [`ACPI_START`]; the root pointer is first.
-pub(super) fn tables(ids: ApicIds, ram: &[Ram]) -> Result<Vec<u8>, AcpiError> {
+pub(crate) fn tables(ids: ApicIds, ram: &[Ram]) -> Result<Vec<u8>, KvmError> {
     let topology = ids.topology();
     let mut room = Room(vec![0; Rsdp::len()]);
-    let dsdt = room.place(&dsdt::table());
+    let dsdt = room.place(&dsdt::dsdt());
     let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
     xsdt.add_entry(room.place(&fadt(dsdt)));
     xsdt.add_entry(room.place(&madt(ids)));
@@ -67,8 +45,11 @@ pub(super) fn tables(ids: ApicIds, ram: &[Ram]) -> Result<Vec<u8>, AcpiError> {
         xsdt.add_entry(room.place(&numa::slit(topology.numa_nodes())));
     }
     let xsdt = room.place(&xsdt);
-    room.finish(xsdt)
-        .map_err(|size| AcpiError::TooLarge { topology, size })
+    room.finish(xsdt).map_err(|size| KvmError::FirmwareTables {
+        topology,
+        size,
+        max: (ACPI_END - ACPI_START) as usize,
+    })
 }
 
 /// The tables so far.
@@ -164,13 +145,4 @@ fn local_x2apic(body: &mut Vec<u8>, cpu: u32, id: u32) {
     body.dword(id);
     body.dword(ENABLED);
     body.dword(cpu);
-}
-
-/// A table of these bytes after the header.
-fn table(signature: [u8; 4], revision: u8, body: &[u8]) -> Sdt {
-    const HEADER: u32 = 36;
-
-    let mut table = Sdt::new(signature, HEADER, revision, OEM, OEM_TABLE, OEM_REVISION);
-    table.append_slice(body);
-    table
 }

@@ -9,72 +9,94 @@
 
 use ktstr_core::Topology;
 
+// Below the zero page and behind it: tables for the kernel's entry, in memory that the kernel may overwrite once it has
+// tables of its own.
+
+/// The descriptors of segments.
+pub(crate) const GDT: u64 = 0x500;
+
+/// The interrupt table, empty.
+pub(crate) const IDT: u64 = 0x520;
+
+/// The zero page: `struct boot_params`.
+pub(crate) const ZERO_PAGE: u64 = 0x7000;
+
+/// The end of the stack with which the kernel is entered.
+pub(crate) const BOOT_STACK: u64 = 0x8ff0;
+
+/// The page tables: of each of the upper two levels one, and the directory that maps the first GiB.
+pub(crate) const PML4: u64 = 0x9000;
+/// See [`PML4`].
+pub(crate) const PDPT: u64 = 0xa000;
+/// See [`PML4`].
+pub(crate) const PAGE_DIRECTORY: u64 = 0xb000;
+
 /// Where ACPI tables are, the root pointer first: Linux looks for it here (`acpi_find_root_pointer`).
-pub(super) const ACPI_START: u64 = 0xe_0000;
+pub(crate) const ACPI_START: u64 = 0xe_0000;
 
 /// The end of that room.
-pub(super) const ACPI_END: u64 = 0x10_0000;
+pub(crate) const ACPI_END: u64 = 0x10_0000;
 
 /// Where memory above 1 MiB begins.
-pub(super) const HIGH_MEMORY: u64 = 0x10_0000;
+pub(crate) const HIGH_MEMORY: u64 = 0x10_0000;
 
 /// Where RAM makes room for devices.
-pub(super) const DEVICES_START: u64 = 0xc000_0000;
+pub(crate) const DEVICES_START: u64 = 0xc000_0000;
 
 /// Where it goes on.
-pub(super) const DEVICES_END: u64 = 0x1_0000_0000;
+pub(crate) const DEVICES_END: u64 = 0x1_0000_0000;
 
 /// The virtio console's registers.
-pub(super) const VIRTIO_MMIO: u64 = 0xd000_0000;
+pub(crate) const VIRTIO_MMIO: u64 = 0xd000_0000;
 
 /// Size of a virtio device's registers.
-pub(super) const VIRTIO_MMIO_SIZE: u64 = 0x1000;
+pub(crate) const VIRTIO_MMIO_SIZE: u64 = 0x1000;
 
 /// The virtio console's interrupt: pin of the IOAPIC.
-pub(super) const VIRTIO_GSI: u32 = 5;
+pub(crate) const VIRTIO_GSI: u32 = 5;
 
 /// The first serial port.
-pub(super) const COM1: u16 = 0x3f8;
+pub(crate) const COM1: u16 = 0x3f8;
 
 /// Its interrupt.
-pub(super) const COM1_GSI: u32 = 4;
+pub(crate) const COM1_GSI: u32 = 4;
 
 /// Writing [`SLEEP_OFF`] here turns the machine off: the sleep control register of ACPI, 4.8.3.7.
-pub(super) const SLEEP_CONTROL_PORT: u16 = 0x600;
+pub(crate) const SLEEP_CONTROL_PORT: u16 = 0x600;
 
 /// The sleep status register beside it.
-pub(super) const SLEEP_STATUS_PORT: u16 = 0x601;
+pub(crate) const SLEEP_STATUS_PORT: u16 = 0x601;
 
 /// Sleep type 5 and the enable bit, in their places in the sleep control register.
-pub(super) const SLEEP_OFF: u8 = 5 << 2 | 1 << 5;
+pub(crate) const SLEEP_OFF: u8 = 5 << 2 | 1 << 5;
 
 /// Writing [`RESET_VALUE`] here resets the machine.
-pub(super) const RESET_PORT: u16 = 0x602;
+pub(crate) const RESET_PORT: u16 = 0x602;
 
 /// See [`RESET_PORT`].
-pub(super) const RESET_VALUE: u8 = 1;
+pub(crate) const RESET_VALUE: u8 = 1;
 
 /// Physical address of the IOAPIC.
-pub(super) const IOAPIC: u64 = 0xfec0_0000;
+pub(crate) const IOAPIC: u64 = 0xfec0_0000;
 
 /// Physical address of the local APICs.
-pub(super) const LOCAL_APIC: u64 = 0xfee0_0000;
+pub(crate) const LOCAL_APIC: u64 = 0xfee0_0000;
 
 /// A piece of RAM, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ram {
+pub(crate) struct Ram {
     /// The NUMA node it belongs to.
-    pub(super) node: u32,
+    pub(crate) node: u32,
     /// Its first address.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// Its size, never zero.
-    pub(super) size: u64,
+    pub(crate) size: u64,
 }
 
 /// The RAM of a machine in order of addresses: nodes one after the other, with a hole for the devices.
 ///
 /// What does not divide by the nodes goes to the first; a node that the hole cuts has two pieces.
-pub(super) fn ram(topology: Topology, memory_mib: u32) -> Vec<Ram> {
+pub(crate) fn ram(topology: Topology, memory_mib: u32) -> Vec<Ram> {
     let nodes = topology.numa_nodes();
     let share = memory_mib / nodes;
     let mut pieces = Vec::new();

@@ -3,8 +3,8 @@
 //! Intel's leaf 4 and AMD's leaf 0x8000001D have one form (SDM volume 2, CPUID; APM volume 3, E.4.15):
 //! a subleaf for each cache, ended by one of type 0.
 
+use super::super::cpu_ids::ApicIds;
 use super::leaves::Registers;
-use crate::apic::ApicIds;
 
 /// Types in EAX 4:0.
 const DATA: u32 = 1;

@@ -6,7 +6,8 @@ use acpi_tables::aml::{
 };
 use acpi_tables::sdt::Sdt;
 
-use crate::kvm::layout::{COM1, COM1_GSI, SLEEP_OFF, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE};
+use super::super::layout::{COM1, COM1_GSI, SLEEP_OFF, VIRTIO_GSI, VIRTIO_MMIO, VIRTIO_MMIO_SIZE};
+use super::table::table;
 
 /// The sleep type of S5, which Linux writes as [`SLEEP_OFF`]: bits 4:2.
 const S5_TYPE: u8 = SLEEP_OFF >> 2 & 7;
@@ -14,7 +15,7 @@ const S5_TYPE: u8 = SLEEP_OFF >> 2 & 7;
 /// A serial port of a PC has 8 registers.
 const COM_PORTS: u8 = 8;
 
-pub(super) fn table() -> Sdt {
+pub(super) fn dsdt() -> Sdt {
     const REVISION: u8 = 2;
 
     let mut body = Vec::new();
@@ -38,7 +39,7 @@ pub(super) fn table() -> Sdt {
         COM1_GSI,
     );
     body.extend(Scope::raw("_SB_".into(), [console, serial].concat()));
-    super::table(*b"DSDT", REVISION, &body)
+    table(*b"DSDT", REVISION, &body)
 }
 
 /// A device with one range of registers and one interrupt.

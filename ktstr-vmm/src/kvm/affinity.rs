@@ -1,4 +1,4 @@
-//! The host CPUs that threads of a machine run on, and how firmly.
+//! The host CPUs that threads of a machine run on.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -6,19 +6,19 @@ use std::io;
 use ktstr_core::CpuSet;
 use rustix::thread::{self, Pid, gettid, sched_getaffinity, sched_setaffinity};
 
-use super::error::KvmError;
+use crate::error::KvmError;
 
-/// A host CPU for the thread of one vCPU alone.
+/// The host CPU that the thread of one vCPU is pinned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seat {
+pub(super) struct VcpuPin {
     pub(super) cpu: u32,
     /// Priority under `SCHED_FIFO`, 1 to 99.
     pub(super) priority: u8,
 }
 
-impl Seat {
-    /// Has the calling thread run there from now on.
-    pub(super) fn take(self) -> Result<(), KvmError> {
+impl VcpuPin {
+    /// Pins the calling thread.
+    pub(super) fn apply(self) -> Result<(), KvmError> {
         let cpus = CpuSet::from_iter([self.cpu]);
         set_affinity(None, &mask(&cpus)?, &cpus)?;
         let parameter = libc::sched_param {
@@ -37,15 +37,15 @@ impl Seat {
     }
 }
 
-/// The calling thread, and what it starts meanwhile, on some host CPUs only. Dropping it gives the thread back the
-/// CPUs it had.
+/// Keeps the calling thread, and the threads it starts meanwhile, on some host CPUs. Dropping it gives the thread back
+/// the CPUs it had.
 #[derive(Debug)]
-pub(super) struct Confined {
+pub(super) struct AffinityGuard {
     thread: Pid,
     before: thread::CpuSet,
 }
 
-impl Confined {
+impl AffinityGuard {
     pub(super) fn to(cpus: &CpuSet) -> Result<Self, KvmError> {
         let thread = gettid();
         let before = sched_getaffinity(None).map_err(|errno| affinity(cpus, errno))?;
@@ -54,7 +54,7 @@ impl Confined {
     }
 }
 
-impl Drop for Confined {
+impl Drop for AffinityGuard {
     fn drop(&mut self) {
         // It fails when that thread is gone, or its CPUs are.
         let _ = sched_setaffinity(Some(self.thread), &self.before);
@@ -95,33 +95,33 @@ mod tests {
     }
 
     #[test]
-    fn confinement_is_inherited_and_ends() {
+    fn an_affinity_is_inherited_and_ends() {
         let before = allowed();
         let last = *before.last().unwrap();
-        let confined = Confined::to(&CpuSet::from_iter([last])).unwrap();
+        let guard = AffinityGuard::to(&CpuSet::from_iter([last])).unwrap();
         assert_eq!(allowed(), [last]);
         assert_eq!(std::thread::spawn(allowed).join().unwrap(), [last]);
-        drop(confined);
+        drop(guard);
         assert_eq!(allowed(), before);
     }
 
     #[test]
     fn cpus_that_are_not_there_are_named() {
         for cpu in [1000, 5000] {
-            let error = Confined::to(&CpuSet::from_iter([cpu])).unwrap_err();
+            let error = AffinityGuard::to(&CpuSet::from_iter([cpu])).unwrap_err();
             assert!(
                 error.to_string().starts_with(&format!("host CPUs {cpu}: ")),
                 "{error}"
             );
         }
-        assert!(Confined::to(&CpuSet::new()).is_err());
+        assert!(AffinityGuard::to(&CpuSet::new()).is_err());
     }
 
     #[test]
-    fn a_seat_is_one_cpu_in_real_time_or_says_why_not() {
+    fn a_pin_is_one_cpu_in_real_time_or_says_why_not() {
         let cpu = allowed()[0];
         let thread = move || {
-            let taken = Seat { cpu, priority: 1 }.take();
+            let taken = VcpuPin { cpu, priority: 1 }.apply();
             // SAFETY: no memory is involved.
             (taken, allowed(), unsafe { libc::sched_getscheduler(0) })
         };
@@ -136,7 +136,7 @@ mod tests {
             }
         }
         // The kernel refuses no priority for want of a right.
-        let refused = std::thread::spawn(move || Seat { cpu, priority: 0 }.take());
+        let refused = std::thread::spawn(move || VcpuPin { cpu, priority: 0 }.apply());
         let error = refused.join().unwrap().unwrap_err();
         assert!(error.to_string().contains("SCHED_FIFO"), "{error}");
     }

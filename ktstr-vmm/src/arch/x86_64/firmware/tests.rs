@@ -4,12 +4,12 @@ use std::process::Command;
 use ktstr_core::{Preset, Topology};
 use proptest::prelude::*;
 
+use super::super::layout::{self, SLEEP_OFF};
 use super::*;
-use crate::kvm::layout::{self, SLEEP_OFF};
 
 const MEMORY_MIB: u32 = 4096;
 
-fn build(topology: Topology) -> Result<Vec<u8>, AcpiError> {
+fn build(topology: Topology) -> Result<Vec<u8>, KvmError> {
     tables(ApicIds::new(topology), &layout::ram(topology, MEMORY_MIB))
 }
 
@@ -184,7 +184,9 @@ proptest! {
 fn too_many_nodes_are_refused() {
     let topology = Topology::constant(512, 512, 1, 1);
     let error = build(topology).unwrap_err();
-    let AcpiError::TooLarge { size, .. } = error;
+    let KvmError::FirmwareTables { size, .. } = error else {
+        panic!("{error}");
+    };
     assert!(size > 512 * 512);
     assert_eq!(
         error.to_string(),

@@ -14,13 +14,9 @@ use linux_loader::loader::elf::Elf;
 use linux_loader::loader::{KernelLoader, KernelLoaderResult};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-use super::error::KvmError;
-use super::layout::{ACPI_END, ACPI_START, DEVICES_START, HIGH_MEMORY, Ram};
-use super::memory;
+use super::layout::{ACPI_END, ACPI_START, DEVICES_START, HIGH_MEMORY, Ram, ZERO_PAGE};
+use crate::error::KvmError;
 use crate::image::{Image, ImageFormat};
-
-/// The zero page: `struct boot_params`.
-pub(super) const ZERO_PAGE: u64 = 0x7000;
 
 /// The command line, NUL at its end.
 const CMDLINE: u64 = 0x2_0000;
@@ -42,22 +38,26 @@ const PAGE: u64 = 4096;
 
 /// What is booted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Payload<'a> {
-    pub(super) image: &'a Image,
-    pub(super) initramfs: Option<&'a Path>,
-    pub(super) cmdline: &'a str,
+pub(crate) struct Payload<'a> {
+    pub(crate) image: &'a Image,
+    pub(crate) initramfs: Option<&'a Path>,
+    pub(crate) cmdline: &'a str,
     /// ACPI tables, for [`ACPI_START`].
-    pub(super) acpi: &'a [u8],
+    pub(crate) acpi: &'a [u8],
 }
 
 /// Puts everything into `memory`; gives the address of the first instruction.
-pub(super) fn load(
+pub(crate) fn load(
     memory: &GuestMemoryMmap,
     ram: &[Ram],
     payload: &Payload<'_>,
 ) -> Result<u64, KvmError> {
     let (kernel, entry) = kernel(memory, payload.image)?;
-    let write = |bytes: &[u8], at: u64| memory::write(memory, bytes, at);
+    let write = |bytes: &[u8], at: u64| {
+        memory
+            .write_slice(bytes, GuestAddress(at))
+            .map_err(KvmError::memory)
+    };
     write(payload.cmdline.as_bytes(), CMDLINE)?;
     write(&[0], CMDLINE + payload.cmdline.len() as u64)?;
     write(payload.acpi, ACPI_START)?;
@@ -178,6 +178,14 @@ mod tests {
     use super::super::layout::ram;
     use super::*;
 
+    fn guest_memory(ram: &[Ram]) -> GuestMemoryMmap {
+        let pieces: Vec<_> = ram
+            .iter()
+            .map(|piece| (GuestAddress(piece.start), piece.size as usize))
+            .collect();
+        GuestMemoryMmap::from_ranges(&pieces).unwrap()
+    }
+
     /// 512 bytes of boot sector, as many of set-up, 4 KiB of code.
     fn image(dir: &Path) -> Image {
         let mut bytes = vec![0; 1024 + 4096];
@@ -202,7 +210,7 @@ mod tests {
         let initramfs = dir.path().join("initramfs");
         std::fs::write(&initramfs, [0x42; 5000]).unwrap();
         let ram = ram(Topology::constant(1, 1, 2, 1), 256);
-        let memory = memory::allocate(&ram).unwrap();
+        let memory = guest_memory(&ram);
         let image = image(dir.path());
         let payload = Payload {
             image: &image,
@@ -257,7 +265,7 @@ mod tests {
         let file = File::create(&initramfs).unwrap();
         file.set_len(300 << 20).unwrap();
         let ram = ram(Topology::constant(1, 1, 2, 1), 256);
-        let memory = memory::allocate(&ram).unwrap();
+        let memory = guest_memory(&ram);
         let payload = Payload {
             image: &image(dir.path()),
             initramfs: Some(&initramfs),

@@ -19,7 +19,7 @@ mod tests;
 
 use kvm_bindings::kvm_cpuid_entry2;
 
-use crate::apic::ApicIds;
+use super::cpu_ids::ApicIds;
 use leaves::{Leaves, Registers, set};
 
 /// What a machine's processors have beside their topology.

@@ -5,9 +5,9 @@ use acpi_tables::slit::SLIT;
 use acpi_tables::srat::MemoryAffinity;
 use acpi_tables::{Aml, AmlSink};
 
-use super::{FIRST_X2APIC_ID, OEM, OEM_REVISION, OEM_TABLE, table};
-use crate::apic::ApicIds;
-use crate::kvm::layout::Ram;
+use super::super::cpu_ids::ApicIds;
+use super::super::layout::Ram;
+use super::table::{FIRST_X2APIC_ID, OEM, OEM_REVISION, OEM_TABLE, table};
 use crate::spec::{LOCAL_DISTANCE, REMOTE_DISTANCE};
 
 /// Of a processor's entry: it counts.

@@ -1,0 +1,20 @@
+//! x86-64, the only architecture so far. Beside what every architecture has (see [`crate::arch`]): CPUID, registers and
+//! model-specific registers, the descriptor and page tables of the kernel's entry, the time stamp counter.
+
+pub(crate) mod activity;
+pub(crate) mod boot;
+pub(crate) mod cmdline;
+pub(crate) mod cpu_ids;
+mod cpuid;
+pub(crate) mod exits;
+pub(crate) mod firmware;
+pub(crate) mod interrupts;
+pub(crate) mod layout;
+mod msr;
+mod page_tables;
+mod registers;
+mod segments;
+pub(crate) mod state;
+pub(crate) mod trial;
+mod tsc;
+pub(crate) mod vcpu;

@@ -1,0 +1,153 @@
+//! The thread of one vCPU: a state machine that runs the guest and takes commands.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+
+use kvm_ioctls::VcpuFd;
+use vm_memory::GuestMemoryMmap;
+
+use super::super::affinity::VcpuPin;
+use super::super::end::EndEvent;
+use super::kick::ImmediateExit;
+use crate::arch::activity;
+use crate::arch::exits::{Devices, Handled, describe_broken, handle};
+use crate::arch::state::{RegisterList, VcpuState};
+use crate::error::KvmError;
+use crate::hypervisor::{CpuActivity, MachineEnd};
+
+/// What a vCPU's thread is told. It looks for commands when it has left the guest for a kick, and answers through the
+/// sender that comes with the command: an answer that nobody waits for any more is lost.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Stay out of the guest until [`Command::Resume`].
+    Pause(Sender<()>),
+    /// Run the guest where it was; not answered.
+    Resume,
+    /// Save the state of a vCPU that is paused.
+    Save(Arc<RegisterList>, Sender<Result<VcpuState, KvmError>>),
+    /// Tell what the vCPU is doing.
+    Activity(Sender<CpuActivity>),
+    /// End the thread; not answered.
+    Exit,
+}
+
+/// Whether a vCPU runs the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunState {
+    /// It waits for a command. It has nothing to complete: its last entry into the guest was interrupted.
+    Paused,
+    /// It runs the guest.
+    Running,
+    /// It will never run again: it was told to exit, or the machine ended.
+    Exited,
+}
+
+/// A vCPU's thread, before it runs.
+pub(super) struct VcpuThread {
+    pub(super) cpu: u32,
+    pub(super) memory: GuestMemoryMmap,
+    pub(super) devices: Arc<dyn Devices>,
+    pub(super) end: Arc<EndEvent>,
+    pub(super) pin: Option<VcpuPin>,
+    pub(super) commands: Receiver<Command>,
+    /// Told once the thread is where it is to run, or why it cannot be.
+    pub(super) started: Sender<Result<(), KvmError>>,
+    /// Set when the thread ends in order: not by a panic.
+    pub(super) exited: Arc<AtomicBool>,
+}
+
+impl VcpuThread {
+    /// Runs `vcpu` until it is told to exit or the machine ends. Returns `vcpu` however it ends, as
+    /// [`ImmediateExit::of`] wants it.
+    pub(super) fn run(self, mut vcpu: VcpuFd) -> VcpuFd {
+        // Nothing of what is broken halfway is used after it: the machine ends.
+        let run = AssertUnwindSafe(|| self.run_states(&mut vcpu));
+        if catch_unwind(run).is_err() {
+            let panicked = KvmError::VcpuThread(self.cpu).to_string();
+            self.end.set(MachineEnd::Crashed(panicked));
+        }
+        vcpu
+    }
+
+    fn run_states(&self, vcpu: &mut VcpuFd) {
+        let pinned = self.pin.map_or(Ok(()), VcpuPin::apply);
+        let mut state = match pinned {
+            Ok(()) => RunState::Paused,
+            Err(_) => RunState::Exited,
+        };
+        answer(&self.started, pinned);
+        while state != RunState::Exited {
+            state = match state {
+                RunState::Running => self.run_guest(vcpu),
+                RunState::Paused | RunState::Exited => match self.commands.recv() {
+                    Ok(command) => self.obey(command, state, vcpu),
+                    // Nobody is left to resume it.
+                    Err(_) => RunState::Exited,
+                },
+            };
+        }
+        self.exited.store(true, Ordering::SeqCst);
+    }
+
+    /// Runs the guest up to its next exit.
+    fn run_guest(&self, vcpu: &mut VcpuFd) -> RunState {
+        let cpu = self.cpu;
+        let ended = match vcpu.run() {
+            Ok(exit) => match handle(exit, self.devices.as_ref()) {
+                Handled::Done => return RunState::Running,
+                Handled::Ended(ended) => ended,
+                Handled::Broken(what) => MachineEnd::Crashed(describe_broken(vcpu, cpu, &what)),
+            },
+            Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {
+                ImmediateExit::clear(vcpu);
+                return self.obey_all(vcpu);
+            }
+            Err(error) => MachineEnd::Crashed(format!("KVM_RUN of CPU {cpu}: {error}")),
+        };
+        self.end.set(ended);
+        RunState::Exited
+    }
+
+    /// Takes the commands that have come, up to one that has it run no more.
+    fn obey_all(&self, vcpu: &VcpuFd) -> RunState {
+        let mut state = RunState::Running;
+        while state == RunState::Running {
+            match self.commands.try_recv() {
+                Ok(command) => state = self.obey(command, state, vcpu),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return RunState::Exited,
+            }
+        }
+        state
+    }
+
+    fn obey(&self, command: Command, state: RunState, vcpu: &VcpuFd) -> RunState {
+        match command {
+            Command::Pause(paused) => {
+                answer(&paused, ());
+                RunState::Paused
+            }
+            Command::Resume => RunState::Running,
+            Command::Save(list, saved) => {
+                let state_of_vcpu = match state {
+                    RunState::Paused => VcpuState::save(vcpu, &list),
+                    RunState::Running | RunState::Exited => Err(KvmError::VcpuNotPaused(self.cpu)),
+                };
+                answer(&saved, state_of_vcpu);
+                state
+            }
+            Command::Activity(told) => {
+                answer(&told, activity::of(vcpu, &self.memory));
+                state
+            }
+            Command::Exit => RunState::Exited,
+        }
+    }
+}
+
+fn answer<T>(to: &Sender<T>, answer: T) {
+    // It fails when nobody waits for it any more.
+    let _ = to.send(answer);
+}
