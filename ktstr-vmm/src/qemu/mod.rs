@@ -75,7 +75,7 @@ impl Hypervisor for Qemu {
             });
         }
         let apic_ids = ApicIds::new(spec.topology);
-        // An emulated processor has none.
+        // Emulation has no x2APIC.
         if apic_ids.needs_x2apic() {
             return Err(MachineError::ApicIds {
                 topology: spec.topology,
