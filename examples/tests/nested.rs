@@ -1,4 +1,4 @@
-//! The demo tests on the KVM back end: on a real KVM, one level down.
+//! The demo tests on the KVM backend: on a real KVM, one level down.
 
 #[path = "../../ktstr-vmm/tests/support/nested.rs"]
 mod nested;

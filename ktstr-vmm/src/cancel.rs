@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Ends the runs of a [`crate::Machine`]; clones end the same ones.
+/// Ends the runs of a [`crate::Machine`]; clones end the same runs.
 ///
 /// It is backed by an eventfd: [`CancelToken::cancel`] is one `write`, so a signal handler may call it.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Child processes that do not outlive us.
+//! Child processes that do not outlive their parent.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
-/// Has the kernel send `signal` to what `command` starts when the thread that starts it ends.
+/// Has the kernel send `signal` to the process that `command` starts when the thread that starts it ends.
 pub fn end_with_us(command: &mut Command, signal: Signal) {
     let parent = getpid();
     // SAFETY: between fork and exec the closure makes system calls and nothing else: no allocation,
@@ -28,7 +28,7 @@ pub fn end_with_us(command: &mut Command, signal: Signal) {
 /// Starts `command` so that the kernel kills it when the calling thread ends, and with `inherited` open
 /// in it under the numbers they have here.
 ///
-/// It leads a process group of its own: a terminal's Ctrl-C is for us, and we end it in order.
+/// It leads a process group of its own: a terminal's Ctrl-C is for the parent, which ends it in order.
 pub(crate) fn spawn_bound(command: &mut Command, inherited: &[OwnedFd]) -> io::Result<Child> {
     let fds: Vec<i32> = inherited.iter().map(AsRawFd::as_raw_fd).collect();
     command.process_group(0);

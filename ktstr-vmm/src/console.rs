@@ -8,7 +8,7 @@ const HEAD: usize = 256 << 10;
 /// How much of the end is kept: the trouble.
 const TAIL: usize = 4 << 20;
 
-/// Collects output; of a long one the beginning and the end are kept.
+/// Collects output; of long output the beginning and the end are kept.
 #[derive(Debug)]
 pub struct BoundedLog {
     head: Vec<u8>,
@@ -19,12 +19,12 @@ pub struct BoundedLog {
 }
 
 impl BoundedLog {
-    /// For a console: keeps 256 KiB of the beginning and 4 MiB of the end.
+    /// A log for a console: keeps 256 KiB of the beginning and 4 MiB of the end.
     pub fn console() -> Self {
         Self::with_limits(HEAD, TAIL)
     }
 
-    /// Keeps that many bytes of the beginning and of the end.
+    /// A log that keeps that many bytes of the beginning and of the end.
     pub fn with_limits(head_limit: usize, tail_limit: usize) -> Self {
         Self {
             head: Vec::new(),
@@ -46,7 +46,7 @@ impl BoundedLog {
         self.left_out += excess as u64;
     }
 
-    /// What was kept, with a note where something is left out.
+    /// Returns what was kept, with a note where something was left out.
     pub fn into_bytes(self) -> Vec<u8> {
         let mut bytes = self.head;
         if self.left_out > 0 {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use crate::backend::{BackendConfig, KvmConfig, QemuConfig};
+use crate::backend::BackendConfig;
 use crate::cancel::CancelToken;
 use crate::error::MachineError;
 use crate::exit::MachineExit;
@@ -68,10 +68,8 @@ impl Machine {
 
 fn hypervisor(backend: BackendConfig, image: Image) -> Box<dyn Hypervisor> {
     match backend {
-        BackendConfig::Kvm(KvmConfig { device }) => Box::new(Kvm::new(device, image)),
-        BackendConfig::Qemu(QemuConfig { program, emulation }) => {
-            Box::new(Qemu::new(program, emulation, image))
-        }
+        BackendConfig::Kvm(config) => Box::new(Kvm::new(config, image)),
+        BackendConfig::Qemu(config) => Box::new(Qemu::new(config, image)),
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) const REMOTE_DISTANCE: u8 = 20;
 pub struct MachineSpec {
     /// The kernel: a bzImage, or an ELF `vmlinux` with a PVH entry.
     pub kernel: PathBuf,
-    /// The initramfs, see [`crate::Initramfs`].
+    /// The initramfs, see [`crate::initramfs`]; the guest boots without one where this is `None`.
     pub initramfs: Option<PathBuf>,
     /// CPUs, caches and NUMA nodes as the guest sees them.
     pub topology: Topology,

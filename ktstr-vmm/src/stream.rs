@@ -1,4 +1,4 @@
-//! Non-blocking streams between us and what carries a machine.
+//! Non-blocking streams between us and a backend.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

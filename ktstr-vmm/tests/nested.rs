@@ -1,4 +1,4 @@
-//! The KVM back end on a real KVM: in a machine that emulates AMD's SVM, one level down.
+//! The KVM backend on a real KVM: in a machine that emulates AMD's SVM, one level down.
 //!
 //! On the host of `support/nested.rs` this crate's own tests of machines run (`tests/machine`).
 
@@ -15,9 +15,13 @@ fn its_kvm_runs_what_a_kernel_is_made_of() {
     let (said, well) = in_nested_host(
         &linux,
         &files,
-        &["/unit-tests", "kvm::trial", "--nocapture"],
+        &["/unit-tests", "kvm::trial", "kvm::vcpu", "--nocapture"],
     );
     assert!(well && said.contains("Ok(()) in"), "{said}");
+    assert!(
+        said.contains("a_saved_vcpu_goes_on_as_another_one") && !said.contains("SKIP"),
+        "{said}"
+    );
 }
 
 /// The tests of machines, and what they need.
@@ -61,8 +65,8 @@ fn machines_on_real_kvm_do_what_others_do() {
 
 #[test]
 fn nothing_is_left_of_machines_on_real_kvm() {
-    // There is no process that carries a machine.
-    machines(&["ends::", "--skip=the_carriers_death_is_told"]);
+    // On KVM a machine is no process of its own.
+    machines(&["ends::", "--skip=a_backend_that_died_is_told"]);
 }
 
 #[test]

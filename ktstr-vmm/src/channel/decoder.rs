@@ -1,12 +1,12 @@
-//! From a stream of bytes, cut anywhere, back to frames.
+//! Frames out of a stream of bytes that is cut anywhere.
 
 use super::frame::{Frame, FrameError, HEADER_LEN, Header};
 
-/// Takes bytes as they come and gives frames.
+/// Turns received bytes into frames.
 ///
-/// It never holds more than what was pushed since the last frame came out, and it allocates for
-/// bytes that are there, not for lengths that were promised. The channel is reliable, so damage means
-/// that the sender is broken: the first error is final.
+/// It never holds more than what was pushed since the last frame came out, and it allocates for bytes that have come,
+/// not for lengths that a header promises. The channel is reliable, so damage means that the sender is broken: the first
+/// error is final.
 ///
 /// ```
 /// use ktstr_vmm::Frame;
@@ -35,7 +35,7 @@ impl FrameDecoder {
         Self::default()
     }
 
-    /// Adds bytes of the stream; call [`FrameDecoder::next_frame`] until it gives nothing before adding more.
+    /// Adds bytes of the stream; call [`FrameDecoder::next_frame`] until it returns `None` before adding more.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.broken.is_some() {
             return;
@@ -47,7 +47,7 @@ impl FrameDecoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole frame; `None` when more bytes are needed.
+    /// Returns the next whole frame; `None` when more bytes are needed.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = self.broken {
             return Err(error);

@@ -1,4 +1,4 @@
-//! The frame: what travels over the channel, and its form on the wire.
+//! The frame, the message of the channel, and its form on the wire.
 //!
 //! ```text
 //!  0      2     3     4         8            12             16
@@ -8,46 +8,46 @@
 //! Numbers are little-endian, CRCs are CRC-32 (IEEE). The header has a CRC of its own, so a damaged
 //! length is found at once and never waited for.
 
-/// One message: a tag that says what it is, and bytes.
+/// A message between host and guest: a tag and bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The kind of message; its meaning belongs to the protocol above.
+    /// The kind of message; the protocol on top of the channel gives it its meaning.
     pub tag: u8,
-    /// The content, at most [`MAX_PAYLOAD`] bytes.
+    /// The content, at most [`crate::channel::MAX_PAYLOAD`] bytes.
     pub payload: Vec<u8>,
 }
 
 /// The largest payload a frame may carry, in bytes.
 pub const MAX_PAYLOAD: usize = 16 << 20;
 
-/// Bytes before the payload.
+/// Bytes of a frame before its payload.
 pub const HEADER_LEN: usize = 16;
 
 const MAGIC: [u8; 2] = *b"kt";
 const VERSION: u8 = 1;
 
-/// A frame that cannot be sent, or bytes that are no frame.
+/// A frame that cannot be sent, or bytes that are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// The payload is larger than a frame may carry.
+    /// The payload is larger than [`crate::channel::MAX_PAYLOAD`]; its size in bytes.
     #[error("channel: a frame of {0} bytes; at most {MAX_PAYLOAD} fit, split the message")]
     TooLarge(usize),
     /// The bytes do not begin with a frame.
     #[error("channel: no frame where one should begin; both sides must run the same ktstr version")]
     NotAFrame,
-    /// The other side speaks another version of this format.
+    /// The other side uses another version of the format.
     #[error("channel: frame format {0}, not {VERSION}; rebuild the guest's binary with this ktstr")]
     Version(u8),
-    /// The header was damaged on its way.
+    /// The header's checksum does not match.
     #[error("channel: a frame's header is damaged; the guest or its kernel corrupts memory")]
     Header,
-    /// The payload was damaged on its way.
+    /// The payload's checksum does not match.
     #[error("channel: a frame's payload is damaged; the guest or its kernel corrupts memory")]
     Payload,
 }
 
-/// Puts frames on the wire.
+/// Turns frames into bytes to send.
 #[derive(Debug, Default)]
 pub struct FrameEncoder {
     buffer: Vec<u8>,
@@ -69,12 +69,12 @@ impl FrameEncoder {
         Ok(())
     }
 
-    /// What is to be sent, oldest first.
+    /// The bytes that are still to be sent, oldest first.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.sent..]
     }
 
-    /// Forgets the first `count` bytes: they were sent.
+    /// Drops the first `count` bytes, which were sent.
     pub fn consume(&mut self, count: usize) {
         self.sent = (self.sent + count).min(self.buffer.len());
         if self.sent == self.buffer.len() {
@@ -83,7 +83,7 @@ impl FrameEncoder {
         }
     }
 
-    /// Whether everything was sent.
+    /// Whether nothing is left to send.
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }

@@ -17,7 +17,7 @@ const PORT_WAIT: Duration = Duration::from_secs(10);
 
 const PORTS: &str = "/sys/class/virtio-ports";
 
-/// Why the guest cannot speak to the host.
+/// Why the guest cannot talk to the host.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {
@@ -48,12 +48,24 @@ pub enum ChannelError {
     /// Nothing came in time.
     #[error("channel: no frame within {} s; the host is stuck or gone", .0.as_secs_f32())]
     Timeout(Duration),
-    /// What came, or was to be sent, is no frame.
+    /// What came, or was to be sent, is not a frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
 
-/// The guest's end: blocking sends, receives with a timeout.
+/// The guest's end of the channel: sends block, receives have a timeout.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use ktstr_vmm::Frame;
+/// use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
+///
+/// let mut channel = GuestChannel::open(PORT_NAME)?;
+/// channel.send(&Frame { tag: 1, payload: b"ready".to_vec() })?;
+/// let request = channel.recv(Duration::from_secs(60))?;
+/// # Ok::<(), ktstr_vmm::channel::ChannelError>(())
+/// ```
 #[derive(Debug)]
 pub struct GuestChannel {
     port: File,
@@ -77,7 +89,7 @@ impl GuestChannel {
         })
     }
 
-    /// Sends `frame` whole.
+    /// Sends `frame`; returns when the kernel has all of it.
     pub fn send(&mut self, frame: &Frame) -> Result<(), ChannelError> {
         let mut encoder = FrameEncoder::new();
         encoder.push(frame)?;
@@ -85,7 +97,7 @@ impl GuestChannel {
         Ok(())
     }
 
-    /// The next frame from the host, waiting up to `timeout`.
+    /// Returns the next frame from the host, waiting up to `timeout` for it.
     pub fn recv(&mut self, timeout: Duration) -> Result<Frame, ChannelError> {
         let start = Instant::now();
         let mut buffer = [0; 16 << 10];

@@ -37,8 +37,8 @@ const STALE: Duration = Duration::from_secs(3600);
 /// Building one takes seconds.
 const LOCK_WAIT: Duration = Duration::from_secs(300);
 
-/// An archive. While this value lives its file is there: in the cache nobody removes it, and one that is in memory only
-/// goes with this value.
+/// A packed initramfs. Its file exists as long as this value: nobody removes it from the cache, and one that is in memory
+/// only goes with this value.
 #[derive(Debug)]
 pub struct PackedInitramfs {
     path: PathBuf,
@@ -50,7 +50,7 @@ pub struct PackedInitramfs {
 }
 
 impl PackedInitramfs {
-    /// The archive.
+    /// The archive's file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -60,12 +60,12 @@ impl PackedInitramfs {
         self.size
     }
 
-    /// Whether it was there already.
+    /// Whether it was in the cache already.
     pub fn hit(&self) -> bool {
         self.hit
     }
 
-    /// Why it is not in the cache, where it is not: the next one is packed again.
+    /// Why it is not in the cache, if it is not: it will be packed again next time.
     pub fn not_cached(&self) -> Option<&str> {
         self.not_cached.as_deref()
     }
@@ -112,9 +112,10 @@ impl Identity {
 }
 
 impl Initramfs {
-    /// The archive of this description from the cache in `cache_dir`, built first where it is not there.
+    /// Returns the archive of this description from the cache in `cache_dir`, building it first if it is not there.
     ///
-    /// A cache that cannot be written, for rights or for space, gives what it has; what it has not is packed into memory.
+    /// A cache that cannot be written, for want of permission or space, is still read; what is not in it is packed into
+    /// memory.
     pub fn build_cached(&self, cache_dir: &Path) -> Result<PackedInitramfs, InitramfsError> {
         let dir = cache_dir.join("initramfs");
         match self.build_in(&dir) {
@@ -154,7 +155,7 @@ impl Initramfs {
             .into_inner()
             .map_err(|error| InitramfsError::Write(error.into_error()))?;
         let size = file.metadata().map_err(InitramfsError::Write)?.len();
-        // By this process's number: a back end may be a process of its own.
+        // By this process's number: a backend may be a process of its own.
         let path = format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd());
         Ok(PackedInitramfs {
             path: path.into(),

@@ -8,7 +8,7 @@ use super::entry::{Entry, Pack, normalize};
 use super::error::InitramfsError;
 use super::{libs, write};
 
-/// What to put into an initramfs: a description, nothing is read before it is built.
+/// Describes what an initramfs contains; nothing is read before it is built.
 ///
 /// The archive is not compressed: unpacking it is most of what a guest does with it, and under emulation
 /// decompressing takes two (LZ4) to four times (gzip) as long as copying.
@@ -96,7 +96,7 @@ impl InitramfsBuilder {
         self.entry(guest.as_ref(), Entry::CharDevice { major, minor, mode })
     }
 
-    /// The finished description.
+    /// Finishes the description.
     pub fn build(self) -> Initramfs {
         Initramfs {
             entries: self.entries,

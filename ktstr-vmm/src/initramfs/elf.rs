@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use elf::ElfBytes;
 use elf::abi::{
-    DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRTAB, EM_X86_64, PT_DYNAMIC, PT_INTERP, PT_LOAD,
+    DT_NEEDED, DT_NULL, DT_RPATH, DT_RUNPATH, DT_STRTAB, EM_X86_64, PT_DYNAMIC, PT_INTERP, PT_LOAD,
 };
+use elf::dynamic::DynamicTable;
 use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::segment::ProgramHeader;
@@ -56,29 +57,37 @@ fn read_segments(file: &[u8], segments: &[ProgramHeader]) -> Result<Needs, Strin
         }
         needs.loadable = needs.loadable.max(end as usize);
     }
-    let content = |segment: &ProgramHeader| {
-        &file[segment.p_offset as usize..(segment.p_offset + segment.p_filesz) as usize]
+    let content = |kind: u32| {
+        let segment = segments.iter().find(|segment| segment.p_type == kind)?;
+        file.get(segment.p_offset as usize..(segment.p_offset + segment.p_filesz) as usize)
     };
-    if let Some(segment) = segments.iter().find(|s| s.p_type == PT_INTERP) {
-        match text(content(segment)) {
-            Some(path) => needs.interpreter = Some(PathBuf::from(path)),
-            None => return Err("its interpreter is not a path".to_owned()),
-        }
+    if let Some(interpreter) = content(PT_INTERP) {
+        let path = text(interpreter).ok_or("its interpreter is not a path")?;
+        needs.interpreter = Some(PathBuf::from(path));
     }
-    let Some(dynamic) = segments.iter().find(|s| s.p_type == PT_DYNAMIC) else {
-        return Ok(needs);
-    };
-    let dynamic: Vec<_> =
-        elf::dynamic::DynamicTable::new(LittleEndian, Class::ELF64, content(dynamic))
-            .iter()
-            .take_while(|entry| entry.d_tag != elf::abi::DT_NULL)
-            .collect();
-    let strings = dynamic
+    if let Some(dynamic) = content(PT_DYNAMIC) {
+        read_dynamic(file, segments, dynamic, &mut needs)?;
+    }
+    Ok(needs)
+}
+
+/// Reads which libraries the `dynamic` section names, and where it says they are.
+fn read_dynamic(
+    file: &[u8],
+    segments: &[ProgramHeader],
+    dynamic: &[u8],
+    needs: &mut Needs,
+) -> Result<(), String> {
+    let entries: Vec<_> = DynamicTable::new(LittleEndian, Class::ELF64, dynamic)
+        .iter()
+        .take_while(|entry| entry.d_tag != DT_NULL)
+        .collect();
+    let strings = entries
         .iter()
         .find(|entry| entry.d_tag == DT_STRTAB)
         .and_then(|entry| file_offset(segments, entry.d_ptr()))
         .and_then(|offset| file.get(offset..));
-    for entry in &dynamic {
+    for entry in &entries {
         let list = match entry.d_tag {
             DT_NEEDED => &mut needs.libraries,
             DT_RPATH => &mut needs.rpath,
@@ -87,22 +96,16 @@ fn read_segments(file: &[u8], segments: &[ProgramHeader]) -> Result<Needs, Strin
         };
         let string = strings
             .and_then(|strings| strings.get(entry.d_val() as usize..))
-            .and_then(text);
-        let Some(string) = string else {
-            return Err("its dynamic section names nothing readable".to_owned());
-        };
+            .and_then(text)
+            .ok_or("its dynamic section names nothing readable")?;
         if entry.d_tag == DT_NEEDED {
             list.push(string.to_owned());
         } else {
-            list.extend(
-                string
-                    .split(':')
-                    .filter(|dir| !dir.is_empty())
-                    .map(str::to_owned),
-            );
+            let dirs = string.split(':').filter(|dir| !dir.is_empty());
+            list.extend(dirs.map(str::to_owned));
         }
     }
-    Ok(needs)
+    Ok(())
 }
 
 /// Where in the file the byte at address `address` is.

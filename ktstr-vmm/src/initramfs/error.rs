@@ -15,12 +15,12 @@ pub enum InitramfsError {
         /// What the system said.
         source: io::Error,
     },
-    /// A file to pack is no regular file.
+    /// A file to pack is not a regular file.
     #[error(
         "initramfs: {path} is not a regular file; name a file, or make a directory with directory()"
     )]
     NotAFile {
-        /// What it is called.
+        /// Its path.
         path: PathBuf,
     },
     /// A guest path cannot be written into an archive.
@@ -39,7 +39,7 @@ pub enum InitramfsError {
         /// Its size.
         size: u64,
     },
-    /// An executable cannot be understood.
+    /// An executable or library cannot be parsed.
     #[error("initramfs: {path}: {why}; build it again for x86-64 Linux")]
     BadElf {
         /// The executable or library.
@@ -47,14 +47,14 @@ pub enum InitramfsError {
         /// What is wrong with it.
         why: String,
     },
-    /// A library is nowhere.
+    /// A library is not found.
     #[error(
-        "initramfs: {needed_by} needs {library}, which is nowhere its loader looks; install it"
+        "initramfs: {needed_by} needs {library}, which is not where its loader looks; install it"
     )]
     MissingLibrary {
         /// Name of the library.
         library: String,
-        /// Who needs it.
+        /// The executable or library that needs it.
         needed_by: PathBuf,
     },
     /// The cache cannot be used.
@@ -67,7 +67,7 @@ pub enum InitramfsError {
         /// What the system said.
         source: io::Error,
     },
-    /// Somebody else holds the cache.
+    /// The cache's lock could not be taken.
     #[error(transparent)]
     Lock(#[from] ktstr_core::host::LockError),
     /// The archive could not be written.

@@ -1,4 +1,4 @@
-//! What a guest finds in its root directory, packed for the kernel.
+//! The guest's root directory, packed for the kernel.
 //!
 //! ```no_run
 //! use ktstr_vmm::initramfs::Initramfs;

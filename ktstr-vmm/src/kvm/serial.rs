@@ -15,7 +15,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::error::KvmError;
 
-/// How long a processor waits for room before it looks whether the machine ends.
+/// How long a vCPU waits for room before it looks whether the machine ends.
 const WAIT: Duration = Duration::from_millis(100);
 
 /// COM1.
@@ -67,7 +67,7 @@ impl Serial {
         self.hung_up.store(true, Ordering::SeqCst);
     }
 
-    /// Passes on what a processor that is gone wrote last, as far as there is room.
+    /// Passes on what a vCPU that is gone wrote last, as far as there is room.
     pub(super) fn end(&self) {
         self.lock().writer_mut().send(SendFlags::DONTWAIT);
     }
@@ -113,7 +113,7 @@ impl Stream {
         while !left.is_empty() {
             match send(&self.socket, left, SendFlags::NOSIGNAL | flags) {
                 Ok(count) => left = &left[count..],
-                // A signal, or no room yet: the processor is looked at, or the machine ends.
+                // A signal, or no room yet: the vCPU is kicked, or the machine ends.
                 Err(Errno::INTR | Errno::AGAIN)
                     if flags.is_empty() && !self.hung_up.load(Ordering::SeqCst) => {}
                 Err(_) => break,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_waits_for_room_until_the_machine_ends() {
+    fn a_vcpu_waits_for_room_until_the_machine_ends() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         let full = theirs.try_clone().unwrap();
         full.set_nonblocking(true).unwrap();
@@ -202,7 +202,7 @@ mod tests {
         full.set_nonblocking(false).unwrap();
         let interrupt = EventFd::new(libc::EFD_NONBLOCK).unwrap();
         let serial = Arc::new(Serial::new(&interrupt, theirs.into()).unwrap());
-        let processor = |byte: u8| {
+        let vcpu = |byte: u8| {
             let serial = Arc::clone(&serial);
             std::thread::spawn(move || {
                 serial.write(0, byte);
@@ -210,7 +210,7 @@ mod tests {
             })
         };
         // It waits longer than it does at once, and what it said comes out.
-        let waiting = processor(b'y');
+        let waiting = vcpu(b'y');
         std::thread::sleep(2 * WAIT);
         assert!(!waiting.is_finished());
         let mut text = vec![0; before + 1];
@@ -221,7 +221,7 @@ mod tests {
         full.set_nonblocking(true).unwrap();
         while (&full).write(&[b'x'; 4096]).is_ok() {}
         full.set_nonblocking(false).unwrap();
-        let waiting = processor(b'z');
+        let waiting = vcpu(b'z');
         serial.hang_up();
         waiting.join().unwrap();
     }

@@ -1,7 +1,6 @@
 //! A machine on KVM, from its specification to one that runs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use kvm_ioctls::VmFd;
@@ -22,7 +21,7 @@ use crate::arch::cpu_ids::ApicIds;
 use crate::arch::exits::Devices;
 use crate::arch::layout::ram;
 use crate::arch::{boot, cmdline, firmware, vcpu};
-use crate::backend::Backend;
+use crate::backend::{Backend, KvmConfig};
 use crate::channel::{PORT_NAME, TERMINAL_NAME};
 use crate::error::{KvmError, MachineError};
 use crate::exit::Diagnostic;
@@ -35,13 +34,13 @@ use crate::terminal::Terminal;
 /// Runs machines on the host's KVM.
 #[derive(Debug)]
 pub(crate) struct Kvm {
-    device: PathBuf,
+    config: KvmConfig,
     image: Image,
 }
 
 impl Kvm {
-    pub(crate) fn new(device: PathBuf, image: Image) -> Self {
-        Self { device, image }
+    pub(crate) fn new(config: KvmConfig, image: Image) -> Self {
+        Self { config, image }
     }
 
     fn boot(&self, spec: &MachineSpec) -> Result<KvmMachine, MachineError> {
@@ -50,7 +49,7 @@ impl Kvm {
         let (console, guest_console) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let (channel, guest_channel) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let ports = ports(guest_channel, spec.terminal.as_ref())?;
-        let device = open(&self.device)?;
+        let device = open(&self.config.device)?;
         let vm = device
             .create_vm()
             .map_err(KvmError::ioctl("KVM_CREATE_VM"))?;
@@ -112,7 +111,7 @@ fn ports(channel: OwnedFd, terminal: Option<&Terminal>) -> Result<Vec<Port>, Mac
 
 impl Hypervisor for Kvm {
     fn check(&self, spec: &MachineSpec) -> Result<(), MachineError> {
-        let device = open(&self.device)?;
+        let device = open(&self.config.device)?;
         let most = device.get_max_vcpus();
         if spec.topology.cpus() as usize > most {
             return Err(MachineError::TooLarge {

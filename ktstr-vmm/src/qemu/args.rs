@@ -17,7 +17,7 @@ pub(super) struct Descriptors {
     pub(super) terminal: Option<i32>,
 }
 
-/// A processor whose caches Linux takes from CPUID leaf 0x8000001D for any number of cores, odd ones
+/// A CPU model whose caches Linux takes from CPUID leaf 0x8000001D for any number of cores, odd ones
 /// too: L1 and L2 are a core's, L3 spans a package.
 ///
 /// On AMD's own models Linux reads that leaf only with `topoext`, which emulation does not have; on

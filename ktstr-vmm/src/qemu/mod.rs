@@ -8,12 +8,11 @@ mod process;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::arch::cmdline;
 use crate::arch::cpu_ids::ApicIds;
-use crate::backend::{Backend, Emulation};
+use crate::backend::{Backend, QemuConfig};
 use crate::child::spawn_bound;
 use crate::error::MachineError;
 use crate::exit::Diagnostic;
@@ -33,29 +32,24 @@ const MAX_CPUS: u32 = 192;
 /// Runs machines by starting QEMU.
 #[derive(Debug)]
 pub(crate) struct Qemu {
-    program: PathBuf,
-    emulation: Emulation,
+    config: QemuConfig,
     image: Image,
 }
 
 impl Qemu {
-    pub(crate) fn new(program: PathBuf, emulation: Emulation, image: Image) -> Self {
-        Self {
-            program,
-            emulation,
-            image,
-        }
+    pub(crate) fn new(config: QemuConfig, image: Image) -> Self {
+        Self { config, image }
     }
 
     /// The command that starts QEMU for a machine with these descriptors.
     fn command(&self, spec: &MachineSpec, descriptors: &Descriptors) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(&self.config.program);
         command
             .args(args::arguments(
                 spec,
-                self.emulation,
+                self.config.emulation,
                 &self.image.path,
-                firmware::fast(&self.program).as_deref(),
+                firmware::fast(&self.config.program).as_deref(),
                 descriptors,
             ))
             .stdin(Stdio::null())
@@ -75,7 +69,7 @@ impl Hypervisor for Qemu {
             });
         }
         let apic_ids = ApicIds::new(spec.topology);
-        // An emulated processor has none.
+        // Emulation has no x2APIC.
         if apic_ids.needs_x2apic() {
             return Err(MachineError::ApicIds {
                 topology: spec.topology,
@@ -104,7 +98,7 @@ impl Hypervisor for Qemu {
         };
         let mut command = self.command(spec, &descriptors);
         let mut child = spawn_bound(&mut command, &theirs).map_err(|source| {
-            let program = self.program.clone();
+            let program = self.config.program.clone();
             match source.kind() {
                 ErrorKind::NotFound => MachineError::QemuNotFound { program },
                 _ => MachineError::Spawn { program, source },

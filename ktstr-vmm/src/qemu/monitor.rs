@@ -1,4 +1,4 @@
-//! QEMU's monitor (QMP): where it says why the guest ended.
+//! QEMU's monitor (QMP), which tells why the guest ended and what its CPUs are doing.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn processors_are_asked_for_one_answer_at_a_time() {
+    fn cpus_are_asked_for_one_answer_at_a_time() {
         let (mut monitor, mut qemu) = monitor();
         assert_eq!(monitor.cpu_activity().unwrap(), None);
         assert_eq!(monitor.cpu_activity().unwrap(), None);

@@ -147,10 +147,10 @@ fn cancelling_ends_it_while_it_boots_and_while_it_runs() {
 }
 
 #[test]
-fn the_carriers_death_is_told() {
+fn a_backend_that_died_is_told() {
     let rig = Rig::new();
     let kill = || {
-        let child = *children(std::process::id()).first().expect("a carrier");
+        let child = *children(std::process::id()).first().expect("QEMU");
         let pid = rustix::process::Pid::from_raw(child.cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     };

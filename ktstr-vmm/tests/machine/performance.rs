@@ -15,9 +15,9 @@ use super::{Rig, backend, backend_config};
 
 /// Looks at the threads of this process while a machine runs.
 #[derive(Default)]
-struct Seats(BTreeMap<String, (String, i32)>);
+struct Pins(BTreeMap<String, (String, i32)>);
 
-impl Observer for Seats {
+impl Observer for Pins {
     fn frame(&mut self, _: Frame, _: &mut Outbox) -> Flow {
         for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
             let text = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
@@ -61,10 +61,10 @@ fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
         assert!(error.contains("needs KVM"), "{error}");
         return;
     }
-    let mut seats = Seats::default();
-    let exit = within.unwrap().run(&mut seats).unwrap();
+    let mut pins = Pins::default();
+    let exit = within.unwrap().run(&mut pins).unwrap();
     assert_eq!(exit.reason, ExitReason::Stopped);
-    assert_eq!(seats.0["vcpu0"], (first.to_string(), 0));
+    assert_eq!(pins.0["vcpu0"], (first.to_string(), 0));
 
     let pages = std::env::var("KTSTR_TEST_HUGEPAGES").ok();
     if let Some(pages) = &pages {
@@ -85,8 +85,8 @@ fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
         hugepages: true,
         priority: 1,
     });
-    let mut seats = Seats::default();
-    let exit = match on(placement).unwrap().run(&mut seats) {
+    let mut pins = Pins::default();
+    let exit = match on(placement).unwrap().run(&mut pins) {
         Ok(exit) => exit,
         // No rights for real time.
         Err(why @ MachineError::Kvm(KvmError::Performance { .. })) => {
@@ -95,19 +95,19 @@ fn performance_mode_has_cpus_of_its_own_or_says_why_not() {
         }
         Err(error) => panic!("{error}"),
     };
-    println!("{:?} {:?} {:?}", seats.0, exit.timings, exit.diagnostics);
+    println!("{:?} {:?} {:?}", pins.0, exit.timings, exit.diagnostics);
     assert!(pages.is_none() || exit.diagnostics.is_empty());
     assert_eq!(exit.reason, ExitReason::Stopped);
     for (number, cpu) in place.vcpus.iter().enumerate() {
-        let seat = &seats.0[&format!("vcpu{number}")];
-        assert_eq!(*seat, (cpu.to_string(), FIFO));
+        let pin = &pins.0[&format!("vcpu{number}")];
+        assert_eq!(*pin, (cpu.to_string(), FIFO));
     }
-    let others = seats
+    let others = pins
         .0
         .values()
         .filter(|(cpus, policy)| *policy == 0 && *cpus == place.service.to_string());
     // The thread that runs the machine and those of its devices.
-    assert!(others.count() >= 2, "{:?}", seats.0);
+    assert!(others.count() >= 2, "{:?}", pins.0);
     let after = HostCpus::read(Path::new("/")).unwrap();
     assert_eq!(after.allowed, host.allowed);
 }

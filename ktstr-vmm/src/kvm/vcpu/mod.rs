@@ -7,7 +7,7 @@
 //!             Pause             the machine's end
 //! ```
 //!
-//! Threads start paused. A command goes through a channel, followed by a kick (`kick.rs`) that takes the vCPU out of the
+//! Threads start paused. A command goes through a channel, followed by a kick (`kick.rs`) that takes a vCPU out of the
 //! guest. The answer comes through a channel that goes with the command, and closes if the thread ends instead.
 
 mod kick;
@@ -35,7 +35,7 @@ use crate::hypervisor::CpuActivity;
 
 /// How long a vCPU may take to react. It is out of the guest at once, but its thread may wait for a console that nobody
 /// reads, or for a CPU of a busy host.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The vCPUs of a machine. Dropping them ends them.
 #[derive(Debug)]
@@ -103,13 +103,14 @@ impl Vcpus {
     /// wakes the others.
     pub(super) fn resume(&self) -> Result<(), KvmError> {
         for vcpu in self.vcpus.iter().rev() {
-            vcpu.command(Command::Resume)?;
+            // No kick: one that is paused waits for a command, and one that runs is to run on.
+            vcpu.send(Command::Resume)?;
         }
         Ok(())
     }
 
-    /// Takes all of them out of the guest. When this returns none executes anything until [`Vcpus::resume`]; on an
-    /// error some may.
+    /// Takes all of them out of the guest. When this returns none executes anything until [`Vcpus::resume`]. On an error
+    /// some run on, and others are paused.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "for snapshots, which come next")
@@ -218,9 +219,14 @@ impl Vcpu {
 
     /// Sends a command and has the thread look at it.
     fn command(&self, command: Command) -> Result<(), KvmError> {
-        self.commands.send(command).map_err(|_| self.gone())?;
+        self.send(command)?;
         self.immediate_exit.kick(&self.thread);
         Ok(())
+    }
+
+    /// Sends a command that the thread finds when it looks for one.
+    fn send(&self, command: Command) -> Result<(), KvmError> {
+        self.commands.send(command).map_err(|_| self.gone())
     }
 
     /// Sends a command that is answered; gives where the answer comes.

@@ -350,7 +350,7 @@ impl<D: Device> Mmio<D> {
         let place = self.places[index];
         let queue = &mut self.queues[index];
         queue.reset();
-        // What is no 16-bit number is no size either.
+        // What does not fit 16 bits is not a size.
         queue.try_set_size(u16::try_from(place.size).unwrap_or(0))?;
         queue.try_set_desc_table_address(GuestAddress(place.descriptors))?;
         queue.try_set_avail_ring_address(GuestAddress(place.available))?;

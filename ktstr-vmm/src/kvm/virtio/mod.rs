@@ -1,8 +1,8 @@
 //! The virtio console: named ports between the guest and stream sockets of the host.
 //!
-//! Virtual CPUs access registers and return at once; an I/O thread moves the bytes. What the guest does
-//! with registers and memory is taken as an enemy's work: every turn is bounded, every access checked, and
-//! nothing that it asks for makes anything grow.
+//! Virtual CPUs access registers and return at once; an I/O thread moves the bytes. What the guest does with
+//! registers and memory is hostile until checked: every turn is bounded, every access checked, and nothing that the
+//! guest asks for makes anything grow.
 
 mod buffer;
 mod console;
@@ -52,7 +52,7 @@ pub(crate) struct Port {
     /// The device's end of a stream socket.
     pub(crate) socket: OwnedFd,
     /// Whether the guest's kernel makes a terminal (`hvc`) of it. The kernel waits for a terminal with its
-    /// processor, so what the host does not read in time is dropped, not held.
+    /// CPU, so what the host does not read in time is dropped, not held.
     pub(crate) console: bool,
 }
 

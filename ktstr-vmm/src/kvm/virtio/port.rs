@@ -23,7 +23,7 @@ pub(super) struct Tell {
 pub(super) struct Port {
     /// The host's end.
     socket: Arc<OwnedFd>,
-    /// Whether it is a console, which must not wait for its host: the guest's processor would.
+    /// Whether it is a console, which must not wait for its host: the guest's CPU would.
     console: bool,
     /// From the guest, not yet in the socket.
     outgoing: Buffer,

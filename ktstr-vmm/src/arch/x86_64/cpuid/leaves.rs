@@ -5,7 +5,7 @@ use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 /// EAX, EBX, ECX and EDX.
 pub(super) type Registers = [u32; 4];
 
-/// The answers of one processor, in KVM's form.
+/// The answers of one CPU, in KVM's form.
 pub(super) struct Leaves(Vec<kvm_cpuid_entry2>);
 
 impl Leaves {

@@ -22,7 +22,7 @@ use kvm_bindings::kvm_cpuid_entry2;
 use super::cpu_ids::ApicIds;
 use leaves::{Leaves, Registers, set};
 
-/// What a machine's processors have beside their topology.
+/// What a machine's CPUs have besides their topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Features {
     /// The local APIC's timer has deadlines: `KVM_CAP_TSC_DEADLINE_TIMER`. KVM does not list it.

@@ -1,4 +1,4 @@
-//! The machine as ACPI describes it: processors, NUMA nodes, the two devices, how to turn off and reset.
+//! The machine as ACPI describes it: CPUs, NUMA nodes, the two devices, how to turn off and reset.
 //!
 //! It is hardware-reduced (ACPI 6.5, 4.1): no PM timer, no SCI, no fixed registers but sleep and reset. Linux
 //! then leaves the old timer and interrupt controllers alone (`acpi_generic_reduced_hw_init` in

@@ -1,4 +1,4 @@
-//! Which NUMA node processors and memory belong to, and how far nodes are apart.
+//! Which NUMA node CPUs and memory belong to, and how far nodes are apart.
 
 use acpi_tables::sdt::Sdt;
 use acpi_tables::slit::SLIT;
@@ -10,7 +10,7 @@ use super::super::layout::Ram;
 use super::table::{FIRST_X2APIC_ID, OEM, OEM_REVISION, OEM_TABLE, table};
 use crate::spec::{LOCAL_DISTANCE, REMOTE_DISTANCE};
 
-/// Of a processor's entry: it counts.
+/// Flag of an entry: it counts.
 const ENABLED: u32 = 1;
 
 /// ACPI 6.5, 5.2.16.

@@ -164,7 +164,7 @@ fn every_preset_is_told_to_linux() {
 fn the_extremes_are_told_to_linux() {
     check(Topology::constant(1, 1, 1, 1));
     check(Topology::constant(1, 1, 512, 1));
-    // More nodes than the 8 bits that a processor's entry had once.
+    // More nodes than the 8 bits that a CPU's entry had once.
     check(Topology::constant(300, 300, 1, 1));
 }
 
