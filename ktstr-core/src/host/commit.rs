@@ -151,7 +151,7 @@ mod tests {
         let theirs = dir.path().join("theirs");
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "--nocapture"])
-            .arg("host::commit::tests::tells_the_commit_around_the_current_directory")
+            .arg(test_name("tells_the_commit_around_the_current_directory"))
             .current_dir(&ours)
             .env("GIT_DIR", theirs.join(".git"))
             .env("GIT_WORK_TREE", &theirs)
@@ -163,5 +163,11 @@ mod tests {
         assert!(said.contains(&line), "{said}");
         assert_ne!(commits[0], commits[1]);
         assert_eq!(fs::read(&index).unwrap(), before, "the index was written");
+    }
+
+    /// What the test harness calls a test of this module.
+    fn test_name(function: &str) -> String {
+        let (_, module) = module_path!().split_once("::").unwrap();
+        format!("{module}::{function}")
     }
 }

@@ -326,11 +326,9 @@ mod tests {
         let path = dir.path().join("new.lock");
         // Another process, as the umask is the whole process's.
         let status = std::process::Command::new("sh")
-            .args([
-                "-c",
-                "umask 077; exec \"$0\" --exact --ignored lock::tests::takes_the_lock_it_is_told",
-            ])
+            .args(["-c", "umask 077; exec \"$0\" --exact --ignored \"$1\""])
             .arg(std::env::current_exe().unwrap())
+            .arg(test_name("takes_the_lock_it_is_told"))
             .env("KTSTR_CORE_TEST_LOCK", &path)
             .stdout(std::process::Stdio::null())
             .status()
@@ -410,7 +408,7 @@ mod tests {
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .arg(&binary)
             .args(["--exact", "--ignored", "--nocapture"])
-            .arg("lock::tests::takes_the_lock_as_another_user")
+            .arg(test_name("takes_the_lock_as_another_user"))
             .env("KTSTR_CORE_TEST_LOCK", path)
             .output()
             .unwrap();
@@ -469,5 +467,11 @@ mod tests {
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let said = lock_as_nobody(&dir.path().join("c.lock")).unwrap();
         assert!(said.contains("c.lock: Permission denied"), "{said}");
+    }
+
+    /// What the test harness calls a test of this module.
+    fn test_name(function: &str) -> String {
+        let (_, module) = module_path!().split_once("::").unwrap();
+        format!("{module}::{function}")
     }
 }
