@@ -1,11 +1,12 @@
 //! `doctor`: what the host has and lacks.
 
-use std::env::{current_dir, var_os};
+use std::env::current_dir;
 use std::fmt::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
-use ktstr_driver::doctor::{Check, Fix, Report, Surroundings, examine};
+use ktstr_core::host::Host;
+use ktstr_driver::doctor::{Check, Fix, Report, Request, examine};
+use ktstr_driver::kernel_cache;
 use ktstr_kernel::Cache;
 
 use crate::cli::Doctor;
@@ -16,12 +17,11 @@ use crate::terminal::{columns, print, wrap};
 const INDENT: usize = 26;
 const ROOMY: usize = 60;
 
-pub(crate) fn run(arguments: &Doctor) -> CommandResult {
-    let report = examine(&Surroundings {
-        env: &|name| var_os(name),
-        cache: &cache()?,
+pub(crate) fn run(arguments: &Doctor, host: &Host) -> CommandResult {
+    let report = examine(&Request {
+        host,
+        cache: &kernel_cache(host)?,
         dir: &current_dir()?,
-        root: Path::new("/"),
         is_root: rustix::process::geteuid().is_root(),
     });
     if arguments.json {
@@ -38,11 +38,7 @@ pub(crate) fn run(arguments: &Doctor) -> CommandResult {
 
 /// The kernel cache of this process's environment.
 pub(crate) fn cache() -> Result<Cache, Failure> {
-    ktstr_core::env::cache_root(|name| var_os(name))
-        .map(Cache::new)
-        .ok_or_else(|| {
-            Failure::new("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")
-        })
+    Ok(kernel_cache(&Host::of_this_process())?)
 }
 
 fn render(report: &Report, width: usize) -> String {

@@ -3,8 +3,6 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use crate::terminal::say;
-
 /// An exit code, or what went wrong.
 pub(crate) type CommandResult = Result<ExitCode, Failure>;
 
@@ -46,13 +44,11 @@ impl Failure {
         }
     }
 
-    pub(crate) fn print(&self) {
-        for line in self.0.iter().flat_map(|problem| &problem.context) {
-            say(line);
-        }
-        for problem in &self.0 {
-            say(format_args!("error: {}", problem.message));
-        }
+    /// What a person reads: the lines that explain, then one `error:` line for each problem.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let context = self.0.iter().flat_map(|problem| problem.context.clone());
+        let errors = self.0.iter().map(|it| format!("error: {}", it.message));
+        context.chain(errors)
     }
 }
 

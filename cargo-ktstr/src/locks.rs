@@ -1,29 +1,28 @@
 //! `locks`: which locks of ktstr's there are, and who holds them.
 
-use std::env::{current_dir, var_os};
+use std::env::current_dir;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
 
-use ktstr_core::host::{LockHolder, LockKind, LockPlaces, LockStatus, held_locks};
-use ktstr_core::{CpuSet, env};
-use ktstr_driver::Session;
+use ktstr_core::CpuSet;
+use ktstr_core::host::{Host, LockHolder, LockKind, LockMode, LockPlaces, LockStatus, held_locks};
+use ktstr_driver::lock_places;
 use serde_json::json;
 
 use crate::cli::Locks;
-use crate::failure::{CommandResult, Failure};
+use crate::failure::CommandResult;
 use crate::terminal::{columns, print_more, quote, tilde};
 
 /// Homes the cursor and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-pub(crate) fn run(arguments: &Locks) -> CommandResult {
-    let places = places()?;
+pub(crate) fn run(arguments: &Locks, host: &Host) -> CommandResult {
+    let places = lock_places(host, &current_dir()?);
     let clear = arguments.watch.is_some() && !arguments.json && io::stdout().is_terminal();
     loop {
-        let locks = held_locks(&places, Path::new("/"))?;
+        let locks = held_locks(&places, &host.root)?;
         let mut text = if clear {
             CLEAR.to_owned()
         } else {
@@ -49,20 +48,6 @@ pub(crate) fn run(arguments: &Locks) -> CommandResult {
         };
         sleep(interval);
     }
-}
-
-/// Where locks are, by this process's environment and directory.
-fn places() -> Result<LockPlaces, Failure> {
-    let runs = match env::path(|name| var_os(name), env::SIDECAR_DIR) {
-        Some(dir) => dir.parent().map(Path::to_owned),
-        None => Session::new(current_dir()?).runs_dir(),
-    };
-    let locks = |dir: PathBuf| dir.join(".locks");
-    Ok(LockPlaces {
-        lock_dir: env::lock_dir(|name| var_os(name)),
-        cache: env::cache_root(|name| var_os(name)).map(locks),
-        runs: runs.map(locks),
-    })
 }
 
 fn render(places: &LockPlaces, locks: &[LockStatus]) -> String {
@@ -150,12 +135,12 @@ fn word(kind: LockKind) -> &'static str {
 
 fn by(holder: &LockHolder) -> String {
     let mode = match holder.mode {
-        ktstr_core::host::LockMode::Exclusive => "exclusive",
-        ktstr_core::host::LockMode::Shared => "shared",
+        LockMode::Exclusive => "exclusive",
+        LockMode::Shared => "shared",
     };
     let command = match &holder.command {
         Some(words) => {
-            let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
+            let words: Vec<_> = words.iter().map(|word| quote(word)).collect();
             shown(&words.join(" "))
         }
         None => "(exited; a child may still hold the lock)".to_owned(),
