@@ -11,19 +11,22 @@ use ktstr_kernel::Cache;
 
 use crate::cli::Doctor;
 use crate::failure::{CommandResult, Failure};
-use crate::terminal::{columns, print, wrap};
+use crate::terminal::{columns, print, quote, wrap};
 
 /// Width of what stands left of the details, and of the text that has room for both.
 const INDENT: usize = 26;
 const ROOMY: usize = 60;
 
 pub(crate) fn run(arguments: &Doctor, host: &Host) -> CommandResult {
-    let report = examine(&Request {
+    let mut report = examine(&Request {
         host,
         cache: &kernel_cache(host)?,
         dir: &current_dir()?,
         is_root: rustix::process::geteuid().is_root(),
     });
+    for fix in report.checks.iter_mut().filter_map(|it| it.fix.as_mut()) {
+        word(fix);
+    }
     if arguments.json {
         print(format!("{}\n", serde_json::to_string_pretty(&report)?).as_bytes())?;
     } else {
@@ -34,6 +37,19 @@ pub(crate) fn run(arguments: &Doctor, host: &Host) -> CommandResult {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Puts our own commands into `fix`.
+fn word(fix: &mut Fix) {
+    let command = match fix {
+        Fix::BuildKernel { source } => {
+            let source = quote(source);
+            format!("cargo ktstr kernel build --base-config lean --kernel {source}")
+        }
+        Fix::RemoveCorruptKernels => "cargo ktstr kernel clean --corrupt-only".to_owned(),
+        Fix::Command(_) | Fix::Advice(_) => return,
+    };
+    *fix = Fix::Command(command);
 }
 
 /// The kernel cache of this process's environment.
@@ -88,5 +104,7 @@ fn fix_text(fix: &Fix, width: usize) -> String {
     match fix {
         Fix::Command(command) => format!("$ {}", wrap(command, width - 10, " \\\n        ")),
         Fix::Advice(words) => wrap(words, width - 4, "\n    "),
+        // They are commands by now.
+        Fix::BuildKernel { .. } | Fix::RemoveCorruptKernels => String::new(),
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use ktstr_core::text;
+
 /// An exit code, or what went wrong.
 pub(crate) type CommandResult = Result<ExitCode, Failure>;
 
@@ -58,7 +60,7 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
-/// `text` with its line breaks made spaces: a path may hold some.
+/// `text` in one line, without what a terminal takes for a command: a path may hold both.
 pub(crate) fn one_line(text: impl Display) -> String {
-    text.to_string().replace(['\n', '\r'], " ")
+    text::line(&text.to_string())
 }

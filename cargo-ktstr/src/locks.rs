@@ -6,8 +6,8 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::thread::sleep;
 
-use ktstr_core::CpuSet;
 use ktstr_core::host::{Host, LockHolder, LockKind, LockMode, LockPlaces, LockStatus, held_locks};
+use ktstr_core::{CpuSet, text};
 use ktstr_driver::lock_places;
 use serde_json::json;
 
@@ -55,7 +55,7 @@ fn render(places: &LockPlaces, locks: &[LockStatus]) -> String {
         let locks = locks.iter();
         locks.filter(|lock| kinds.contains(&lock.kind)).collect()
     };
-    let mut text = format!("host CPU locks: {}\n", shown(&tilde(&places.lock_dir)));
+    let mut text = format!("host CPU locks: {}\n", text::line(&tilde(&places.lock_dir)));
     let kinds = [LockKind::Llc, LockKind::Cpu, LockKind::Emulator];
     section(&mut text, &of(&kinds));
     for (title, dir, kind, absent) in [
@@ -69,7 +69,7 @@ fn render(places: &LockPlaces, locks: &[LockStatus]) -> String {
     ] {
         match dir {
             Some(dir) => {
-                let _ = writeln!(text, "{title}: {}", shown(&tilde(dir)));
+                let _ = writeln!(text, "{title}: {}", text::line(&tilde(dir)));
                 section(&mut text, &of(&[kind]));
             }
             None => {
@@ -88,7 +88,7 @@ fn section(text: &mut String, locks: &[&LockStatus]) {
     for lock in held {
         let _ = writeln!(text, "  {}", name(lock));
         for holder in &lock.holders {
-            let _ = writeln!(text, "{}", cut(&by(holder)));
+            let _ = writeln!(text, "{}", fitting(&by(holder)));
         }
     }
     for kind in [LockKind::Llc, LockKind::Cpu, LockKind::Emulator] {
@@ -104,7 +104,7 @@ fn section(text: &mut String, locks: &[&LockStatus]) {
             let _ = writeln!(
                 text,
                 "{}",
-                cut(&format!("  {}{plural} {numbers}: free", word(kind)))
+                fitting(&format!("  {}{plural} {numbers}: free", word(kind)))
             );
         }
     }
@@ -119,7 +119,7 @@ fn section(text: &mut String, locks: &[&LockStatus]) {
 fn name(lock: &LockStatus) -> String {
     match lock.number {
         Some(number) => format!("{} {number}", word(lock.kind)),
-        None => shown(&lock.name),
+        None => text::line(&lock.name),
     }
 }
 
@@ -141,27 +141,18 @@ fn by(holder: &LockHolder) -> String {
     let command = match &holder.command {
         Some(words) => {
             let words: Vec<_> = words.iter().map(|word| quote(word)).collect();
-            shown(&words.join(" "))
+            text::line(&words.join(" "))
         }
         None => "(exited; a child may still hold the lock)".to_owned(),
     };
     format!("    {mode:<9}  {:>7}  {command}", holder.pid)
 }
 
-/// `text` without what a terminal takes for a command.
-fn shown(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
-}
-
 /// The beginning of `line` that fits.
-fn cut(line: &str) -> String {
+fn fitting(line: &str) -> String {
     let width = columns();
     if line.chars().count() <= width {
         return line.to_owned();
     }
-    let mut cut: String = line.chars().take(width - 3).collect();
-    cut.push_str("...");
-    cut
+    text::cut(line, width - 3)
 }

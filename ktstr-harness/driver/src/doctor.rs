@@ -60,8 +60,15 @@ pub struct Check {
 pub enum Fix {
     /// A command for the shell.
     Command(String),
-    /// Words.
+    /// Something to do by hand, in a few words.
     Advice(String),
+    /// Build a kernel from this source: a tarball of the distribution's, or where people keep a source tree.
+    BuildKernel {
+        /// A kernel identifier.
+        source: String,
+    },
+    /// Remove the broken entries of the kernel cache.
+    RemoveCorruptKernels,
 }
 
 /// How a [`Check`] stands.

@@ -33,14 +33,17 @@ impl Check {
         }
     }
 
-    fn command(mut self, command: impl Into<String>) -> Self {
-        self.fix = Some(Fix::Command(command.into()));
+    fn fix(mut self, fix: Fix) -> Self {
+        self.fix = Some(fix);
         self
     }
 
-    fn advice(mut self, advice: &str) -> Self {
-        self.fix = Some(Fix::Advice(advice.to_owned()));
-        self
+    fn command(self, command: &str) -> Self {
+        self.fix(Fix::Command(command.to_owned()))
+    }
+
+    fn advice(self, advice: &str) -> Self {
+        self.fix(Fix::Advice(advice.to_owned()))
     }
 
     fn needs(mut self, needs: Vec<Need>, request: &Request<'_>) -> Self {
@@ -213,9 +216,7 @@ pub(super) fn kernel(request: &Request<'_>, can_be_built: bool) -> Check {
     } else {
         State::Missing
     };
-    check(state, detail).command(format!(
-        "cargo ktstr kernel build --base-config lean --kernel {source}"
-    ))
+    check(state, detail).fix(Fix::BuildKernel { source })
 }
 
 /// What is in the cache.
@@ -237,7 +238,7 @@ pub(super) fn cached_kernels(request: &Request<'_>) -> Check {
         return check(State::Info, detail);
     }
     detail = format!("{detail}; {corrupt} corrupt");
-    check(State::Limited, detail).command("cargo ktstr kernel clean --corrupt-only")
+    check(State::Limited, detail).fix(Fix::RemoveCorruptKernels)
 }
 
 /// Hardware virtualization: machines run on it where it works.

@@ -93,6 +93,8 @@ impl Fix {
     fn text(&self) -> &str {
         match self {
             Self::Command(text) | Self::Advice(text) => text,
+            Self::BuildKernel { source } => source,
+            Self::RemoveCorruptKernels => "",
         }
     }
 }
@@ -234,6 +236,8 @@ fn what_is_there_but_broken_is_missing() {
             .contains("KTSTR_TEST_KERNEL is set but empty")
     );
     assert_eq!(report.state("cached kernels"), State::Limited);
+    let fix = &report.check("cached kernels").fix;
+    assert_eq!(*fix, Some(Fix::RemoveCorruptKernels));
 }
 
 #[test]

@@ -156,6 +156,7 @@ impl<'o> SchedulerBuilds<'o> {
     }
 
     fn selected(&self, list: &mut Command) -> Selected {
+        self.observer.event(SessionEvent::ListStarted);
         list.stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
