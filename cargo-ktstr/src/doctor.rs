@@ -1,29 +1,32 @@
 //! `doctor`: what the host has and lacks.
 
-use std::env::{current_dir, var_os};
+use std::env::current_dir;
 use std::fmt::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
-use ktstr_driver::doctor::{Check, Fix, Report, Surroundings, examine};
+use ktstr_core::host::Host;
+use ktstr_driver::doctor::{Check, Fix, Report, Request, examine};
+use ktstr_driver::kernel_cache;
 use ktstr_kernel::Cache;
 
 use crate::cli::Doctor;
 use crate::failure::{CommandResult, Failure};
-use crate::terminal::{columns, print, wrap};
+use crate::terminal::{columns, print, quote, wrap};
 
 /// Width of what stands left of the details, and of the text that has room for both.
 const INDENT: usize = 26;
 const ROOMY: usize = 60;
 
-pub(crate) fn run(arguments: &Doctor) -> CommandResult {
-    let report = examine(&Surroundings {
-        env: &|name| var_os(name),
-        cache: &cache()?,
+pub(crate) fn run(arguments: &Doctor, host: &Host) -> CommandResult {
+    let mut report = examine(&Request {
+        host,
+        cache: &kernel_cache(host)?,
         dir: &current_dir()?,
-        root: Path::new("/"),
         is_root: rustix::process::geteuid().is_root(),
     });
+    for fix in report.checks.iter_mut().filter_map(|it| it.fix.as_mut()) {
+        word(fix);
+    }
     if arguments.json {
         print(format!("{}\n", serde_json::to_string_pretty(&report)?).as_bytes())?;
     } else {
@@ -36,13 +39,22 @@ pub(crate) fn run(arguments: &Doctor) -> CommandResult {
     })
 }
 
+/// Puts our own commands into `fix`.
+fn word(fix: &mut Fix) {
+    let command = match fix {
+        Fix::BuildKernel { source } => {
+            let source = quote(source);
+            format!("cargo ktstr kernel build --base-config lean --kernel {source}")
+        }
+        Fix::RemoveCorruptKernels => "cargo ktstr kernel clean --corrupt-only".to_owned(),
+        Fix::Command(_) | Fix::Advice(_) => return,
+    };
+    *fix = Fix::Command(command);
+}
+
 /// The kernel cache of this process's environment.
 pub(crate) fn cache() -> Result<Cache, Failure> {
-    ktstr_core::env::cache_root(|name| var_os(name))
-        .map(Cache::new)
-        .ok_or_else(|| {
-            Failure::new("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")
-        })
+    Ok(kernel_cache(&Host::of_this_process())?)
 }
 
 fn render(report: &Report, width: usize) -> String {
@@ -92,5 +104,7 @@ fn fix_text(fix: &Fix, width: usize) -> String {
     match fix {
         Fix::Command(command) => format!("$ {}", wrap(command, width - 10, " \\\n        ")),
         Fix::Advice(words) => wrap(words, width - 4, "\n    "),
+        // They are commands by now.
+        Fix::BuildKernel { .. } | Fix::RemoveCorruptKernels => String::new(),
     }
 }

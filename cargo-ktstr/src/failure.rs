@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use crate::terminal::say;
+use ktstr_core::text;
 
 /// An exit code, or what went wrong.
 pub(crate) type CommandResult = Result<ExitCode, Failure>;
@@ -46,13 +46,11 @@ impl Failure {
         }
     }
 
-    pub(crate) fn print(&self) {
-        for line in self.0.iter().flat_map(|problem| &problem.context) {
-            say(line);
-        }
-        for problem in &self.0 {
-            say(format_args!("error: {}", problem.message));
-        }
+    /// What a person reads: the lines that explain, then one `error:` line for each problem.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let context = self.0.iter().flat_map(|problem| problem.context.clone());
+        let errors = self.0.iter().map(|it| format!("error: {}", it.message));
+        context.chain(errors)
     }
 }
 
@@ -62,7 +60,7 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
-/// `text` with its line breaks made spaces: a path may hold some.
+/// `text` in one line, without what a terminal takes for a command: a path may hold both.
 pub(crate) fn one_line(text: impl Display) -> String {
-    text.to_string().replace(['\n', '\r'], " ")
+    text::line(&text.to_string())
 }

@@ -1,7 +1,6 @@
 //! The command line of ktstr: clap types, calls into the libraries, printing.
 //!
-//! Everything it does is a public function of `ktstr-kernel` or `ktstr-harness`; see `examples/` for
-//! the same without it.
+//! Everything it does is a public call of `ktstr-kernel` or `ktstr-driver`; see `examples/` for the same without it.
 
 mod cli;
 mod doctor;
@@ -10,19 +9,23 @@ mod kernel;
 mod locks;
 mod progress;
 mod resolve;
+mod summary;
+mod table;
 mod terminal;
 mod test;
+mod thresholds;
 mod verifier;
 
-use std::env::{args_os, var_os};
+use std::env::args_os;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use ktstr_core::env::check_paths;
+use ktstr_core::host::Host;
 
-use cli::{Cargo, Command, Completions, Ktstr, ShowThresholds, StandaloneCommand};
+use cli::{Cargo, Command, Completions, Ktstr, StandaloneCommand};
 use failure::{CommandResult, Failure};
 
 /// The entry of the `cargo-ktstr` binary.
@@ -37,16 +40,17 @@ pub fn cargo_main() -> ExitCode {
         Ok(Cargo::Ktstr(arguments)) => arguments,
         Err(code) => return code,
     };
-    if let Err(error) = check_paths(|name| var_os(name)) {
+    let host = &Host::of_this_process();
+    if let Err(error) = check_paths(|name| host.var(name)) {
         return report(Err(error.into()));
     }
     report(match arguments.command {
-        Command::Test(arguments) => test::run(&arguments, PROGRAM),
+        Command::Test(arguments) => test::run(&arguments, PROGRAM, host),
         Command::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
-        Command::Verifier(arguments) => verifier::run(&arguments, PROGRAM),
-        Command::ShowThresholds(arguments) => show_thresholds(&arguments),
-        Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Locks(arguments) => locks::run(&arguments),
+        Command::Verifier(arguments) => verifier::run(&arguments, PROGRAM, host),
+        Command::ShowThresholds(arguments) => thresholds::run(&arguments, PROGRAM, host),
+        Command::Doctor(arguments) => doctor::run(&arguments, host),
+        Command::Locks(arguments) => locks::run(&arguments, host),
         Command::Completions(arguments) => completions(&arguments),
     })
 }
@@ -58,25 +62,15 @@ pub fn ktstr_main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    if let Err(error) = check_paths(|name| var_os(name)) {
+    let host = &Host::of_this_process();
+    if let Err(error) = check_paths(|name| host.var(name)) {
         return report(Err(error.into()));
     }
     report(match arguments.command {
         StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
-        StandaloneCommand::Doctor(arguments) => doctor::run(&arguments),
-        StandaloneCommand::Locks(arguments) => locks::run(&arguments),
+        StandaloneCommand::Doctor(arguments) => doctor::run(&arguments, host),
+        StandaloneCommand::Locks(arguments) => locks::run(&arguments, host),
     })
-}
-
-fn show_thresholds(arguments: &ShowThresholds) -> CommandResult {
-    let text = ktstr_driver::thresholds(
-        &std::env::current_dir()?,
-        &arguments.test,
-        arguments.release,
-        &arguments.nextest_args,
-    )?;
-    terminal::print(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn parse<P: Parser>(
@@ -112,7 +106,9 @@ fn planned_word(error: &clap::Error, commands: &[&str]) -> Option<String> {
 
 fn report(result: CommandResult) -> ExitCode {
     result.unwrap_or_else(|failure| {
-        failure.print();
+        for line in failure.lines() {
+            terminal::say(line);
+        }
         ExitCode::FAILURE
     })
 }

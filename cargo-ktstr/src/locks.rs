@@ -1,29 +1,28 @@
 //! `locks`: which locks of ktstr's there are, and who holds them.
 
-use std::env::{current_dir, var_os};
+use std::env::current_dir;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
 
-use ktstr_core::host::{LockHolder, LockKind, LockPlaces, LockStatus, held_locks};
-use ktstr_core::{CpuSet, env};
-use ktstr_driver::Session;
+use ktstr_core::host::{Host, LockHolder, LockKind, LockMode, LockPlaces, LockStatus, held_locks};
+use ktstr_core::{CpuSet, text};
+use ktstr_driver::lock_places;
 use serde_json::json;
 
 use crate::cli::Locks;
-use crate::failure::{CommandResult, Failure};
+use crate::failure::CommandResult;
 use crate::terminal::{columns, print_more, quote, tilde};
 
 /// Homes the cursor and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-pub(crate) fn run(arguments: &Locks) -> CommandResult {
-    let places = places()?;
+pub(crate) fn run(arguments: &Locks, host: &Host) -> CommandResult {
+    let places = lock_places(host, &current_dir()?);
     let clear = arguments.watch.is_some() && !arguments.json && io::stdout().is_terminal();
     loop {
-        let locks = held_locks(&places, Path::new("/"))?;
+        let locks = held_locks(&places, &host.root)?;
         let mut text = if clear {
             CLEAR.to_owned()
         } else {
@@ -51,26 +50,12 @@ pub(crate) fn run(arguments: &Locks) -> CommandResult {
     }
 }
 
-/// Where locks are, by this process's environment and directory.
-fn places() -> Result<LockPlaces, Failure> {
-    let runs = match env::path(|name| var_os(name), env::SIDECAR_DIR) {
-        Some(dir) => dir.parent().map(Path::to_owned),
-        None => Session::new(current_dir()?).runs_dir(),
-    };
-    let locks = |dir: PathBuf| dir.join(".locks");
-    Ok(LockPlaces {
-        lock_dir: env::lock_dir(|name| var_os(name)),
-        cache: env::cache_root(|name| var_os(name)).map(locks),
-        runs: runs.map(locks),
-    })
-}
-
 fn render(places: &LockPlaces, locks: &[LockStatus]) -> String {
     let of = |kinds: &[LockKind]| -> Vec<&LockStatus> {
         let locks = locks.iter();
         locks.filter(|lock| kinds.contains(&lock.kind)).collect()
     };
-    let mut text = format!("host CPU locks: {}\n", shown(&tilde(&places.lock_dir)));
+    let mut text = format!("host CPU locks: {}\n", text::line(&tilde(&places.lock_dir)));
     let kinds = [LockKind::Llc, LockKind::Cpu, LockKind::Emulator];
     section(&mut text, &of(&kinds));
     for (title, dir, kind, absent) in [
@@ -84,7 +69,7 @@ fn render(places: &LockPlaces, locks: &[LockStatus]) -> String {
     ] {
         match dir {
             Some(dir) => {
-                let _ = writeln!(text, "{title}: {}", shown(&tilde(dir)));
+                let _ = writeln!(text, "{title}: {}", text::line(&tilde(dir)));
                 section(&mut text, &of(&[kind]));
             }
             None => {
@@ -103,7 +88,7 @@ fn section(text: &mut String, locks: &[&LockStatus]) {
     for lock in held {
         let _ = writeln!(text, "  {}", name(lock));
         for holder in &lock.holders {
-            let _ = writeln!(text, "{}", cut(&by(holder)));
+            let _ = writeln!(text, "{}", fitting(&by(holder)));
         }
     }
     for kind in [LockKind::Llc, LockKind::Cpu, LockKind::Emulator] {
@@ -119,7 +104,7 @@ fn section(text: &mut String, locks: &[&LockStatus]) {
             let _ = writeln!(
                 text,
                 "{}",
-                cut(&format!("  {}{plural} {numbers}: free", word(kind)))
+                fitting(&format!("  {}{plural} {numbers}: free", word(kind)))
             );
         }
     }
@@ -134,7 +119,7 @@ fn section(text: &mut String, locks: &[&LockStatus]) {
 fn name(lock: &LockStatus) -> String {
     match lock.number {
         Some(number) => format!("{} {number}", word(lock.kind)),
-        None => shown(&lock.name),
+        None => text::line(&lock.name),
     }
 }
 
@@ -150,33 +135,24 @@ fn word(kind: LockKind) -> &'static str {
 
 fn by(holder: &LockHolder) -> String {
     let mode = match holder.mode {
-        ktstr_core::host::LockMode::Exclusive => "exclusive",
-        ktstr_core::host::LockMode::Shared => "shared",
+        LockMode::Exclusive => "exclusive",
+        LockMode::Shared => "shared",
     };
     let command = match &holder.command {
         Some(words) => {
-            let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
-            shown(&words.join(" "))
+            let words: Vec<_> = words.iter().map(|word| quote(word)).collect();
+            text::line(&words.join(" "))
         }
         None => "(exited; a child may still hold the lock)".to_owned(),
     };
     format!("    {mode:<9}  {:>7}  {command}", holder.pid)
 }
 
-/// `text` without what a terminal takes for a command.
-fn shown(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
-}
-
 /// The beginning of `line` that fits.
-fn cut(line: &str) -> String {
+fn fitting(line: &str) -> String {
     let width = columns();
     if line.chars().count() <= width {
         return line.to_owned();
     }
-    let mut cut: String = line.chars().take(width - 3).collect();
-    cut.push_str("...");
-    cut
+    text::cut(line, width - 3)
 }

@@ -1,5 +1,6 @@
 //! Printing that no closed pipe can break.
 
+use std::borrow::Cow;
 use std::env::var_os;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -53,32 +54,23 @@ pub(crate) fn tilde(path: &Path) -> String {
 }
 
 /// `word` as a shell reads it back.
-pub(crate) fn quote(word: &str) -> String {
+pub(crate) fn quote(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+        return word.into();
     }
+    // No word of a command line has a NUL in it.
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
 }
 
 /// `text` in lines of at most `width` columns where its words allow, joined by `joint`.
 pub(crate) fn wrap(text: &str, width: usize, joint: &str) -> String {
-    let mut wrapped = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > width {
-            wrapped.push_str(joint);
-            column = 0;
-        } else if column > 0 {
-            wrapped.push(' ');
-            column += 1;
-        }
-        wrapped.push_str(word);
-        column += length;
-    }
-    wrapped
+    let options = textwrap::Options::new(width)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    textwrap::wrap(&words.join(" "), options).join(joint)
 }
 
 #[cfg(test)]
@@ -89,7 +81,7 @@ mod tests {
     fn words_survive_a_shell() {
         assert_eq!(quote("../linux"), "../linux");
         assert_eq!(quote("test(=ktstr/a)"), "'test(=ktstr/a)'");
-        assert_eq!(quote("a'b"), r"'a'\''b'");
+        assert_eq!(quote("a'b"), "\"a'b\"");
         assert_eq!(quote(""), "''");
     }
 

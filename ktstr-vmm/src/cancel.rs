@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Ends the runs of a [`crate::Machine`]; clones end the same runs.
+/// Ends what it was given to, such as the runs of a [`crate::Machine`]; clones end the same.
 ///
 /// It is backed by an eventfd: [`CancelToken::cancel`] is one `write`, so a signal handler may call it.
 #[derive(Debug, Clone)]
@@ -15,7 +15,8 @@ pub struct CancelToken {
 }
 
 impl CancelToken {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A token that nobody has cancelled. Fails where the process has no descriptor left.
+    pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self {
             event: Arc::new(event),

@@ -45,11 +45,11 @@ impl Place {
         }
         // There is a project and a nextest, as far as anybody looks.
         place.file("Cargo.toml", b"");
-        place.file("../cargo-home/bin/cargo-nextest", b"");
+        place.program("cargo-home/bin/cargo-nextest", "exit 1");
         place.fake_cargo(
             r#"case "$1 $2" in
             "nextest --version") echo cargo-nextest 0.9.0 ;;
-            "metadata "*) printf '{"target_directory":"%s/target"}' "$PWD" ;;
+            "metadata "*) metadata ;;
             "nextest run") (printf '%s\n' "$@"; env) > cargo.log; exit 100 ;;
             *) exit 1 ;;
             esac"#,
@@ -75,14 +75,22 @@ impl Place {
         fs::write(dir.join("Kconfig"), "").unwrap();
     }
 
-    /// Replaces cargo by a script.
+    /// Replaces cargo by a script, in which `metadata` prints what `cargo metadata` does of this project.
     pub(crate) fn fake_cargo(&self, script: &str) {
-        let text = self.dir.path().join("cargo.sh");
+        let metadata = r#"metadata() {
+            printf '{"packages":[],"workspace_members":[],"workspace_root":"/w","version":1,'
+            printf '"target_directory":"%s/target"}\n' "$PWD"
+        }"#;
+        self.program("cargo", &format!("{metadata}\n{script}"));
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let text = self.dir.path().join("program.sh");
         fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
         // A program that was open for writing here while another thread forks cannot be executed.
         let mut install = Command::new("install");
         install.args(["-m", "755"]).arg(text);
-        let installed = install.arg(self.dir.path().join("cargo")).status();
+        let installed = install.arg(self.dir.path().join(name)).status();
         assert!(installed.unwrap().success());
     }
 

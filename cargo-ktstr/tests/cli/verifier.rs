@@ -16,18 +16,22 @@ fn place(cases: &[&str]) -> Place {
         |_| {},
     );
     place.file("bzImage", &bz_image("6.12.0"));
+    let case = r#"{"kind":"test","ignored":true,"filter-match":{"status":"matches"}}"#;
     let cases: Vec<String> = cases
         .iter()
-        .map(|case| format!(r#""{case}":{{}}"#))
+        .map(|name| format!(r#""{name}":{case}"#))
         .collect();
     let list = format!(
-        r#"{{"rust-suites":{{"p::t":{{"binary-path":"/t","testcases":{{{}}}}}}}}}"#,
+        r#"{{"rust-build-meta":{{"target-directory":"/t","base-output-directories":[],"non-test-binaries":{{}},"linked-paths":[]}},
+        "test-count":{},"rust-suites":{{"p::t":{{"package-name":"p","binary-id":"p::t","binary-name":"t","package-id":"p 0.1.0",
+        "kind":"test","binary-path":"/t","build-platform":"target","cwd":"/p","status":"listed","testcases":{{{}}}}}}}}}"#,
+        cases.len(),
         cases.join(",")
     );
     place.file("list.json", list.as_bytes());
     place.fake_cargo(
         r#"case "$1 $2" in
-        "metadata "*) printf '{"target_directory":"%s/target"}' "$PWD" ;;
+        "metadata "*) metadata ;;
         "nextest list") (printf '%s\n' "$@"; env) > list.log; cat list.json ;;
         "nextest run") (printf '%s\n' "$@"; env) > cargo.log; exit 100 ;;
         *) exit 1 ;;

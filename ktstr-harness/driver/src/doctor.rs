@@ -1,31 +1,29 @@
 //! What this host has for running tests, what it lacks, and what brings it.
 
 mod checks;
-mod programs;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use ktstr_core::host::Host;
 use ktstr_core::host::files::is_program;
 use ktstr_kernel::{Cache, tools};
 use serde::Serialize;
 
-/// Where to look, as the caller sees the world.
-#[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
-    /// Reads one environment variable: `&|name| std::env::var_os(name)`.
-    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+use crate::{process, programs};
+
+/// What to look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The host, as tests would see it.
+    pub host: &'a Host,
     /// The kernel cache.
     pub cache: &'a Cache,
     /// Directory that tests would be run from.
     pub dir: &'a Path,
-    /// What `/proc`, `/usr` and the like are below: `/`, but in tests.
-    pub root: &'a Path,
     /// Whether packages can be installed without sudo.
     pub is_root: bool,
 }
@@ -62,8 +60,15 @@ pub struct Check {
 pub enum Fix {
     /// A command for the shell.
     Command(String),
-    /// Words.
+    /// Something to do by hand, in a few words.
     Advice(String),
+    /// Build a kernel from this source: a tarball of the distribution's, or where people keep a source tree.
+    BuildKernel {
+        /// A kernel identifier.
+        source: String,
+    },
+    /// Remove the broken entries of the kernel cache.
+    RemoveCorruptKernels,
 }
 
 /// How a [`Check`] stands.
@@ -99,9 +104,9 @@ struct Need {
 }
 
 /// Looks at the host. Writes nothing but an empty file, to see that the cache takes one; it is removed.
-pub fn examine(host: &Surroundings<'_>) -> Report {
-    let build_tools = checks::build_tools(host);
-    let kernel = checks::kernel(host, build_tools.state != State::Missing);
+pub fn examine(request: &Request<'_>) -> Report {
+    let build_tools = checks::build_tools(request);
+    let kernel = checks::kernel(request, build_tools.state != State::Missing);
     // One of the two suffices: a kernel, or what it takes to build one.
     let build_tools = match kernel.state {
         State::Ok if build_tools.state == State::Missing => Check {
@@ -111,17 +116,17 @@ pub fn examine(host: &Surroundings<'_>) -> Report {
         _ => build_tools,
     };
     let checks = vec![
-        checks::qemu(host),
-        checks::cargo(host),
-        checks::nextest(host),
-        checks::cache(host),
+        checks::qemu(request),
+        checks::cargo(request),
+        checks::nextest(request),
+        checks::cache(request),
         build_tools,
         kernel,
-        checks::cached_kernels(host),
-        checks::kvm(host),
-        checks::hugepages(host),
-        checks::cgroup2(host),
-        checks::clang(host),
+        checks::cached_kernels(request),
+        checks::kvm(request),
+        checks::hugepages(request),
+        checks::cgroup2(request),
+        checks::clang(request),
     ];
     let needed = checks.iter().filter(|check| check.state != State::Info);
     let mut needs: Vec<Need> = Vec::new();
@@ -132,31 +137,23 @@ pub fn examine(host: &Surroundings<'_>) -> Report {
     }
     Report {
         ready: checks.iter().all(|check| check.state != State::Missing),
-        install: (!needs.is_empty()).then(|| host.install(&needs)),
+        install: (!needs.is_empty()).then(|| request.install(&needs)),
         checks,
     }
 }
 
 /// The version of cargo-nextest, or one clause saying why there is none. Without cargo it is looked for where cargo
 /// would.
-fn nextest_version(host: &Surroundings<'_>) -> Result<String, String> {
-    let (program, what) = if let Ok(cargo) = host.cargo() {
+fn nextest_version(request: &Request<'_>) -> Result<String, String> {
+    let (program, what) = if let Ok(cargo) = request.cargo() {
         (cargo, "cargo nextest")
     } else {
-        let home = (host.env)("CARGO_HOME").map(PathBuf::from).or_else(|| {
-            let home = (host.env)("HOME")?;
-            Some(Path::new(&home).join(".cargo"))
-        });
-        let installed = home.map(|home| home.join("bin/cargo-nextest"));
-        let found = programs::find("cargo-nextest", &host.path())
-            .or_else(|| installed.filter(|program| is_program(program)));
         let none = || "no cargo-nextest in PATH; it runs the tests".to_owned();
+        let found = crate::cargo::find_nextest(request.host);
         (found.ok_or_else(none)?, "cargo-nextest nextest")
     };
-    let mut command = Command::new(program);
-    command
-        .args(["nextest", "--version"])
-        .env("PATH", host.path());
+    let mut command = process::command(request.host, program);
+    command.args(["nextest", "--version"]);
     programs::first_line(&mut command, programs::PATIENCE)
         .map_err(|why| format!("`{what} --version`: {why}"))
 }
@@ -178,14 +175,10 @@ pub fn distribution_source(root: &Path) -> Option<PathBuf> {
         .map(|(_, path)| path)
 }
 
-impl Surroundings<'_> {
-    fn path(&self) -> OsString {
-        (self.env)("PATH").unwrap_or_default()
-    }
-
+impl Request<'_> {
     /// Cargo, or one clause saying that there is none.
     fn cargo(&self) -> Result<PathBuf, String> {
-        match (self.env)("CARGO").map(PathBuf::from) {
+        match self.host.var("CARGO").map(PathBuf::from) {
             Some(cargo) if cargo.components().count() > 1 => {
                 let is_there = is_program(&cargo);
                 let none = || format!("CARGO is {}, which is not a program", cargo.display());
@@ -193,7 +186,7 @@ impl Surroundings<'_> {
             }
             named => {
                 let name = named.unwrap_or_else(|| "cargo".into());
-                programs::find(&name.to_string_lossy(), &self.path())
+                programs::find(&name.to_string_lossy(), &self.host.path)
                     .ok_or_else(|| format!("no {} in PATH", name.display()))
             }
         }
@@ -201,7 +194,7 @@ impl Surroundings<'_> {
 
     /// What installs `needs`.
     fn install(&self, needs: &[Need]) -> Fix {
-        if programs::find("apt-get", &self.path()).is_none() {
+        if programs::find("apt-get", &self.host.path).is_none() {
             let names: Vec<&str> = needs.iter().map(|need| need.name).collect();
             let names = names.join(", ");
             return Fix::Advice(format!("install by this system's package manager: {names}"));
@@ -212,16 +205,5 @@ impl Surroundings<'_> {
         } else {
             format!("sudo {command}")
         })
-    }
-}
-
-impl fmt::Debug for Surroundings<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings")
-            .field("cache", &self.cache)
-            .field("dir", &self.dir)
-            .field("root", &self.root)
-            .field("is_root", &self.is_root)
-            .finish_non_exhaustive()
     }
 }

@@ -1,32 +1,65 @@
-//! Runs many tests of a project: a session resolves nothing by itself, starts `cargo nextest run` on kernels that are
-//! ready, builds each scheduler once before the first test starts, and reads back the records.
+//! Runs the tests of a project: what `cargo ktstr` does, as calls that take plain values and return plain values or typed
+//! errors.
 //!
 //! ```no_run
-//! use ktstr_driver::Session;
+//! use ktstr_core::host::Host;
+//! use ktstr_driver::{KernelSource, Session, SessionEvent};
+//! use ktstr_vmm::CancelToken;
 //!
-//! # fn kernels() -> Vec<ktstr_kernel::ResolvedKernel> { vec![] }
-//! let report = Session::new(".").kernels(kernels()).nextest_args(["-E", "test(steady)"]).run()?;
-//! println!("exit code {}, results in {:?}", report.exit_code, report.runs);
-//! # Ok::<(), ktstr_driver::SessionError>(())
+//! let watch = |event: SessionEvent<'_>| {
+//!     if let SessionEvent::NextestOutput { line, .. } = event {
+//!         println!("{}", String::from_utf8_lossy(line));
+//!     }
+//! };
+//! let cancel = CancelToken::new()?;
+//! let report = Session::new(Host::of_this_process(), ".")
+//!     .nextest_args(["-E", "test(steady)"])
+//!     .prepare(KernelSource::Discovery, &watch)?
+//!     .run(&watch, &cancel)?;
+//! println!("exit code {}: {}", report.exit_code, report.tally());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`Session`] runs or lists tests; [`SessionReport`] and [`RunSummary`] tell what came of them.
-//! - [`verifier`] sweeps declared schedulers over kernels and topologies.
-//! - [`thresholds`] tells what a test is judged by.
-//! - [`doctor`] tells what a host lacks.
+//! Nothing here prints, reads this process's environment or changes what belongs to the whole process, but for a session
+//! that is told to: [`NextestStreams::Foreground`]. The environment comes in as a [`Host`](ktstr_core::host::Host), which
+//! is also what child processes get.
+//!
+//! The parts, in the order in which one meets them:
+//!
+//! - [`doctor`] tells what a host has for running tests, and what it lacks.
+//! - [`Session`] runs a project's tests under nextest. It tells a [`SessionObserver`] what happens, as
+//!   [`SessionEvent`]s, and is cancelled by a [`CancelToken`](ktstr_vmm::CancelToken). Kernels are resolved by
+//!   `ktstr-kernel` before that, or found: [`KernelSource`].
+//! - [`SessionReport`] tells how it ended, with the records by run directory ([`RunSummary`]), counted ([`Tally`]).
+//!   [`FailureEvidence`] reads back what a failed case left, [`replay_args`] runs it again.
+//! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
+//! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
+//! - [`lock_places`] tells where the locks are that sessions share this host by.
 
-mod builder;
+mod cargo;
 pub mod doctor;
-mod foreground;
-mod listing;
-mod options;
+mod evidence;
+mod locks;
+mod nextest;
+mod process;
+mod programs;
 mod records;
+mod replay;
 mod session;
-mod summary;
+mod tally;
 mod thresholds;
 pub mod verifier;
 
-pub use listing::{Listing, ListingError};
-pub use session::{Session, SessionError, SessionReport};
-pub use summary::{RunSummary, Tally, replay_filter};
-pub use thresholds::{ThresholdsError, thresholds};
+pub use evidence::{EvidenceError, FailureEvidence, SchedulerExit, SecondRun};
+pub use ktstr_harness::dispatch::{CaseThresholds, Limit, Threshold};
+pub use ktstr_harness::host::build::Package;
+pub use locks::lock_places;
+pub use nextest::{Binary, Listing, ListingError};
+pub use records::RunSummary;
+pub use replay::{replay_args, replay_filter};
+pub use session::{
+    KernelSource, NextestStreams, Session, SessionError, SessionEvent, SessionObserver,
+    SessionReport, Silent, Stream, discover_kernel, kernel_cache,
+};
+pub use tally::Tally;
+pub use thresholds::ThresholdsError;

@@ -1,14 +1,102 @@
-//! The directory for records, tried before anything runs whose records it is to take.
+//! What a session left behind: the records of its cases, by run directory.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ktstr_core::record;
-use ktstr_core::record::RunDirError;
+use ktstr_core::Outcome;
+use ktstr_core::record::{self, Record, RunDir, RunDirError, Sidecar, standing};
+
+/// One run directory that a session wrote.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSummary {
+    /// The directory.
+    pub path: PathBuf,
+    /// What stands of the session's records in it: one for each case, see [`ktstr_core::record::standing`].
+    pub records: Vec<Record>,
+    /// Files in it that should be sidecars and cannot be read: which and why, one line each.
+    pub unreadable: Vec<String>,
+}
+
+impl RunSummary {
+    /// The run directories below `runs` (or `only`, where one is set) that the run called `epoch` wrote into. `runs` is
+    /// [`Session::runs_dir`](crate::Session::runs_dir), `only` what `KTSTR_SIDECAR_DIR` names, and the epoch what
+    /// `KTSTR_RUN_EPOCH` named for the session, or [`RunDir::last_epoch`].
+    pub fn of_epoch(runs: &Path, only: Option<&Path>, epoch: &str) -> Vec<Self> {
+        let candidates: Vec<PathBuf> = match only {
+            Some(dir) => vec![dir.to_owned()],
+            None => std::fs::read_dir(runs)
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .collect(),
+        };
+        let mut found: Vec<Self> = candidates
+            .into_iter()
+            .filter(|path| RunDir::has_epoch(path, epoch))
+            .map(|path| Self::read(path, epoch))
+            .collect();
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        found
+    }
+
+    /// What the run left that was the last to begin writing into the run directory at `path`; `None` where none did.
+    pub fn latest(path: &Path) -> Option<Self> {
+        let epoch = RunDir::last_epoch(path)?;
+        Some(Self::read(path.to_owned(), &epoch))
+    }
+
+    fn read(path: PathBuf, epoch: &str) -> Self {
+        let mut summary = Self {
+            path,
+            records: Vec::new(),
+            unreadable: Vec::new(),
+        };
+        match RunDir::new(&summary.path, epoch).own_records() {
+            Ok(read) => {
+                let mut records = Vec::new();
+                for record in read {
+                    match record {
+                        Ok(record) => records.push(record),
+                        Err(error) => summary.unreadable.push(error.to_string()),
+                    }
+                }
+                summary.records = standing(records);
+            }
+            Err(error) => {
+                let line = format!("run directory {}: {error}", summary.path.display());
+                summary.unreadable.push(line);
+            }
+        }
+        summary
+    }
+
+    /// What the records say of the cases.
+    pub fn sidecars(&self) -> impl Iterator<Item = &Sidecar> {
+        self.records.iter().map(|record| &record.sidecar)
+    }
+
+    /// Names of the cases that ended as `outcome`.
+    pub fn cases(&self, outcome: Outcome) -> impl Iterator<Item = &str> {
+        self.sidecars()
+            .filter(move |sidecar| sidecar.verdict.outcome() == outcome)
+            .map(|sidecar| sidecar.case.as_str())
+    }
+
+    /// The records of cases that failed or came to nothing: what one would run again. [`FailureEvidence`] reads what a
+    /// record has beside it.
+    ///
+    /// [`FailureEvidence`]: crate::FailureEvidence
+    pub fn failures(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(|record| {
+            let outcome = record.sidecar.verdict.outcome();
+            matches!(outcome, Outcome::Fail | Outcome::Inconclusive)
+        })
+    }
+}
 
 /// Whether `dir`, which need not be there yet, takes files. Makes nothing that lasts: cargo marks a target directory that
 /// it makes itself, and no other.
-pub(super) fn check(dir: &Path) -> io::Result<()> {
+pub(crate) fn check(dir: &Path) -> io::Result<()> {
     let existing = dir.ancestors().find(|dir| dir.exists());
     record::check(existing.unwrap_or(Path::new("."))).map_err(|error| match error {
         RunDirError::Write { source, .. } => source,
@@ -20,7 +108,42 @@ pub(super) fn check(dir: &Path) -> io::Result<()> {
 mod tests {
     use std::fs;
 
+    use ktstr_core::Verdict;
+
     use super::*;
+
+    #[test]
+    fn a_summary_counts_what_it_cannot_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |run: &str, epoch: &str, test: &str, verdict| {
+            let record = Sidecar::new(test, &format!("ktstr/{test}"), verdict);
+            let run = RunDir::new(dir.path().join(run), epoch);
+            run.write(&record, None::<&()>).unwrap()
+        };
+        write("b", "2", "good", Verdict::pass());
+        write("b", "2", "bad", Verdict::fail("x", "y"));
+        write("b", "2", "odd", Verdict::inconclusive("x", "y"));
+        let broken = write("b", "2", "broken", Verdict::pass());
+        std::fs::write(&broken, "{").unwrap();
+        write("a", "1", "old", Verdict::fail("x", "y"));
+        let runs = RunSummary::of_epoch(dir.path(), None, "2");
+        let [run] = runs.as_slice() else {
+            panic!("{runs:?}")
+        };
+        assert_eq!(run.path, dir.path().join("b"));
+        assert_eq!(run.records.len(), 3);
+        assert_eq!(run.unreadable.len(), 1);
+        assert!(run.unreadable[0].contains("broken"), "{:?}", run.unreadable);
+        let replay: Vec<_> = run
+            .failures()
+            .map(|record| record.sidecar.test.as_str())
+            .collect();
+        assert_eq!(replay, ["bad", "odd"]);
+        assert_eq!(RunSummary::latest(&run.path).as_ref(), Some(run));
+        assert_eq!(RunSummary::latest(dir.path()), None);
+        let only = dir.path().join("a");
+        assert_eq!(RunSummary::of_epoch(dir.path(), Some(&only), "1").len(), 1);
+    }
 
     #[test]
     fn a_directory_is_tried_and_left_as_it_was() {

@@ -1,15 +1,16 @@
 //! What a test of a project will be judged by.
 
-use std::env::var_os;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
 use ktstr_core::{KernelLabel, env};
+use ktstr_harness::dispatch::CaseThresholds;
+use ktstr_vmm::CancelToken;
 
-use super::listing::{Listing, ListingError};
+use crate::nextest::{Listing, ListingError};
+use crate::{Session, SessionError, SessionEvent, SessionObserver, process};
 
-/// A question that cannot be answered.
+/// Thresholds that cannot be told.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ThresholdsError {
@@ -18,12 +19,25 @@ pub enum ThresholdsError {
     Failed {
         /// Which program.
         program: String,
-        /// What it said, or what the system said of it.
+        /// How it ended, or what the system said of it.
         why: String,
     },
-    /// Nextest lists tests in another way.
+    /// The session cannot run.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// Nextest printed a list that cannot be read.
     #[error(transparent)]
     Listing(#[from] ListingError),
+    /// A test binary answered something else.
+    #[error(
+        "{}: its thresholds cannot be read ({source}); the project uses another version of ktstr-harness than this: use the same", binary.display()
+    )]
+    Answer {
+        /// The test binary.
+        binary: PathBuf,
+        /// What is wrong with its answer.
+        source: serde_json::Error,
+    },
     /// No test binary of the project has it.
     #[error(
         "no test is called `{0}`; give a name that `cargo nextest list --run-ignored all` shows, or that of a test function"
@@ -36,68 +50,67 @@ pub enum ThresholdsError {
     Cell(String),
 }
 
-/// The merged thresholds of every test called `test` in the project around `dir`, as text.
-///
-/// A test goes by its function, the path of that (`module::function`), or a case's name: `ktstr/…`, `host/…`,
-/// `gauntlet/…`, also with the label of a kernel behind it.
-///
-/// Builds the tests first where need be, in release mode if `release` says so: default thresholds are stricter
-/// there. `nextest_args` choose among packages, such as `-p mine`.
-pub fn thresholds(
-    dir: &Path,
-    test: &str,
-    release: bool,
-    nextest_args: &[OsString],
-) -> Result<String, ThresholdsError> {
-    if test.starts_with("verifier/") {
-        return Err(ThresholdsError::Cell(test.to_owned()));
-    }
-    let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut list = Command::new(&cargo);
-    list.args([
-        "nextest",
-        "list",
-        "--message-format",
-        "json",
-        "--run-ignored",
-        "all",
-    ]);
-    list.env_remove(env::KERNEL_LIST).env_remove(env::SESSION);
-    if release {
-        list.arg("--release");
-    }
-    list.args(nextest_args).current_dir(dir);
-    let listed = output(&mut list)?;
-    let wanted = Wanted::of(test);
-    let mut text = String::new();
-    for binary in wanted.holders(Listing::parse(listed.as_bytes())?) {
-        let mut ask = Command::new(&binary);
-        ask.args(["--thresholds", "--include-ignored", "--exact", wanted.name]);
+impl Session {
+    /// The merged thresholds of every case that `test` names: library defaults, its scheduler's, its own.
+    ///
+    /// `test` is a function, the path of one (`module::function`), or a case's name: `ktstr/…`, `host/…`, `gauntlet/…`,
+    /// also with the label of a kernel behind it.
+    ///
+    /// Builds the tests first where need be; in release mode, if the session says so, default thresholds are stricter.
+    /// The [arguments for nextest](Session::nextest_args) are those of `cargo nextest list` here.
+    pub fn thresholds(
+        &self,
+        test: &str,
+        observer: &dyn SessionObserver,
+        cancel: &CancelToken,
+    ) -> Result<Vec<CaseThresholds>, ThresholdsError> {
+        if test.starts_with("verifier/") {
+            return Err(ThresholdsError::Cell(test.to_owned()));
+        }
+        let mut list = self.list_command(&self.epoch())?;
         // Without a session's kernels names have no label.
-        ask.env_remove(env::KERNEL_LIST);
-        text.push_str(&output(&mut ask)?);
+        list.env_remove(env::KERNEL_LIST)
+            .args(["--run-ignored", "all"])
+            .args(self.args());
+        observer.event(SessionEvent::ListStarted);
+        let listing = Listing::parse(&self.answer(&mut list, observer, cancel)?)?;
+        let wanted = Wanted::of(test);
+        let mut found = Vec::new();
+        for binary in wanted.holders(listing) {
+            let mut ask = process::command(self.host(), &binary);
+            ask.args(["--thresholds", "--include-ignored", "--exact", wanted.name])
+                .env_remove(env::KERNEL_LIST)
+                .env_remove(env::SESSION);
+            let answer = self.answer(&mut ask, observer, cancel)?;
+            for case in serde_json::Deserializer::from_slice(&answer).into_iter() {
+                let binary = binary.clone();
+                found.push(case.map_err(|source| ThresholdsError::Answer { binary, source })?);
+            }
+        }
+        if found.is_empty() {
+            return Err(ThresholdsError::Unknown(test.to_owned()));
+        }
+        Ok(found)
     }
-    if text.is_empty() {
-        return Err(ThresholdsError::Unknown(test.to_owned()));
-    }
-    Ok(text)
-}
 
-fn output(command: &mut Command) -> Result<String, ThresholdsError> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let failed = |why: String| ThresholdsError::Failed {
-        program: program.clone(),
-        why,
-    };
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(output.status.to_string()));
+    fn answer(
+        &self,
+        command: &mut Command,
+        observer: &dyn SessionObserver,
+        cancel: &CancelToken,
+    ) -> Result<Vec<u8>, ThresholdsError> {
+        let failed = |command: &Command, why: String| ThresholdsError::Failed {
+            program: process::name(command),
+            why,
+        };
+        let captured = self
+            .capture(command, observer, cancel)
+            .map_err(|error| failed(command, error.to_string()))?;
+        if !captured.status.success() {
+            return Err(failed(command, captured.status.to_string()));
+        }
+        Ok(captured.stdout)
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A test that was asked for.
@@ -142,7 +155,7 @@ impl<'n> Wanted<'n> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::Binary;
+    use crate::nextest::Binary;
 
     #[test]
     fn tests_go_by_every_name_that_is_shown() {

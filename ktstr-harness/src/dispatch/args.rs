@@ -114,7 +114,7 @@ A test goes by its case (ktstr/NAME), its function (NAME) and that one's path (M
 
 Options:
       --list             List test names instead of running them
-      --thresholds       Tell what the tests are judged by instead of running them
+      --thresholds       Print what the tests are judged by, as JSON, and run none
       --ignored          Ignored tests alone (gauntlet variants, demos)
       --include-ignored  Ignored tests as well
       --exact            A FILTER is a whole name

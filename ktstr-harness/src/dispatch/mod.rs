@@ -31,6 +31,7 @@ pub use settings::{
     PROJECT_COMMIT, SCHEDULER_PROFILE, Settings, SettingsError, VERIFIER_RAW, own_epoch,
 };
 pub use target::{NextestRun, TestTarget};
+pub use thresholds::{CaseThresholds, Limit, Threshold};
 
 use crate::host;
 use crate::project::Moved;
@@ -97,7 +98,7 @@ fn run(
         } else {
             for job in selected {
                 if let Job::Test(case) = job {
-                    print!("{}", thresholds::of(case));
+                    println!("{}", serde_json::to_string(&thresholds::of(case))?);
                 }
             }
         }

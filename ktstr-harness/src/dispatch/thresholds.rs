@@ -1,113 +1,125 @@
-//! What a test is judged by, for a person to read.
+//! What a test is judged by, as data: a test binary writes it as JSON when it is asked with `--thresholds`.
 
-use std::fmt::Write;
+use serde::{Deserialize, Serialize};
 
 use super::Case;
 use crate::Checks;
 
-/// The merged thresholds of `case`: library defaults, its scheduler's, its own.
-pub(super) fn of(case: &Case) -> String {
-    let test = case.test;
-    let mut text = format!("{} [sched={}]", case.name, test.scheduler.name);
-    if let Some(topology) = case.topology() {
-        let _ = write!(text, " [topo={topology}]");
-    }
-    text.push('\n');
-    for (name, value) in lines(&test.checks) {
-        let _ = writeln!(text, "  {name:<30} {value}");
-    }
-    if let Some(expected) = test.expect_scx_bpf_error_contains {
-        let _ = writeln!(text, "  the scheduler must be ejected with `{expected}`");
-    }
-    for (given, line) in [
-        (test.expect_err, "the test must fail"),
-        (test.allow_inconclusive, "an inconclusive ending passes"),
-        (!test.auto_repro, "no second run when the scheduler dies"),
-    ] {
-        if given {
-            let _ = writeln!(text, "  {line}");
-        }
-    }
-    text
+/// What one case is judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseThresholds {
+    /// Name of the case, such as `ktstr/steady`.
+    pub case: String,
+    /// Name of its scheduler.
+    pub scheduler: String,
+    /// Its machine, such as `1n1l2c1t`; `None` for a test on the host.
+    pub topology: Option<String>,
+    /// Every check, asked for or not.
+    pub thresholds: Vec<Threshold>,
+    /// The scheduler must be ejected with an error that has this in it.
+    pub expected_bpf_error: Option<String>,
+    /// The test must fail.
+    pub expect_err: bool,
+    /// An inconclusive end passes.
+    pub allow_inconclusive: bool,
+    /// There is a second run when the scheduler dies.
+    pub auto_repro: bool,
 }
 
-/// Every check with what it asks for; `-` where it is not asked for.
-fn lines(checks: &Checks) -> [(&'static str, String); 16] {
-    let stuck = checks.not_stuck == Some(true);
-    let switch = |on: Option<bool>| match on {
-        Some(true) => "on".to_owned(),
-        Some(false) => "off".to_owned(),
-        None => "-".to_owned(),
+/// One check, and what it asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// Its name in `#[ktstr_test]`, such as `max_gap_ms`.
+    pub name: String,
+    /// What it asks for; `None` where the case does not ask.
+    pub limit: Option<Limit>,
+    /// Unit of a number, such as `ms`; empty for a bare number or a switch.
+    pub unit: String,
+    /// The check that brings this limit along, where nobody gave one.
+    pub implied_by: Option<String>,
+}
+
+/// What a check asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Limit {
+    /// The check is made, or is not.
+    Switch(bool),
+    /// The most or the least that passes, by the check's name.
+    Number(f64),
+}
+
+/// The merged thresholds of `case`: library defaults, its scheduler's, its own.
+pub(super) fn of(case: &Case) -> CaseThresholds {
+    let test = case.test;
+    CaseThresholds {
+        case: case.name.clone(),
+        scheduler: test.scheduler.name.to_owned(),
+        topology: case.topology().map(|topology| topology.to_string()),
+        thresholds: table(&test.checks),
+        expected_bpf_error: test.expect_scx_bpf_error_contains.map(str::to_owned),
+        expect_err: test.expect_err,
+        allow_inconclusive: test.allow_inconclusive,
+        auto_repro: test.auto_repro,
+    }
+}
+
+/// Every check with what it asks for.
+fn table(checks: &Checks) -> Vec<Threshold> {
+    let row = |name: &str, limit: Option<Limit>, unit: &str| Threshold {
+        name: name.to_owned(),
+        limit,
+        unit: unit.to_owned(),
+        implied_by: None,
     };
+    let switch = |name, on: Option<bool>| row(name, on.map(Limit::Switch), "");
+    let number = |name, value: Option<f64>, unit| row(name, value.map(Limit::Number), unit);
+    let count =
+        |name, value: Option<u64>, unit| number(name, value.map(|value| value as f64), unit);
     // What `not_stuck` brings along.
-    let with_default = |own: Option<String>, default: String| match own {
-        Some(own) => own,
-        None if stuck => format!("{default} (by not_stuck)"),
-        None => "-".to_owned(),
+    let with_default = |own: Threshold, default: f64| match own.limit {
+        None if checks.not_stuck == Some(true) => Threshold {
+            limit: Some(Limit::Number(default)),
+            implied_by: Some("not_stuck".to_owned()),
+            ..own
+        },
+        _ => own,
     };
-    let limit = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-    let number = |value: Option<f64>| limit(value.map(|value| value.to_string()));
-    [
-        ("not_stuck", switch(checks.not_stuck)),
-        ("isolation", switch(checks.isolation)),
-        (
-            "max_gap_ms",
-            with_default(
-                checks.max_gap_ms.map(|ms| format!("{ms} ms")),
-                format!("{} ms", Checks::NOT_STUCK_GAP_MS),
-            ),
+    vec![
+        switch("not_stuck", checks.not_stuck),
+        switch("isolation", checks.isolation),
+        with_default(
+            count("max_gap_ms", checks.max_gap_ms, "ms"),
+            Checks::NOT_STUCK_GAP_MS as f64,
         ),
-        (
-            "max_spread_pct",
-            with_default(
-                checks.max_spread_pct.map(|pct| format!("{pct} %")),
-                format!("{} %", Checks::NOT_STUCK_SPREAD_PCT),
-            ),
+        with_default(
+            number("max_spread_pct", checks.max_spread_pct, "%"),
+            Checks::NOT_STUCK_SPREAD_PCT,
         ),
-        (
-            "min_iteration_rate",
-            limit(checks.min_iteration_rate.map(|rate| format!("{rate} /s"))),
-        ),
-        (
+        number("min_iteration_rate", checks.min_iteration_rate, "/s"),
+        count(
             "max_p99_wake_latency_ns",
-            limit(checks.max_p99_wake_latency_ns.map(|ns| format!("{ns} ns"))),
+            checks.max_p99_wake_latency_ns,
+            "ns",
         ),
-        ("max_wake_latency_cv", number(checks.max_wake_latency_cv)),
-        ("max_throughput_cv", number(checks.max_throughput_cv)),
-        (
-            "min_work_rate",
-            limit(checks.min_work_rate.map(|rate| format!("{rate} units/s"))),
-        ),
-        (
+        number("max_wake_latency_cv", checks.max_wake_latency_cv, ""),
+        number("max_throughput_cv", checks.max_throughput_cv, ""),
+        number("min_work_rate", checks.min_work_rate, "units/s"),
+        number(
             "max_migration_ratio",
-            limit(
-                checks
-                    .max_migration_ratio
-                    .map(|ratio| format!("{ratio} per iteration")),
-            ),
+            checks.max_migration_ratio,
+            "per iteration",
         ),
-        (
+        number(
             "max_cross_node_migration_ratio",
-            number(checks.max_cross_node_migration_ratio),
+            checks.max_cross_node_migration_ratio,
+            "",
         ),
-        ("min_page_locality", number(checks.min_page_locality)),
-        ("max_imbalance_ratio", number(checks.max_imbalance_ratio)),
-        (
-            "max_local_dsq_depth",
-            limit(
-                checks
-                    .max_local_dsq_depth
-                    .map(|tasks| format!("{tasks} tasks")),
-            ),
-        ),
-        (
-            "max_fallback_rate",
-            limit(checks.max_fallback_rate.map(|rate| format!("{rate} /s"))),
-        ),
-        (
-            "max_keep_last_rate",
-            limit(checks.max_keep_last_rate.map(|rate| format!("{rate} /s"))),
-        ),
+        number("min_page_locality", checks.min_page_locality, ""),
+        number("max_imbalance_ratio", checks.max_imbalance_ratio, ""),
+        count("max_local_dsq_depth", checks.max_local_dsq_depth, "tasks"),
+        number("max_fallback_rate", checks.max_fallback_rate, "/s"),
+        number("max_keep_last_rate", checks.max_keep_last_rate, "/s"),
     ]
 }
 
@@ -136,21 +148,30 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_told_and_what_it_brings_along() {
-        let text = of(&Case::base(&TEST, None));
-        let spread = format!("{} % (by not_stuck)", Checks::NOT_STUCK_SPREAD_PCT);
-        for (name, value) in [
-            ("not_stuck", "on"),
-            ("isolation", "-"),
-            ("max_gap_ms", "500 ms"),
-            ("max_spread_pct", &spread),
+        let told = of(&Case::base(&TEST, None));
+        let row = |name: &str| told.thresholds.iter().find(|row| row.name == name).unwrap();
+        for (name, limit, unit, implied_by) in [
+            ("not_stuck", Some(Limit::Switch(true)), "", None),
+            ("isolation", None, "", None),
+            ("max_gap_ms", Some(Limit::Number(500.0)), "ms", None),
+            (
+                "max_spread_pct",
+                Some(Limit::Number(Checks::NOT_STUCK_SPREAD_PCT)),
+                "%",
+                Some("not_stuck"),
+            ),
         ] {
-            let line = format!("  {name:<30} {value}\n");
-            assert!(text.contains(&line), "no {line:?} in {text}");
+            let row = row(name);
+            assert_eq!((row.limit, row.unit.as_str()), (limit, unit), "{name}");
+            assert_eq!(row.implied_by.as_deref(), implied_by, "{name}");
         }
-        assert!(
-            text.starts_with("ktstr/t [sched=eevdf] [topo=1n1l2c1t]\n"),
-            "{text}"
+        assert_eq!(
+            (told.case.as_str(), told.scheduler.as_str()),
+            ("ktstr/t", "eevdf")
         );
-        assert!(text.ends_with("  the test must fail\n"), "{text}");
+        assert_eq!(told.topology.as_deref(), Some("1n1l2c1t"));
+        assert!(told.expect_err && !told.allow_inconclusive);
+        let json = serde_json::to_string(&told).unwrap();
+        assert_eq!(serde_json::from_str::<CaseThresholds>(&json).unwrap(), told);
     }
 }

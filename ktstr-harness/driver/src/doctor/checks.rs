@@ -4,16 +4,17 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use ktstr_core::host::HostContext;
 use ktstr_core::host::files::temporary_beside;
-use ktstr_kernel::discover::{DiscoverError, Discovery, discover};
+use ktstr_kernel::discover::DiscoverError;
 use ktstr_kernel::{CacheEntry, EntryState, LEAN_KCONFIG, build_path, tools};
 use ktstr_vmm::{KvmAccess, Probe, find_qemu};
 
-use super::programs::{PATIENCE, find, first_line};
-use super::{Check, Fix, Need, State, Surroundings, distribution_source, nextest_version};
+use super::{Check, Fix, Need, Request, State, distribution_source, nextest_version};
+use crate::process;
+use crate::programs::{PATIENCE, find, first_line};
+use crate::session::discover_kernel;
 
 /// What building a kernel takes on disk, in bytes: sources, objects and an image with debug information.
 const BUILD_BYTES: u64 = 4 << 30;
@@ -32,48 +33,54 @@ impl Check {
         }
     }
 
-    fn command(mut self, command: impl Into<String>) -> Self {
-        self.fix = Some(Fix::Command(command.into()));
+    fn fix(mut self, fix: Fix) -> Self {
+        self.fix = Some(fix);
         self
     }
 
-    fn advice(mut self, advice: &str) -> Self {
-        self.fix = Some(Fix::Advice(advice.to_owned()));
-        self
+    fn command(self, command: &str) -> Self {
+        self.fix(Fix::Command(command.to_owned()))
     }
 
-    fn needs(mut self, needs: Vec<Need>, host: &Surroundings<'_>) -> Self {
-        self.fix = Some(host.install(&needs));
+    fn advice(self, advice: &str) -> Self {
+        self.fix(Fix::Advice(advice.to_owned()))
+    }
+
+    fn needs(mut self, needs: Vec<Need>, request: &Request<'_>) -> Self {
+        self.fix = Some(request.install(&needs));
         self.needs = needs;
         self
     }
 }
 
 /// The emulator that carries machines.
-pub(super) fn qemu(host: &Surroundings<'_>) -> Check {
+pub(super) fn qemu(request: &Request<'_>) -> Check {
     let check = |state, detail: String| Check::new("QEMU", state, detail);
     let need = Need {
         name: "QEMU (qemu-system-x86_64)",
         debian: "qemu-system-x86",
     };
-    let Some(path) = find_qemu(&host.path()) else {
+    let Some(path) = find_qemu(&request.host.path) else {
         let detail = "no qemu-system-x86_64 in PATH; it runs the machines".to_owned();
-        return check(State::Missing, detail).needs(vec![need], host);
+        return check(State::Missing, detail).needs(vec![need], request);
     };
-    match first_line(Command::new(&path).arg("--version"), PATIENCE) {
+    match first_line(
+        process::command(request.host, &path).arg("--version"),
+        PATIENCE,
+    ) {
         Ok(version) => check(State::Ok, format!("{}: {version}", path.display())),
         Err(why) => check(
             State::Missing,
             format!("{} is broken: {why}", path.display()),
         )
-        .needs(vec![need], host),
+        .needs(vec![need], request),
     }
 }
 
 /// What builds the tests.
-pub(super) fn cargo(host: &Surroundings<'_>) -> Check {
+pub(super) fn cargo(request: &Request<'_>) -> Check {
     let check = |state, detail: String| Check::new("cargo", state, detail);
-    match host.cargo() {
+    match request.cargo() {
         Ok(cargo) => check(State::Ok, cargo.display().to_string()),
         Err(why) => check(State::Missing, format!("{why}; it builds the tests"))
             .advice("install Rust, which brings it: https://rustup.rs"),
@@ -81,8 +88,8 @@ pub(super) fn cargo(host: &Surroundings<'_>) -> Check {
 }
 
 /// What runs the tests.
-pub(super) fn nextest(host: &Surroundings<'_>) -> Check {
-    match nextest_version(host) {
+pub(super) fn nextest(request: &Request<'_>) -> Check {
+    match nextest_version(request) {
         Ok(version) => Check::new("cargo-nextest", State::Ok, version),
         Err(why) => Check::new("cargo-nextest", State::Missing, why)
             .command("cargo install --locked cargo-nextest"),
@@ -90,9 +97,9 @@ pub(super) fn nextest(host: &Surroundings<'_>) -> Check {
 }
 
 /// Where kernels and initramfs go.
-pub(super) fn cache(host: &Surroundings<'_>) -> Check {
+pub(super) fn cache(request: &Request<'_>) -> Check {
     let check = |state, detail| Check::new("cache", state, detail);
-    let root = host.cache.root();
+    let root = request.cache.root();
     let existing = root.ancestors().find(|dir| dir.exists());
     let existing = existing.unwrap_or(Path::new("."));
     if let Err(error) = try_to_write(existing) {
@@ -134,18 +141,18 @@ fn try_to_write(dir: &Path) -> io::Result<()> {
 }
 
 /// What building kernels takes.
-pub(super) fn build_tools(host: &Surroundings<'_>) -> Check {
+pub(super) fn build_tools(request: &Request<'_>) -> Check {
     let check = |state, detail| Check::new("build tools", state, detail);
-    let mut missing = tools::missing(&host.path(), host.root);
+    let mut missing = tools::missing(&request.host.path, &request.host.root);
     let (state, what) = if missing.is_empty() {
         (State::Limited, "kernels of the lean configuration")
     } else {
         (State::Missing, "kernels")
     };
-    missing.extend(tools::missing_compressor(LEAN_KCONFIG, &host.path()));
+    missing.extend(tools::missing_compressor(LEAN_KCONFIG, &request.host.path));
     if missing.is_empty() {
         let names: Vec<&str> = tools::BUILD_TOOLS.iter().map(|tool| tool.name).collect();
-        return match pahole(host) {
+        return match pahole(request) {
             Ok(version) => check(State::Ok, format!("{}; {version}", names.join(", "))),
             Err(why) => {
                 let need = Need {
@@ -153,7 +160,7 @@ pub(super) fn build_tools(host: &Surroundings<'_>) -> Check {
                     debian: "pahole",
                 };
                 let detail = format!("{why}; kernels cannot be built");
-                check(State::Missing, detail).needs(vec![need], host)
+                check(State::Missing, detail).needs(vec![need], request)
             }
         };
     }
@@ -163,12 +170,12 @@ pub(super) fn build_tools(host: &Surroundings<'_>) -> Check {
         debian: tool.debian,
     });
     let detail = format!("no {}; {what} cannot be built", names.join(", "));
-    check(state, detail).needs(needs.collect(), host)
+    check(state, detail).needs(needs.collect(), request)
 }
 
 /// Which pahole there is, and which kernels it is too old for; an error where that is all of them.
-fn pahole(host: &Surroundings<'_>) -> Result<String, String> {
-    let pahole = tools::Pahole::find("pahole", &host.path())?;
+fn pahole(request: &Request<'_>) -> Result<String, String> {
+    let pahole = tools::Pahole::find("pahole", &request.host.path)?;
     let found = format!("pahole {} ({})", pahole.version, pahole.program.display());
     let too_old = tools::OLDEST_PAHOLE
         .iter()
@@ -185,14 +192,9 @@ fn pahole(host: &Surroundings<'_>) -> Result<String, String> {
 }
 
 /// The kernel that tests take when none is named; whether one `can_be_built` decides what its lack means.
-pub(super) fn kernel(host: &Surroundings<'_>, can_be_built: bool) -> Check {
+pub(super) fn kernel(request: &Request<'_>, can_be_built: bool) -> Check {
     let check = |state, detail| Check::new("kernel", state, detail);
-    let found = discover(&Discovery {
-        env: host.env,
-        cache: host.cache,
-        dir: host.dir,
-        root: host.root,
-    });
+    let found = discover_kernel(request.host, request.cache, request.dir);
     let skipped = match found {
         Ok(found) => {
             let (kernel, origin) = (found.kernel, found.origin);
@@ -207,22 +209,20 @@ pub(super) fn kernel(host: &Surroundings<'_>, can_be_built: bool) -> Check {
     if !skipped.is_empty() {
         detail = format!("{detail}; not usable: {}", skipped.join("; "));
     }
-    let source = distribution_source(host.root);
+    let source = distribution_source(&request.host.root);
     let source = source.map_or("../linux".to_owned(), |path| path.display().to_string());
     let state = if can_be_built {
         State::Limited
     } else {
         State::Missing
     };
-    check(state, detail).command(format!(
-        "cargo ktstr kernel build --base-config lean --kernel {source}"
-    ))
+    check(state, detail).fix(Fix::BuildKernel { source })
 }
 
 /// What is in the cache.
-pub(super) fn cached_kernels(host: &Surroundings<'_>) -> Check {
+pub(super) fn cached_kernels(request: &Request<'_>) -> Check {
     let check = |state, detail| Check::new("cached kernels", state, detail);
-    let entries = match host.cache.list() {
+    let entries = match request.cache.list() {
         Ok(entries) => entries,
         Err(error) => return check(State::Limited, error.to_string()),
     };
@@ -238,24 +238,24 @@ pub(super) fn cached_kernels(host: &Surroundings<'_>) -> Check {
         return check(State::Info, detail);
     }
     detail = format!("{detail}; {corrupt} corrupt");
-    check(State::Limited, detail).command("cargo ktstr kernel clean --corrupt-only")
+    check(State::Limited, detail).fix(Fix::RemoveCorruptKernels)
 }
 
 /// Hardware virtualization: machines run on it where it works.
-pub(super) fn kvm(host: &Surroundings<'_>) -> Check {
-    let access = Probe::new(&host.path(), host.root).kvm;
+pub(super) fn kvm(request: &Request<'_>) -> Check {
+    let access = Probe::new(&request.host.path, &request.host.root).kvm;
     let found = access.to_string();
     let emulated = format!("{found}; QEMU emulates machines, which is slower");
     match access {
         KvmAccess::Works => Check::new("KVM", State::Ok, format!("{found}; machines run on it")),
         KvmAccess::Absent | KvmAccess::Broken(_) => Check::new("KVM", State::Info, emulated),
         KvmAccess::Refused(_) => {
-            let device = fs::metadata(host.root.join("dev/kvm"));
+            let device = fs::metadata(request.host.root.join("dev/kvm"));
             let (mode, group) = device.map_or((0o660, 0), |it| (it.mode(), it.gid()));
             let groups = rustix::process::getgroups().unwrap_or_default();
             let is_ours = groups.iter().any(|ours| ours.as_raw() == group)
                 || rustix::process::getegid().as_raw() == group;
-            let names = fs::read_to_string(host.root.join("etc/group")).unwrap_or_default();
+            let names = fs::read_to_string(request.host.root.join("etc/group")).unwrap_or_default();
             let mut check = Check::new("KVM", State::Limited, emulated);
             check.fix = Some(kvm_fix(mode, group_name(&names, group), is_ours));
             check
@@ -291,8 +291,8 @@ fn group_name(groups: &str, id: u32) -> Option<&str> {
 }
 
 /// Memory for performance mode, which makes do with ordinary pages.
-pub(super) fn hugepages(host: &Surroundings<'_>) -> Check {
-    let found = match HostContext::read(host.root).free_hugepages {
+pub(super) fn hugepages(request: &Request<'_>) -> Check {
+    let found = match HostContext::read(&request.host.root).free_hugepages {
         Some(count) => format!("{count} of 2 MiB free"),
         None => "this kernel offers none of 2 MiB".to_owned(),
     };
@@ -301,8 +301,8 @@ pub(super) fn hugepages(host: &Surroundings<'_>) -> Check {
 }
 
 /// The host's control groups; tests use the guest's.
-pub(super) fn cgroup2(host: &Surroundings<'_>) -> Check {
-    let mounts = fs::read_to_string(host.root.join("proc/self/mounts")).unwrap_or_default();
+pub(super) fn cgroup2(request: &Request<'_>) -> Check {
+    let mounts = fs::read_to_string(request.host.root.join("proc/self/mounts")).unwrap_or_default();
     let place = mounts.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let place = fields.next()?;
@@ -317,16 +317,19 @@ pub(super) fn cgroup2(host: &Surroundings<'_>) -> Check {
 }
 
 /// What builds schedulers; ktstr itself does not need it.
-pub(super) fn clang(host: &Surroundings<'_>) -> Check {
+pub(super) fn clang(request: &Request<'_>) -> Check {
     let check = |detail| Check::new("clang", State::Info, detail);
-    let path = host.path();
+    let path = &request.host.path;
     let numbered = (OLDEST_CLANG..40).rev().map(|n| format!("clang-{n}"));
     let mut found = None;
     for program in std::iter::once("clang".to_owned())
         .chain(numbered)
-        .filter_map(|name| find(&name, &path))
+        .filter_map(|name| find(&name, path))
     {
-        let Ok(line) = first_line(Command::new(&program).arg("--version"), PATIENCE) else {
+        let Ok(line) = first_line(
+            process::command(request.host, &program).arg("--version"),
+            PATIENCE,
+        ) else {
             continue;
         };
         let detail = format!("{}: {line}", program.display());
@@ -341,7 +344,7 @@ pub(super) fn clang(host: &Surroundings<'_>) -> Check {
         name: "clang",
         debian: "clang-19",
     };
-    check(detail).needs(vec![need], host)
+    check(detail).needs(vec![need], request)
 }
 
 /// The major version in `… clang version 19.1.7 …`.

@@ -1,14 +1,17 @@
+use std::ffi::OsString;
+use std::process::Command;
+
 use super::*;
 
 /// A host made of files: programs in `bin`, everything else where it belongs.
-struct Host {
+struct Place {
     root: tempfile::TempDir,
     cache: Cache,
     is_root: bool,
     variables: Vec<(&'static str, OsString)>,
 }
 
-impl Host {
+impl Place {
     fn bare() -> Self {
         let root = tempfile::tempdir().unwrap();
         for dir in ["bin", "proj"] {
@@ -68,15 +71,19 @@ impl Host {
     }
 
     fn examine(&self) -> Report {
-        let env = |name: &str| {
-            let pair = self.variables.iter().find(|(key, _)| *key == name);
-            pair.map(|(_, value)| value.clone())
+        let host = Host {
+            root: self.root.path().to_owned(),
+            path: self.root.path().join("bin").into(),
+            env: self
+                .variables
+                .iter()
+                .map(|(name, value)| ((*name).into(), value.clone()))
+                .collect(),
         };
-        examine(&Surroundings {
-            env: &env,
+        examine(&Request {
+            host: &host,
             cache: &self.cache,
             dir: &self.root.path().join("proj"),
-            root: self.root.path(),
             is_root: self.is_root,
         })
     }
@@ -86,6 +93,8 @@ impl Fix {
     fn text(&self) -> &str {
         match self {
             Self::Command(text) | Self::Advice(text) => text,
+            Self::BuildKernel { source } => source,
+            Self::RemoveCorruptKernels => "",
         }
     }
 }
@@ -102,7 +111,7 @@ impl Report {
 
 #[test]
 fn a_bare_host_lacks_everything_and_is_told_how_to_get_it() {
-    let host = Host::bare();
+    let host = Place::bare();
     let report = host.examine();
     assert!(!report.ready);
     for name in ["QEMU", "cargo-nextest", "build tools", "kernel"] {
@@ -137,7 +146,7 @@ fn a_bare_host_lacks_everything_and_is_told_how_to_get_it() {
 
 #[test]
 fn a_full_host_is_ready_and_builds_its_first_kernel() {
-    let host = Host::full();
+    let host = Place::full();
     host.file("usr/src/linux-source-6.9.tar.xz", "");
     host.file("usr/src/linux-source-6.12.tar.xz", "");
     let report = host.examine();
@@ -159,7 +168,7 @@ fn a_full_host_is_ready_and_builds_its_first_kernel() {
 
 #[test]
 fn what_a_built_kernel_makes_of_missing_build_tools() {
-    let host = Host::full();
+    let host = Place::full();
     host.remove("bin/lz4");
     let report = host.examine();
     assert!(report.ready, "other configurations can be built");
@@ -181,7 +190,7 @@ fn what_a_built_kernel_makes_of_missing_build_tools() {
 
 #[test]
 fn the_version_of_pahole_counts() {
-    let host = Host::full();
+    let host = Place::full();
     let tools = |script: &str| {
         host.program("pahole", script);
         let check = host.examine().check("build tools").clone();
@@ -210,7 +219,7 @@ fn the_version_of_pahole_counts() {
 
 #[test]
 fn what_is_there_but_broken_is_missing() {
-    let mut host = Host::full();
+    let mut host = Place::full();
     host.program("qemu-system-x86_64", "exit 127");
     host.program("cargo", "exit 101");
     host.variables.push(("KTSTR_TEST_KERNEL", "".into()));
@@ -227,11 +236,13 @@ fn what_is_there_but_broken_is_missing() {
             .contains("KTSTR_TEST_KERNEL is set but empty")
     );
     assert_eq!(report.state("cached kernels"), State::Limited);
+    let fix = &report.check("cached kernels").fix;
+    assert_eq!(*fix, Some(Fix::RemoveCorruptKernels));
 }
 
 #[test]
 fn a_cache_that_takes_no_file_is_told() {
-    let mut host = Host::full();
+    let mut host = Place::full();
     host.file("file", "");
     for dir in [host.root.path().join("file/cache"), "/proc/ktstr".into()] {
         host.cache = Cache::new(&dir);
@@ -244,7 +255,7 @@ fn a_cache_that_takes_no_file_is_told() {
 
 #[test]
 fn a_cache_that_make_cannot_build_in_is_told() {
-    let mut host = Host::full();
+    let mut host = Place::full();
     host.cache = Cache::new(host.root.path().join("a b/cache"));
     let report = host.examine();
     assert_eq!(report.state("cache"), State::Limited);
@@ -257,9 +268,9 @@ fn a_cache_that_make_cannot_build_in_is_told() {
 
 #[test]
 fn old_compilers_are_passed_over() {
-    let host = Host::full();
+    let host = Place::full();
     host.program("clang", "echo Debian clang version 14.0.6");
-    let detail = |host: &Host| host.examine().check("clang").detail.clone();
+    let detail = |host: &Place| host.examine().check("clang").detail.clone();
     assert!(detail(&host).starts_with("too old: "), "{}", detail(&host));
     host.program("clang-19", "echo Debian clang version 19.1.7");
     assert!(
@@ -271,7 +282,7 @@ fn old_compilers_are_passed_over() {
 
 #[test]
 fn without_cargo_it_is_cargo_that_is_missing() {
-    let mut host = Host::full();
+    let mut host = Place::full();
     host.remove("bin/cargo");
     host.program("cargo-nextest", "echo cargo-nextest 0.9.99");
     let report = host.examine();

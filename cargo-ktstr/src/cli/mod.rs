@@ -1,5 +1,7 @@
 //! The words of the command line.
 
+mod help;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,102 +31,6 @@ pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
 pub(crate) const PLANNED_OPTIONS: &[&str] =
     &["--base", "--base-ref", "--default-branch", "--relevant"];
 
-const CARGO_AFTER: &str = "\
-Examples:
-  cargo ktstr doctor                      show what is missing on this host
-  cargo ktstr test --kernel ../linux      run every test on a source tree
-  cargo ktstr test -- -E 'test(my_test)'  run one test on a kernel built before
-  cargo ktstr verifier --kernel ../linux  try every declared scheduler
-
-Planned, not built yet: affected, coverage, export, llvm-cov, perf-delta,
-replay, shell, show-host, stats.";
-
-const KTSTR_AFTER: &str = "\
-`cargo ktstr test` runs tests. Planned, not built yet: shell.";
-
-const TEST_AFTER: &str = "\
-A kernel ID is one of:
-  ../linux                     source tree; starts with ./ ../ / or ~
-  ./linux-6.14.2.tar.xz        source tarball
-  ./arch/x86/boot/bzImage      image
-  6.14.2, 6.15-rc3             release
-  6.14                         newest release of a series
-  stable, mainline, longterm   newest of its kind; latest is stable
-  6.12..6.14                   newest of every maintained series within
-  git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
-  6.14.2-tarball-x86_64-kc...  cache key (cargo ktstr kernel list)
-
-Examples:
-  cargo ktstr test --kernel ../linux
-  cargo ktstr test --kernel 6.12..6.14 --base-config lean
-  cargo ktstr test --kernel 6.14 --kernel ../linux -- -E 'test(my_test)'
-  cargo ktstr test -- --features integration --run-ignored all --retries 2
-
-Downloads come from kernel.org, or from the mirror whose base address is in
-$KTSTR_KERNEL_MIRROR. Kernels are compiled through ccache where it is installed,
-unless KTSTR_CCACHE=0.
-
-Exit code: nextest's; 0 when every test passed or was skipped.";
-
-const VERIFIER_AFTER: &str = "\
-Examples:
-  cargo ktstr verifier --kernel ../linux
-  cargo ktstr verifier --scheduler scx-mine --raw
-  cargo ktstr verifier -- -p mine -E 'test(/8cpu-2llc-smt/)'
-
-Standard output gets two tables per scheduler: the verified instructions
-(`verified_insns`) of each program, and which cells passed. Exit code: nextest's; 0
-when every cell passed or was skipped.";
-
-const KERNEL_AFTER: &str = "\
-Kernels are kept in $KTSTR_CACHE_DIR/kernels, else ~/.cache/ktstr/kernels.";
-
-const BUILD_AFTER: &str = "\
-A kernel ID is one of:
-  ../linux                     source tree; starts with ./ ../ / or ~
-  ./linux-6.14.2.tar.xz        source tarball
-  6.14.2, 6.15-rc3             release
-  6.14                         newest release of a series
-  stable, mainline, longterm   newest of its kind; latest is stable
-  6.12..6.14                   newest of every maintained series within
-  git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
-
-Examples:
-  cargo ktstr kernel build
-  cargo ktstr kernel build --kernel ../linux
-  cargo ktstr kernel build --kernel 6.14 --base-config lean
-  cargo ktstr kernel build --kernel 6.14 --extra-kconfig ./lockdep.kconfig
-  cargo ktstr kernel build --force --kernel 6.14.2
-
-A source tree is built in a directory of the cache and stays as it is. A tree with
-a .config or a build of its own is built in place; its .config is only read. The
-kernel is cached when git knows the tree and nothing in it has changed since its
-commit; kernels of other sources are always cached. Downloads come from kernel.org,
-or from the mirror whose base address is in $KTSTR_KERNEL_MIRROR. Kernels are
-compiled through ccache where it is installed, unless KTSTR_CCACHE=0. LLVM, CC, LD
-and the like, CROSS_COMPILE, KCFLAGS and PAHOLE of the environment are passed to
-make; a kernel built with them has a cache entry of its own.";
-
-const CLEAN_AFTER: &str = "\
-Examples:
-  cargo ktstr kernel clean                        remove all kernels
-  cargo ktstr kernel clean --keep 3               keep the three newest
-  cargo ktstr kernel clean --corrupt-only --force remove broken entries
-
-Directories that source trees were built in are removed with all kernels.";
-
-const LOCKS_AFTER: &str = "\
-Locks are files. Those of last-level caches, CPUs and QEMU slots are in
-$KTSTR_LOCK_DIR, else /tmp; those of kernels are in the kernel cache, those of
-run directories beside them. This command takes no lock.";
-
-const COMPLETIONS_AFTER: &str = "\
-Examples:
-  D=~/.local/share/bash-completion/completions
-  cargo ktstr completions bash >> $D/cargo
-  cargo ktstr completions bash --binary ktstr > $D/ktstr
-  cargo ktstr completions zsh > ~/.zfunc/_cargo-ktstr";
-
 /// How cargo calls us: `cargo-ktstr ktstr …`.
 #[derive(Debug, Parser)]
 #[command(name = "cargo", bin_name = "cargo", max_term_width = 80)]
@@ -134,7 +40,7 @@ pub(crate) enum Cargo {
         version,
         subcommand_required = true,
         arg_required_else_help = true,
-        after_help = CARGO_AFTER
+        after_help = help::CARGO_AFTER
     )]
     Ktstr(Arguments),
 }
@@ -150,14 +56,14 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run the tests with cargo nextest, each in a fresh virtual machine; build the
     /// kernel first if needed.
-    #[command(visible_alias = "nextest", after_help = TEST_AFTER)]
+    #[command(visible_alias = "nextest", after_help = help::TEST_AFTER)]
     Test(Test),
     /// List, build and remove cached kernels.
-    #[command(after_help = KERNEL_AFTER)]
+    #[command(after_help = help::KERNEL_AFTER)]
     Kernel(Kernel),
     /// Check that every declared scheduler loads, attaches and runs tasks, on every
     /// machine shape and kernel.
-    #[command(after_help = VERIFIER_AFTER)]
+    #[command(after_help = help::VERIFIER_AFTER)]
     Verifier(Verifier),
     /// Show the thresholds that a test is judged by.
     ShowThresholds(ShowThresholds),
@@ -165,10 +71,10 @@ pub(crate) enum Command {
     /// it.
     Doctor(Doctor),
     /// Show which locks are held and by whom.
-    #[command(after_help = LOCKS_AFTER)]
+    #[command(after_help = help::LOCKS_AFTER)]
     Locks(Locks),
     /// Print a completion script for a shell.
-    #[command(after_help = COMPLETIONS_AFTER)]
+    #[command(after_help = help::COMPLETIONS_AFTER)]
     Completions(Completions),
 }
 
@@ -207,7 +113,7 @@ pub(crate) struct ShowThresholds {
     version,
     max_term_width = 80,
     arg_required_else_help = true,
-    after_help = KTSTR_AFTER
+    after_help = help::KTSTR_AFTER
 )]
 pub(crate) struct Ktstr {
     #[command(subcommand)]
@@ -217,13 +123,13 @@ pub(crate) struct Ktstr {
 #[derive(Debug, Subcommand)]
 pub(crate) enum StandaloneCommand {
     /// List, build and remove cached kernels.
-    #[command(after_help = KERNEL_AFTER)]
+    #[command(after_help = help::KERNEL_AFTER)]
     Kernel(Kernel),
     /// Show what this host has for running tests, what is missing and what installs
     /// it.
     Doctor(Doctor),
     /// Show which locks are held and by whom.
-    #[command(after_help = LOCKS_AFTER)]
+    #[command(after_help = help::LOCKS_AFTER)]
     Locks(Locks),
 }
 
@@ -308,10 +214,10 @@ pub(crate) enum KernelCommand {
     /// List cached kernels, newest first.
     List(KernelList),
     /// Build kernels and cache them.
-    #[command(after_help = BUILD_AFTER)]
+    #[command(after_help = help::BUILD_AFTER)]
     Build(KernelBuild),
     /// Remove cached kernels.
-    #[command(after_help = CLEAN_AFTER)]
+    #[command(after_help = help::CLEAN_AFTER)]
     Clean(KernelClean),
 }
 
@@ -360,7 +266,7 @@ pub(crate) struct KernelBuild {
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Run make mrproper first, and begin anew (source trees only).
+    /// Run make mrproper before the build (source trees only).
     #[arg(long)]
     pub(crate) clean: bool,
 

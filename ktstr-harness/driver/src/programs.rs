@@ -1,6 +1,6 @@
 //! Looking for programs, and asking them for their versions.
 
-use std::env::split_paths;
+use std::env::{join_paths, split_paths};
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -10,12 +10,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ktstr_core::host::files::is_program;
+use ktstr_core::text;
 use ktstr_vmm::child::end_with_us;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// More than any program takes to say its version, on a machine that is busy with a build.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long to sleep between two looks at a process that is about to end.
 const POLL: Duration = Duration::from_millis(5);
@@ -23,18 +23,22 @@ const POLL: Duration = Duration::from_millis(5);
 /// More than any version line has, less than a program gone wild may cost.
 const OUTPUT_LIMIT: u64 = 4096;
 
-/// The first program called `name` in the search path `path`.
-pub(super) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
-    split_paths(path)
+/// The longest version that is told, in characters.
+const LONGEST: usize = 100;
+
+/// The first program called `name` in the search path `path`. Parts of that which are empty mean no directory.
+pub(crate) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
+    let dirs: Vec<PathBuf> = split_paths(path)
         .filter(|dir| !dir.as_os_str().is_empty())
-        .map(|dir| dir.join(name))
-        .find(|path| is_program(path))
+        .collect();
+    let path = join_paths(&dirs).ok().filter(|path| !path.is_empty())?;
+    which::which_in_global(name, Some(path)).ok()?.next()
 }
 
 /// The first line that `command` prints, when it succeeds within `patience`; else one clause saying why not.
 ///
 /// Neither it nor what it started is left when this returns.
-pub(super) fn first_line(command: &mut Command, patience: Duration) -> Result<String, String> {
+pub(crate) fn first_line(command: &mut Command, patience: Duration) -> Result<String, String> {
     let deadline = Instant::now() + patience;
     let mut child = spawn(command).map_err(|error| format!("it does not start: {error}"))?;
     let ended = output(&mut child, deadline);
@@ -48,9 +52,10 @@ pub(super) fn first_line(command: &mut Command, patience: Duration) -> Result<St
     if !status.success() {
         return Err(format!("it fails: {status}"));
     }
-    let text = String::from_utf8_lossy(&text);
+    let text = text::plain(&String::from_utf8_lossy(&text));
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    line.map(plain).ok_or_else(|| "it says nothing".to_owned())
+    line.map(|line| text::cut(line, LONGEST))
+        .ok_or_else(|| "it says nothing".to_owned())
 }
 
 /// Standard output and exit status; `None` when there is none of either until `deadline`.
@@ -92,11 +97,6 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// `line` without what would move a terminal's cursor, and not longer than a line should be.
-fn plain(line: &str) -> String {
-    line.chars().filter(|c| !c.is_control()).take(100).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -115,7 +115,7 @@ mod tests {
     fn the_first_line_of_a_program_that_succeeds() {
         let line = |script: &str| first_line(&mut sh(script), PATIENCE);
         assert_eq!(line("echo; echo ' v 1.2'; echo more"), Ok("v 1.2".into()));
-        assert_eq!(line("printf 'a\\033[31mb'"), Ok("a[31mb".into()));
+        assert_eq!(line("printf 'a\\033[31mb'"), Ok("ab".into()));
         assert!(
             line("echo v; exit 3")
                 .unwrap_err()

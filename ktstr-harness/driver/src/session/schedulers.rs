@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
@@ -18,9 +18,11 @@ use ktstr_vmm::child::end_with_us;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
-use super::listing::Listing;
 use ktstr_harness::dispatch::BuildRequest;
 use ktstr_harness::host::build::{self, Builds, Package, Watch};
+
+use super::event::{SessionEvent, SessionObserver};
+use crate::nextest::Listing;
 
 /// For a binary to say what it needs, which it knows when it connects.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LIMIT: u64 = 64 << 20;
 
 /// Builds what test binaries ask for.
-pub(super) struct Builder {
+pub(super) struct SchedulerBuilds<'o> {
+    observer: &'o dyn SessionObserver,
     listener: UnixListener,
     name: String,
     builds: Builds,
@@ -40,7 +43,7 @@ pub(super) struct Builder {
     child: Mutex<Option<Pid>>,
 }
 
-impl Drop for Builder {
+impl Drop for SchedulerBuilds<'_> {
     fn drop(&mut self) {
         self.builds.forget();
     }
@@ -54,10 +57,16 @@ enum Selected {
     Unknown,
 }
 
-impl Builder {
+impl<'o> SchedulerBuilds<'o> {
     /// Listens at a socket called `name`, which binaries of this session are told.
-    pub(super) fn new(name: String, builds: Builds, args: Vec<OsString>) -> io::Result<Self> {
+    pub(super) fn new(
+        name: String,
+        builds: Builds,
+        args: Vec<OsString>,
+        observer: &'o dyn SessionObserver,
+    ) -> io::Result<Self> {
         Ok(Self {
+            observer,
             listener: UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?,
             name,
             builds,
@@ -72,7 +81,7 @@ impl Builder {
         &self.name
     }
 
-    /// Answers one binary after another until [`Builder::stop`]; `list` is nextest's list of what will run.
+    /// Answers one binary after another until [`SchedulerBuilds::stop`]; `list` is nextest's list of what will run.
     pub(super) fn serve(&self, list: &mut Command) {
         let mut selected = None;
         let mut built = BTreeSet::new();
@@ -92,14 +101,28 @@ impl Builder {
                     return;
                 }
                 if built.insert(package.clone()) {
-                    self.builds
-                        .keep(package, build::build(package, &self.args, self));
+                    self.build(package);
                 }
             }
         }
     }
 
-    /// Ends [`Builder::serve`], and a build that is under way.
+    fn build(&self, package: &Package) {
+        let tell = |event: SessionEvent<'_>| self.observer.event(event);
+        tell(SessionEvent::SchedulerBuildStarted { package });
+        let watch = Watched {
+            builds: self,
+            package,
+        };
+        let program = build::build(package, &self.args, &watch);
+        tell(SessionEvent::SchedulerBuildEnded {
+            package,
+            program: program.as_deref().map_err(String::as_str),
+        });
+        self.builds.keep(package, program);
+    }
+
+    /// Ends [`SchedulerBuilds::serve`], and a build that is under way.
     pub(super) fn stop(&self) {
         self.over.store(true, Ordering::SeqCst);
         if let Ok(child) = self.child.lock()
@@ -111,11 +134,29 @@ impl Builder {
         let _ = address.and_then(|address| UnixStream::connect_addr(&address));
     }
 
+    fn started(&self, child: &Child) {
+        let pid = Pid::from_child(child);
+        if let Ok(mut running) = self.child.lock() {
+            *running = Some(pid);
+        }
+        // It may have been too late for `stop`.
+        if self.is_over() {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+
+    fn ended(&self) {
+        if let Ok(mut running) = self.child.lock() {
+            *running = None;
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
 
     fn selected(&self, list: &mut Command) -> Selected {
+        self.observer.event(SessionEvent::ListStarted);
         list.stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -139,27 +180,29 @@ impl Builder {
     }
 }
 
-impl Watch for Builder {
+/// One build, as it goes on.
+struct Watched<'b> {
+    builds: &'b SchedulerBuilds<'b>,
+    package: &'b Package,
+}
+
+impl Watch for Watched<'_> {
     fn started(&self, child: &Child) {
-        let pid = Pid::from_child(child);
-        if let Ok(mut running) = self.child.lock() {
-            *running = Some(pid);
-        }
-        // It may have been too late for `stop`.
-        if self.is_over() {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.builds.started(child);
     }
 
     fn said(&self, line: &[u8]) {
-        // As cargo's own output, which nextest shows as it comes.
-        let _ = io::stderr().write_all(line);
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        self.builds
+            .observer
+            .event(SessionEvent::SchedulerBuildOutput {
+                package: self.package,
+                line,
+            });
     }
 
     fn ended(&self) {
-        if let Ok(mut running) = self.child.lock() {
-            *running = None;
-        }
+        self.builds.ended();
     }
 }
 
@@ -203,11 +246,13 @@ fn read(stream: &UnixStream) -> Option<BuildRequest> {
 mod tests {
     use std::collections::BTreeMap;
     use std::fs;
+    use std::io::Write;
     use std::path::PathBuf;
     use std::thread;
 
     use super::*;
-    use crate::listing::Binary;
+    use crate::Silent;
+    use crate::nextest::Binary;
 
     fn package(name: &str) -> Package {
         Package {
@@ -266,12 +311,12 @@ mod tests {
     }
 
     /// A builder of its own, and where its results are.
-    fn builder(runs: &std::path::Path, name: &str) -> Builder {
+    fn builder(runs: &std::path::Path, name: &str) -> SchedulerBuilds<'static> {
         let name = format!("ktstr-test-{}-{name}", std::process::id());
-        Builder::new(name, Builds::new(runs, "1"), Vec::new()).unwrap()
+        SchedulerBuilds::new(name, Builds::new(runs, "1"), Vec::new(), &Silent).unwrap()
     }
 
-    fn ask(builder: &Builder, json: &[u8]) {
+    fn ask(builder: &SchedulerBuilds<'_>, json: &[u8]) {
         let address = SocketAddr::from_abstract_name(&builder.name).unwrap();
         let mut stream = UnixStream::connect_addr(&address).unwrap();
         stream.write_all(json).unwrap();
@@ -282,8 +327,8 @@ mod tests {
     #[test]
     fn whoever_asks_is_answered_when_the_build_is_over() {
         let dir = tempfile::tempdir().unwrap();
-        let json =
-            r#"{"rust-suites": {"p::x": {"binary-path": "/t/x", "testcases": {"ktstr/b": {}}}}}"#;
+        let case = r#"{"ktstr/b": {"kind": null, "ignored": false, "filter-match": {"status": "matches"}}}"#;
+        let json = crate::nextest::tests::list(&[("p::x", case)]);
         fs::write(dir.path().join("list.json"), json).unwrap();
         let builder = builder(dir.path(), "answer");
         let mut list = Command::new("cat");

@@ -1,13 +1,19 @@
 //! A child in the foreground: it shares our terminal, and what would end us is its to handle.
+//!
+//! Signal handlers belong to a whole process. They are installed where a session is told that it may
+//! ([`crate::NextestStreams::Foreground`]), and nowhere else.
 #![allow(unsafe_code)]
 
 use std::io;
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use ktstr_vmm::CancelToken;
 use ktstr_vmm::child::end_with_us;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::process::{Scope, wait_for_end};
 
 /// What a person or a CI system ends a program by.
 const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
@@ -21,8 +27,13 @@ static MISSED: AtomicI32 = AtomicI32::new(0);
 /// Runs `command` to its end.
 ///
 /// A terminal's Ctrl-C reaches the child as it reaches us. It ends in its own order; we wait for that, as a shell does.
-/// A signal that was sent to us alone is passed on to it. Should we be killed, the child is told to end (`SIGTERM`).
-pub(super) fn run(command: &mut Command) -> io::Result<ExitStatus> {
+/// A signal that was sent to us alone is passed on to it. Should we be killed, the child is told to end (`SIGTERM`), as
+/// it is when `cancel` is cancelled.
+pub(super) fn run(
+    command: &mut Command,
+    cancel: &CancelToken,
+    started: impl FnOnce(&Child),
+) -> io::Result<ExitStatus> {
     end_with_us(command, Signal::TERM);
     // Before the child: a terminal's Ctrl-C may come as soon as that runs, which does not inherit handlers.
     let _handled = Handled::new();
@@ -32,12 +43,11 @@ pub(super) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     if let Some(missed) = Signal::from_named_raw(MISSED.swap(0, Ordering::SeqCst)) {
         let _ = kill_process(pid, missed);
     }
+    started(&child);
     // Not reaped before signals go elsewhere: its number stays its own.
-    while let Err(rustix::io::Errno::INTR) = waitid(
-        WaitId::Pid(pid),
-        WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
-    ) {}
+    let waited = wait_for_end(&child, cancel, Scope::Process);
     CHILD.store(0, Ordering::SeqCst);
+    waited?;
     child.wait()
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// What an option decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decides {
+pub(crate) enum Decides {
     /// What the tests are, or where they and their configuration are found: the same for every run of the same tests.
     Tests,
     /// Which of them run.
@@ -142,7 +142,7 @@ const OPTIONS: &[Spec] = &[
 
 /// A word of nextest's command line, with the one behind it where that is its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Word {
+pub(crate) enum Word {
     /// An option of nextest's.
     Option {
         /// The name that stands for all of its names.
@@ -163,7 +163,7 @@ pub(super) enum Word {
 }
 
 /// Reads arguments of `cargo nextest run` as nextest does.
-pub(super) fn parse(args: &[OsString]) -> Vec<Word> {
+pub(crate) fn parse(args: &[OsString]) -> Vec<Word> {
     let mut words = Vec::new();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -256,88 +256,6 @@ fn option(spec: &'static Spec, value: Option<OsString>, args: Vec<OsString>) -> 
         value,
         args,
     }
-}
-
-/// Those of nextest's `args` that decide what the tests are: for another run of the same.
-pub(super) fn build_selection(args: &[OsString]) -> Vec<OsString> {
-    let words = parse(args);
-    let has = |wanted: &str| {
-        words
-            .iter()
-            .any(|word| matches!(word, Word::Option { name, .. } if *name == wanted))
-    };
-    // Nextest unpacks an archive over an earlier one only where it is told to.
-    let again = has("--extract-to") && !has("--extract-overwrite");
-    let mut kept: Vec<OsString> = words.into_iter().flat_map(tests).collect();
-    if again {
-        kept.push("--extract-overwrite".into());
-    }
-    kept
-}
-
-fn tests(word: Word) -> Vec<OsString> {
-    match word {
-        Word::Option {
-            decides: Tests,
-            args,
-            ..
-        } => args,
-        _ => Vec::new(),
-    }
-}
-
-/// Those of nextest's `args` that decide which tests run, for `cargo nextest list`.
-///
-/// It has no `--rerun`: what it lists may be more than what runs.
-pub(super) fn listing(args: &[OsString]) -> Vec<OsString> {
-    let words = parse(args).into_iter();
-    let kept = words.flat_map(|word| match word {
-        Word::Option {
-            name: "--rerun", ..
-        }
-        | Word::Option {
-            decides: Manner, ..
-        }
-        | Word::Unknown(_) => Vec::new(),
-        Word::Option { args, .. } | Word::Rest(args) => args,
-        Word::Filter(filter) => vec![filter],
-    });
-    kept.collect()
-}
-
-/// Those of nextest's `args` that cargo itself takes, as they were meant, for every one of its commands in `wanted`.
-pub(super) fn for_cargo(args: &[OsString], wanted: &[&str]) -> Vec<OsString> {
-    let words = parse(args).into_iter();
-    let kept = words.flat_map(|word| match word {
-        Word::Option { name, args, .. } if wanted.contains(&name) => args,
-        _ => Vec::new(),
-    });
-    kept.collect()
-}
-
-/// The value that the option called `name` has in the end.
-pub(super) fn value(args: &[OsString], name: &str) -> Option<OsString> {
-    let words = parse(args).into_iter().rev();
-    let mut values = words.filter_map(|word| match word {
-        Word::Option {
-            name: own, value, ..
-        } if own == name => value,
-        _ => None,
-    });
-    values.next()
-}
-
-/// Whether `args` ask for ignored tests, in nextest's words or libtest's.
-pub(super) fn asks_for_ignored(args: &[OsString]) -> bool {
-    parse(args).iter().any(|word| match word {
-        Word::Option { name, value, .. } => {
-            *name == "--run-ignored" && value.as_deref() != Some(OsStr::new("default"))
-        }
-        Word::Rest(rest) => rest
-            .iter()
-            .any(|arg| arg == "--ignored" || arg == "--include-ignored"),
-        _ => false,
-    })
 }
 
 #[cfg(test)]
@@ -452,50 +370,5 @@ mod tests {
             "rest -- -p c",
         ];
         assert_eq!(read, expected);
-    }
-
-    #[test]
-    fn what_decides_the_tests_is_kept() {
-        let kept = |args: &str| line(build_selection(&words(args)));
-        let all = "--lib --bin b --bins --example=e --examples --bench n --benches --locked --offline --frozen \
-            --archive-file /a.tar.zst --workspace-remap . --config x=1 -Zy --ignore-rust-version --profile ci";
-        assert_eq!(
-            kept(all),
-            all.split_whitespace().collect::<Vec<_>>().join(" ")
-        );
-        assert_eq!(kept("-j4 some --retries 2 -vp x -- y"), "-p x");
-        assert_eq!(
-            kept("--archive-file a --extract-to d"),
-            "--archive-file a --extract-to d --extract-overwrite"
-        );
-    }
-
-    #[test]
-    fn a_list_has_what_selects_tests() {
-        let args =
-            words("-p x some -E a() --retries 2 -j 4 -R latest --run-ignored all -- --skip b");
-        let expected = "-p x some -E a() --run-ignored all -- --skip b";
-        assert_eq!(line(listing(&args)), expected);
-        assert_eq!(value(&args, "--package"), Some("x".into()));
-        assert_eq!(value(&args, "--config"), None);
-        assert_eq!(
-            line(for_cargo(
-                &words("--offline -p x --config a=1"),
-                &["--offline", "--config"]
-            )),
-            "--offline --config a=1"
-        );
-    }
-
-    #[test]
-    fn ignored_tests_are_asked_for_in_two_ways() {
-        for (args, asked) in [
-            ("--run-ignored=only", true),
-            ("--run-ignored default", false),
-            ("x -- --include-ignored", true),
-            ("-- --exact", false),
-        ] {
-            assert_eq!(asks_for_ignored(&words(args)), asked, "{args}");
-        }
     }
 }

@@ -1,0 +1,53 @@
+//! What cargo is asked, and where it is looked for.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::MetadataCommand;
+use ktstr_core::host::Host;
+use ktstr_core::host::files::is_program;
+
+use crate::{process, programs};
+
+/// Cargo's program, as a command is called: `CARGO`, which cargo sets for its subcommands, else the one in `PATH`.
+pub(crate) fn program(host: &Host) -> OsString {
+    host.var("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// The program of cargo-nextest: in `PATH`, or where `cargo install` puts programs.
+pub(crate) fn find_nextest(host: &Host) -> Option<PathBuf> {
+    let home = host
+        .var("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(host.var("HOME")?).join(".cargo")));
+    let installed = home.map(|home| home.join("bin/cargo-nextest"));
+    programs::find("cargo-nextest", &host.path)
+        .or_else(|| installed.filter(|program| is_program(program)))
+}
+
+/// Whether `dir` is in a cargo project.
+pub(crate) fn is_project(dir: &Path) -> bool {
+    absolute(dir)
+        .ancestors()
+        .any(|dir| dir.join("Cargo.toml").is_file())
+}
+
+/// The target directory of the project around `dir`; `args` are more arguments for `cargo metadata`. `None` where cargo
+/// does not say.
+pub(crate) fn target_dir(host: &Host, dir: &Path, args: Vec<OsString>) -> Option<PathBuf> {
+    let mut command = process::command(host, program(host));
+    command
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .args(args)
+        .current_dir(dir);
+    let output = command.output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let json = text.lines().find(|line| line.starts_with('{'))?;
+    let metadata = MetadataCommand::parse(json).ok()?;
+    Some(metadata.target_directory.into())
+}
+
+/// `dir` from the root on.
+pub(crate) fn absolute(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
+}

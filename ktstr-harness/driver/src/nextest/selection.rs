@@ -1,0 +1,150 @@
+//! Which words of a nextest command line another command takes over.
+
+use std::ffi::{OsStr, OsString};
+
+use super::options::Decides::{Manner, Tests};
+use super::options::{Word, parse};
+
+/// Those of nextest's `args` that decide what the tests are: for another run of the same.
+pub(crate) fn build_selection(args: &[OsString]) -> Vec<OsString> {
+    let words = parse(args);
+    let has = |wanted: &str| {
+        words
+            .iter()
+            .any(|word| matches!(word, Word::Option { name, .. } if *name == wanted))
+    };
+    // Nextest unpacks an archive over an earlier one only where it is told to.
+    let again = has("--extract-to") && !has("--extract-overwrite");
+    let mut kept: Vec<OsString> = words.into_iter().flat_map(tests).collect();
+    if again {
+        kept.push("--extract-overwrite".into());
+    }
+    kept
+}
+
+fn tests(word: Word) -> Vec<OsString> {
+    match word {
+        Word::Option {
+            decides: Tests,
+            args,
+            ..
+        } => args,
+        _ => Vec::new(),
+    }
+}
+
+/// Those of nextest's `args` that decide which tests run, for `cargo nextest list`.
+///
+/// It has no `--rerun`: what it lists may be more than what runs.
+pub(crate) fn listing(args: &[OsString]) -> Vec<OsString> {
+    let words = parse(args).into_iter();
+    let kept = words.flat_map(|word| match word {
+        Word::Option {
+            name: "--rerun", ..
+        }
+        | Word::Option {
+            decides: Manner, ..
+        }
+        | Word::Unknown(_) => Vec::new(),
+        Word::Option { args, .. } | Word::Rest(args) => args,
+        Word::Filter(filter) => vec![filter],
+    });
+    kept.collect()
+}
+
+/// Those of nextest's `args` that cargo itself takes, as they were meant, for every one of its commands in `wanted`.
+pub(crate) fn for_cargo(args: &[OsString], wanted: &[&str]) -> Vec<OsString> {
+    let words = parse(args).into_iter();
+    let kept = words.flat_map(|word| match word {
+        Word::Option { name, args, .. } if wanted.contains(&name) => args,
+        _ => Vec::new(),
+    });
+    kept.collect()
+}
+
+/// The value that the option called `name` has in the end.
+pub(crate) fn value(args: &[OsString], name: &str) -> Option<OsString> {
+    let words = parse(args).into_iter().rev();
+    let mut values = words.filter_map(|word| match word {
+        Word::Option {
+            name: own, value, ..
+        } if own == name => value,
+        _ => None,
+    });
+    values.next()
+}
+
+/// Whether `args` ask for ignored tests, in nextest's words or libtest's.
+pub(crate) fn asks_for_ignored(args: &[OsString]) -> bool {
+    parse(args).iter().any(|word| match word {
+        Word::Option { name, value, .. } => {
+            *name == "--run-ignored" && value.as_deref() != Some(OsStr::new("default"))
+        }
+        Word::Rest(rest) => rest
+            .iter()
+            .any(|arg| arg == "--ignored" || arg == "--include-ignored"),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(Into::into).collect()
+    }
+
+    fn line(args: Vec<OsString>) -> String {
+        let args: Vec<String> = args
+            .into_iter()
+            .map(|arg| arg.into_string().unwrap())
+            .collect();
+        args.join(" ")
+    }
+
+    #[test]
+    fn what_decides_the_tests_is_kept() {
+        let kept = |args: &str| line(build_selection(&words(args)));
+        let all = "--lib --bin b --bins --example=e --examples --bench n --benches --locked --offline --frozen \
+            --archive-file /a.tar.zst --workspace-remap . --config x=1 -Zy --ignore-rust-version --profile ci";
+        assert_eq!(
+            kept(all),
+            all.split_whitespace().collect::<Vec<_>>().join(" ")
+        );
+        assert_eq!(kept("-j4 some --retries 2 -vp x -- y"), "-p x");
+        assert_eq!(
+            kept("--archive-file a --extract-to d"),
+            "--archive-file a --extract-to d --extract-overwrite"
+        );
+    }
+
+    #[test]
+    fn a_list_has_what_selects_tests() {
+        let args =
+            words("-p x some -E a() --retries 2 -j 4 -R latest --run-ignored all -- --skip b");
+        let expected = "-p x some -E a() --run-ignored all -- --skip b";
+        assert_eq!(line(listing(&args)), expected);
+        assert_eq!(value(&args, "--package"), Some("x".into()));
+        assert_eq!(value(&args, "--config"), None);
+        assert_eq!(
+            line(for_cargo(
+                &words("--offline -p x --config a=1"),
+                &["--offline", "--config"]
+            )),
+            "--offline --config a=1"
+        );
+    }
+
+    #[test]
+    fn ignored_tests_are_asked_for_in_two_ways() {
+        for (args, asked) in [
+            ("--run-ignored=only", true),
+            ("--run-ignored default", false),
+            ("x -- --include-ignored", true),
+            ("-- --exact", false),
+        ] {
+            assert_eq!(asks_for_ignored(&words(args)), asked, "{args}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The commands that a session starts, with all that is the session's.
+
+use std::process::Command;
+
+use ktstr_core::env;
+use ktstr_harness::dispatch::{
+    NamedKernel, PROJECT_COMMIT, SCHEDULER_PROFILE, format_kernel_list, own_epoch,
+};
+
+use super::Session;
+use super::error::SessionError;
+use crate::{cargo, process};
+
+impl Session {
+    /// `cargo nextest list`, for JSON.
+    pub(crate) fn list_command(&self, epoch: &str) -> Result<Command, SessionError> {
+        let mut command = self.command("list", epoch)?;
+        command.args(["--message-format", "json"]);
+        // An outer session has nothing to do with it.
+        command.env_remove(env::SESSION);
+        Ok(command)
+    }
+
+    /// Nextest's `verb`, but for its arguments.
+    pub(super) fn command(&self, verb: &str, epoch: &str) -> Result<Command, SessionError> {
+        let mut command = process::command(&self.host, cargo::program(&self.host));
+        command.args(["nextest", verb]).current_dir(&self.dir);
+        if self.release {
+            command.arg("--release");
+        }
+        if let Some(profile) = &self.nextest_profile {
+            command.args(["--profile", profile]);
+        }
+        // Each test runs in the directory of its package.
+        command.envs(env::paths(|name| self.host.var(name)));
+        command.env(env::RUN_EPOCH, epoch);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let commit = self.commit().map(ToString::to_string);
+        command.env(PROJECT_COMMIT, commit.unwrap_or_default());
+        if let Some(backend) = self.backend {
+            command.env(env::BACKEND, backend.name());
+        }
+        if let Some(profile) = &self.scheduler_profile {
+            command.env(SCHEDULER_PROFILE, profile);
+        }
+        if let Some(cap) = self.cpu_cap {
+            command.env(env::CPU_CAP, cap.to_string());
+        }
+        let switches = [
+            (self.no_skip_mode, env::NO_SKIP_MODE),
+            (self.no_perf_mode, env::NO_PERF_MODE),
+        ];
+        for (_, name) in switches.iter().filter(|(on, _)| *on) {
+            command.env(name, "1");
+        }
+        let named = self.named_kernels()?;
+        if let [first, ..] = named.as_slice() {
+            command.env(env::KERNEL, &first.image);
+            command.env(env::KERNEL_LIST, format_kernel_list(&named));
+        }
+        Ok(command)
+    }
+
+    fn named_kernels(&self) -> Result<Vec<NamedKernel>, SessionError> {
+        let mut named: Vec<NamedKernel> = Vec::new();
+        for kernel in &self.kernels {
+            let new = NamedKernel {
+                label: kernel.label.clone(),
+                image: kernel.image.clone(),
+            };
+            match named.iter().find(|other| other.label == new.label) {
+                // Asked for twice, by whatever names.
+                Some(other) if other.image == new.image => {}
+                Some(other) => {
+                    let (first, second) = (other.image.clone(), new.image);
+                    return Err(SessionError::SameLabel {
+                        label: new.label.to_string(),
+                        first,
+                        second,
+                    });
+                }
+                None => named.push(new),
+            }
+        }
+        Ok(named)
+    }
+
+    /// The epoch that the session's processes share: an outer one's where there is one.
+    pub(crate) fn epoch(&self) -> String {
+        let outer = self.host.var(env::RUN_EPOCH);
+        outer
+            .and_then(|value| value.into_string().ok())
+            .filter(|epoch| !epoch.is_empty())
+            .unwrap_or_else(own_epoch)
+    }
+}

@@ -1,0 +1,90 @@
+//! Why a session does not run.
+
+use std::io;
+use std::path::PathBuf;
+
+use ktstr_kernel::discover::DiscoverError;
+use ktstr_vmm::{MachineError, ParseBackendError};
+
+use crate::nextest::ListingError;
+
+/// A session that could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// Cargo could not be started.
+    #[error("{program}: {source}; install Rust's cargo or set CARGO to it")]
+    Cargo {
+        /// What was run.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no nextest.
+    #[error("cargo nextest is not installed; run: cargo install --locked cargo-nextest")]
+    NoNextest,
+    /// Nextest could not list the tests.
+    #[error("`cargo nextest list` ended with exit code {exit_code}; its own output says why")]
+    List {
+        /// Its exit code.
+        exit_code: u8,
+    },
+    /// Nextest printed a list that cannot be read.
+    #[error(transparent)]
+    Listing(#[from] ListingError),
+    /// Records could not be written.
+    #[error(
+        "{dir}: {source}; records of the tests go there: free space, or set KTSTR_SIDECAR_DIR to a directory that can be written"
+    )]
+    Records {
+        /// The directory for them.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The tests cannot be told where records go.
+    #[error("{dir}: its name is not UTF-8; use a target directory whose name is")]
+    RunsDir {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory belongs to no cargo project.
+    #[error("{dir}: no Cargo.toml there or above; run this in a cargo project")]
+    NoProject {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Two kernels have one name, so that nothing would tell their results apart.
+    #[error("`{label}` names two kernels ({first} and {second}); give one of them")]
+    SameLabel {
+        /// Their label.
+        label: String,
+        /// Image of the one.
+        first: PathBuf,
+        /// Image of the other.
+        second: PathBuf,
+    },
+    /// An environment variable names a back end that there is none of.
+    #[error("{variable}: {source}")]
+    UnknownBackend {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        source: ParseBackendError,
+    },
+    /// The back end that was asked for does not work here.
+    #[error(transparent)]
+    Backend(MachineError),
+    /// The environment names no directory for the kernel cache.
+    #[error("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")]
+    NoCache,
+    /// No kernel was given, and none that can be used was found.
+    #[error(transparent)]
+    Kernel(#[from] DiscoverError),
+    /// A part of it panicked.
+    #[error("{what} panicked; this is a bug in ktstr, please report it")]
+    Panicked {
+        /// Which.
+        what: &'static str,
+    },
+}

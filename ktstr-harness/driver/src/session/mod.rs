@@ -1,0 +1,197 @@
+//! Running tests under nextest on kernels that are ready.
+
+mod command;
+mod error;
+mod event;
+mod foreground;
+mod prepare;
+mod report;
+mod run;
+mod schedulers;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use ktstr_core::host::{Commit, Host};
+use ktstr_kernel::ResolvedKernel;
+use ktstr_vmm::{Backend, BackendSelection};
+
+pub use error::SessionError;
+pub use event::{SessionEvent, SessionObserver, Silent, Stream};
+pub use prepare::{KernelSource, discover_kernel, kernel_cache};
+pub use report::SessionReport;
+
+use crate::nextest::build_selection;
+
+/// One run of a project's tests.
+///
+/// Everything is decided before the first test starts: kernels are resolved, so that no test waits for a build and no
+/// matrix stops halfway for a kernel that is missing. [`Session::prepare`] looks for what takes no build,
+/// [`Session::kernels`] takes what the caller resolved, [`Session::run`] runs.
+#[derive(Debug, Clone)]
+pub struct Session {
+    host: Host,
+    dir: PathBuf,
+    kernels: Vec<ResolvedKernel>,
+    release: bool,
+    nextest_profile: Option<String>,
+    scheduler_profile: Option<String>,
+    no_skip_mode: bool,
+    no_perf_mode: bool,
+    backend: Option<Backend>,
+    /// Whether the back end was tried, so that no test needs to.
+    backend_works: bool,
+    variables: Vec<(OsString, OsString)>,
+    cpu_cap: Option<u32>,
+    nextest_args: Vec<OsString>,
+    streams: NextestStreams,
+    /// The target directory, once cargo was asked: `None` in it where cargo knows no project.
+    target: OnceLock<Option<PathBuf>>,
+    /// The commit of the project, once git was asked.
+    commit: OnceLock<Option<Commit>>,
+}
+
+/// Where nextest's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NextestStreams {
+    /// To the observer, line by line: [`SessionEvent::NextestOutput`].
+    #[default]
+    Events,
+    /// Where this process's goes: nextest sees the terminal, if there is one, and shows its progress bar.
+    Inherited,
+    /// As [`NextestStreams::Inherited`], and nextest is the program that a person works with: it stays in this process's
+    /// group, so that a terminal's Ctrl-C reaches it, and a SIGINT, SIGQUIT or SIGTERM that is sent to this process is
+    /// passed on to it.
+    ///
+    /// Signal handlers belong to the whole process. While nextest runs, these three signals do not end this process, and
+    /// only one session can run so at a time: this is for a program whose one purpose is the session, such as
+    /// `cargo ktstr test`.
+    Foreground,
+}
+
+impl Session {
+    /// A session of the cargo project that `dir` is in, with the kernel left to discovery.
+    ///
+    /// `host` has the environment that cargo, nextest and the tests get, and says where programs are looked for.
+    pub fn new(host: Host, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            host,
+            dir: dir.into(),
+            kernels: Vec::new(),
+            release: false,
+            nextest_profile: None,
+            scheduler_profile: None,
+            no_skip_mode: false,
+            no_perf_mode: false,
+            backend: None,
+            backend_works: false,
+            variables: Vec::new(),
+            cpu_cap: None,
+            nextest_args: Vec::new(),
+            streams: NextestStreams::default(),
+            target: OnceLock::new(),
+            commit: OnceLock::new(),
+        }
+    }
+
+    /// The kernels to test on; with two or more, each is a case of every test.
+    #[must_use]
+    pub fn kernels(mut self, kernels: Vec<ResolvedKernel>) -> Self {
+        self.kernels = kernels;
+        self
+    }
+
+    /// Builds the tests in release mode, with its stricter thresholds.
+    #[must_use]
+    pub fn release(mut self, release: bool) -> Self {
+        self.release = release;
+        self
+    }
+
+    /// The profile of `.config/nextest.toml` to run by.
+    #[must_use]
+    pub fn nextest_profile(mut self, profile: Option<String>) -> Self {
+        self.nextest_profile = profile;
+        self
+    }
+
+    /// The cargo profile that schedulers under test are built with; `release` where nothing is said.
+    #[must_use]
+    pub fn scheduler_profile(mut self, profile: Option<String>) -> Self {
+        self.scheduler_profile = profile;
+        self
+    }
+
+    /// Turns skips into failures.
+    #[must_use]
+    pub fn no_skip_mode(mut self, on: bool) -> Self {
+        self.no_skip_mode = on;
+        self
+    }
+
+    /// The back end that machines run on. Where nothing is said, [`Session::prepare`] takes `KTSTR_BACKEND` or what works
+    /// here; without that, each test looks for itself.
+    #[must_use]
+    pub fn backend(mut self, backend: Option<Backend>) -> Self {
+        self.backend = backend;
+        self.backend_works = false;
+        self
+    }
+
+    /// The back end that was found to work on this host: no test tries it again.
+    #[must_use]
+    pub fn choice(mut self, selection: &BackendSelection) -> Self {
+        self.backend = Some(selection.backend());
+        self.backend_works = true;
+        self
+    }
+
+    /// Turns performance mode off.
+    #[must_use]
+    pub fn no_perf_mode(mut self, on: bool) -> Self {
+        self.no_perf_mode = on;
+        self
+    }
+
+    /// Sets an environment variable of the tests.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives each machine that is not in performance mode `cap` host CPUs.
+    #[must_use]
+    pub fn cpu_cap(mut self, cap: Option<u32>) -> Self {
+        self.cpu_cap = cap;
+        self
+    }
+
+    /// Where nextest's output goes.
+    #[must_use]
+    pub fn streams(mut self, streams: NextestStreams) -> Self {
+        self.streams = streams;
+        self
+    }
+
+    /// Arguments for `cargo nextest run` itself.
+    #[must_use]
+    pub fn nextest_args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        if build_selection(&args) != build_selection(&self.nextest_args) {
+            self.target = OnceLock::new();
+        }
+        self.nextest_args = args;
+        self
+    }
+
+    /// What its processes have around them.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub(crate) fn args(&self) -> &[OsString] {
+        &self.nextest_args
+    }
+}

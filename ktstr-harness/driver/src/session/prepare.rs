@@ -1,0 +1,165 @@
+//! What is decided before anything is built: project, place for records, back end, and a kernel where none was given.
+
+use std::path::{Path, PathBuf};
+use std::thread::{self, ScopedJoinHandle};
+
+use ktstr_core::env;
+use ktstr_core::host::{Commit, Host};
+use ktstr_kernel::Cache;
+use ktstr_kernel::discover::{DiscoverError, Discovery, Found, discover};
+use ktstr_vmm::{Backend, BackendSelection, ParseBackendError};
+
+use super::Session;
+use super::error::SessionError;
+use super::event::{SessionEvent, SessionObserver};
+use crate::{cargo, nextest, records};
+
+/// Where the kernel of a session comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelSource {
+    /// One that is built already is looked for, as a test without a session would: see [`discover_kernel`].
+    Discovery,
+    /// The caller has them, or resolves them next: [`Session::kernels`].
+    Caller,
+}
+
+impl Session {
+    /// Looks for everything that takes no build, all of it at once: nextest, a cargo project and a place for records (see
+    /// [`Session::check`]), the back end, and a kernel if `kernels` says so. Worth knowing before kernels are built.
+    ///
+    /// A back end that was asked for, by [`Session::backend`] or by `KTSTR_BACKEND`, has to work. Where none was, and none
+    /// works, the session goes on: tests that need no machine can run, the others say what is missing.
+    pub fn prepare(
+        self,
+        kernels: KernelSource,
+        observer: &dyn SessionObserver,
+    ) -> Result<Self, SessionError> {
+        let wanted = self.wanted_backend()?;
+        let cache = match kernels {
+            KernelSource::Discovery => Some(kernel_cache(&self.host)?),
+            KernelSource::Caller => None,
+        };
+        let (checked, choice, found) = thread::scope(|scope| {
+            let choice =
+                scope.spawn(|| BackendSelection::detect(&self.host.path, &self.host.root, wanted));
+            let found = cache
+                .as_ref()
+                .map(|cache| scope.spawn(|| discover_kernel(&self.host, cache, &self.dir)));
+            let checked = self.check();
+            (checked, choice.join(), found.map(ScopedJoinHandle::join))
+        });
+        checked?;
+        let panicked = |what| move |_| SessionError::Panicked { what };
+        let mut session = match choice.map_err(panicked("the search for a back end"))? {
+            Ok(choice) => {
+                observer.event(SessionEvent::BackendSelected(&choice));
+                self.choice(&choice)
+            }
+            Err(error) if wanted.is_some() => return Err(SessionError::Backend(error)),
+            Err(error) => {
+                observer.event(SessionEvent::NoBackend(&error));
+                self
+            }
+        };
+        if let Some(found) = found {
+            let found = found.map_err(panicked("the search for a kernel"))??;
+            observer.event(SessionEvent::KernelFound(&found));
+            // Told to every test, so that all of them take this one.
+            session.kernels = vec![found.kernel];
+        }
+        Ok(session)
+    }
+
+    /// Looks whether there are nextest, a cargo project and a place for records, without starting a build.
+    pub fn check(&self) -> Result<(), SessionError> {
+        if cargo::find_nextest(&self.host).is_none() {
+            return Err(SessionError::NoNextest);
+        }
+        if !self.has_project() && !self.has_tests() {
+            let dir = self.dir.clone();
+            return Err(SessionError::NoProject { dir });
+        }
+        // Git is asked meanwhile: cargo and git take the time that matters before tests start.
+        let runs_dir = thread::scope(|scope| {
+            scope.spawn(|| self.commit());
+            self.runs_dir_or_here()
+        });
+        let dir = self.sidecar_dir().unwrap_or(runs_dir);
+        records::check(&dir).map_err(|source| SessionError::Records { dir, source })
+    }
+
+    /// Where the project's run directories are, `target/ktstr`: asks cargo, once. `None` where no project is.
+    pub fn runs_dir(&self) -> Option<PathBuf> {
+        let target = self.target.get_or_init(|| {
+            let told = nextest::value(&self.nextest_args, "--target-dir");
+            match told {
+                Some(dir) => Some(cargo::absolute(&self.dir.join(dir))),
+                None if self.has_project() => {
+                    let wanted = ["--manifest-path", "--config", "-Z"];
+                    let args = nextest::for_cargo(&self.nextest_args, &wanted);
+                    cargo::target_dir(&self.host, &self.dir, args)
+                }
+                None => None,
+            }
+        });
+        Some(target.as_ref()?.join("ktstr"))
+    }
+
+    /// Where run directories are that no project has: those of an archive, whose own place may not last.
+    pub(super) fn runs_dir_or_here(&self) -> PathBuf {
+        self.runs_dir()
+            .unwrap_or_else(|| cargo::absolute(&self.dir).join("target/ktstr"))
+    }
+
+    /// Where records go instead, if somebody says so.
+    pub(super) fn sidecar_dir(&self) -> Option<PathBuf> {
+        env::path(|name| self.host.var(name), env::SIDECAR_DIR)
+    }
+
+    pub(super) fn commit(&self) -> Option<&Commit> {
+        let commit = self.commit.get_or_init(|| Commit::of(&self.dir));
+        commit.as_ref()
+    }
+
+    fn has_project(&self) -> bool {
+        cargo::is_project(&self.dir)
+            || nextest::value(&self.nextest_args, "--manifest-path").is_some()
+    }
+
+    /// Whether there are tests without a project: those of an archive, or of a build that is described.
+    fn has_tests(&self) -> bool {
+        ["--archive-file", "--cargo-metadata"]
+            .iter()
+            .any(|option| nextest::value(&self.nextest_args, option).is_some())
+    }
+
+    /// The back end that was asked for, of this session or by the environment.
+    fn wanted_backend(&self) -> Result<Option<Backend>, SessionError> {
+        let set = self.host.var(env::BACKEND);
+        let set = set.and_then(|name| name.into_string().ok());
+        let set = set.filter(|name| !name.is_empty()).map(|name| name.parse());
+        let set = set.transpose().map_err(|source: ParseBackendError| {
+            let variable = env::BACKEND;
+            SessionError::UnknownBackend { variable, source }
+        })?;
+        Ok(self.backend.or(set))
+    }
+}
+
+/// The kernel that tests take when none is named: what `KTSTR_TEST_KERNEL` or `KTSTR_KERNEL` names, the newest one in
+/// `cache`, one that is built in `dir/linux` or `dir/../linux`, or the host's own. Nothing is built.
+pub fn discover_kernel(host: &Host, cache: &Cache, dir: &Path) -> Result<Found, DiscoverError> {
+    discover(&Discovery {
+        env: &|name| host.var(name),
+        cache,
+        dir,
+        root: &host.root,
+    })
+}
+
+/// The kernel cache that the environment names.
+pub fn kernel_cache(host: &Host) -> Result<Cache, SessionError> {
+    env::cache_root(|name| host.var(name))
+        .map(Cache::new)
+        .ok_or(SessionError::NoCache)
+}

@@ -1,0 +1,204 @@
+//! Running and listing the tests.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::SystemTime;
+
+use ktstr_core::env;
+use ktstr_core::record::Record;
+use ktstr_core::timestamp::rfc3339;
+use ktstr_harness::dispatch::{SessionInfo, own_epoch};
+use ktstr_harness::host::build::Builds;
+use ktstr_vmm::CancelToken;
+
+use super::error::SessionError;
+use super::event::{SessionEvent, SessionObserver, Stream};
+use super::report::SessionReport;
+use super::schedulers::SchedulerBuilds;
+use super::{NextestStreams, Session, foreground};
+use crate::RunSummary;
+use crate::nextest::{self, Listing};
+use crate::process::{self, Captured, OnLine, Scope, exit_code, is_cancelled};
+
+/// Nextest's exit code where tests failed.
+const TESTS_FAILED: u8 = 100;
+
+impl Session {
+    /// Runs the tests, and tells `observer` what happens.
+    ///
+    /// Schedulers that are cargo packages are built before the first test starts, each once, and only those of tests
+    /// that run.
+    ///
+    /// Cancelled, it has nextest end the tests in their order (`SIGTERM`), which takes nextest ten seconds at most unless
+    /// the project says otherwise, and reports what there is by then.
+    pub fn run(
+        &self,
+        observer: &dyn SessionObserver,
+        cancel: &CancelToken,
+    ) -> Result<SessionReport, SessionError> {
+        self.check()?;
+        let epoch = self.epoch();
+        let begin = rfc3339(SystemTime::now());
+        let runs_dir = self.runs_dir_or_here();
+        let id = own_epoch();
+        let builds = self.scheduler_builds(&id, &runs_dir, observer);
+        let info = SessionInfo {
+            builder: builds.as_ref().map(|builds| builds.name().to_owned()),
+            backend: self.backend.filter(|_| self.backend_works),
+            runs_dir: runs_dir.clone(),
+            id,
+        };
+        let Ok(json) = info.to_json() else {
+            return Err(SessionError::RunsDir { dir: runs_dir });
+        };
+        let mut list = self.list_command(&epoch)?;
+        list.args(nextest::listing(&self.nextest_args));
+        let mut command = self.command("run", &epoch)?;
+        command.args(&self.nextest_args).env(env::SESSION, json);
+        let status = thread::scope(|scope| {
+            if let Some(builds) = &builds {
+                scope.spawn(|| builds.serve(&mut list));
+            }
+            let status = self.run_nextest(&mut command, observer, cancel);
+            if let Some(builds) = &builds {
+                builds.stop();
+            }
+            status
+        })
+        .map_err(|source| cargo_error(&command, source))?;
+        observer.event(SessionEvent::NextestEnded { status });
+        let runs = RunSummary::of_epoch(&runs_dir, self.sidecar_dir().as_deref(), &epoch);
+        observer.event(SessionEvent::RecordsFound { runs: &runs });
+        Ok(report(status, runs, &begin, is_cancelled(cancel)))
+    }
+
+    /// Every case that there is, ignored ones too, by the binaries that have them. Builds the tests where need be.
+    pub fn list(
+        &self,
+        observer: &dyn SessionObserver,
+        cancel: &CancelToken,
+    ) -> Result<Listing, SessionError> {
+        self.check()?;
+        let mut command = self.list_command(&self.epoch())?;
+        command.args(["--run-ignored", "all"]);
+        command.args(nextest::build_selection(&self.nextest_args));
+        observer.event(SessionEvent::ListStarted);
+        let listed = self
+            .capture(&mut command, observer, cancel)
+            .map_err(|source| cargo_error(&command, source))?;
+        if !listed.status.success() {
+            return Err(SessionError::List {
+                exit_code: exit_code(listed.status),
+            });
+        }
+        Ok(Listing::parse(&listed.stdout)?)
+    }
+
+    /// Runs `command` for its standard output; the other stream goes where nextest's goes.
+    pub(crate) fn capture(
+        &self,
+        command: &mut Command,
+        observer: &dyn SessionObserver,
+        cancel: &CancelToken,
+    ) -> io::Result<Captured> {
+        let mut tell = teller(observer, Stream::Stderr);
+        let (scope, stderr): (Scope, Option<OnLine<'_>>) = match self.streams {
+            NextestStreams::Events => (Scope::Group, Some(&mut tell)),
+            NextestStreams::Inherited => (Scope::Group, None),
+            NextestStreams::Foreground => (Scope::Process, None),
+        };
+        process::capture(command, scope, cancel, stderr)
+    }
+
+    fn run_nextest(
+        &self,
+        command: &mut Command,
+        observer: &dyn SessionObserver,
+        cancel: &CancelToken,
+    ) -> io::Result<ExitStatus> {
+        let started =
+            |child: &Child| observer.event(SessionEvent::NextestStarted { pid: child.id() });
+        match self.streams {
+            NextestStreams::Foreground => foreground::run(command, cancel, started),
+            NextestStreams::Inherited => {
+                process::run(command, Scope::Group, cancel, None, None, started)
+            }
+            NextestStreams::Events => {
+                let mut stdout = teller(observer, Stream::Stdout);
+                let mut stderr = teller(observer, Stream::Stderr);
+                process::run(
+                    command,
+                    Scope::Group,
+                    cancel,
+                    Some(&mut stdout),
+                    Some(&mut stderr),
+                    started,
+                )
+            }
+        }
+    }
+
+    /// What builds schedulers; none where tests have to, each for itself.
+    fn scheduler_builds<'o>(
+        &self,
+        id: &str,
+        runs_dir: &Path,
+        observer: &'o dyn SessionObserver,
+    ) -> Option<SchedulerBuilds<'o>> {
+        // Asking nextest would unpack the archive once more.
+        if nextest::value(&self.nextest_args, "--archive-file").is_some() {
+            return None;
+        }
+        let wanted = [
+            "--locked",
+            "--offline",
+            "--frozen",
+            "--config",
+            "--target-dir",
+        ];
+        let args = nextest::for_cargo(&self.nextest_args, &wanted);
+        let builds = Builds::new(runs_dir, id);
+        SchedulerBuilds::new(format!("ktstr-{id}"), builds, args, observer).ok()
+    }
+}
+
+/// Tells `observer` the lines of nextest's `stream`.
+fn teller(observer: &dyn SessionObserver, stream: Stream) -> impl FnMut(&[u8]) + Send + '_ {
+    move |line| {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        observer.event(SessionEvent::NextestOutput { stream, line });
+    }
+}
+
+fn report(
+    status: ExitStatus,
+    runs: Vec<RunSummary>,
+    begin: &str,
+    cancelled: bool,
+) -> SessionReport {
+    // Sessions may share an epoch; earlier ones said what they had to say.
+    let is_new = |record: &Record| record.sidecar.started.as_str() >= begin;
+    let has_failed = runs.iter().flat_map(RunSummary::failures).any(is_new);
+    let overruled = status.success() && has_failed;
+    SessionReport {
+        exit_code: if overruled {
+            TESTS_FAILED
+        } else {
+            exit_code(status)
+        },
+        overruled,
+        signal: status.signal(),
+        cancelled,
+        runs,
+    }
+}
+
+fn cargo_error(command: &Command, source: io::Error) -> SessionError {
+    SessionError::Cargo {
+        program: process::name(command),
+        source,
+    }
+}

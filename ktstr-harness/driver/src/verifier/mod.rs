@@ -1,0 +1,242 @@
+//! The verifier sweep: every declared scheduler on every machine and kernel, and what came of it.
+//!
+//! Each cell is a case of nextest, run in a machine of its own. What they came to is read from their records.
+
+mod cells;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use ktstr_core::Outcome;
+use ktstr_core::record::{Stage, VerifierStats};
+
+use ktstr_harness::dispatch::VERIFIER_RAW;
+use ktstr_vmm::CancelToken;
+
+use crate::nextest::{self, Word};
+use crate::{RunSummary, Session, SessionError, SessionObserver, SessionReport};
+
+use cells::Table;
+
+/// A sweep over a project's schedulers.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    session: Session,
+    schedulers: Vec<String>,
+    raw: bool,
+    nextest_args: Vec<OsString>,
+}
+
+/// A sweep that could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SweepError {
+    /// Nextest could not do its part.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// There is nothing to sweep.
+    #[error(
+        "no test binary declares a scheduler that has a cell on these kernels; declare one by declare_scheduler! in a test target with `harness = false`, and see its `kernels`"
+    )]
+    NoScheduler,
+    /// A scheduler that was asked for is not there.
+    #[error("no scheduler called `{name}` has a cell on these kernels; there are {}", there.join(", "))]
+    UnknownScheduler {
+        /// The one that was asked for.
+        name: String,
+        /// Those that are there.
+        there: Vec<String>,
+    },
+}
+
+/// What a sweep came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepReport {
+    /// How the session ended: the exit code is nextest's.
+    pub session: SessionReport,
+    /// By scheduler, in the order of their names.
+    pub schedulers: Vec<SchedulerReport>,
+}
+
+/// What became of one scheduler.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchedulerReport {
+    /// Its name.
+    pub name: String,
+    /// Labels of the kernels that it has cells on.
+    pub kernels: Vec<String>,
+    /// The presets that it has cells on, in the order of [`Preset::ALL`].
+    pub presets: Vec<&'static str>,
+    /// The cells that ran, by kernel and preset.
+    pub cells: BTreeMap<(String, String), CellReport>,
+}
+
+/// What became of one cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was seen; absent where the machine did not get so far.
+    pub stats: Option<VerifierStats>,
+}
+
+/// Verified instructions (`verified_insns`), from the machine with the fewest to that with the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The fewest.
+    pub least: u64,
+    /// The most.
+    pub most: u64,
+}
+
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.least == self.most {
+            f.pad(&self.least.to_string())
+        } else {
+            f.pad(&format!("{}..{}", self.least, self.most))
+        }
+    }
+}
+
+impl Sweep {
+    /// A sweep as part of `session`, which should have kernels: without one there are no cells.
+    ///
+    /// `nextest_args` are those for `cargo nextest run`; filter expressions among them narrow the sweep.
+    pub fn new<A: Into<OsString>>(
+        session: Session,
+        nextest_args: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self {
+            session,
+            schedulers: Vec::new(),
+            raw: false,
+            nextest_args: nextest_args.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// Only these schedulers; all where there is none.
+    #[must_use]
+    pub fn schedulers(mut self, names: Vec<String>) -> Self {
+        self.schedulers = names;
+        self
+    }
+
+    /// Failed cells show the verifier's log as it is, with every iteration of its loops.
+    #[must_use]
+    pub fn raw(mut self, raw: bool) -> Self {
+        self.raw = raw;
+        self
+    }
+
+    /// Lists the cells and runs every one of them, and tells `observer` what happens.
+    pub fn run(
+        self,
+        observer: &dyn SessionObserver,
+        cancel: &CancelToken,
+    ) -> Result<SweepReport, SweepError> {
+        let Self {
+            session,
+            schedulers,
+            raw,
+            nextest_args,
+        } = self;
+        let session = session.nextest_args(nextest_args.iter().cloned());
+        let table = Table::of(&session.list(observer, cancel)?, &schedulers)?;
+        let mut session = session.nextest_args(arguments(&nextest_args, &table.expression()));
+        if raw {
+            session = session.variable(VERIFIER_RAW, "1");
+        }
+        let report = session.run(observer, cancel)?;
+        let records = report.runs.iter().flat_map(RunSummary::sidecars);
+        Ok(SweepReport {
+            schedulers: table.reports(records),
+            session: report,
+        })
+    }
+}
+
+impl SchedulerReport {
+    /// What was verified on `kernel`, by program.
+    pub fn programs(&self, kernel: &str) -> BTreeMap<String, Span> {
+        let mut spans: BTreeMap<String, Span> = BTreeMap::new();
+        let cells = self.cells.iter().filter(|((of, _), _)| of == kernel);
+        for stats in cells.filter_map(|(_, cell)| cell.stats.as_ref()) {
+            // What a scheduler was rejected with is no figure of its.
+            if stats.stage == Stage::Load {
+                continue;
+            }
+            for (name, insns) in distinct(stats) {
+                let span = spans.entry(name).or_insert(Span {
+                    least: insns,
+                    most: insns,
+                });
+                span.least = span.least.min(insns);
+                span.most = span.most.max(insns);
+            }
+        }
+        spans
+    }
+}
+
+/// The programs that the kernel gives a figure for; names that it cut to the same are told apart by a number.
+fn distinct(stats: &VerifierStats) -> Vec<(String, u64)> {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut distinct = Vec::new();
+    for program in &stats.programs {
+        let time = times.entry(&program.name).or_insert(0);
+        *time += 1;
+        let name = match *time {
+            1 => program.name.clone(),
+            time => format!("{}#{time}", program.name),
+        };
+        distinct.extend(program.verified_insns.map(|insns| (name, insns)));
+    }
+    distinct
+}
+
+/// `args` with `expression` in front; nextest would run what any of several expressions selects, so those among them
+/// become part of it.
+fn arguments(args: &[OsString], expression: &str) -> Vec<OsString> {
+    let mut others = Vec::new();
+    let mut narrower = Vec::new();
+    for word in nextest::parse(args) {
+        match word {
+            Word::Option {
+                name: "--filterset",
+                value,
+                ..
+            } => narrower.extend(value.map(|value| value.to_string_lossy().into_owned())),
+            Word::Option { args, .. } | Word::Rest(args) => others.extend(args),
+            Word::Filter(arg) | Word::Unknown(arg) => others.push(arg),
+        }
+    }
+    let mut expression = format!("({expression})");
+    if !narrower.is_empty() {
+        let narrower: Vec<String> = narrower.iter().map(|one| format!("({one})")).collect();
+        expression = format!("{expression} & ({})", narrower.join(" + "));
+    }
+    let own = ["--run-ignored", "all", "-E"].map(OsString::from);
+    let own = own.into_iter().chain([expression.into()]);
+    own.chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_narrow_the_sweep() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let joined = |line: &str| {
+            let args = arguments(&words(line), "X");
+            let args: Vec<_> = args.iter().map(|arg| arg.to_str().unwrap()).collect();
+            args.join(" ")
+        };
+        assert_eq!(joined("-p x"), "--run-ignored all -E (X) -p x");
+        assert_eq!(
+            joined("-p x -E a --filter-expr=b -Ec -- -E d"),
+            "--run-ignored all -E (X) & ((a) + (b) + (c)) -p x -- -E d"
+        );
+    }
+}
