@@ -79,8 +79,8 @@ pub(crate) struct Shown<'r>(pub(crate) &'r Reporter);
 impl SessionObserver for Shown<'_> {
     fn event(&self, event: SessionEvent<'_>) {
         match event {
-            SessionEvent::BackendSelected(choice) => {
-                if let Some(note) = choice.note() {
+            SessionEvent::BackendSelected(selection) => {
+                if let Some(note) = selection.note() {
                     self.0.line(&note);
                 }
             }

@@ -141,7 +141,7 @@ impl Session {
 
     /// The back end that was found to work on this host: no test tries it again.
     #[must_use]
-    pub fn choice(mut self, selection: &BackendSelection) -> Self {
+    pub fn selection(mut self, selection: &BackendSelection) -> Self {
         self.backend = Some(selection.backend());
         self.backend_works = true;
         self

@@ -39,21 +39,21 @@ impl Session {
             KernelSource::Discovery => Some(kernel_cache(&self.host)?),
             KernelSource::Caller => None,
         };
-        let (checked, choice, found) = thread::scope(|scope| {
-            let choice =
+        let (checked, selection, found) = thread::scope(|scope| {
+            let selection =
                 scope.spawn(|| BackendSelection::detect(&self.host.path, &self.host.root, wanted));
             let found = cache
                 .as_ref()
                 .map(|cache| scope.spawn(|| discover_kernel(&self.host, cache, &self.dir)));
             let checked = self.check();
-            (checked, choice.join(), found.map(ScopedJoinHandle::join))
+            (checked, selection.join(), found.map(ScopedJoinHandle::join))
         });
         checked?;
         let panicked = |what| move |_| SessionError::Panicked { what };
-        let mut session = match choice.map_err(panicked("the search for a back end"))? {
-            Ok(choice) => {
-                observer.event(SessionEvent::BackendSelected(&choice));
-                self.choice(&choice)
+        let mut session = match selection.map_err(panicked("the search for a back end"))? {
+            Ok(selection) => {
+                observer.event(SessionEvent::BackendSelected(&selection));
+                self.selection(&selection)
             }
             Err(error) if wanted.is_some() => return Err(SessionError::Backend(error)),
             Err(error) => {
