@@ -211,6 +211,13 @@ pub enum Diagnostic {
     PanicWords(String),
 }
 
+impl Diagnostic {
+    /// The message of a panic that was none, as the console showed it.
+    pub(crate) fn panic_words(words: &str) -> Self {
+        Self::PanicWords(one_line(words))
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -267,6 +274,12 @@ mod tests {
             panic.to_string().ends_with("(init was killed by SIGILL)"),
             "{panic}"
         );
+    }
+
+    #[test]
+    fn what_a_guest_wrote_commands_no_terminal() {
+        let alarm = Diagnostic::panic_words("oops \u{1b}[2J\u{7}");
+        assert!(alarm.to_string().ends_with(": oops ?"), "{alarm}");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn run(
     let mut diagnostics = vm.end();
     run.timings.end = start.elapsed();
     let alarms = run.watch.false_alarms();
-    diagnostics.extend(alarms.into_iter().map(Diagnostic::PanicWords));
+    diagnostics.extend(alarms.iter().map(|words| Diagnostic::panic_words(words)));
     let console = run.console.into_bytes();
     if let ExitReason::BootDeadline(activity) | ExitReason::Deadline(activity) = &mut reason {
         activity.last_lines = GuestActivity::last_lines(&console);

@@ -52,14 +52,13 @@ impl BackendSelection {
     }
 
     /// The selection of a caller who has tried `backend` on this host already, such as a session for all of its tests.
-    /// KVM is not tried again; if it fails after all, the machine reports it.
-    pub fn tried(path: &OsStr, backend: Backend) -> Result<Self, MachineError> {
-        let probe = Probe {
-            qemu: find_qemu(path),
-            kvm_device: KvmConfig::default().device,
-            kvm: KvmAccess::Works,
+    /// Nothing is tried again; what fails after all is reported by the machine.
+    pub fn tried(path: &OsStr, backend: Backend) -> Self {
+        let config = match (backend, find_qemu(path)) {
+            (Backend::Qemu, Some(program)) => BackendConfig::Qemu(QemuConfig::new(program)),
+            (Backend::Qemu | Backend::Kvm, _) => backend.into(),
         };
-        probe.select(Some(backend))
+        Self { config, why: None }
     }
 
     /// The selected backend.
@@ -196,14 +195,16 @@ mod tests {
 
     #[test]
     fn what_was_tried_is_not_tried_again() {
-        // No QEMU in that path, and no look at /dev/kvm: it works for whoever tried it.
+        // Nothing in that path, and no look at /dev/kvm: either works for whoever tried it.
         let path = OsStr::new("/nonexistent");
-        let selection = BackendSelection::tried(path, Backend::Kvm).unwrap();
-        assert_eq!((selection.backend(), selection.why), (Backend::Kvm, None));
-        let error = BackendSelection::tried(path, Backend::Qemu)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains(QEMU_INSTALL), "{error}");
+        for backend in [Backend::Kvm, Backend::Qemu] {
+            let selection = BackendSelection::tried(path, backend);
+            assert_eq!((selection.backend(), selection.why), (backend, None));
+        }
+        let error = MachineError::QemuNotFound {
+            program: QemuConfig::default().program,
+        };
+        assert!(error.to_string().contains(QEMU_INSTALL), "{error}");
     }
 
     #[test]

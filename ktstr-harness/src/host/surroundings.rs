@@ -7,10 +7,7 @@ use ktstr_core::{KernelLabel, Topology, Verdict};
 use ktstr_kernel::discover::{Discovery, discover};
 use ktstr_kernel::{Cache, ImageInfo};
 use ktstr_vmm::initramfs::{Initramfs, Pack, PackedInitramfs};
-use ktstr_vmm::{
-    Backend, BackendConfig, BackendSelection, KvmError, MachineError, MachineSpec, QemuConfig,
-    find_qemu, guest_memory_mib,
-};
+use ktstr_vmm::{BackendSelection, KvmError, MachineError, MachineSpec, guest_memory_mib};
 
 use super::place;
 use crate::dispatch::{NamedKernel, Settings};
@@ -89,11 +86,7 @@ pub(super) fn backend(settings: &Settings) -> Result<BackendSelection, Verdict> 
         .and_then(|session| session.backend);
     // A session tried it, once for all of its tests. Somebody may want another for this one.
     if let Some(backend) = told.filter(|told| settings.backend.is_none_or(|own| own == *told)) {
-        let config = match (backend, find_qemu(&settings.path)) {
-            (Backend::Qemu, Some(program)) => BackendConfig::Qemu(QemuConfig::new(program)),
-            (backend, _) => backend.into(),
-        };
-        return Ok(BackendSelection { config, why: None });
+        return Ok(BackendSelection::tried(&settings.path, backend));
     }
     BackendSelection::detect(&settings.path, Path::new("/"), settings.backend).map_err(early)
 }
@@ -210,6 +203,8 @@ pub(super) fn early(error: MachineError) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use ktstr_vmm::Backend;
+
     use super::*;
     use crate::dispatch::SessionInfo;
 

@@ -17,6 +17,10 @@ pub(super) struct Descriptors {
     pub(super) terminal: Option<i32>,
 }
 
+/// The newer PC, without what no guest here looks at. The older one routes interrupts by tables that take
+/// an emulated kernel a tenth of a second to interpret.
+const MACHINE: &str = "q35,vmport=off,smm=off,i8042=off,usb=off,sata=off,smbus=off";
+
 /// A CPU model whose caches Linux takes from CPUID leaf 0x8000001D for any number of cores, odd ones
 /// too: L1 and L2 are a core's, L3 spans a package.
 ///
@@ -76,6 +80,7 @@ pub(super) fn arguments(
     args.0
 }
 
+/// CPUs and memory.
 fn topology(args: &mut Arguments, spec: &MachineSpec) {
     let shape = spec.topology;
     args.option(
@@ -89,10 +94,15 @@ fn topology(args: &mut Arguments, spec: &MachineSpec) {
         ),
     );
     args.option("-m", format!("{}M", spec.memory_mib));
-    let nodes = shape.numa_nodes();
-    if nodes == 1 {
-        return;
+    if shape.numa_nodes() > 1 {
+        numa(args, spec);
     }
+}
+
+/// NUMA nodes: the memory and the CPUs of each, and the distances between them.
+fn numa(args: &mut Arguments, spec: &MachineSpec) {
+    let shape = spec.topology;
+    let nodes = shape.numa_nodes();
     for node in 0..nodes {
         // What does not divide goes to the first node.
         let share = spec.memory_mib / nodes;
@@ -136,7 +146,3 @@ impl Arguments {
         self.0.push(value.into());
     }
 }
-
-/// The newer PC, without what no guest here looks at. The older one routes interrupts by tables that take
-/// an emulated kernel a tenth of a second to interpret.
-const MACHINE: &str = "q35,vmport=off,smm=off,i8042=off,usb=off,sata=off,smbus=off";

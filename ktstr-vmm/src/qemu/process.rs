@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 
+use ktstr_core::{signal, text};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::MachineError;
@@ -93,10 +94,10 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// The lines it said, without empty ones.
+    /// The lines it said, without empty ones and control characters.
     pub(super) fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8_lossy(&self.said);
-        let lines = text.lines().map(|line| line.trim().to_owned());
+        let said = String::from_utf8_lossy(&self.said);
+        let lines = said.lines().map(|line| text::line(line).trim().to_owned());
         lines.filter(|line| !line.is_empty()).collect()
     }
 
@@ -112,7 +113,7 @@ impl Process {
 pub(super) fn describe_end(status: ExitStatus, said: Option<&str>) -> String {
     let how = match (status.signal(), status.code()) {
         (Some(signal), _) => {
-            let name = ktstr_core::signal::name_or_number(signal);
+            let name = signal::name_or_number(signal);
             format!("QEMU was killed by {name}")
         }
         (None, code) => format!("QEMU exited with status {}", code.unwrap_or_default()),

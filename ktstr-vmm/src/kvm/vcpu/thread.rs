@@ -78,17 +78,22 @@ impl VcpuThread {
             Err(_) => RunState::Exited,
         };
         answer(&self.started, pinned);
-        while state != RunState::Exited {
+        loop {
             state = match state {
                 RunState::Running => self.run_guest(vcpu),
-                RunState::Paused | RunState::Exited => match self.commands.recv() {
-                    Ok(command) => self.obey(command, state, vcpu),
-                    // Nobody is left to resume it.
-                    Err(_) => RunState::Exited,
-                },
+                RunState::Paused => self.wait_for_command(vcpu),
+                RunState::Exited => break,
             };
         }
         self.exited.store(true, Ordering::SeqCst);
+    }
+
+    fn wait_for_command(&self, vcpu: &VcpuFd) -> RunState {
+        match self.commands.recv() {
+            Ok(command) => self.obey(command, RunState::Paused, vcpu),
+            // Nobody is left to resume it.
+            Err(_) => RunState::Exited,
+        }
     }
 
     /// Runs the guest up to its next exit.
