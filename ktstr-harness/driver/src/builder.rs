@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use super::listing::Listing;
 use ktstr_harness::dispatch::BuildRequest;
-use ktstr_harness::host::build::{self, Builds, Package, Watch};
+use ktstr_harness::runner::build::{self, BuildWatch, Builds, Package};
 
 /// For a binary to say what it needs, which it knows when it connects.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +33,8 @@ pub(super) struct Builder {
     listener: UnixListener,
     name: String,
     builds: Builds,
+    /// Cargo: what started this process, or the one in `PATH`.
+    cargo: PathBuf,
     /// More arguments for `cargo build`.
     args: Vec<OsString>,
     over: AtomicBool,
@@ -61,6 +63,9 @@ impl Builder {
             listener: UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?,
             name,
             builds,
+            cargo: std::env::var_os("CARGO")
+                .unwrap_or_else(|| "cargo".into())
+                .into(),
             args,
             over: AtomicBool::new(false),
             child: Mutex::new(None),
@@ -92,8 +97,10 @@ impl Builder {
                     return;
                 }
                 if built.insert(package.clone()) {
-                    self.builds
-                        .keep(package, build::build(package, &self.args, self));
+                    self.builds.keep(
+                        package,
+                        build::build(package, &self.cargo, &self.args, self),
+                    );
                 }
             }
         }
@@ -139,7 +146,7 @@ impl Builder {
     }
 }
 
-impl Watch for Builder {
+impl BuildWatch for Builder {
     fn started(&self, child: &Child) {
         let pid = Pid::from_child(child);
         if let Ok(mut running) = self.child.lock() {
@@ -203,7 +210,6 @@ fn read(stream: &UnixStream) -> Option<BuildRequest> {
 mod tests {
     use std::collections::BTreeMap;
     use std::fs;
-    use std::path::PathBuf;
     use std::thread;
 
     use super::*;

@@ -22,10 +22,10 @@ use super::options::{self, build_selection};
 use super::summary::{RunSummary, Tally};
 use super::{foreground, records};
 use ktstr_core::host::Commit;
-use ktstr_harness::dispatch::{
-    NamedKernel, PROJECT_COMMIT, SCHEDULER_PROFILE, SessionInfo, format_kernel_list, own_epoch,
-};
-use ktstr_harness::host::build::Builds;
+use ktstr_harness::cases::NamedKernel;
+use ktstr_harness::dispatch::{PROJECT_COMMIT, SCHEDULER_PROFILE, SessionInfo, format_kernel_list};
+use ktstr_harness::runner::build::Builds;
+use ktstr_harness::runner::own_epoch;
 
 /// Nextest's exit code where tests failed.
 const TESTS_FAILED: u8 = 100;

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ktstr_core::Outcome;
 use ktstr_core::record::{RunDir, Sidecar, standing};
+use ktstr_core::{CaseName, Outcome};
 
 use super::options::{asks_for_ignored, build_selection};
 
@@ -91,10 +91,8 @@ impl RunSummary {
     pub fn replay_args(sidecar: &Sidecar, nextest_args: &[OsString]) -> Vec<OsString> {
         let mut args = build_selection(nextest_args);
         let asked = asks_for_ignored(nextest_args);
-        let ignored = ["gauntlet/", "verifier/"]
-            .iter()
-            .any(|kind| sidecar.case.starts_with(kind))
-            || sidecar.test.starts_with("demo_");
+        let name = sidecar.case.parse::<CaseName>();
+        let ignored = name.is_ok_and(|name| name.is_variant()) || sidecar.test.starts_with("demo_");
         if asked || ignored {
             args.extend(["--run-ignored", "all"].map(Into::into));
         }

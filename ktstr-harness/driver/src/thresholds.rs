@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ktstr_core::{KernelLabel, env};
+use ktstr_core::{CaseName, env};
 
 use super::listing::{Listing, ListingError};
 
@@ -49,7 +49,8 @@ pub fn thresholds(
     release: bool,
     nextest_args: &[OsString],
 ) -> Result<String, ThresholdsError> {
-    if test.starts_with("verifier/") {
+    let wanted = Wanted::of(test);
+    if test.split('/').next() == Some(CaseName::VERIFIER) {
         return Err(ThresholdsError::Cell(test.to_owned()));
     }
     let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -68,11 +69,10 @@ pub fn thresholds(
     }
     list.args(nextest_args).current_dir(dir);
     let listed = output(&mut list)?;
-    let wanted = Wanted::of(test);
     let mut text = String::new();
     for binary in wanted.holders(Listing::parse(listed.as_bytes())?) {
         let mut ask = Command::new(&binary);
-        ask.args(["--thresholds", "--include-ignored", "--exact", wanted.name]);
+        ask.args(["--thresholds", "--include-ignored", "--exact", &wanted.name]);
         // Without a session's kernels names have no label.
         ask.env_remove(env::KERNEL_LIST);
         text.push_str(&output(&mut ask)?);
@@ -102,38 +102,38 @@ fn output(command: &mut Command) -> Result<String, ThresholdsError> {
 
 /// A test that was asked for.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted<'n> {
+struct Wanted {
     /// What its binary finds it by.
-    name: &'n str,
-    /// The function, or the whole name of the case.
-    case: Result<&'n str, &'n str>,
+    name: String,
+    /// The cases that it may be, as they are called without kernels.
+    cases: Vec<String>,
 }
 
-impl<'n> Wanted<'n> {
-    fn of(test: &'n str) -> Self {
-        let name = match test.rsplit_once('/') {
-            Some((case, label)) if case.contains('/') && KernelLabel::parse(label).is_some() => {
-                case
-            }
-            _ => test,
+impl Wanted {
+    fn of(test: &str) -> Self {
+        let name = match test.parse::<CaseName>() {
+            // Without a session's kernels names have no label.
+            Ok(case) => case.without_kernel().to_string(),
+            Err(_) => test.to_owned(),
         };
-        let case = if name.contains('/') {
-            Err(name)
+        let cases = if name.contains('/') {
+            vec![name.clone()]
         } else {
-            Ok(name.rsplit("::").next().unwrap_or(name))
+            let test = name.rsplit("::").next().unwrap_or(&name).to_owned();
+            let base = CaseName::Base {
+                test: test.clone(),
+                kernel: None,
+            };
+            vec![base.to_string(), CaseName::Host { test }.to_string()]
         };
-        Self { name, case }
+        Self { name, cases }
     }
 
     /// The test binaries that may have it: which module a function is in they know alone.
     fn holders(&self, listing: Listing) -> Vec<PathBuf> {
-        let names = match self.case {
-            Ok(function) => vec![format!("ktstr/{function}"), format!("host/{function}")],
-            Err(case) => vec![case.to_owned()],
-        };
         let binaries = listing.binaries.into_values();
         binaries
-            .filter(|binary| names.iter().any(|name| binary.cases.contains(name)))
+            .filter(|binary| self.cases.iter().any(|name| binary.cases.contains(name)))
             .map(|binary| binary.path)
             .collect()
     }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::Case;
 use crate::Checks;
+use crate::cases::Case;
 
 /// The merged thresholds of `case`: library defaults, its scheduler's, its own.
 pub(super) fn of(case: &Case) -> String {

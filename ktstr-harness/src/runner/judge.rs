@@ -1,52 +1,44 @@
 //! From what was seen of a machine to a verdict.
 
-use std::time::Duration;
-
 use ktstr_core::record::Sampled;
-use ktstr_core::{Detail, Outcome, Verdict, text};
-use ktstr_vmm::{GuestActivity, InitExit};
+use ktstr_core::{Outcome, Verdict, text};
+use ktstr_vmm::InitExit;
 
-use super::scx_exit::{self, ScxExit};
+use super::diagnosis::{Diagnosis, last_line};
+use super::outcome::MachineEnd;
+use super::result;
 use crate::TestCase;
 use crate::check::{judge, judge_sampled};
-use crate::protocol::{Ending, Report, SchedulerProblem, SchedulerReport, since_body_start};
+use crate::protocol::{BodyReport, Ending, SchedulerProblem, SchedulerReport};
+use crate::scx_exit::ScxExit;
 use crate::workload::signal_in_words;
 
 /// The check that a scheduler's own failures are told as.
 const SCHEDULER: &str = "scheduler";
 
-/// How a machine's life ended, as far as the verdict depends on it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum MachineEnd {
-    /// The guest reported.
-    Reported(Box<Report>),
-    /// The guest went away without a report: powered off or reset.
-    Gone,
-    /// The guest stopped all of its CPUs.
-    Halted,
-    /// The kernel panicked.
-    KernelPanic {
-        /// Its own words.
-        message: String,
-        /// How init ended, where that is why.
-        init: Option<InitExit>,
-    },
-    /// The guest was not ready within that time.
-    BootDeadline(Duration, GuestActivity),
-    /// The guest was ready and did not report within that time.
-    Deadline(Duration, GuestActivity),
-    /// The guest broke the protocol.
-    Garbled(String),
-    /// The program that carried the machine died.
-    Crashed(String),
-}
-
 /// The verdict of a run of `test`, before the test's own expectations are applied to it.
 ///
 /// `console` is what the guest's console showed; `was_ready` whether it ever said so.
-pub fn verdict(test: &TestCase, end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
+pub fn verdict(
+    test: &TestCase,
+    end: &MachineEnd,
+    diagnosis: &Diagnosis,
+    console: &str,
+    was_ready: bool,
+) -> Verdict {
     match end {
-        MachineEnd::Reported(report) => of_report(test, report),
+        MachineEnd::Reported(report) => of_report(test, report, diagnosis),
+        end => of_machine(end, console, was_ready),
+    }
+}
+
+/// The verdict of a machine that ended without a report of a test.
+pub(super) fn of_machine(end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
+    match end {
+        MachineEnd::Reported(_) | MachineEnd::Verified(_) => {
+            Verdict::fail("result channel", "the guest reported of something else")
+        }
+        MachineEnd::Cancelled => result::cancelled(),
         MachineEnd::Gone => of_silence(console, was_ready),
         MachineEnd::Halted => Verdict::fail(
             "machine",
@@ -77,12 +69,17 @@ pub fn verdict(test: &TestCase, end: &MachineEnd, console: &str, was_ready: bool
 
 /// Applies what the test was declared to come to.
 ///
-/// `kernel` is what the kernel said against itself: no part of the error that a scheduler is expected to be ejected
-/// with, and a failure like others where any failure is expected.
+/// `ejection` is why the kernel ejected the scheduler. `kernel` is what the kernel said against itself: no part of the
+/// error that a scheduler is expected to be ejected with, and a failure like others where any failure is expected.
 #[must_use]
-pub fn expect(test: &TestCase, mut verdict: Verdict, kernel: Verdict) -> Verdict {
+pub fn expect(
+    test: &TestCase,
+    mut verdict: Verdict,
+    ejection: Option<&ScxExit>,
+    kernel: Verdict,
+) -> Verdict {
     if let Some(text) = test.expect_scx_bpf_error_contains {
-        verdict = expect_scx_error(text, verdict);
+        verdict = expect_ejection(text, verdict, ejection);
     }
     // It must not make a pass of a skip.
     if !kernel.details().is_empty() {
@@ -98,12 +95,8 @@ pub fn expect(test: &TestCase, mut verdict: Verdict, kernel: Verdict) -> Verdict
 }
 
 /// The scheduler must have been ejected with an error that contains `text`.
-fn expect_scx_error(text: &str, mut verdict: Verdict) -> Verdict {
-    let is_expected = |detail: &Detail| {
-        let Detail { check, message, .. } = detail;
-        check == SCHEDULER && message.contains("SCX_EXIT_ERROR") && message.contains(text)
-    };
-    if verdict.details().iter().any(is_expected) {
+fn expect_ejection(text: &str, mut verdict: Verdict, ejection: Option<&ScxExit>) -> Verdict {
+    if ejection.is_some_and(|exit| exit.to_string().contains(text)) {
         return verdict.expecting_error();
     }
     if verdict.outcome() != Outcome::Skip {
@@ -114,9 +107,9 @@ fn expect_scx_error(text: &str, mut verdict: Verdict) -> Verdict {
 }
 
 /// The verdict of a test whose guest reported: the scheduler first, as it explains the rest.
-fn of_report(test: &TestCase, report: &Report) -> Verdict {
-    let body = of_ending(test, &report.ending, &report.kernel_log);
-    match of_scheduler(report) {
+fn of_report(test: &TestCase, report: &BodyReport, diagnosis: &Diagnosis) -> Verdict {
+    let body = of_ending(test, &report.ending, diagnosis);
+    match of_scheduler(report, diagnosis) {
         None => body,
         Some(verdict) if report.ending == Ending::SchedulerGone => verdict,
         Some(mut verdict) => {
@@ -127,15 +120,15 @@ fn of_report(test: &TestCase, report: &Report) -> Verdict {
 }
 
 /// What the scheduler did wrong; `None` where nothing is known.
-fn of_scheduler(report: &Report) -> Option<Verdict> {
+fn of_scheduler(report: &BodyReport, diagnosis: &Diagnosis) -> Option<Verdict> {
     let scheduler = report.scheduler.as_ref()?;
     if let Some(problem) = &scheduler.problem {
-        return Some(of_problem(problem, scheduler, &report.kernel_log));
+        return Some(of_problem(problem, scheduler, diagnosis));
     }
     if report.ending != Ending::TimedOut {
         return None;
     }
-    let (task, waited) = scx_exit::longest_waiting(&scheduler.dump)?;
+    let (task, waited) = diagnosis.waiting.as_ref()?;
     let seconds = waited.as_secs_f64();
     let message = format!("it left {task} waiting for {seconds:.1} s, and it still waits");
     Some(Verdict::fail(SCHEDULER, message))
@@ -145,14 +138,14 @@ fn of_scheduler(report: &Report) -> Option<Verdict> {
 fn of_problem(
     problem: &SchedulerProblem,
     scheduler: &SchedulerReport,
-    kernel_log: &str,
+    diagnosis: &Diagnosis,
 ) -> Verdict {
-    let exit = ScxExit::to_blame(since_body_start(kernel_log));
+    let exit = diagnosis.scx_exit.as_ref();
     let hotplug = scheduler.hotplug.as_deref().map(text::line);
     let by_kernel = exit.map(|exit| {
-        let told = format!("{}: {exit}", exit.deed());
+        let told = format!("{}: {exit}", exit.kind.deed());
         match hotplug {
-            Some(hotplug) if !exit.is_error() => format!("{told}: {hotplug}"),
+            Some(hotplug) if !exit.kind.is_error() => format!("{told}: {hotplug}"),
             _ => told,
         }
     });
@@ -161,6 +154,7 @@ fn of_problem(
         Some(words) => format!("{message}; it said last: {words}"),
         None => message,
     };
+    let is_ejected = diagnosis.ejection().is_some();
     let message = match (problem, by_kernel) {
         (SchedulerProblem::NotStarted(why), _) => {
             with_last_words(format!("it could not be started: {why}"))
@@ -171,7 +165,7 @@ fn of_problem(
                 "{told}; its program started it again, and the test does not say `allow_restarts`"
             )
         }
-        (SchedulerProblem::Gone(how), Some(told)) if !told.contains("SCX_EXIT_ERROR") => {
+        (SchedulerProblem::Gone(how), Some(told)) if !is_ejected => {
             with_last_words(format!("{told}; {how}"))
         }
         (_, Some(told)) => told,
@@ -214,7 +208,7 @@ pub(super) fn last_words(log: &str) -> Option<String> {
 
 /// Whether anything of the test ran under the scheduler that it is about: of workers, where there were some, otherwise
 /// of the body.
-pub fn add_under_scheduler(verdict: &mut Verdict, test: &TestCase, report: &Report) {
+pub fn add_under_scheduler(verdict: &mut Verdict, test: &TestCase, report: &BodyReport) {
     let (Ending::Returned(result), Some(scheduler)) = (&report.ending, &report.scheduler) else {
         return;
     };
@@ -278,19 +272,16 @@ pub fn add_sampled(
 }
 
 /// The verdict of the body of `test`, which ended somehow.
-pub fn of_ending(test: &TestCase, ending: &Ending, kernel_log: &str) -> Verdict {
+pub fn of_ending(test: &TestCase, ending: &Ending, diagnosis: &Diagnosis) -> Verdict {
     match ending {
         Ending::Returned(result) => result.verdict.clone(),
         Ending::Error(error) => Verdict::fail("error", error),
         Ending::Panicked(message) => Verdict::fail("panic", message),
         Ending::Killed { signal } => {
             let mut cause = format!("the test body was killed by {}", signal_in_words(*signal));
-            let log = since_body_start(kernel_log);
-            if let Some(victim) = last_line(log, &["Killed process"]) {
+            if let Some(victim) = &diagnosis.oom_victim {
                 cause = format!("{cause}: out of memory: {victim}");
-            } else if let Some(fault) =
-                last_line(log, &["segfault at", "traps:", "general protection"])
-            {
+            } else if let Some(fault) = &diagnosis.fault {
                 cause = format!("{cause}: {fault}");
             }
             Verdict::fail("killed", cause)
@@ -344,15 +335,6 @@ fn when(was_ready: bool) -> &'static str {
     } else {
         "before the guest was ready"
     }
-}
-
-/// The last line that holds one of `needles`, without its time stamp.
-fn last_line<'t>(text: &'t str, needles: &[&str]) -> Option<&'t str> {
-    let line = text
-        .lines()
-        .rev()
-        .find(|line| needles.iter().any(|needle| line.contains(needle)))?;
-    Some(scx_exit::without_stamp(line).trim())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The project under test: its target directory, and where its sources are.
+//! The project under test: its target directory, and where its sources are now.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) fn target_dir_of(binary: &Path) -> Option<PathBuf> {
 /// Where the sources of a test binary are, which may have moved since it was compiled: nextest runs archives elsewhere
 /// (`--workspace-remap`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Moved(Option<FromTo>);
+pub struct Relocation(Option<FromTo>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FromTo {
@@ -23,7 +23,7 @@ struct FromTo {
     to: PathBuf,
 }
 
-impl Moved {
+impl Relocation {
     /// By the directory that the package had when it was compiled and what nextest says it is now. Only nextest moves
     /// packages: without it, and where it says nothing, nothing has moved.
     pub fn find(compiled: Option<&Path>, lookup: impl Fn(&str) -> Option<OsString>) -> Self {
@@ -110,8 +110,8 @@ mod tests {
         );
     }
 
-    fn moved(compiled: &str, variables: &[(&str, &str)]) -> Moved {
-        Moved::find(Some(Path::new(compiled)), |name| {
+    fn moved(compiled: &str, variables: &[(&str, &str)]) -> Relocation {
+        Relocation::find(Some(Path::new(compiled)), |name| {
             let pair = variables.iter().find(|(key, _)| *key == name);
             pair.map(|(_, value)| value.into())
         })
@@ -155,7 +155,11 @@ mod tests {
             ],
             &[("NEXTEST", "1"), ("CARGO_MANIFEST_DIR", "/ws/a")],
         ] {
-            assert_eq!(moved("/ws/a", variables), Moved::default(), "{variables:?}");
+            assert_eq!(
+                moved("/ws/a", variables),
+                Relocation::default(),
+                "{variables:?}"
+            );
         }
     }
 }

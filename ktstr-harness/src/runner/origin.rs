@@ -1,6 +1,71 @@
-//! Which test target of which package this binary is.
+//! Where a run comes from, as its records say: which test target, which run of nextest, which commit.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use ktstr_core::host::{Commit, HostContext};
+use ktstr_core::record::{RunSource, Sidecar};
+use ktstr_core::timestamp::rfc3339;
+use ktstr_core::{CaseName, Verdict};
+
+/// Where a run comes from.
+#[derive(Debug, Clone)]
+pub struct RunOrigin {
+    /// Names the run that the records of several processes belong to.
+    pub epoch: String,
+    /// The test target that the tests are in.
+    pub target: TestTarget,
+    /// What nextest says of this process; `None` where it did not start it.
+    pub nextest: Option<NextestRun>,
+    /// Who asked for the run.
+    pub run_source: RunSource,
+    /// Commit of the project under test.
+    pub commit: Option<Commit>,
+    /// The machine that it runs on.
+    pub host: HostContext,
+}
+
+impl RunOrigin {
+    /// A run of somebody at this machine, called `epoch`, of which nothing else is known.
+    pub fn new(epoch: impl Into<String>) -> Self {
+        Self {
+            epoch: epoch.into(),
+            target: TestTarget::default(),
+            nextest: None,
+            run_source: RunSource::Local,
+            commit: None,
+            host: HostContext::read(Path::new("/")),
+        }
+    }
+
+    /// The record of a case that began at `started` and ends now, with nothing but its verdict and this origin. `test`
+    /// is the name of the function; cells of the verifier sweep have one name for all of them.
+    pub(crate) fn record(
+        &self,
+        test: &str,
+        case: &CaseName,
+        verdict: Verdict,
+        started: SystemTime,
+    ) -> Sidecar {
+        let case = case.to_string();
+        let nextest = self.nextest.as_ref().filter(|run| run.is_of(&case));
+        Sidecar {
+            epoch: self.epoch.clone(),
+            package: self.target.package.clone(),
+            target: self.target.name.clone(),
+            source: self.target.source.clone(),
+            binary_id: nextest.and_then(|run| run.binary_id.clone()),
+            attempt: nextest.map_or(1, |run| run.attempt),
+            stress: nextest.and_then(|run| run.stress),
+            host: self.host.clone(),
+            project_commit: self.commit.as_ref().map(ToString::to_string),
+            run_source: self.run_source,
+            started: rfc3339(started),
+            finished: rfc3339(SystemTime::now()),
+            ..Sidecar::new(test, &case, verdict)
+        }
+    }
+}
 
 /// A test target of a cargo package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +94,7 @@ impl TestTarget {
 
     /// What can be told of `binary`, whose `main` is not by [`main!`](crate::main!): cargo names test binaries
     /// `{target}-{16 hex}`, and tells them their `package` when it runs them.
-    pub(super) fn guess(binary: &Path, package: Option<String>) -> Self {
+    pub(crate) fn guess(binary: &Path, package: Option<String>) -> Self {
         let file = binary.file_name().map(|name| name.to_string_lossy());
         let name = file.map(|file| match file.rsplit_once('-') {
             Some((name, hash))
@@ -65,7 +130,7 @@ impl NextestRun {
     /// Reads the variables that nextest sets; `None` where it did not start this process.
     ///
     /// <https://nexte.st/docs/configuration/env-vars/>
-    pub(super) fn read(text: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub(crate) fn read(text: impl Fn(&str) -> Option<String>) -> Option<Self> {
         text("NEXTEST")?;
         let number = |name: &str| text(name)?.parse::<u32>().ok();
         Some(Self {
@@ -79,7 +144,7 @@ impl NextestRun {
 
     /// Whether it is nextest's run of the case called `name`: a test that runs test binaries itself hands its own
     /// variables on.
-    pub(super) fn is_of(&self, name: &str) -> bool {
+    fn is_of(&self, name: &str) -> bool {
         self.test.as_deref().is_none_or(|test| test == name)
     }
 }

@@ -1,4 +1,4 @@
-//! Where on the host a machine runs, and what is locked for it.
+//! Which host CPUs a machine runs on, and what is locked for it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,24 +7,26 @@ use ktstr_core::host::{Claims, HostCpus, LockError, Placement, Reservation};
 use ktstr_core::{Topology, Verdict};
 use ktstr_vmm::{Backend, HostShare, Performance};
 
-use crate::TestCase;
-use crate::dispatch::Settings;
+use super::cancel::CancelToken;
+use super::plan::MachinePlan;
+use super::result::RunError;
+use super::settings::Settings;
 
-/// How long to wait for a place to run a machine: others' tests take minutes at most.
+/// How long to wait for host CPUs: others' tests take minutes at most.
 const WAIT: Duration = Duration::from_secs(900);
 
 /// Priority of vCPU threads among real-time threads: above every ordinary one.
 const PRIORITY: u8 = 1;
 
-/// A place to run a machine in; dropping it gives it to others.
+/// Host CPUs that are reserved for a machine; dropping it gives them to others.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Reserved {
     pub(super) share: HostShare,
     _reservation: Reservation,
 }
 
-impl Place {
-    /// Whether the machine has the place to itself: performance mode.
+impl Reserved {
+    /// Whether the machine has them to itself: performance mode.
     pub(super) fn is_alone(&self) -> bool {
         is_alone(&self.share)
     }
@@ -34,20 +36,20 @@ fn is_alone(share: &HostShare) -> bool {
     matches!(share, HostShare::Alone(_))
 }
 
-/// How a test is to run on this host.
+/// Which host CPUs a machine may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Plan {
+enum CpuDemand {
     /// Emulated, on a CPU that no other emulated machine uses.
     Emulated,
     /// On so many CPUs, which others may use too.
     Budget(usize),
-    /// In one of these places, alone.
+    /// On the CPUs of one of these placements, alone.
     Alone(Vec<Placement>),
 }
 
-/// Whether `test` runs in performance mode.
-pub(super) fn in_performance_mode(test: &TestCase, settings: &Settings) -> bool {
-    test.performance_mode && !settings.no_perf_mode
+/// Whether the machine of `plan` runs in performance mode.
+pub(super) fn in_performance_mode(plan: &MachinePlan, settings: &Settings) -> bool {
+    plan.performance_mode && !settings.no_perf_mode
 }
 
 /// Memory in MiB for a machine that is given `mib`: in performance mode every node's is whole 2 MiB pages.
@@ -59,49 +61,55 @@ pub(super) fn memory_mib(mib: u32, topology: Topology, performance: bool) -> u32
     }
 }
 
-/// Waits for a place for a machine of `test`.
-pub(super) fn take(
-    test: &TestCase,
-    topology: Topology,
+/// Waits for host CPUs for the machine of `plan`.
+pub(super) fn reserve(
+    plan: &MachinePlan,
     backend: Backend,
     settings: &Settings,
-) -> Result<Place, Verdict> {
+    cancel: &CancelToken,
+) -> Result<Reserved, RunError> {
     let host =
         HostCpus::read(Path::new("/")).map_err(|error| Verdict::fail("host", error.to_string()))?;
     let wants = Wants {
-        performance: in_performance_mode(test, settings),
+        performance: in_performance_mode(plan, settings),
         cap: settings.cpu_cap,
-        budget: test.cpu_budget,
+        budget: plan.cpu_budget,
     };
     let lock_dir = &settings.lock_dir;
-    let (share, reservation) = match plan(&host, topology, backend, wants)? {
-        Plan::Emulated => {
-            let reservation =
-                Reservation::emulator(lock_dir, host.allowed.len(), WAIT).map_err(refused)?;
+    let (share, reservation) = match demand(&host, plan.topology, backend, wants)? {
+        CpuDemand::Emulated => {
+            let slots = host.allowed.len();
+            let reservation = cancel
+                .wait_for_lock(WAIT, |wait| Reservation::emulator(lock_dir, slots, wait))?
+                .map_err(refused)?;
             (HostShare::Anywhere, reservation)
         }
-        Plan::Budget(count) => {
+        CpuDemand::Budget(count) => {
             // Processes of a run have numbers in a row: each begins where the one before ends.
             let start = (std::process::id() as usize).wrapping_mul(count);
-            let (cpus, reservation) =
-                Reservation::shared(lock_dir, &host, count, start, WAIT).map_err(refused)?;
+            let (cpus, reservation) = cancel
+                .wait_for_lock(WAIT, |wait| {
+                    Reservation::shared(lock_dir, &host, count, start, wait)
+                })?
+                .map_err(refused)?;
             (HostShare::Within(cpus), reservation)
         }
-        Plan::Alone(mut places) => {
-            let claims: Vec<Claims> = places.iter().map(|place| place.claims.clone()).collect();
-            let (index, reservation) =
-                Reservation::any_of(lock_dir, &claims, WAIT).map_err(refused)?;
-            (alone(places.swap_remove(index)), reservation)
+        CpuDemand::Alone(mut placements) => {
+            let claims: Vec<Claims> = placements.iter().map(|it| it.claims.clone()).collect();
+            let (index, reservation) = cancel
+                .wait_for_lock(WAIT, |wait| Reservation::any_of(lock_dir, &claims, wait))?
+                .map_err(refused)?;
+            (alone(placements.swap_remove(index)), reservation)
         }
     };
-    Ok(Place {
+    Ok(Reserved {
         share,
         _reservation: reservation,
     })
 }
 
-/// The verdict of a test that got no place: that others have it is no fault, but locks that cannot be taken at all are,
-/// as every test would be skipped.
+/// The verdict of a run that got no host CPUs: that others have them is no fault, but locks that cannot be taken at all
+/// are, as every test would be skipped.
 // By value: it is what `map_err` wants.
 #[expect(clippy::needless_pass_by_value)]
 fn refused(error: LockError) -> Verdict {
@@ -136,12 +144,12 @@ struct Wants {
     budget: Option<u32>,
 }
 
-fn plan(
+fn demand(
     host: &HostCpus,
     topology: Topology,
     backend: Backend,
     wants: Wants,
-) -> Result<Plan, Verdict> {
+) -> Result<CpuDemand, Verdict> {
     let allowed = host.allowed.len();
     if let Some(cap) = wants.cap.filter(|cap| *cap > allowed) {
         let message = format!(
@@ -163,7 +171,7 @@ fn plan(
         }
         let places = Placement::candidates(host, topology)
             .map_err(|error| Verdict::skip(error.to_string()))?;
-        return Ok(Plan::Alone(places));
+        return Ok(CpuDemand::Alone(places));
     }
     let budget = wants.budget.map(|budget| budget as usize);
     if let Some(budget) = budget.filter(|budget| wants.cap.is_none() && *budget > allowed) {
@@ -174,10 +182,10 @@ fn plan(
     }
     if backend == Backend::Qemu {
         // It takes one CPU, whatever the budget.
-        return Ok(Plan::Emulated);
+        return Ok(CpuDemand::Emulated);
     }
     let count = wants.cap.or(budget).unwrap_or(needed.min(allowed));
-    Ok(Plan::Budget(count))
+    Ok(CpuDemand::Budget(count))
 }
 
 #[cfg(test)]
@@ -203,7 +211,7 @@ mod tests {
     const TWO: Topology = Topology::constant(1, 1, 2, 1);
 
     fn refusal(cpus: u32, backend: Backend, wants: Wants) -> (Outcome, String) {
-        let verdict = plan(&host(cpus), TWO, backend, wants).unwrap_err();
+        let verdict = demand(&host(cpus), TWO, backend, wants).unwrap_err();
         let message = verdict.decisive().next().unwrap().message.clone();
         (verdict.outcome(), message)
     }
@@ -216,8 +224,8 @@ mod tests {
                 cap,
                 budget,
             };
-            match plan(&host(cpus), TWO, Backend::Kvm, wants).unwrap() {
-                Plan::Budget(count) => count,
+            match demand(&host(cpus), TWO, Backend::Kvm, wants).unwrap() {
+                CpuDemand::Budget(count) => count,
                 other => panic!("{other:?}"),
             }
         };
@@ -254,8 +262,8 @@ mod tests {
             performance: true,
             ..Wants::default()
         };
-        match plan(&host(3), TWO, Backend::Kvm, wants).unwrap() {
-            Plan::Alone(mut places) => {
+        match demand(&host(3), TWO, Backend::Kvm, wants).unwrap() {
+            CpuDemand::Alone(mut places) => {
                 assert_eq!(places[0].vcpus, [0, 1]);
                 assert!(is_alone(&alone(places.swap_remove(0))));
             }
@@ -275,8 +283,8 @@ mod tests {
             assert!(why.contains(expected), "{why}");
         }
         // Emulated machines take a CPU each, and that is all.
-        let emulated = plan(&host(2), TWO, Backend::Qemu, Wants::default());
-        assert_eq!(emulated.unwrap(), Plan::Emulated);
+        let emulated = demand(&host(2), TWO, Backend::Qemu, Wants::default());
+        assert_eq!(emulated.unwrap(), CpuDemand::Emulated);
     }
 
     #[test]

@@ -3,18 +3,19 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use ktstr_core::{KernelLabel, Preset};
+use ktstr_core::record::Sidecar;
+use ktstr_core::{CaseName, KernelLabel, Preset};
 use ktstr_kernel::{ImageError, ImageInfo, KernelSpec, SpecError};
 
 use super::NamedKernel;
 use crate::Scheduler;
-use crate::project::Moved;
+use crate::relocation::Relocation;
 
 /// A scheduler to try on one machine and one kernel.
 #[derive(Debug, Clone)]
 pub struct Cell {
-    /// The name nextest knows it by: `verifier/{scheduler}/{kernel label}/{preset}`.
-    pub name: String,
+    /// The name that nextest lists and runs it by.
+    pub name: CaseName,
     /// The scheduler.
     pub scheduler: &'static Scheduler,
     /// The machine.
@@ -24,8 +25,16 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// What stands in records where a test has the name of its function; and what names of cells begin with.
-    pub const TEST: &'static str = "verifier";
+    /// `record` with what is known of the cell before it runs.
+    pub(crate) fn record(&self, record: Sidecar) -> Sidecar {
+        Sidecar {
+            variant: self.preset.name.to_owned(),
+            topology: Some(self.preset.topology),
+            scheduler: self.scheduler.name.to_owned(),
+            kernel_label: Some(self.kernel.label.clone()),
+            ..record
+        }
+    }
 }
 
 /// A `kernels` of a scheduler that cannot be compared with the session's kernels.
@@ -58,12 +67,12 @@ pub enum CellError {
 /// Every cell of `schedulers` on `kernels`; none where there is no kernel, as outside of a session.
 ///
 /// A scheduler that declares `constraints` has cells on the presets within them, any other on all presets. A kernel that
-/// its `kernels` do not admit has no cell of it. `dirs` tells where the sources are now, that paths in it are relative
-/// to; `lookup` reads environment variables (`HOME` for `~`).
+/// its `kernels` do not admit has no cell of it. `relocation` tells where the sources are now, that paths in it are
+/// relative to; `lookup` reads environment variables (`HOME` for `~`).
 pub fn cells(
     schedulers: &[&'static Scheduler],
     kernels: &[NamedKernel],
-    dirs: &Moved,
+    relocation: &Relocation,
     lookup: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<Cell>, CellError> {
     let mut cells = Vec::new();
@@ -71,20 +80,18 @@ pub fn cells(
         if !scheduler.is_loaded() {
             continue;
         }
-        let filter = Filter::of(scheduler, dirs, &lookup)?;
+        let filter = Filter::of(scheduler, relocation, &lookup)?;
         for kernel in kernels {
             if !filter.admits(kernel)? {
                 continue;
             }
             let accepted = Preset::ALL.iter().filter(|p| accepts(scheduler, **p));
             cells.extend(accepted.map(|preset| Cell {
-                name: format!(
-                    "{}/{}/{}/{}",
-                    Cell::TEST,
-                    scheduler.name,
-                    kernel.label,
-                    preset.name
-                ),
+                name: CaseName::Verifier {
+                    scheduler: scheduler.name.to_owned(),
+                    kernel: kernel.label.clone(),
+                    preset: *preset,
+                },
                 scheduler,
                 preset: *preset,
                 kernel: kernel.clone(),
@@ -112,11 +119,11 @@ struct Filter {
 impl Filter {
     fn of(
         scheduler: &Scheduler,
-        dirs: &Moved,
+        relocation: &Relocation,
         lookup: &impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, CellError> {
         let name = scheduler.name;
-        let dir = dirs.now(scheduler.manifest_dir);
+        let dir = relocation.now(scheduler.manifest_dir);
         let mut specs = Vec::new();
         for text in scheduler.kernels {
             let spec = KernelSpec::parse(text, lookup).map_err(|source| CellError::Spec {
@@ -201,8 +208,11 @@ mod tests {
     }
 
     fn names(schedulers: &[&'static Scheduler], kernels: &[NamedKernel]) -> Vec<String> {
-        let cells = cells(schedulers, kernels, &Moved::default(), |_| None).unwrap();
-        cells.into_iter().map(|cell| cell.name).collect()
+        let cells = cells(schedulers, kernels, &Relocation::default(), |_| None).unwrap();
+        cells
+            .into_iter()
+            .map(|cell| cell.name.to_string())
+            .collect()
     }
 
     fn kernel(image: &str) -> NamedKernel {
@@ -261,7 +271,7 @@ mod tests {
                 manifest_dir,
                 ..PLAIN
             };
-            Filter::of(&scheduler, &Moved::default(), &|_| None)
+            Filter::of(&scheduler, &Relocation::default(), &|_| None)
                 .unwrap()
                 .admits(kernel)
                 .unwrap()
@@ -294,7 +304,7 @@ mod tests {
             ..PLAIN
         };
         let error = |scheduler| {
-            cells(&[scheduler], &[], &Moved::default(), |_| None)
+            cells(&[scheduler], &[], &Relocation::default(), |_| None)
                 .unwrap_err()
                 .to_string()
         };

@@ -1,4 +1,4 @@
-//! What a machine is made from: kernel, back end, initramfs, limits.
+//! From a plan to what a machine is made of: kernel, back end, scheduler, initramfs, limits.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,15 +8,16 @@ use ktstr_kernel::discover::{Discovery, discover};
 use ktstr_kernel::{Cache, ImageInfo};
 use ktstr_vmm::initramfs::Pack;
 use ktstr_vmm::{
-    Choice, Initramfs, KvmError, MachineError, MachineSpec, PackedInitramfs, find_qemu,
+    Backend, Choice, Initramfs, KvmError, MachineError, MachineSpec, PackedInitramfs, find_qemu,
     guest_memory_mib,
 };
 
-use super::place;
-use crate::dispatch::{NamedKernel, Settings};
-use crate::protocol::RunSpec;
+use super::placement;
+use super::plan::MachinePlan;
+use super::settings::Settings;
+use crate::cases::NamedKernel;
 use crate::scheduler::Source;
-use crate::{Scheduler, TestCase, guest};
+use crate::{Scheduler, guest};
 
 /// Time to get to userspace: several times what emulation takes on a machine of its own, which is 1 s
 /// with 2 CPUs, 10 s with 64 and 50 s with 192.
@@ -26,9 +27,6 @@ fn boot_limit(topology: Topology) -> Duration {
 
 /// Time for the report to arrive after the body's own limit: the guest ends it by itself.
 const REPORT_GRACE: Duration = Duration::from_secs(30);
-
-/// Time to set probes up and to read what they recorded: the guest ends both by itself.
-pub(super) const PROBE_GRACE: Duration = Duration::from_secs(40);
 
 /// The kernel of a run.
 #[derive(Debug, Clone)]
@@ -53,15 +51,18 @@ pub(super) fn kernel(named: Option<&NamedKernel>, settings: &Settings) -> Result
             found: None,
         });
     }
-    discovered(settings)
+    discover_kernel(settings)
 }
 
 /// The kernel that nobody named: one that is already built.
-pub(crate) fn discovered(settings: &Settings) -> Result<Kernel, Verdict> {
+pub(crate) fn discover_kernel(settings: &Settings) -> Result<Kernel, Verdict> {
     let fail = |message: String| Verdict::fail("kernel", message);
     let cache = Cache::new(settings.cache().map_err(|error| fail(error.to_string()))?);
     let found = discover(&Discovery {
-        env: &|name| std::env::var_os(name),
+        env: &|name| match name {
+            "PATH" => Some(settings.path.clone()),
+            name => settings.kernel_variables.get(name).cloned(),
+        },
         cache: &cache,
         dir: &settings.dir,
         root: Path::new("/"),
@@ -83,24 +84,22 @@ pub(crate) fn discovered(settings: &Settings) -> Result<Kernel, Verdict> {
 
 /// What carries machines on this host: the back end, and the QEMU it may need.
 pub(super) fn backend(settings: &Settings) -> Result<Choice, Verdict> {
-    let told = settings
-        .session
-        .as_ref()
-        .and_then(|session| session.backend);
     // A session tried it, once for all of its tests. Somebody may want another for this one.
-    if let Some(backend) = told.filter(|told| settings.backend.is_none_or(|own| own == *told)) {
+    let is_wanted = |tried: &Backend| settings.backend.is_none_or(|wanted| wanted == *tried);
+    if let Some(backend) = settings.tried_backend.filter(is_wanted) {
         return Ok(Choice {
             backend,
             qemu: find_qemu(&settings.path),
             why: None,
         });
     }
-    Choice::make(&settings.path, Path::new("/"), settings.backend).map_err(early)
+    Choice::make(&settings.path, Path::new("/"), settings.backend)
+        .map_err(verdict_for_machine_error)
 }
 
-/// This binary as init, with the scheduler and the files the test asks for.
+/// The settings' binary as init, with the scheduler's program and the files that the plan asks for.
 pub(super) fn initramfs(
-    test: &TestCase,
+    plan: &MachinePlan,
     scheduler: Option<&Path>,
     settings: &Settings,
 ) -> Result<PackedInitramfs, Verdict> {
@@ -109,16 +108,22 @@ pub(super) fn initramfs(
         // Whole: it may read its own debug information, such as BTF.
         builder = builder.executable(program, Scheduler::PROGRAM, Pack::Whole);
     }
-    if let Source::KernelBuiltin { .. } = test.scheduler.source {
+    if let Source::KernelBuiltin { .. } = plan.scheduler.source {
         builder = builder.executable("/bin/sh", "/bin/sh", Pack::Whole);
     }
-    if let Some(file) = test.scheduler.config_file {
-        let host = settings.dirs.now(test.scheduler.manifest_dir).join(file);
+    if let Some(file) = plan.scheduler.config_file {
+        let host = settings
+            .relocation
+            .now(plan.scheduler.manifest_dir)
+            .join(file);
         builder = builder.file(host, Scheduler::CONFIG_FILE, 0o644);
     }
-    for file in test.extra_include_files {
+    for file in &plan.include_files {
         let host = settings.dir.join(file);
-        let fail = |why: &str| Verdict::fail("extra_include_files", format!("`{file}` {why}"));
+        let fail = |why: &str| {
+            let message = format!("`{}` {why}", file.display());
+            Verdict::fail("extra_include_files", message)
+        };
         let name = host.file_name().ok_or_else(|| fail("has no file name"))?;
         if host.is_dir() {
             return Err(fail("is a directory; name the files in it"));
@@ -140,50 +145,26 @@ pub(super) fn initramfs(
     })
 }
 
-/// What there is to know of an initramfs that is packed for each run.
-pub(super) fn not_cached(initramfs: &PackedInitramfs) -> Option<String> {
-    let why = initramfs.not_cached()?;
-    Some(format!("each run packs its initramfs anew: {why}"))
-}
-
-/// What the guest is told to run.
-pub(super) fn run_spec(test: &TestCase, topology: Topology, settings: &Settings) -> RunSpec {
-    RunSpec {
-        test: test.name.to_owned(),
-        topology,
-        duration: test.duration(),
-        limit: test.body_limit(),
-        checks: test.checks,
-        env: settings.guest_env.clone(),
-        scheduler: super::scheduler::spec(test),
-        probes: None,
-        allow_kernel_warnings: super::kernel::allowed(test),
-    }
-}
-
-/// The machine that runs it, on which the guest may take `limit` once it is ready.
+/// The machine of `plan`, whose guest may take `limit` once it is ready.
 pub(super) fn machine_spec(
-    test: &TestCase,
-    topology: Topology,
+    plan: &MachinePlan,
     limit: Duration,
     kernel: &Kernel,
     initramfs: &PackedInitramfs,
     qemu: Option<PathBuf>,
     settings: &Settings,
 ) -> MachineSpec {
+    let topology = plan.topology;
     let boot_limit = boot_limit(topology);
     let plain = MachineSpec::new(&kernel.image, topology);
     let mut cmdline = vec![format!("{}=1", guest::MARK)];
-    cmdline.extend(test.scheduler.kargs.iter().map(|karg| (*karg).to_owned()));
-    if !test.kaslr {
-        cmdline.push("nokaslr".to_owned());
-    }
+    cmdline.extend(plan.kernel_args.iter().cloned());
     MachineSpec {
         initramfs: Some(initramfs.path().to_owned()),
-        memory_mib: place::memory_mib(
-            guest_memory_mib(topology, test.memory_mib, initramfs.size()),
+        memory_mib: placement::memory_mib(
+            guest_memory_mib(topology, plan.memory_mib, initramfs.size()),
             topology,
-            place::in_performance_mode(test, settings),
+            placement::in_performance_mode(plan, settings),
         ),
         cmdline,
         boot_deadline: boot_limit,
@@ -198,7 +179,7 @@ pub(super) fn machine_spec(
 /// The verdict of a machine that could not be made or run.
 // By value: it is what `map_err` wants.
 #[expect(clippy::needless_pass_by_value)]
-pub(super) fn early(error: MachineError) -> Verdict {
+pub(super) fn verdict_for_machine_error(error: MachineError) -> Verdict {
     match error {
         // No fault of the test's, and nothing that a bigger effort would mend here.
         MachineError::TooLarge { .. }
@@ -213,34 +194,49 @@ pub(super) fn early(error: MachineError) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use ktstr_vmm::Backend;
-
     use super::*;
-    use crate::dispatch::SessionInfo;
 
     #[test]
     fn what_a_session_tried_is_not_tried_again() {
-        let told = |backend| SessionInfo {
-            id: "1".to_owned(),
-            runs_dir: "/r".into(),
-            backend: Some(backend),
-            builder: None,
-        };
-        let mut settings = Settings::read().unwrap();
         // Nothing works here, as far as looking would tell.
-        settings.path = "/no/such/place".into();
-        for told_backend in [Backend::Kvm, Backend::Qemu] {
-            settings.session = Some(told(told_backend));
-            for own in [None, Some(told_backend)] {
+        let mut settings = Settings {
+            path: "/no/such/place".into(),
+            ..Settings::new("/proc/self/exe", "/", "/no/such/place")
+        };
+        for tried in [Backend::Kvm, Backend::Qemu] {
+            settings.tried_backend = Some(tried);
+            for own in [None, Some(tried)] {
                 settings.backend = own;
-                assert_eq!(backend(&settings).unwrap().backend, told_backend);
+                assert_eq!(backend(&settings).unwrap().backend, tried);
             }
         }
-        settings.session = Some(told(Backend::Kvm));
+        settings.tried_backend = Some(Backend::Kvm);
         settings.backend = Some(Backend::Qemu);
         assert!(
             backend(&settings).is_err(),
             "what this process wants was not tried"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_for_an_initramfs_is_told() {
+        let plan = MachinePlan::new(Topology::constant(1, 1, 1, 1));
+        let settings = Settings {
+            cache_root: None,
+            ..Settings::new("/proc/self/exe", "/", "/unused")
+        };
+        let told = |plan: &MachinePlan| {
+            let verdict = initramfs(plan, None, &settings).unwrap_err();
+            verdict.details()[0].to_string()
+        };
+        assert!(told(&plan).starts_with("initramfs: no cache directory: set"));
+        let of_directory = MachinePlan {
+            include_files: vec!["proc".into()],
+            ..plan
+        };
+        assert_eq!(
+            told(&of_directory),
+            "extra_include_files: `proc` is a directory; name the files in it"
         );
     }
 }

@@ -3,8 +3,8 @@
 use ktstr_core::record::Sidecar;
 use ktstr_core::{Outcome, Taint, Verdict, text};
 
-use crate::TestCase;
 use crate::protocol::KernelSeen;
+use crate::{Scheduler, TestCase};
 
 /// The check that reports of the kernel are told as.
 const WARNING: &str = "kernel warning";
@@ -23,11 +23,15 @@ const KEPT: usize = 100;
 
 /// Texts of kernel warnings that `test` and its scheduler expect.
 pub(super) fn allowed(test: &TestCase) -> Vec<String> {
-    let lists = [
-        test.scheduler.allow_kernel_warnings,
-        test.allow_kernel_warnings,
-    ];
-    let texts = lists.into_iter().flatten();
+    let mut texts = allowed_by(test.scheduler);
+    let own = test.allow_kernel_warnings.iter();
+    texts.extend(own.map(|text| (*text).to_owned()));
+    texts
+}
+
+/// Those that `scheduler` expects.
+pub(super) fn allowed_by(scheduler: &Scheduler) -> Vec<String> {
+    let texts = scheduler.allow_kernel_warnings.iter();
     texts.map(|text| (*text).to_owned()).collect()
 }
 

@@ -1,7 +1,7 @@
 //! From the end of a scheduler to the functions whose calls explain it.
 
-use super::super::scx_exit::ScxExit;
 use crate::probe::{ProbePlan, ProbedFunction, program_of, trampoline_of};
+use crate::scx_exit::{ScxExit, ScxExitKind};
 
 /// A function of the kernel that is about one task, or that schedulers call.
 #[derive(Debug, Clone, Copy)]
@@ -273,7 +273,7 @@ fn stalled_name(exit: &ScxExit) -> Option<String> {
     let (task, _) = exit.message.split_once(" failed to run for ")?;
     let (name, _) = task.rsplit_once('[')?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:+".contains(c);
-    (exit.kind == "SCX_EXIT_ERROR_STALL" && !name.is_empty() && name.chars().all(plain))
+    (exit.kind == ScxExitKind::ErrorStall && !name.is_empty() && name.chars().all(plain))
         .then(|| name.to_owned())
 }
 
@@ -307,7 +307,7 @@ mod tests {
 
     use super::*;
 
-    pub(in super::super) fn exit(kind: &'static str, message: &str, frames: &[&str]) -> ScxExit {
+    pub(in super::super) fn exit(kind: ScxExitKind, message: &str, frames: &[&str]) -> ScxExit {
         ScxExit {
             kind,
             reason: "r".to_owned(),
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn functions_come_from_the_backtrace_and_the_table() {
-        let exit = exit("SCX_EXIT_ERROR_BPF", "asked to fail", FRAMES);
+        let exit = exit(ScxExitKind::ErrorBpf, "asked to fail", FRAMES);
         let backtrace = Backtrace::of(Some(&exit));
         assert_eq!(backtrace.callback, Some(("enqueue", 1)));
         let plan = plan(Some(&exit), "steady");
@@ -348,7 +348,7 @@ mod tests {
         let message = "spin[57] failed to run for 5.004s";
         let plan_of = |message: &str| {
             plan(
-                Some(&exit("SCX_EXIT_ERROR_STALL", message, &[])),
+                Some(&exit(ScxExitKind::ErrorStall, message, &[])),
                 "a_test_with_a_long_name",
             )
         };
@@ -377,7 +377,7 @@ mod tests {
         #[test]
         fn only_plain_names_are_planned(frames in prop::collection::vec(".{0,40}(\\+0x1)?", 0..80), message in ".*") {
             let frames: Vec<_> = frames.iter().map(String::as_str).collect();
-            let plan = plan(Some(&exit("SCX_EXIT_ERROR_STALL", &message, &frames)), "steady");
+            let plan = plan(Some(&exit(ScxExitKind::ErrorStall, &message, &frames)), "steady");
             prop_assert!(plan.functions.len() <= KNOWN.len() + MAX_FRAMES);
             prop_assert!(plan.functions.iter().all(|f| f.names.iter().all(|n| is_plain(n))));
         }

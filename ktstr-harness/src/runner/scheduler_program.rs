@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use ktstr_core::Verdict;
 
-use super::build::{Builds, Package};
+use super::build::Package;
+use super::cancel::CancelToken;
+use super::observer::{RunEvent, RunObserver};
 use super::program::{self, ProgramError};
+use super::result::RunError;
+use super::settings::Settings;
 use crate::TestCase;
-use crate::dispatch::Settings;
 use crate::protocol::{SchedulerSpec, SchedulerStart};
 use crate::scheduler::{Scheduler, Source};
 
@@ -19,22 +22,24 @@ const CHECK: &str = "scheduler";
 pub(super) fn program(
     scheduler: &Scheduler,
     settings: &Settings,
-) -> Result<Option<PathBuf>, Verdict> {
+    observer: &mut dyn RunObserver,
+    cancel: &CancelToken,
+) -> Result<Option<PathBuf>, RunError> {
     let program = match (scheduler.source, &settings.scheduler) {
         (Source::Eevdf | Source::KernelBuiltin { .. }, _) => return Ok(None),
         (Source::Package(_), Some(program)) => settings.dir.join(program),
-        (Source::Package(_), None) => build(scheduler, settings)?,
-        (Source::Path(path), _) => settings.dirs.now(scheduler.manifest_dir).join(path),
+        (Source::Package(_), None) => build(scheduler, settings, observer, cancel)?,
+        (Source::Path(path), _) => settings.relocation.now(scheduler.manifest_dir).join(path),
     };
     let name = scheduler.name;
     let path = program.display();
     match program::check(&program) {
         Ok(()) => Ok(Some(program)),
-        Err(ProgramError::Missing) => Err(Verdict::fail(
-            CHECK,
-            format!("{name}: no program at {path}; build it, or fix the path"),
-        )),
-        Err(error) => Err(Verdict::fail(CHECK, format!("{name}: {path} {error}"))),
+        Err(ProgramError::Missing) => {
+            let message = format!("{name}: no program at {path}; build it, or fix the path");
+            Err(Verdict::fail(CHECK, message).into())
+        }
+        Err(error) => Err(Verdict::fail(CHECK, format!("{name}: {path} {error}")).into()),
     }
 }
 
@@ -44,35 +49,54 @@ pub(crate) fn package(scheduler: &Scheduler, settings: &Settings) -> Option<Pack
         (Source::Package(name), None) => Some(Package {
             name: name.to_owned(),
             profile: settings.scheduler_profile.clone(),
-            dir: settings.dirs.now(scheduler.manifest_dir),
+            dir: settings.relocation.now(scheduler.manifest_dir),
         }),
         _ => None,
     }
 }
 
-fn build(scheduler: &Scheduler, settings: &Settings) -> Result<PathBuf, Verdict> {
+fn build(
+    scheduler: &Scheduler,
+    settings: &Settings,
+    observer: &mut dyn RunObserver,
+    cancel: &CancelToken,
+) -> Result<PathBuf, RunError> {
     let fail = |why: String| Verdict::fail(CHECK, format!("{}: {why}", scheduler.name));
     let package = package(scheduler, settings).ok_or_else(|| fail("no package".to_owned()))?;
-    let builds = Builds::new(&settings.runs_dir, &settings.run_id);
-    builds.program(&package).map_err(fail)
+    let mut failed = |log: &str| observer.event(RunEvent::SchedulerBuildFailed(log));
+    let built = settings
+        .builds
+        .program(&package, &settings.cargo, &mut failed, cancel)?;
+    Ok(built.map_err(fail)?)
 }
 
 /// What the guest is told; `None` for the kernel's own scheduler.
-pub(super) fn spec(test: &TestCase) -> Option<SchedulerSpec> {
-    let scheduler = test.scheduler;
+pub(super) fn spec_of_test(test: &TestCase) -> Option<SchedulerSpec> {
+    spec(test.scheduler, test.extra_sched_args, test.config).map(|spec| SchedulerSpec {
+        allow_restarts: test.allow_restarts,
+        ..spec
+    })
+}
+
+/// Likewise, with arguments that follow those of its declaration, and the content of its configuration file.
+pub(super) fn spec(
+    scheduler: &Scheduler,
+    extra_args: &[&str],
+    config: Option<&str>,
+) -> Option<SchedulerSpec> {
     let owned = |words: &[&str]| {
         words
             .iter()
             .map(|word| (*word).to_owned())
             .collect::<Vec<_>>()
     };
-    let config = scheduler.config_file_def.zip(test.config);
+    let config = scheduler.config_file_def.zip(config);
     let start = match scheduler.source {
         Source::Eevdf => return None,
         Source::Package(_) | Source::Path(_) => {
             let mut args = owned(scheduler.sched_args);
             args.extend(config.iter().flat_map(|(def, _)| def.args()));
-            args.extend(owned(test.extra_sched_args));
+            args.extend(owned(extra_args));
             SchedulerStart::Program(args)
         }
         Source::KernelBuiltin { enable, disable } => SchedulerStart::Builtin {
@@ -89,7 +113,7 @@ pub(super) fn spec(test: &TestCase) -> Option<SchedulerSpec> {
             .collect(),
         sysctls: scheduler.sysctls.iter().map(sysctl).collect(),
         cgroup: scheduler.cgroup_parent.map(str::to_owned),
-        allow_restarts: test.allow_restarts,
+        allow_restarts: false,
     })
 }
 
@@ -119,12 +143,12 @@ mod tests {
             config: Some("{}"),
             ..TestCase::new("t", location, |_| Ok(crate::AssertResult::pass()))
         };
-        let told = spec(&test).unwrap();
+        let told = spec_of_test(&test).unwrap();
         let args = ["-v", "--config", "/run/x.json", "-q"].map(str::to_owned);
         assert_eq!(told.start, SchedulerStart::Program(args.to_vec()));
         let file = ("/run/x.json".to_owned(), "{}".to_owned());
         assert_eq!(told.files, [file]);
-        let plain = spec(&TestCase {
+        let plain = spec_of_test(&TestCase {
             config: None,
             ..test
         })
@@ -142,13 +166,16 @@ mod tests {
             manifest_dir: "/nowhere",
             ..Scheduler::EEVDF
         };
-        let settings = Settings::read().unwrap();
-        let verdict = program(&scheduler, &settings).unwrap_err();
-        let message = &verdict.details()[0].message;
+        let settings = Settings::new("/proc/self/exe", "/", "/unused");
+        let program = |scheduler| {
+            let ignore = &mut |_: RunEvent<'_>| {};
+            program(scheduler, &settings, ignore, &CancelToken::new())
+        };
+        let message = program(&scheduler).unwrap_err().to_string();
         assert!(
             message.contains("mine: no program at /nowhere/no/such/program"),
             "{message}"
         );
-        assert_eq!(program(&Scheduler::EEVDF, &settings), Ok(None));
+        assert!(program(&Scheduler::EEVDF).unwrap().is_none());
     }
 }

@@ -21,9 +21,9 @@ pub(super) struct Style {
     pub time: bool,
 }
 
-/// What was told so far. Where nobody reads it any more, it is still counted.
+/// The results so far. Where nobody reads it any more, it is still counted.
 #[derive(Debug)]
-pub(super) struct Report<W> {
+pub(super) struct LibtestOutput<W> {
     out: W,
     style: Style,
     log: Option<File>,
@@ -33,7 +33,7 @@ pub(super) struct Report<W> {
     on_line: usize,
 }
 
-impl<W: Write> Report<W> {
+impl<W: Write> LibtestOutput<W> {
     pub(super) fn new(out: W, style: Style, log: Option<File>) -> Self {
         Self {
             out,
@@ -202,7 +202,7 @@ mod tests {
 
     fn told(style: Style, end: (usize, usize)) -> String {
         let mut out = Vec::new();
-        let mut report = Report::new(&mut out, style, None);
+        let mut report = LibtestOutput::new(&mut out, style, None);
         report.begin(4, None);
         report.ended("ktstr/b", Outcome::Fail, "", SECOND);
         report.ended("ktstr/a", Outcome::Inconclusive, "", SECOND);
@@ -257,7 +257,7 @@ test result: FAILED. 1 passed; 2 failed; 26 ignored; 0 measured; 3 filtered out;
     #[test]
     fn one_is_a_test_and_none_are_ok() {
         let mut out = Vec::new();
-        let mut report = Report::new(&mut out, Style::default(), None);
+        let mut report = LibtestOutput::new(&mut out, Style::default(), None);
         report.begin(1, Some(5));
         report.end(0, 7, Duration::ZERO);
         let text = String::from_utf8(out).unwrap();

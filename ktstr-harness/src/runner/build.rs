@@ -5,14 +5,18 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use ktstr_core::host::files::write_atomic;
 use ktstr_core::host::{LockError, LockFile, LockMode};
 use ktstr_vmm::child::end_with_us;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
+
+use super::cancel::{CancelToken, OnCancel};
+use super::result::RunError;
 
 /// How long to wait for another process's build of the same package: longer than any takes.
 const WAIT: Duration = Duration::from_secs(3600);
@@ -54,8 +58,8 @@ struct Done {
     program: Result<PathBuf, String>,
 }
 
-/// Who watches a build.
-pub trait Watch: Sync {
+/// Watches a build.
+pub trait BuildWatch: Sync {
     /// Cargo runs as `child`.
     fn started(&self, child: &Child) {
         let _ = child;
@@ -75,14 +79,20 @@ impl Builds {
         Self { runs, run }
     }
 
-    /// The program of `package`, or one line on why there is none. Builds it unless another process of this run has, or
-    /// is about to.
-    pub fn program(&self, package: &Package) -> Result<PathBuf, String> {
-        self.once(package, |package| {
-            let said = Said::default();
-            let program = build(package, &["--quiet".into()], &said);
-            if program.is_err() {
-                said.show();
+    /// The program of `package`, or one line on why there is none. Builds it by `cargo` unless another process of this
+    /// run has, or is about to; `failed` gets all that cargo said where it could not.
+    pub fn program(
+        &self,
+        package: &Package,
+        cargo: &Path,
+        failed: &mut dyn FnMut(&str),
+        cancel: &CancelToken,
+    ) -> Result<Result<PathBuf, String>, RunError> {
+        self.once(package, cancel, |package| {
+            let said = Said::new(cancel);
+            let program = build(package, cargo, &["--quiet".into()], &said);
+            if program.is_err() && !cancel.is_cancelled() {
+                failed(&String::from_utf8_lossy(&said.text()));
             }
             program
         })
@@ -92,25 +102,31 @@ impl Builds {
     fn once(
         &self,
         package: &Package,
+        cancel: &CancelToken,
         build: impl FnOnce(&Package) -> Result<PathBuf, String>,
-    ) -> Result<PathBuf, String> {
+    ) -> Result<Result<PathBuf, String>, RunError> {
         if let Some(program) = self.recall(package) {
-            return program;
+            return Ok(program);
         }
         let what = format!("a build of {}", package.name);
         let lock = self.runs.join(".locks").join(file_name(package, ".lock"));
-        let _lock = match LockFile::acquire(&lock, LockMode::Exclusive, WAIT, &what) {
+        let lock = cancel.wait_for_lock(WAIT, |wait| {
+            LockFile::acquire(&lock, LockMode::Exclusive, wait, &what)
+        })?;
+        let _lock = match lock {
             Ok(lock) => Some(lock),
-            Err(error @ LockError::Busy { .. }) => return Err(error.to_string()),
+            Err(error @ LockError::Busy { .. }) => return Ok(Err(error.to_string())),
             // Cargo has locks of its own. Where nothing can be written it will say so better.
             Err(_) => None,
         };
         if let Some(program) = self.recall(package) {
-            return program;
+            return Ok(program);
         }
         let program = build(package);
+        // What was cancelled here is for others to build.
+        cancel.check()?;
         self.keep(package, program.clone());
-        program
+        Ok(program)
     }
 
     /// Keeps what a build came to for the other processes of this run.
@@ -184,8 +200,13 @@ fn safe(text: &str) -> String {
     text.chars().map(safe).collect()
 }
 
-/// Has cargo build `package`, with more arguments, and gives its program.
-pub fn build(package: &Package, args: &[OsString], watch: &dyn Watch) -> Result<PathBuf, String> {
+/// Has `cargo` build `package`, with more arguments, and gives its program, or one line on why there is none.
+pub fn build(
+    package: &Package,
+    cargo: &Path,
+    args: &[OsString],
+    watch: &dyn BuildWatch,
+) -> Result<PathBuf, String> {
     let Package { name, profile, dir } = package;
     if !dir.join("Cargo.toml").is_file() {
         return Err(format!(
@@ -193,8 +214,7 @@ pub fn build(package: &Package, args: &[OsString], watch: &dyn Watch) -> Result<
             dir.display()
         ));
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
+    let mut command = Command::new(cargo);
     command
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(["-p", name, "--profile", profile])
@@ -207,7 +227,7 @@ pub fn build(package: &Package, args: &[OsString], watch: &dyn Watch) -> Result<
     let does_not_run = |error: io::Error| {
         format!(
             "{}: {error}; install Rust's cargo{INSTEAD}",
-            Path::new(&cargo).display()
+            cargo.display()
         )
     };
     let mut child = command.spawn().map_err(does_not_run)?;
@@ -249,7 +269,7 @@ pub fn build(package: &Package, args: &[OsString], watch: &dyn Watch) -> Result<
 }
 
 /// Passes on what cargo says, and gives the first line of it that begins with `error`.
-fn follow(stderr: impl Read, watch: &dyn Watch) -> Option<String> {
+fn follow(stderr: impl Read, watch: &dyn BuildWatch) -> Option<String> {
     let mut stderr = BufReader::new(stderr);
     let mut first = None;
     let mut line = Vec::new();
@@ -281,23 +301,51 @@ fn executables(messages: &str) -> Vec<(String, PathBuf)> {
     messages.lines().filter_map(binary).collect()
 }
 
-/// What cargo said, for when it matters.
-#[derive(Default)]
-struct Said(std::sync::Mutex<Vec<u8>>);
+/// Keeps what cargo said, and ends it when the run is cancelled.
+struct Said<'c> {
+    text: Mutex<Vec<u8>>,
+    cancel: &'c CancelToken,
+    killer: Mutex<Option<OnCancel>>,
+}
 
-impl Watch for Said {
-    fn said(&self, line: &[u8]) {
-        if let Ok(mut said) = self.0.lock() {
-            said.extend_from_slice(line);
+impl<'c> Said<'c> {
+    fn new(cancel: &'c CancelToken) -> Self {
+        Self {
+            text: Mutex::default(),
+            cancel,
+            killer: Mutex::default(),
         }
+    }
+
+    fn text(&self) -> Vec<u8> {
+        self.text
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn kill_by(&self, killer: Option<OnCancel>) {
+        let mut slot = self.killer.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(std::mem::replace(&mut *slot, killer));
     }
 }
 
-impl Said {
-    fn show(&self) {
-        if let Ok(said) = self.0.lock() {
-            eprint!("{}", String::from_utf8_lossy(&said));
-        }
+impl BuildWatch for Said<'_> {
+    fn started(&self, child: &Child) {
+        let pid = Pid::from_child(child);
+        // It is not waited for before `ended`: the number stays its own until the hook is gone.
+        self.kill_by(Some(self.cancel.on_cancel(move || {
+            let _ = kill_process(pid, Signal::TERM);
+        })));
+    }
+
+    fn said(&self, line: &[u8]) {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        text.extend_from_slice(line);
+    }
+
+    fn ended(&self) {
+        self.kill_by(None);
     }
 }
 
@@ -313,6 +361,43 @@ mod tests {
             profile: "dev".to_owned(),
             dir: dir.to_owned(),
         }
+    }
+
+    fn once(
+        builds: &Builds,
+        dir: &Path,
+        build: impl FnOnce(&Package) -> Result<PathBuf, String>,
+    ) -> Result<PathBuf, String> {
+        builds
+            .once(&package(dir), &CancelToken::new(), build)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_build_is_ended_with_its_run_and_left_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("Cargo.toml"), "").unwrap();
+        let (cargo, started) = (dir.path().join("cargo"), dir.path().join("started"));
+        let script = format!("#!/bin/sh\necho >{}\nexec sleep 1000\n", started.display());
+        fs::write(&cargo, script).unwrap();
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+        let token = CancelToken::new();
+        let builds = Builds::new(dir.path().join("runs"), "1");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !started.exists() {
+                    thread::yield_now();
+                }
+                token.cancel();
+            });
+            let never = &mut |log: &str| panic!("{log}");
+            let built = builds.program(&package(dir.path()), &cargo, never, &token);
+            assert!(matches!(built, Err(RunError::Cancelled)), "{built:?}");
+        });
+        let other = Ok(PathBuf::from("/bin/sh"));
+        assert_eq!(once(&builds, dir.path(), |_| other.clone()), other);
     }
 
     #[test]
@@ -344,21 +429,21 @@ not json
                 scope.spawn(|| {
                     // As each process has them.
                     let all = Builds::new(dir.path().join("runs"), "1");
-                    let built = all.once(&package(dir.path()), build);
+                    let built = once(&all, dir.path(), build);
                     assert_eq!(built.as_ref(), Ok(&program));
                 });
             }
         });
         assert_eq!(builds.load(Ordering::SeqCst), 1);
-        let once = |run: &str| {
+        let of_run = |run: &str| {
             let all = Builds::new(dir.path().join("runs"), run);
-            all.once(&package(dir.path()), build).unwrap();
+            once(&all, dir.path(), build).unwrap();
             builds.load(Ordering::SeqCst)
         };
-        assert_eq!(once("2"), 2, "another run builds again");
-        assert_eq!(once("2"), 2);
+        assert_eq!(of_run("2"), 2, "another run builds again");
+        assert_eq!(of_run("2"), 2);
         fs::remove_file(&program).unwrap();
-        assert_eq!(once("2"), 3, "what has gone is built again");
+        assert_eq!(of_run("2"), 3, "what has gone is built again");
     }
 
     #[test]
@@ -391,8 +476,8 @@ not json
         let dir = tempfile::tempdir().unwrap();
         let all = Builds::new(dir.path(), "1");
         let failed = Err("error: no".to_owned());
-        assert_eq!(all.once(&package(dir.path()), |_| failed.clone()), failed);
-        let again = all.once(&package(dir.path()), |_| unreachable!());
+        assert_eq!(once(&all, dir.path(), |_| failed.clone()), failed);
+        let again = once(&all, dir.path(), |_| unreachable!());
         assert_eq!(again, failed);
     }
 
@@ -401,14 +486,16 @@ not json
         let all = Builds::new("/proc/ktstr", "1");
         let program = PathBuf::from("/bin/sh");
         for _ in 0..2 {
-            let built = all.once(&package(Path::new("/")), |_| Ok(program.clone()));
+            let built = once(&all, Path::new("/"), |_| Ok(program.clone()));
             assert_eq!(built.as_ref(), Ok(&program));
         }
     }
 
     #[test]
     fn sources_that_are_not_there_are_named_with_the_way_out() {
-        let error = build(&package(Path::new("/no/such")), &[], &Said::default()).unwrap_err();
+        let token = CancelToken::new();
+        let package = package(Path::new("/no/such"));
+        let error = build(&package, Path::new("cargo"), &[], &Said::new(&token)).unwrap_err();
         assert!(
             error.contains("/no/such; or set KTSTR_SCHEDULER"),
             "{error}"
@@ -417,10 +504,11 @@ not json
 
     #[test]
     fn the_first_error_is_found_and_every_line_passed_on() {
-        let said = Said::default();
+        let token = CancelToken::new();
+        let said = Said::new(&token);
         let text = "   Compiling x\nwarning: odd\nerror[E1]: no\n\nerror: could not compile\n";
         let first = follow(text.as_bytes(), &said);
         assert_eq!(first.as_deref(), Some("error[E1]: no"));
-        assert_eq!(*said.0.lock().unwrap(), text.as_bytes());
+        assert_eq!(said.text(), text.as_bytes());
     }
 }

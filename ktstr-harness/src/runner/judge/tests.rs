@@ -1,5 +1,9 @@
+use std::time::Duration;
+
+use ktstr_vmm::GuestActivity;
+
 use super::*;
-use crate::protocol::KernelSeen;
+use crate::protocol::{Departure, KernelSeen};
 use crate::{AssertResult, Checks};
 use ktstr_core::record::CgroupStats;
 
@@ -13,12 +17,24 @@ const TEST: TestCase = TestCase::new(
 );
 
 fn verdict(end: &MachineEnd, console: &str, was_ready: bool) -> Verdict {
-    super::verdict(&TEST, end, console, was_ready)
+    super::verdict(&TEST, end, &diagnosis(end), console, was_ready)
+}
+
+fn diagnosis(end: &MachineEnd) -> Diagnosis {
+    match end {
+        MachineEnd::Reported(report) => Diagnosis::of_body(report),
+        _ => Diagnosis::default(),
+    }
 }
 
 /// Where the kernel has nothing to say against itself.
 fn expect(test: &TestCase, verdict: Verdict) -> Verdict {
-    super::expect(test, verdict, Verdict::pass())
+    super::expect(test, verdict, None, Verdict::pass())
+}
+
+/// After a run that ended so, with what the kernel has to say against itself.
+fn expect_after(test: &TestCase, verdict: Verdict, end: &MachineEnd, kernel: Verdict) -> Verdict {
+    super::expect(test, verdict, diagnosis(end).ejection(), kernel)
 }
 
 fn only_line(verdict: &Verdict) -> String {
@@ -28,7 +44,7 @@ fn only_line(verdict: &Verdict) -> String {
 }
 
 fn ended(ending: Ending, kernel_log: &str) -> MachineEnd {
-    MachineEnd::Reported(Box::new(Report {
+    MachineEnd::Reported(Box::new(BodyReport {
         ending,
         kernel_log: kernel_log.to_owned(),
         scheduler: None,
@@ -40,7 +56,7 @@ fn ended(ending: Ending, kernel_log: &str) -> MachineEnd {
 }
 
 fn gone(problem: SchedulerProblem, kernel_log: &str) -> MachineEnd {
-    MachineEnd::Reported(Box::new(Report {
+    MachineEnd::Reported(Box::new(BodyReport {
         ending: Ending::SchedulerGone,
         kernel_log: kernel_log.to_owned(),
         scheduler: Some(scheduler(Some(problem), "")),
@@ -66,14 +82,21 @@ fn scheduler(problem: Option<SchedulerProblem>, log: &str) -> SchedulerReport {
 #[test]
 fn hotplug_comes_before_how_the_program_took_it() {
     let log = "[1.0] sched_ext: BPF scheduler \"x\" disabled (unregistered from the main kernel)\n";
-    let told = |problem| {
+    let told = |problem: SchedulerProblem| {
         let report = SchedulerReport {
             hotplug: Some("CPU 1 went offline".to_owned()),
             ..scheduler(None, "up\nx: exit kind 66\n")
         };
-        only_line(&of_problem(&problem, &report, log))
+        {
+            let report = SchedulerReport {
+                problem: Some(problem.clone()),
+                ..report
+            };
+            let diagnosis = Diagnosis::of(log, Some(&report));
+            only_line(&of_problem(&problem, &report, &diagnosis))
+        }
     };
-    let gone = SchedulerProblem::Gone("its program exited with status 1".to_owned());
+    let gone = SchedulerProblem::Gone(Departure::Exited(1));
     assert_eq!(
         told(gone),
         "scheduler: the kernel ended it: SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 1 went \
@@ -98,7 +121,11 @@ fn last_words_are_the_error_and_the_last_line() {
     );
     assert_eq!(last_words(&"x".repeat(900)).unwrap().len(), 203);
     let why = SchedulerProblem::NotEnabled("its program exited with status 1".to_owned());
-    let told = only_line(&of_problem(&why, &scheduler(None, "no seccomp"), ""));
+    let told = only_line(&of_problem(
+        &why,
+        &scheduler(None, "no seccomp"),
+        &Diagnosis::default(),
+    ));
     assert!(
         told.ends_with(
             "it was not enabled: its program exited with status 1; it said last: no seccomp"
@@ -185,7 +212,7 @@ fn a_check_that_no_worker_ran_for_is_no_pass() {
 #[test]
 fn kernel_warnings_are_failures_that_no_expected_scheduler_error_covers() {
     let end = gone(
-        SchedulerProblem::Gone("x".to_owned()),
+        SchedulerProblem::Gone(Departure::ProgramRuns),
         "[1.0] sched_ext: BPF scheduler \"x\" disabled (scx_bpf_error)\n[1.0] sched_ext: x: as asked\n",
     );
     let expecting = TestCase {
@@ -194,19 +221,19 @@ fn kernel_warnings_are_failures_that_no_expected_scheduler_error_covers() {
     };
     let warned = || Verdict::fail("kernel warning", "WARNING: CPU: 0");
     let ejected = verdict(&end, "", true);
-    assert_eq!(super::expect(&expecting, ejected, warned()).exit_code(), 1);
+    assert_eq!(
+        expect_after(&expecting, ejected, &end, warned()).exit_code(),
+        1
+    );
     let failing = TestCase {
         expect_err: true,
         ..TEST
     };
     assert_eq!(
-        super::expect(&failing, Verdict::pass(), warned()).exit_code(),
+        super::expect(&failing, Verdict::pass(), None, warned()).exit_code(),
         0
     );
-    assert_eq!(
-        super::expect(&TEST, Verdict::skip("x"), Verdict::pass()).outcome(),
-        Outcome::Skip
-    );
+    assert_eq!(expect(&TEST, Verdict::skip("x")).outcome(), Outcome::Skip);
 }
 
 #[test]
@@ -224,7 +251,7 @@ fn an_illegal_instruction_is_told_with_its_usual_cause() {
 fn a_schedulers_end_is_told_in_the_kernels_words() {
     let log = "[1.0] sched_ext: BPF scheduler \"x\" disabled (scx_bpf_error)\n\
                [1.0] sched_ext: x: asked to fail\n";
-    let how = SchedulerProblem::Gone("its program exited with status 1".to_owned());
+    let how = SchedulerProblem::Gone(Departure::Exited(1));
     let end = gone(how.clone(), log);
     let line =
         "scheduler: the kernel ejected it: SCX_EXIT_ERROR_BPF (scx_bpf_error): asked to fail";
@@ -244,12 +271,13 @@ fn a_schedulers_end_is_told_in_the_kernels_words() {
         expect_scx_bpf_error_contains: Some(text),
         ..test
     };
+    let judged = |test: &TestCase, verdict| expect_after(test, verdict, &end, Verdict::pass());
     let ejected = verdict(&end, "", true);
     assert_eq!(
-        expect(&expecting("asked to"), ejected.clone()).exit_code(),
+        judged(&expecting("asked to"), ejected.clone()).exit_code(),
         0
     );
-    assert_eq!(expect(&expecting("other"), ejected).exit_code(), 1);
+    assert_eq!(judged(&expecting("other"), ejected).exit_code(), 1);
     assert_eq!(
         expect(&expecting("asked to"), Verdict::pass()).exit_code(),
         1

@@ -6,15 +6,16 @@ mod render;
 mod trace;
 
 use ktstr_core::{Outcome, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::scx_exit::ScxExit;
+use super::diagnosis::Diagnosis;
 use crate::TestCase;
 use crate::probe::{ProbePlan, ProbeReport};
-use crate::protocol::{Report, SchedulerProblem, since_body_start};
+use crate::protocol::{BodyReport, Departure, SchedulerProblem};
+use crate::scx_exit::ScxExit;
 
 /// How a second run went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AutoRepro {
     /// `reproduced`, `not reproduced: …` or `could not run: …`.
     pub outcome: String,
@@ -28,19 +29,19 @@ pub struct AutoRepro {
 
 /// How a scheduler ended that should not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Death {
+pub(super) struct SchedulerExit {
     exit: Option<ScxExit>,
-    /// How its program ended, where a signal ended it.
-    killed: Option<String>,
+    /// The signal that ended its program, where one did.
+    killed: Option<i32>,
 }
 
-impl Death {
+impl SchedulerExit {
     /// The one that `report` tells of. A scheduler that was never in force and that the kernel did not eject has none.
-    pub(super) fn of(report: &Report) -> Option<Self> {
+    pub(super) fn of(report: &BodyReport, diagnosis: &Diagnosis) -> Option<Self> {
         let problem = report.scheduler.as_ref()?.problem.as_ref()?;
-        let exit = ScxExit::find(since_body_start(&report.kernel_log)).filter(ScxExit::is_error);
+        let exit = diagnosis.ejection().cloned();
         let killed = match problem {
-            SchedulerProblem::Gone(how) if how.contains("killed by signal") => Some(how.clone()),
+            SchedulerProblem::Gone(Departure::Killed { signal }) => Some(*signal),
             _ => None,
         };
         let started = !matches!(problem, SchedulerProblem::NotStarted(_));
@@ -64,7 +65,7 @@ impl Death {
     fn in_words(&self) -> String {
         match (&self.exit, &self.killed) {
             (Some(exit), _) => exit.to_string(),
-            (None, Some(how)) => how.clone(),
+            (None, Some(signal)) => Departure::Killed { signal: *signal }.to_string(),
             (None, None) => "it was gone".to_owned(),
         }
     }
@@ -86,12 +87,13 @@ pub(super) fn could_not_run(verdict: &Verdict, console: &str) -> AutoRepro {
 
 /// What the second run, with `plan`, made of the `first` end.
 pub(super) fn compare(
-    first: &Death,
+    first: &SchedulerExit,
     plan: &ProbePlan,
-    again: &Report,
+    again: &BodyReport,
+    diagnosis: &Diagnosis,
     verdict: &Verdict,
 ) -> AutoRepro {
-    let Some(death) = Death::of(again) else {
+    let Some(exit) = SchedulerExit::of(again, diagnosis) else {
         let instead = match verdict.outcome() {
             Outcome::Pass => "the second run passed".to_owned(),
             outcome => format!(
@@ -101,8 +103,8 @@ pub(super) fn compare(
         };
         return AutoRepro::plain(format!("not reproduced: {instead}"));
     };
-    let words = death.in_words();
-    let (outcome, heading) = if death.is_like(first) {
+    let words = exit.in_words();
+    let (outcome, heading) = if exit.is_like(first) {
         ("reproduced".to_owned(), format!("reproduced: {words}"))
     } else {
         let outcome = format!("not reproduced: the second run ended by {words}");
@@ -125,9 +127,9 @@ pub(super) fn compare(
         &render::End {
             plan,
             probes,
-            backtrace: plan::Backtrace::of(death.exit.as_ref()),
-            message: death.exit.as_ref().map_or("", |exit| &exit.message),
-            of_program: death.exit.is_none(),
+            backtrace: plan::Backtrace::of(exit.exit.as_ref()),
+            message: exit.exit.as_ref().map_or("", |exit| &exit.message),
+            of_program: exit.exit.is_none(),
         },
     );
     AutoRepro {

@@ -5,13 +5,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The end of a scheduler, in the kernel's words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScxExit {
-    /// Name of the exit kind, such as `SCX_EXIT_ERROR_STALL`.
-    pub kind: &'static str,
+    /// The kind of the exit.
+    pub kind: ScxExitKind,
     /// The reason that the kernel prints for that kind.
     pub reason: String,
     /// What exactly was wrong; empty where the kernel does not say.
@@ -20,16 +20,100 @@ pub struct ScxExit {
     pub backtrace: Vec<String>,
 }
 
+/// Kinds of exits: `enum scx_exit_kind` of the kernel, by whose names they are shown and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ScxExitKind {
+    /// User space unregistered it: its program ended, or closed the link.
+    #[serde(rename = "SCX_EXIT_UNREG")]
+    Unreg,
+    /// It unregistered itself (`scx_bpf_exit()`).
+    #[serde(rename = "SCX_EXIT_UNREG_BPF")]
+    UnregBpf,
+    /// The kernel unregistered it, such as for CPU hotplug.
+    #[serde(rename = "SCX_EXIT_UNREG_KERN")]
+    UnregKern,
+    /// SysRq-S unregistered it.
+    #[serde(rename = "SCX_EXIT_SYSRQ")]
+    Sysrq,
+    /// The kernel found an error in what it did.
+    #[serde(rename = "SCX_EXIT_ERROR")]
+    Error,
+    /// It reported an error itself (`scx_bpf_error()`).
+    #[serde(rename = "SCX_EXIT_ERROR_BPF")]
+    ErrorBpf,
+    /// It left a task waiting for longer than its watchdog allows.
+    #[serde(rename = "SCX_EXIT_ERROR_STALL")]
+    ErrorStall,
+    /// A reason that this version does not know; it counts as an error.
+    #[serde(rename = "SCX_EXIT_UNKNOWN")]
+    Unknown,
+}
+
 /// Reasons by kind: `scx_exit_reason` of the kernel.
-const REASONS: &[(&str, &str)] = &[
-    ("unregistered from user space", "SCX_EXIT_UNREG"),
-    ("unregistered from BPF", "SCX_EXIT_UNREG_BPF"),
-    ("unregistered from the main kernel", "SCX_EXIT_UNREG_KERN"),
-    ("disabled by sysrq-S", "SCX_EXIT_SYSRQ"),
-    ("runtime error", "SCX_EXIT_ERROR"),
-    ("scx_bpf_error", "SCX_EXIT_ERROR_BPF"),
-    ("runnable task stall", "SCX_EXIT_ERROR_STALL"),
+const REASONS: &[(&str, ScxExitKind)] = &[
+    ("unregistered from user space", ScxExitKind::Unreg),
+    ("unregistered from BPF", ScxExitKind::UnregBpf),
+    ("unregistered from the main kernel", ScxExitKind::UnregKern),
+    ("disabled by sysrq-S", ScxExitKind::Sysrq),
+    ("runtime error", ScxExitKind::Error),
+    ("scx_bpf_error", ScxExitKind::ErrorBpf),
+    ("runnable task stall", ScxExitKind::ErrorStall),
 ];
+
+impl ScxExitKind {
+    /// The kind that the kernel prints `reason` for.
+    pub fn of_reason(reason: &str) -> Self {
+        let known = REASONS.iter().find(|(text, _)| *text == reason);
+        known.map_or(Self::Unknown, |(_, kind)| *kind)
+    }
+
+    /// What the kernel prints for it.
+    pub fn reason(self) -> &'static str {
+        let known = REASONS.iter().find(|(_, kind)| *kind == self);
+        known.map_or("a reason that this version does not know", |(text, _)| text)
+    }
+
+    /// The kernel's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unreg => "SCX_EXIT_UNREG",
+            Self::UnregBpf => "SCX_EXIT_UNREG_BPF",
+            Self::UnregKern => "SCX_EXIT_UNREG_KERN",
+            Self::Sysrq => "SCX_EXIT_SYSRQ",
+            Self::Error => "SCX_EXIT_ERROR",
+            Self::ErrorBpf => "SCX_EXIT_ERROR_BPF",
+            Self::ErrorStall => "SCX_EXIT_ERROR_STALL",
+            Self::Unknown => "SCX_EXIT_UNKNOWN",
+        }
+    }
+
+    /// Whether the kernel found fault with the scheduler, rather than having been told to let it go.
+    pub const fn is_error(self) -> bool {
+        matches!(
+            self,
+            Self::Error | Self::ErrorBpf | Self::ErrorStall | Self::Unknown
+        )
+    }
+
+    /// What was done, to follow the scheduler's name: `the kernel ejected it`.
+    pub const fn deed(self) -> &'static str {
+        match self {
+            Self::UnregBpf => "it ended itself",
+            Self::UnregKern => "the kernel ended it",
+            Self::Sysrq => "SysRq-S ended it",
+            Self::Unreg => "its program ended it",
+            Self::Error | Self::ErrorBpf | Self::ErrorStall | Self::Unknown => {
+                "the kernel ejected it"
+            }
+        }
+    }
+}
+
+impl fmt::Display for ScxExitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
 
 /// Deeper stacks help nobody; the kernel keeps 64 entries.
 const MAX_FRAMES: usize = 64;
@@ -43,16 +127,18 @@ impl ScxExit {
     /// The exit in `log` that explains why a scheduler is gone: the first that the kernel found fault with, else the
     /// first that was not asked for by user space.
     pub fn to_blame(log: &str) -> Option<Self> {
-        Self::find_with(log, is_error).or_else(|| Self::find_with(log, |kind| kind != UNREG))
+        Self::find_with(log, ScxExitKind::is_error)
+            .or_else(|| Self::find_with(log, |kind| kind != ScxExitKind::Unreg))
     }
 
     /// The first exit of a kind that `wanted` takes.
-    fn find_with(log: &str, wanted: impl Fn(&str) -> bool) -> Option<Self> {
+    fn find_with(log: &str, wanted: impl Fn(ScxExitKind) -> bool) -> Option<Self> {
         let mut lines = log.lines().map(without_stamp);
-        let is_wanted = |line| disabled(line).filter(|(_, reason)| wanted(kind(reason)));
+        let is_wanted =
+            |line| disabled(line).filter(|(_, reason)| wanted(ScxExitKind::of_reason(reason)));
         let (name, reason) = lines.by_ref().find_map(is_wanted)?;
         let mut exit = Self {
-            kind: kind(reason),
+            kind: ScxExitKind::of_reason(reason),
             reason: reason.to_owned(),
             message: String::new(),
             backtrace: Vec::new(),
@@ -71,34 +157,6 @@ impl ScxExit {
             .collect();
         Some(exit)
     }
-
-    /// Whether the kernel found fault with the scheduler, rather than having been told to let it go.
-    pub fn is_error(&self) -> bool {
-        is_error(self.kind)
-    }
-
-    /// What the kernel did, to follow the scheduler's name: `the kernel ejected it`.
-    pub fn deed(&self) -> &'static str {
-        match self.kind {
-            "SCX_EXIT_UNREG_BPF" => "it ended itself",
-            "SCX_EXIT_UNREG_KERN" => "the kernel ended it",
-            "SCX_EXIT_SYSRQ" => "SysRq-S ended it",
-            UNREG => "its program ended it",
-            _ => "the kernel ejected it",
-        }
-    }
-}
-
-/// The kind of an end that user space asked for, by closing the program's link.
-const UNREG: &str = "SCX_EXIT_UNREG";
-
-fn kind(reason: &str) -> &'static str {
-    let known = REASONS.iter().find(|(text, _)| *text == reason);
-    known.map_or("SCX_EXIT_UNKNOWN", |(_, kind)| kind)
-}
-
-fn is_error(kind: &str) -> bool {
-    kind.starts_with("SCX_EXIT_ERROR") || kind == "SCX_EXIT_UNKNOWN"
 }
 
 impl fmt::Display for ScxExit {
@@ -109,6 +167,11 @@ impl fmt::Display for ScxExit {
         }
         Ok(())
     }
+}
+
+/// The reason in a line of the log, without its time, that says that a scheduler is gone.
+pub(crate) fn reason_in(line: &str) -> Option<&str> {
+    disabled(line).map(|(_, reason)| reason)
 }
 
 /// Name and reason of a line that says that a scheduler is gone.
@@ -135,7 +198,7 @@ pub fn longest_waiting(dump: &str) -> Option<(&str, Duration)> {
 }
 
 /// `line` without the time at its beginning.
-pub(super) fn without_stamp(line: &str) -> &str {
+pub(crate) fn without_stamp(line: &str) -> &str {
     match line.split_once("] ") {
         Some((stamp, rest)) if stamp.starts_with('[') => rest,
         _ => line,
@@ -160,10 +223,10 @@ mod tests {
     #[test]
     fn kind_reason_message_and_stack_are_read() {
         let exit = ScxExit::find(STALL).unwrap();
-        assert_eq!(exit.kind, "SCX_EXIT_ERROR_STALL");
+        assert_eq!(exit.kind, ScxExitKind::ErrorStall);
         assert_eq!(exit.message, "spin[57] failed to run for 5.004s");
         assert_eq!(exit.backtrace.len(), 2);
-        assert!(exit.is_error());
+        assert!(exit.kind.is_error());
         assert_eq!(
             exit.to_string(),
             "SCX_EXIT_ERROR_STALL (runnable task stall): spin[57] failed to run for 5.004s"
@@ -183,7 +246,7 @@ mod tests {
     fn an_ordinary_end_is_no_error() {
         let log = "[1.0] sched_ext: BPF scheduler \"x\" disabled (unregistered from user space)\n";
         let exit = ScxExit::find(log).unwrap();
-        assert!(!exit.is_error() && exit.message.is_empty());
+        assert!(!exit.kind.is_error() && exit.message.is_empty());
         assert_eq!(ScxExit::find("[1.0] all is well\n"), None);
     }
 
@@ -198,8 +261,18 @@ mod tests {
         .map(line);
         let blamed = |log: &[&str]| ScxExit::to_blame(&log.concat()).map(|exit| exit.kind);
         assert_eq!(blamed(&[&user]), None);
-        assert_eq!(blamed(&[&kernel, &user]), Some("SCX_EXIT_UNREG_KERN"));
-        assert_eq!(blamed(&[&user, &kernel, &error]), Some("SCX_EXIT_ERROR"));
+        assert_eq!(blamed(&[&kernel, &user]), Some(ScxExitKind::UnregKern));
+        assert_eq!(blamed(&[&user, &kernel, &error]), Some(ScxExitKind::Error));
+    }
+
+    #[test]
+    fn kinds_are_written_by_the_kernels_names() {
+        for (reason, kind) in REASONS.iter().copied().chain([("?", ScxExitKind::Unknown)]) {
+            assert_eq!(ScxExitKind::of_reason(reason), kind);
+            let json = serde_json::to_string(&kind).unwrap();
+            assert_eq!(json, format!("\"{kind}\""));
+            assert_eq!(serde_json::from_str::<ScxExitKind>(&json).unwrap(), kind);
+        }
     }
 
     proptest! {

@@ -5,64 +5,19 @@ use std::fmt::Write as _;
 use ktstr_core::record::{CgroupStats, Sidecar};
 use ktstr_core::{Outcome, Short, text};
 
-use super::repro::AutoRepro;
-use super::scx_exit::ScxExit;
+use super::result::FailureArtifacts;
 use super::timeline;
 use super::verifier_log::{self, ProgramLog};
-use crate::protocol::{SchedulerReport, since_body_start};
+use crate::protocol::since_body_start;
 
 /// Lines of a log that are shown; the whole is in the failure dump.
 const LOG_LINES: usize = 120;
 
-/// The evidence beside the sidecar's own.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct Evidence {
-    /// The guest's kernel log: its own, or what the console showed of it.
-    pub kernel_log: String,
-    /// The whole console, as far as it was kept.
-    pub console: String,
-    /// What the scheduler's program said.
-    pub scheduler_log: String,
-    /// The kernel's dump of an ejected scheduler.
-    pub sched_ext_dump: String,
-    /// Why the kernel ejected it.
-    pub scx_exit: Option<ScxExit>,
-    /// The second run of a test whose scheduler died.
-    pub auto_repro: Option<AutoRepro>,
-    /// Whether the verifier's log is shown as it is, with every iteration of its loops.
-    #[serde(skip)]
-    pub raw_verifier_log: bool,
-}
-
-impl Evidence {
-    /// Takes a machine's console; it stands for the kernel's log until the guest's own is there.
-    pub(super) fn take_console(&mut self, console: &str) {
-        console.clone_into(&mut self.kernel_log);
-        console.clone_into(&mut self.console);
-    }
-
-    /// Takes what a guest reported.
-    pub(super) fn take_report(&mut self, kernel_log: String, scheduler: Option<SchedulerReport>) {
-        if !kernel_log.is_empty() {
-            self.kernel_log = kernel_log;
-        }
-        if let Some(scheduler) = scheduler {
-            self.scheduler_log = scheduler.log;
-            self.sched_ext_dump = scheduler.dump;
-            let log = since_body_start(&self.kernel_log);
-            self.scx_exit = if scheduler.problem.is_some() {
-                ScxExit::to_blame(log)
-            } else {
-                ScxExit::find(log).filter(ScxExit::is_error)
-            };
-        }
-    }
-}
-
-/// The failure text of a run: a header, a line for each violated check, then sections.
-pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
+/// The failure text of a run: a header, a line for each violated check, then sections. `raw_verifier_log` shows the
+/// verifier's log as it is, with every iteration of its loops.
+pub fn failure(sidecar: &Sidecar, artifacts: &FailureArtifacts, raw_verifier_log: bool) -> String {
     let mut text = String::new();
-    if let Some(exit) = &evidence.scx_exit {
+    if let Some(exit) = &artifacts.scx_exit {
         let reason = text::line(&exit.reason);
         let _ = writeln!(text, "BUG SUMMARY: {} ({reason})", exit.kind);
     }
@@ -84,15 +39,19 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
     }
     // In a cell of the sweep the verifier's log is what it is about, and has no end that says it all.
     let scheduler_log = if sidecar.verifier.is_some() {
-        let (logs, others) = verifier_log::split(&evidence.scheduler_log);
-        section(&mut text, "verifier log", &verifier_logs(&logs, evidence));
+        let (logs, others) = verifier_log::split(&artifacts.scheduler_log);
+        section(
+            &mut text,
+            "verifier log",
+            &verifier_logs(&logs, raw_verifier_log),
+        );
         others
     } else {
-        evidence.scheduler_log.clone()
+        artifacts.scheduler_log.clone()
     };
     let logs = [
         ("scheduler log", &scheduler_log),
-        ("sched_ext dump", &evidence.sched_ext_dump),
+        ("sched_ext dump", &artifacts.sched_ext_dump),
     ];
     for (name, log) in logs {
         section(&mut text, name, &last_lines(log, LOG_LINES));
@@ -100,19 +59,19 @@ pub fn failure(sidecar: &Sidecar, evidence: &Evidence) -> String {
     section(
         &mut text,
         "kernel log",
-        &last_lines(since_body_start(&evidence.kernel_log), LOG_LINES),
+        &last_lines(since_body_start(&artifacts.kernel_log), LOG_LINES),
     );
-    if let Some(repro) = &evidence.auto_repro {
+    if let Some(repro) = &artifacts.auto_repro {
         section(&mut text, "auto-repro", &repro.text);
     }
     text
 }
 
-fn verifier_logs(logs: &[ProgramLog<'_>], evidence: &Evidence) -> String {
+fn verifier_logs(logs: &[ProgramLog<'_>], raw: bool) -> String {
     logs.iter().fold(String::new(), |mut all, log| {
         let ProgramLog { program, text } = log;
         let _ = writeln!(all, "program {program}, {} lines:", text.lines().count());
-        if evidence.raw_verifier_log {
+        if raw {
             all.push_str(text);
         } else {
             all.push_str(&verifier_log::collapse(text));
@@ -228,12 +187,12 @@ mod tests {
     fn nothing_that_a_guest_says_passes_for_a_heading_or_commands_the_terminal() {
         let forged = "one\n--- auto-repro ---\nreproduced: \u{1b}[2Jx\rktstr_test 'y'\n\nthree";
         let failed = sidecar(Verdict::fail("error", forged));
-        let evidence = Evidence {
+        let artifacts = FailureArtifacts {
             scheduler_log: forged.to_owned(),
             kernel_log: forged.to_owned(),
-            ..Evidence::default()
+            ..FailureArtifacts::default()
         };
-        let text = failure(&failed, &evidence);
+        let text = failure(&failed, &artifacts, false);
         let headings: Vec<_> = text
             .lines()
             .filter(|line| line.starts_with("---"))
@@ -255,7 +214,7 @@ mod tests {
             name: "a".to_owned(),
             ..CgroupStats::default()
         }];
-        let text = failure(&failed, &Evidence::default());
+        let text = failure(&failed, &FailureArtifacts::default(), false);
         let row = text.lines().last().unwrap();
         let words: Vec<_> = row.split_whitespace().collect();
         assert_eq!(words[..5], ["a", "0", "0", "0.00", "-"]);
@@ -266,7 +225,7 @@ mod tests {
         let mut verdict = Verdict::pass();
         verdict.at_most("max_gap_ms", 2500.0, 2000.0, "cgroup a");
         let mut failed = sidecar(verdict);
-        let text = failure(&failed, &Evidence::default());
+        let text = failure(&failed, &FailureArtifacts::default(), false);
         assert_eq!(
             text,
             "ktstr_test 'x' [sched=y] [topo=1n1l2c1t] failed:\n  max_gap_ms: 2500 > 2000 in cgroup a\n"
@@ -279,10 +238,11 @@ mod tests {
         let log = (0..200).fold(String::new(), |log, n| log + &format!("line {n}\n"));
         let text = failure(
             &failed,
-            &Evidence {
+            &FailureArtifacts {
                 kernel_log: log,
-                ..Evidence::default()
+                ..FailureArtifacts::default()
             },
+            false,
         );
         assert!(text.contains("--- stats ---\ncgroup workers"), "{text}");
         assert!(

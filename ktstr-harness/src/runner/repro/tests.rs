@@ -24,12 +24,12 @@ const STALL: &str = "\
 [    9.3]    scx_watchdog_workfn+0x5d/0x90
 ";
 
-fn gone(how: &str, kernel_log: &str) -> Report {
-    Report {
+fn gone(how: Departure, kernel_log: &str) -> BodyReport {
+    BodyReport {
         ending: Ending::SchedulerGone,
         kernel_log: kernel_log.to_owned(),
         scheduler: Some(SchedulerReport {
-            problem: Some(SchedulerProblem::Gone(how.to_owned())),
+            problem: Some(SchedulerProblem::Gone(how)),
             log: String::new(),
             dump: String::new(),
             partial: false,
@@ -44,11 +44,15 @@ fn gone(how: &str, kernel_log: &str) -> Report {
     }
 }
 
-const EXITED: &str = "its program exited with status 1";
-const KILLED: &str = "its program was killed by signal 11";
+const EXITED: Departure = Departure::Exited(1);
+const KILLED: Departure = Departure::Killed { signal: 11 };
 
-fn death(how: &str, log: &str) -> Death {
-    Death::of(&gone(how, log)).expect("a death")
+fn exit_of(report: &BodyReport) -> Option<SchedulerExit> {
+    SchedulerExit::of(report, &Diagnosis::of_body(report))
+}
+
+fn death(how: Departure, log: &str) -> SchedulerExit {
+    exit_of(&gone(how, log)).expect("an exit")
 }
 
 fn line(at: &str, event: &str, fields: &str) -> String {
@@ -77,7 +81,7 @@ fn recording() -> String {
     .concat()
 }
 
-fn watched(how: &str, log: &str, plan: &ProbePlan, trace: String) -> Report {
+fn watched(how: Departure, log: &str, plan: &ProbePlan, trace: String) -> BodyReport {
     let armed = plan.functions.iter().map(|function| {
         let name = function.names.last().cloned();
         name.filter(|name| name != "check_rq_for_timeouts")
@@ -89,19 +93,28 @@ fn watched(how: &str, log: &str, plan: &ProbePlan, trace: String) -> Report {
         trace,
         ..ProbeReport::default()
     };
-    Report {
+    BodyReport {
         probes: Some(Box::new(probes)),
         ..gone(how, log)
     }
 }
 
-fn compared(first: &Death, again: &Report) -> AutoRepro {
-    compare(
+fn compared(first: &SchedulerExit, again: &BodyReport) -> AutoRepro {
+    compared_with(
         first,
         &first.plan("steady"),
         again,
         &Verdict::fail("c", "m"),
     )
+}
+
+fn compared_with(
+    first: &SchedulerExit,
+    plan: &ProbePlan,
+    again: &BodyReport,
+    verdict: &Verdict,
+) -> AutoRepro {
+    compare(first, plan, again, &Diagnosis::of_body(again), verdict)
 }
 
 #[test]
@@ -183,14 +196,14 @@ fn long_trails_are_cut_for_people_and_repetitions_counted() {
 fn what_does_not_happen_again_is_told() {
     let first = death(EXITED, ERROR);
     let plan = first.plan("steady");
-    let passed = Report {
+    let passed = BodyReport {
         ending: Ending::Returned(AssertResult::pass()),
         scheduler: None,
-        ..gone("", "")
+        ..gone(Departure::ProgramRuns, "")
     };
-    let repro = compare(&first, &plan, &passed, &Verdict::pass());
+    let repro = compared_with(&first, &plan, &passed, &Verdict::pass());
     assert_eq!(repro.text, "not reproduced: the second run passed");
-    let repro = compare(
+    let repro = compared_with(
         &first,
         &plan,
         &passed,
@@ -203,10 +216,7 @@ fn what_does_not_happen_again_is_told() {
     for (first, again) in [
         (death(EXITED, ERROR), gone(EXITED, STALL)),
         (death(EXITED, ERROR), gone(KILLED, "")),
-        (
-            death(KILLED, ""),
-            gone("its program was killed by signal 6", ""),
-        ),
+        (death(KILLED, ""), gone(Departure::Killed { signal: 6 }, "")),
     ] {
         let repro = compared(&first, &again);
         assert!(
@@ -240,17 +250,17 @@ fn runs_without_a_recording_say_why() {
 #[test]
 fn only_deaths_are_looked_into() {
     let of = |problem| {
-        let mut report = gone("", "");
+        let mut report = gone(Departure::ProgramRuns, "");
         report.scheduler.as_mut().unwrap().problem = problem;
-        Death::of(&report)
+        exit_of(&report)
     };
     let why = || "why".to_owned();
     assert_eq!(of(None), None);
     assert_eq!(of(Some(SchedulerProblem::NotStarted(why()))), None);
     assert_eq!(of(Some(SchedulerProblem::NotEnabled(why()))), None);
-    assert_eq!(of(Some(SchedulerProblem::Gone(EXITED.to_owned()))), None);
-    assert!(of(Some(SchedulerProblem::Gone(KILLED.to_owned()))).is_some());
-    assert!(Death::of(&gone(EXITED, ERROR)).is_some());
+    assert_eq!(of(Some(SchedulerProblem::Gone(EXITED))), None);
+    assert!(of(Some(SchedulerProblem::Gone(KILLED))).is_some());
+    assert!(exit_of(&gone(EXITED, ERROR)).is_some());
 }
 
 #[test]
