@@ -17,6 +17,7 @@
 //! # Ok::<(), ktstr_core::ParseTopologyError>(())
 //! ```
 
+mod case_name;
 mod cpuset;
 pub mod env;
 pub mod host;
@@ -32,6 +33,7 @@ pub mod timestamp;
 mod topology;
 mod verdict;
 
+pub use case_name::{CaseName, ParseCaseNameError};
 pub use cpuset::{CpuSet, ParseCpuSetError};
 pub use kernel_label::KernelLabel;
 pub use kernel_log::{KernelWarning, Taint};

@@ -90,13 +90,6 @@ pub(crate) fn taint_of(line: &str) -> Option<u64> {
     shape.map(|(.., taint)| *taint)
 }
 
-/// The reason in the line that says that sched_ext let a scheduler go: `kernel/sched/ext.c`.
-pub(crate) fn scx_end(line: &str) -> Option<&str> {
-    let rest = line.strip_prefix("sched_ext: BPF scheduler \"")?;
-    let (_, reason) = rest.split_once("\" disabled (")?;
-    reason.strip_suffix(')')
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -187,18 +180,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_end_of_a_scheduler_has_a_reason() {
-        let line = "sched_ext: BPF scheduler \"x\" disabled (unregistered from user space)";
-        assert_eq!(scx_end(line), Some("unregistered from user space"));
-        assert_eq!(scx_end("sched_ext: BPF scheduler \"x\" enabled"), None);
-    }
-
     proptest! {
         #[test]
         fn any_line_is_looked_at(line: String) {
             let _ = taint_of(&line);
-            let _ = scx_end(&line);
         }
     }
 }

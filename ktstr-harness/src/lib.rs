@@ -16,20 +16,22 @@
 //! ```
 
 pub mod assert;
+pub mod cases;
 pub mod cgroup;
 pub mod check;
 pub mod ctx;
 pub mod dispatch;
 mod guest;
-pub mod host;
 mod kernel_reports;
 pub mod prelude;
 mod probe;
-mod project;
-mod protocol;
+pub mod protocol;
 pub mod registry;
+mod relocation;
+pub mod runner;
 pub mod scenario;
 pub mod scheduler;
+pub mod scx_exit;
 pub mod test;
 pub mod workload;
 
@@ -51,7 +53,7 @@ macro_rules! main {
     () => {
         fn main() -> ::std::process::ExitCode {
             // What cargo says of the target that this is compiled for.
-            $crate::dispatch::main_of($crate::dispatch::TestTarget::of(
+            $crate::dispatch::main_of($crate::runner::TestTarget::of(
                 ::core::option_env!("CARGO_PKG_NAME").unwrap_or_default(),
                 ::core::option_env!("CARGO_CRATE_NAME").unwrap_or_default(),
                 ::core::file!(),

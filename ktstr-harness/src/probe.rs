@@ -19,7 +19,7 @@ pub(crate) const TRACE_LIMIT: usize = 2 << 20;
 
 /// Functions to record the calls of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ProbePlan {
+pub struct ProbePlan {
     /// Call `n` is recorded by the events `e{n}` and `r{n}`.
     pub functions: Vec<ProbedFunction>,
     /// Functions that give a scheduler up, by their argument `kind`; the first that is there is taken.
@@ -32,7 +32,7 @@ pub(crate) struct ProbePlan {
 
 /// One function of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ProbedFunction {
+pub struct ProbedFunction {
     /// What kernels call it, newest first; the first that can be probed is taken.
     pub names: Vec<String>,
     /// Expressions for the task it is about, likewise; none where it is about no task.

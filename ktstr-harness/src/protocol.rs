@@ -3,6 +3,7 @@
 //! Each message is one JSON value in one frame of the result channel. Both ends are the same binary,
 //! so there is one version of it; the guest is not trusted all the same.
 
+use std::fmt;
 use std::time::Duration;
 
 use ktstr_core::record::{Sampled, VerifierStats};
@@ -11,7 +12,9 @@ use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::probe::{ProbePlan, ProbeReport};
+pub use crate::probe::{ProbePlan, ProbeReport, ProbedFunction};
+use crate::scx_exit::ScxExitKind;
+use crate::workload::signal_in_words;
 use crate::{AssertResult, Checks};
 
 /// Tag of frames that hold a message.
@@ -42,9 +45,9 @@ pub(crate) fn since_body_start(log: &str) -> &str {
     }
 }
 
-/// From the host.
+/// What the host asks a guest to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum ToGuest {
+pub enum GuestRequest {
     /// Run this, once.
     Run(Box<RunSpec>),
     /// Try this scheduler, once.
@@ -53,7 +56,7 @@ pub(crate) enum ToGuest {
 
 /// A cell of the verifier sweep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct VerifySpec {
+pub struct VerifySpec {
     /// Shape of the machine.
     pub topology: Topology,
     /// What to try.
@@ -66,7 +69,7 @@ pub(crate) struct VerifySpec {
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct RunSpec {
+pub struct RunSpec {
     /// Name of the test function.
     pub test: String,
     /// Shape of the machine.
@@ -89,7 +92,7 @@ pub(crate) struct RunSpec {
 
 /// A scheduler to load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SchedulerSpec {
+pub struct SchedulerSpec {
     /// How it is switched on, and off again.
     pub start: SchedulerStart,
     /// Files to write first: path, content.
@@ -104,7 +107,7 @@ pub(crate) struct SchedulerSpec {
 
 /// How a scheduler is switched on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum SchedulerStart {
+pub enum SchedulerStart {
     /// By its program, with these arguments.
     Program(Vec<String>),
     /// By shell commands, as the kernel brings it.
@@ -116,10 +119,10 @@ pub(crate) enum SchedulerStart {
     },
 }
 
-/// From the guest, in this order; output may come anywhere after `Started`.
+/// What a guest tells the host, in this order; output may come anywhere after `Started`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum FromGuest {
-    /// Init is up and waits for a [`ToGuest`].
+pub enum GuestMessage {
+    /// Init is up and waits for a [`GuestRequest`].
     Ready {
         /// Release of the running kernel.
         kernel_release: String,
@@ -129,7 +132,7 @@ pub(crate) enum FromGuest {
     /// What the body and its children wrote to standard output and error.
     Output(String),
     /// The body ended; nothing follows.
-    Report(Report),
+    Report(BodyReport),
     /// A part of what the program of a scheduler said; all of it would be too much for one message.
     SchedulerLog(String),
     /// The scheduler was tried; nothing follows.
@@ -138,7 +141,7 @@ pub(crate) enum FromGuest {
 
 /// How far a scheduler came.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct VerifyReport {
+pub struct VerifyReport {
     /// What was seen on the way.
     pub stats: VerifierStats,
     /// What went wrong in the last stage.
@@ -153,7 +156,7 @@ pub(crate) struct VerifyReport {
 
 /// How a body ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct BodyReport {
     /// The ending.
     pub ending: Ending,
     /// The end of the kernel log, unless the body passed.
@@ -189,8 +192,8 @@ pub struct KernelSeen {
     pub lost: u64,
     /// Why the log could not be read.
     pub unread: Option<String>,
-    /// Why sched_ext let schedulers go, in the kernel's words and in order.
-    pub scx_ends: Vec<String>,
+    /// Why sched_ext let schedulers go, in order.
+    pub scx_exits: Vec<ScxExitKind>,
 }
 
 /// What became of a scheduler.
@@ -219,12 +222,45 @@ pub enum SchedulerProblem {
     NotStarted(String),
     /// It was started and was not enabled; why.
     NotEnabled(String),
-    /// It was in force, and then it was not; how its program ended, where it did.
-    Gone(String),
+    /// It was enabled, and then it was not.
+    Gone(Departure),
     /// The kernel ended it, and its program started it anew; how often.
     Restarted(u64),
     /// It was still attached after it was stopped; what is left.
     NotDisabled(String),
+}
+
+/// How it is seen that a scheduler is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Departure {
+    /// Its program still runs.
+    ProgramRuns,
+    /// Its program ended, with this status.
+    Exited(i32),
+    /// A signal ended its program.
+    Killed {
+        /// The signal.
+        signal: i32,
+    },
+    /// The kernel ended it while it was being stopped.
+    AsItWasStopped(ScxExitKind),
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProgramRuns => f.write_str("its program is still there"),
+            Self::Exited(status) => write!(f, "its program exited with status {status}"),
+            Self::Killed { signal } => {
+                write!(f, "its program was killed by {}", signal_in_words(*signal))
+            }
+            Self::AsItWasStopped(kind) => write!(
+                f,
+                "the kernel ended it as it was being stopped ({})",
+                kind.reason()
+            ),
+        }
+    }
 }
 
 /// The ways a body ends.
@@ -286,7 +322,7 @@ mod tests {
 
     #[test]
     fn messages_round_trip_and_others_are_refused() {
-        let message = FromGuest::Report(Report {
+        let message = GuestMessage::Report(BodyReport {
             ending: Ending::Killed { signal: 9 },
             kernel_log: "log".to_owned(),
             scheduler: None,
@@ -296,13 +332,13 @@ mod tests {
             body_under_sched_ext: None,
         });
         let frame = to_frame(&message);
-        assert_eq!(from_frame::<FromGuest>(&frame).unwrap(), message);
+        assert_eq!(from_frame::<GuestMessage>(&frame).unwrap(), message);
         let other = Frame {
             tag: 9,
             ..frame.clone()
         };
         assert!(matches!(
-            from_frame::<FromGuest>(&other),
+            from_frame::<GuestMessage>(&other),
             Err(ProtocolError::Tag(9))
         ));
         let garbage = Frame {
@@ -310,7 +346,7 @@ mod tests {
             ..frame
         };
         assert!(matches!(
-            from_frame::<FromGuest>(&garbage),
+            from_frame::<GuestMessage>(&garbage),
             Err(ProtocolError::Content(_))
         ));
     }

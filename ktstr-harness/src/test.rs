@@ -51,7 +51,7 @@ pub struct TestCase {
     pub allow_kernel_warnings: &'static [&'static str],
     /// The kernel may end the scheduler because of CPU hotplug, where its program starts it again.
     pub allow_restarts: bool,
-    /// Whether it is run again, watched, when its scheduler dies; see [`crate::host::AutoRepro`].
+    /// Whether it is run again, watched, when its scheduler dies; see [`crate::runner::AutoRepro`].
     pub auto_repro: bool,
     /// The machine gets host CPUs of its own, where the host can give them, and the test is skipped elsewhere.
     pub performance_mode: bool,

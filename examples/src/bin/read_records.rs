@@ -10,7 +10,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ktstr_driver::{FailureEvidence, RunSummary, Tally, replay_args};
+use ktstr_driver::{RunSummary, Tally, replay_args};
+use ktstr_harness::runner::FailureArtifacts;
 
 fn run() -> Result<(), Box<dyn Error>> {
     let runs = std::env::args_os().nth(1).map(PathBuf::from);
@@ -29,7 +30,7 @@ fn run() -> Result<(), Box<dyn Error>> {
             for detail in record.sidecar.verdict.decisive() {
                 println!("    {detail}");
             }
-            let evidence = FailureEvidence::of(record)?.unwrap_or_default();
+            let evidence = FailureArtifacts::of(record)?.unwrap_or_default();
             if let Some(exit) = &evidence.scx_exit {
                 println!(
                     "    the kernel ejected the scheduler: {} ({})",

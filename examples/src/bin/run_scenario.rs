@@ -7,9 +7,10 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use ktstr_core::KernelLabel;
-use ktstr_harness::dispatch::{Case, NamedKernel, Settings};
+use ktstr_harness::cases::{Case, NamedKernel};
 use ktstr_harness::prelude::*;
-use ktstr_harness::{host, registry};
+use ktstr_harness::registry;
+use ktstr_harness::runner::{CancelToken, RunEvent, Runner, Settings};
 
 /// Sleepers beside spinners on two LLCs; the run must not leave anybody behind.
 #[ktstr_test(llcs = 2, cores = 2, duration_s = 3, max_gap_ms = 2000)]
@@ -38,9 +39,15 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         return Err("one test is registered in this binary".into());
     };
     let case = Case::base(test, kernel.transpose()?);
-    let finished = host::run(&case, &Settings::read()?);
+    let mut observer = |event: RunEvent<'_>| match event {
+        RunEvent::GuestReady { kernel_release } => println!("the guest runs {kernel_release}"),
+        RunEvent::BodyOutput(text) => print!("{text}"),
+        _ => {}
+    };
+    let runner = Runner::new(Settings::read()?);
+    let result = runner.run_case(&case, &mut observer, &CancelToken::new());
 
-    let sidecar = &finished.sidecar;
+    let sidecar = &result.sidecar;
     println!(
         "{} on {}: {}",
         case.name,

@@ -31,14 +31,13 @@
 //!   [`SessionEvent`]s, and is cancelled by a [`CancelToken`](ktstr_vmm::CancelToken). Kernels are resolved by
 //!   `ktstr-kernel` before that, or found: [`KernelSource`].
 //! - [`SessionReport`] tells how it ended, with the records by run directory ([`RunSummary`]), counted ([`Tally`]).
-//!   [`FailureEvidence`] reads back what a failed case left, [`replay_args`] runs it again.
+//!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`lock_places`] tells where the locks are that sessions share this host by.
 
 mod cargo;
 pub mod doctor;
-mod evidence;
 mod locks;
 mod nextest;
 mod process;
@@ -50,9 +49,8 @@ mod tally;
 mod thresholds;
 pub mod verifier;
 
-pub use evidence::{EvidenceError, FailureEvidence, SchedulerExit, SecondRun};
 pub use ktstr_harness::dispatch::{CaseThresholds, Limit, Threshold};
-pub use ktstr_harness::host::build::Package;
+pub use ktstr_harness::runner::build::Package;
 pub use locks::lock_places;
 pub use nextest::{Binary, Listing, ListingError};
 pub use records::RunSummary;

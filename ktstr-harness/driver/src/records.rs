@@ -82,10 +82,10 @@ impl RunSummary {
             .map(|sidecar| sidecar.case.as_str())
     }
 
-    /// The records of cases that failed or came to nothing: what one would run again. [`FailureEvidence`] reads what a
+    /// The records of cases that failed or came to nothing: what one would run again. [`FailureArtifacts`] reads what a
     /// record has beside it.
     ///
-    /// [`FailureEvidence`]: crate::FailureEvidence
+    /// [`FailureArtifacts`]: ktstr_harness::runner::FailureArtifacts
     pub fn failures(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| {
             let outcome = record.sidecar.verdict.outcome();

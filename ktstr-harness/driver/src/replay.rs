@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use ktstr_core::CaseName;
 use ktstr_core::record::Sidecar;
 
 use crate::nextest::{asks_for_ignored, build_selection};
@@ -12,10 +13,8 @@ use crate::nextest::{asks_for_ignored, build_selection};
 pub fn replay_args(sidecar: &Sidecar, nextest_args: &[OsString]) -> Vec<OsString> {
     let mut args = build_selection(nextest_args);
     let asked = asks_for_ignored(nextest_args);
-    let ignored = ["gauntlet/", "verifier/"]
-        .iter()
-        .any(|kind| sidecar.case.starts_with(kind))
-        || sidecar.test.starts_with("demo_");
+    let name = sidecar.case.parse::<CaseName>();
+    let ignored = name.is_ok_and(|name| name.is_variant()) || sidecar.test.starts_with("demo_");
     if asked || ignored {
         args.extend(["--run-ignored", "all"].map(Into::into));
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use ktstr_core::{KernelLabel, env};
+use ktstr_core::{CaseName, env};
 use ktstr_harness::dispatch::CaseThresholds;
 use ktstr_vmm::CancelToken;
 
@@ -64,7 +64,7 @@ impl Session {
         observer: &dyn SessionObserver,
         cancel: &CancelToken,
     ) -> Result<Vec<CaseThresholds>, ThresholdsError> {
-        if test.starts_with("verifier/") {
+        if test.split('/').next() == Some(CaseName::VERIFIER) {
             return Err(ThresholdsError::Cell(test.to_owned()));
         }
         let mut list = self.list_command(&self.epoch())?;
@@ -78,7 +78,7 @@ impl Session {
         let mut found = Vec::new();
         for binary in wanted.holders(listing) {
             let mut ask = process::command(self.host(), &binary);
-            ask.args(["--thresholds", "--include-ignored", "--exact", wanted.name])
+            ask.args(["--thresholds", "--include-ignored", "--exact", &wanted.name])
                 .env_remove(env::KERNEL_LIST)
                 .env_remove(env::SESSION);
             let answer = self.answer(&mut ask, observer, cancel)?;
@@ -115,38 +115,38 @@ impl Session {
 
 /// A test that was asked for.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted<'n> {
+struct Wanted {
     /// What its binary finds it by.
-    name: &'n str,
-    /// The function, or the whole name of the case.
-    case: Result<&'n str, &'n str>,
+    name: String,
+    /// The cases that it may be, as they are called without kernels.
+    cases: Vec<String>,
 }
 
-impl<'n> Wanted<'n> {
-    fn of(test: &'n str) -> Self {
-        let name = match test.rsplit_once('/') {
-            Some((case, label)) if case.contains('/') && KernelLabel::parse(label).is_some() => {
-                case
-            }
-            _ => test,
+impl Wanted {
+    fn of(test: &str) -> Self {
+        let name = match test.parse::<CaseName>() {
+            // Without a session's kernels names have no label.
+            Ok(case) => case.without_kernel().to_string(),
+            Err(_) => test.to_owned(),
         };
-        let case = if name.contains('/') {
-            Err(name)
+        let cases = if name.contains('/') {
+            vec![name.clone()]
         } else {
-            Ok(name.rsplit("::").next().unwrap_or(name))
+            let test = name.rsplit("::").next().unwrap_or(&name).to_owned();
+            let base = CaseName::Base {
+                test: test.clone(),
+                kernel: None,
+            };
+            vec![base.to_string(), CaseName::Host { test }.to_string()]
         };
-        Self { name, case }
+        Self { name, cases }
     }
 
     /// The test binaries that may have it: which module a function is in they know alone.
     fn holders(&self, listing: Listing) -> Vec<PathBuf> {
-        let names = match self.case {
-            Ok(function) => vec![format!("ktstr/{function}"), format!("host/{function}")],
-            Err(case) => vec![case.to_owned()],
-        };
         let binaries = listing.binaries.into_values();
         binaries
-            .filter(|binary| names.iter().any(|name| binary.cases.contains(name)))
+            .filter(|binary| self.cases.iter().any(|name| binary.cases.contains(name)))
             .map(|binary| binary.path)
             .collect()
     }

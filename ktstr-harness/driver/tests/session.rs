@@ -12,9 +12,9 @@ use ktstr_core::Verdict;
 use ktstr_core::host::Host;
 use ktstr_core::record::{RunDir, Sidecar};
 use ktstr_driver::{
-    FailureEvidence, KernelSource, NextestStreams, Session, SessionError, SessionEvent,
-    SessionObserver, Stream,
+    KernelSource, NextestStreams, Session, SessionError, SessionEvent, SessionObserver, Stream,
 };
+use ktstr_harness::runner::FailureArtifacts;
 use ktstr_vmm::{Backend, CancelToken};
 use place::Programs;
 
@@ -96,7 +96,7 @@ fn a_session_tells_what_happens() {
     assert_eq!((report.exit_code, report.cancelled), (100, false));
     assert_eq!(report.tally().to_string(), "1 failed");
     let record = report.runs[0].failures().next().unwrap();
-    let evidence = FailureEvidence::of(record).unwrap().unwrap();
+    let evidence = FailureArtifacts::of(record).unwrap().unwrap();
     assert_eq!(evidence.kernel_log, "oops");
     let (lines, told): (Vec<String>, Vec<String>) = place
         .told()

@@ -1,15 +1,15 @@
 //! The main function of a test binary: guest's init, list of tests, or runner.
 
 mod args;
-mod cases;
-mod cells;
+mod job;
+mod kernel_list;
+mod libtest;
 mod orphan;
 mod prepare;
 mod record;
-mod report;
 mod session;
 mod settings;
-mod target;
+mod terminal;
 mod thresholds;
 
 use std::collections::BTreeSet;
@@ -19,24 +19,22 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ktstr_core::record::Sidecar;
 use ktstr_core::{Outcome, text};
 
 pub use args::{Args, Color, Names, Which};
-pub use cases::{Case, NamedKernel, Variant, cases, format_kernel_list, parse_kernel_list};
-pub use cells::{Cell, CellError, cells};
+pub use kernel_list::{format_kernel_list, parse_kernel_list};
 pub use prepare::BuildRequest;
 pub use session::SessionInfo;
-pub use settings::{
-    PROJECT_COMMIT, SCHEDULER_PROFILE, Settings, SettingsError, VERIFIER_RAW, own_epoch,
-};
-pub use target::{NextestRun, TestTarget};
+pub use settings::{PROJECT_COMMIT, SCHEDULER_PROFILE, SettingsError, VERIFIER_RAW};
 pub use thresholds::{CaseThresholds, Limit, Threshold};
 
-use crate::host;
-use crate::project::Moved;
-use crate::{Scheduler, guest, registry};
-use report::{Report, Style};
+use crate::cases::{cases, cells};
+use crate::runner::TestTarget;
+use crate::{guest, registry};
+use job::Job;
+use libtest::{LibtestOutput, Style};
+use settings::Process;
+use terminal::{Terminal, reason};
 
 /// Runs this test binary; [`main!`](crate::main!) calls [`main_of`], which also knows the test target.
 ///
@@ -77,23 +75,20 @@ fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let tests = registry::tests()?;
-    let mut settings = Settings::read()?;
-    settings.dirs = Moved::find(target.manifest_dir.as_deref(), |name| var_os(name));
-    if target != TestTarget::default() {
-        settings.target = target;
-    }
+    let process = Process::read()?.of_target(target);
     let schedulers = registry::schedulers();
-    let cells = cells(&schedulers, &settings.kernels, &settings.dirs, |name| {
+    let relocation = &process.settings.relocation;
+    let cells = cells(&schedulers, &process.kernels, relocation, |name| {
         var_os(name)
     })?;
-    let tests = cases(&tests, &settings.kernels).into_iter().map(Job::Test);
+    let tests = cases(&tests, &process.kernels).into_iter().map(Job::Test);
     let all: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
     if args.list || args.thresholds {
-        let selected = |job: &&Job| args.selects(&job.names(), job.is_ignored());
+        let selected = |job: &&Job| job.is_selected(&args);
         let selected: Vec<&Job> = all.iter().filter(selected).collect();
         if args.list {
             // Nextest starts no test before every binary has listed its own.
-            prepare::wait_for_schedulers(&all, &settings);
+            prepare::wait_for_schedulers(&all, &process);
             list(&selected)?;
         } else {
             for job in selected {
@@ -104,33 +99,34 @@ fn run(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let worst = if args.exact && settings.nextest.is_some() {
-        run_for_nextest(all, &args, settings)?
+    let worst = if args.exact && process.settings.origin.nextest.is_some() {
+        run_for_nextest(all, &args, process)?
     } else {
-        run_as_libtest(all, &args, settings)?
+        run_as_libtest(all, &args, process)?
     };
     Ok(ExitCode::from(worst.exit_code()))
 }
 
 /// Runs the one case that nextest names; nextest tells how it ended.
-fn run_for_nextest(all: Vec<Job>, args: &Args, settings: Settings) -> Result<Outcome, String> {
+fn run_for_nextest(all: Vec<Job>, args: &Args, process: Process) -> Result<Outcome, String> {
     let mut jobs = all;
-    jobs.retain(|job| args.selects(&job.names(), job.is_ignored()));
+    jobs.retain(|job| job.is_selected(args));
     if jobs.is_empty() {
         return Err(no_test(args));
     }
     orphan::end_with_nextest();
-    let settings = settings.with_commit();
-    if let Some(found) = record::choose_kernel(&mut jobs, &settings) {
+    let process = process.with_commit();
+    if let Some(found) = record::choose_kernel(&mut jobs, &process) {
         eprintln!("ktstr: {found}");
     }
     let mut worst = Outcome::Skip;
     for job in &jobs {
-        let ended = record::run(job, &settings);
-        for note in &ended.notes {
+        let mut terminal = Terminal::new(&process);
+        let ended = record::run(job, &process, &mut terminal);
+        for note in &terminal.notes {
             eprintln!("ktstr: {}", text::line(note));
         }
-        tell(&ended);
+        terminal.tell(&ended);
         worst = worst.max(ended.sidecar.verdict.outcome());
     }
     Ok(worst)
@@ -140,18 +136,17 @@ fn run_for_nextest(all: Vec<Job>, args: &Args, settings: Settings) -> Result<Out
 fn run_as_libtest(
     all: Vec<Job>,
     args: &Args,
-    mut settings: Settings,
+    mut process: Process,
 ) -> Result<Outcome, Box<dyn std::error::Error>> {
     let count = all.len();
     let mut asked = all;
-    asked.retain(|job| args.selects_name(&job.names()));
+    asked.retain(|job| job.is_asked_for(args));
     if args.exact && asked.is_empty() {
         // Cargo runs every test target with the same filter: one that has no such test is no failure.
         eprintln!("ktstr: {}", no_test(args));
     }
-    let (mut jobs, ignored): (Vec<Job>, Vec<Job>) = asked
-        .into_iter()
-        .partition(|job| args.selects(&job.names(), job.is_ignored()));
+    let (mut jobs, ignored): (Vec<Job>, Vec<Job>) =
+        asked.into_iter().partition(|job| job.is_selected(args));
     let filtered_out = count - jobs.len() - ignored.len();
     // With `--ignored`, the others are not ignored but not asked for.
     let (ignored, filtered_out) = match args.which {
@@ -159,16 +154,17 @@ fn run_as_libtest(
         _ => (ignored, filtered_out),
     };
     // Variants are counted alone: there are dozens of every test.
-    let (ignored, unlisted): (Vec<Job>, Vec<Job>) =
-        ignored.into_iter().partition(|job| job.names().is_base);
+    let (ignored, unlisted): (Vec<Job>, Vec<Job>) = ignored
+        .into_iter()
+        .partition(|job| !job.name().is_variant());
     if let Some(seed) = args.shuffle {
-        report::shuffle(&mut jobs, seed);
+        libtest::shuffle(&mut jobs, seed);
     }
-    let mut report = Report::new(io::stdout(), style(args), logfile(args)?);
+    let mut output = LibtestOutput::new(io::stdout(), style(args), logfile(args)?);
     let start = Instant::now();
-    report.begin(jobs.len() + ignored.len(), args.shuffle);
+    output.begin(jobs.len() + ignored.len(), args.shuffle);
     for job in &ignored {
-        report.ignored(job.name(), "");
+        output.ignored(&job.name().to_string(), "");
     }
     orphan::end_with_nextest();
     let mut told = BTreeSet::new();
@@ -183,8 +179,8 @@ fn run_as_libtest(
         note("--test-threads: tests of one process run one after another; cargo nextest run runs them in parallel".to_owned());
     }
     if !jobs.is_empty() {
-        settings = settings.with_commit();
-        if let Some(found) = record::choose_kernel(&mut jobs, &settings) {
+        process = process.with_commit();
+        if let Some(found) = record::choose_kernel(&mut jobs, &process) {
             note(found);
         }
     }
@@ -192,13 +188,14 @@ fn run_as_libtest(
     let mut run = 0;
     for job in &jobs {
         let begin = Instant::now();
-        let ended = record::run(job, &settings);
+        let mut terminal = Terminal::new(&process);
+        let ended = record::run(job, &process, &mut terminal);
         run += 1;
-        ended.notes.iter().cloned().for_each(&mut note);
-        tell(&ended);
+        terminal.notes.drain(..).for_each(&mut note);
+        terminal.tell(&ended);
         let outcome = ended.sidecar.verdict.outcome();
-        report.ended(
-            job.name(),
+        output.ended(
+            &job.name().to_string(),
             outcome,
             &reason(&ended.sidecar),
             begin.elapsed(),
@@ -208,7 +205,7 @@ fn run_as_libtest(
             break;
         }
     }
-    report.end(unlisted.len(), filtered_out, start.elapsed());
+    output.end(unlisted.len(), filtered_out, start.elapsed());
     if !args.exact {
         println!("ktstr: {run} tests run, worst outcome: {worst}");
     }
@@ -241,75 +238,10 @@ fn logfile(args: &Args) -> Result<Option<File>, String> {
         .map_err(|(path, error)| format!("--logfile {}: {error}", path.display()))
 }
 
-/// One thing to run.
-enum Job {
-    Test(Case),
-    Cell(Cell),
-}
-
-impl Job {
-    fn name(&self) -> &str {
-        match self {
-            Self::Test(case) => &case.name,
-            Self::Cell(cell) => &cell.name,
-        }
-    }
-
-    /// What it may be asked for by.
-    fn names(&self) -> Names<'_> {
-        match self {
-            Self::Test(case) => Names {
-                case: &case.name,
-                function: case.test.name,
-                module: case.test.module,
-                is_base: !matches!(case.variant, Variant::Gauntlet(_)),
-            },
-            Self::Cell(cell) => Names {
-                case: &cell.name,
-                function: "",
-                module: "",
-                is_base: false,
-            },
-        }
-    }
-
-    fn is_ignored(&self) -> bool {
-        match self {
-            Self::Test(case) => case.is_ignored(),
-            Self::Cell(_) => true,
-        }
-    }
-
-    fn scheduler(&self) -> &'static Scheduler {
-        match self {
-            Self::Test(case) => case.test.scheduler,
-            Self::Cell(cell) => cell.scheduler,
-        }
-    }
-}
-
 fn list(jobs: &[&Job]) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for job in jobs {
         writeln!(out, "{}: test", job.name())?;
     }
     out.flush()
-}
-
-/// Tells a person what they need to know of a case that ended.
-fn tell(ended: &host::Finished) {
-    match ended.sidecar.verdict.outcome() {
-        Outcome::Pass => {}
-        Outcome::Skip => eprintln!("ktstr: SKIP: {}", reason(&ended.sidecar)),
-        Outcome::Inconclusive | Outcome::Fail => {
-            eprint!("{}", host::render::failure(&ended.sidecar, &ended.evidence));
-        }
-    }
-}
-
-/// What decided how a case ended.
-fn reason(sidecar: &Sidecar) -> String {
-    let details = sidecar.verdict.decisive();
-    let messages: Vec<_> = details.map(|detail| text::line(&detail.message)).collect();
-    messages.join("; ")
 }

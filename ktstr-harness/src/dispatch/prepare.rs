@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Settings};
-use crate::host::build::Package;
-use crate::host::scheduler::package;
+use super::job::Job;
+use super::settings::Process;
+use crate::runner::build::Package;
+use crate::runner::package;
 
 /// Longer than the schedulers of any project take to build. A session that goes away ends the wait at once.
 const WAIT: Duration = Duration::from_secs(3600);
@@ -34,25 +35,25 @@ pub struct BuildRequest {
 
 /// Returns when the session has built what the tests among `jobs` need that will run. Without a session, or where it
 /// cannot be asked, that is at once: tests build for themselves then.
-pub(super) fn wait_for_schedulers(jobs: &[Job], settings: &Settings) {
-    let Some(builder) = settings.session.as_ref().and_then(|it| it.builder.as_ref()) else {
+pub(super) fn wait_for_schedulers(jobs: &[Job], process: &Process) {
+    let Some(builder) = process.session.as_ref().and_then(|it| it.builder.as_ref()) else {
         return;
     };
     let mut packages: BTreeMap<Package, Vec<String>> = BTreeMap::new();
     for job in jobs {
-        if let Some(package) = package(job.scheduler(), settings) {
+        if let Some(package) = package(job.scheduler(), &process.settings) {
             packages
                 .entry(package)
                 .or_default()
-                .push(job.name().to_owned());
+                .push(job.name().to_string());
         }
     }
     if packages.is_empty() {
         return;
     }
     let request = BuildRequest {
-        binary_id: std::env::var("NEXTEST_BINARY_ID").ok(),
-        binary: settings.binary.clone(),
+        binary_id: process.binary_id.clone(),
+        binary: process.settings.binary.clone(),
         packages: packages.into_iter().collect(),
     };
     let _ = ask(builder, &request);

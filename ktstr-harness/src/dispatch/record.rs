@@ -3,42 +3,46 @@
 use std::time::SystemTime;
 
 use ktstr_core::record::{RunDir, Sidecar};
-use ktstr_core::{KernelLabel, Outcome, Verdict, record as records};
+use ktstr_core::{CaseName, KernelLabel, Outcome, Verdict, record as records};
 use ktstr_kernel::ImageInfo;
 
-use super::{Job, NamedKernel, Settings};
-use crate::host::{self, Evidence, Finished};
+use super::job::Job;
+use super::settings::Process;
+use crate::cases::NamedKernel;
+use crate::runner::{
+    CancelToken, CaseResult, FailureArtifacts, RunObserver, Runner, discover_kernel,
+};
 
 /// Runs `job` and writes its record.
 ///
 /// That it can be written is seen before: minutes of machines for nothing would be the alternative.
-pub(super) fn run(job: &Job, settings: &Settings) -> Finished {
-    let planned = planned(job, settings);
-    let begun = match run_dir(&planned, settings).begin(&planned) {
+pub(super) fn run(job: &Job, process: &Process, observer: &mut dyn RunObserver) -> CaseResult {
+    let planned = planned(job, process);
+    let begun = match run_dir(&planned, process).begin(&planned) {
         Ok(begun) => begun,
         Err(error) => {
-            return Finished {
+            return CaseResult {
                 sidecar: Sidecar {
                     verdict: unrecorded(&error),
                     ..planned
                 },
-                evidence: Evidence::default(),
-                notes: Vec::new(),
+                artifacts: FailureArtifacts::default(),
+                cancelled: false,
             };
         }
     };
+    let runner = Runner::new(process.settings.clone());
+    // A signal ends this process, and its machine with it.
+    let cancel = CancelToken::new();
     let mut ended = match job {
-        Job::Test(case) => host::run(case, settings),
-        Job::Cell(cell) => host::verify(cell, settings),
+        Job::Test(case) => runner.run_case(case, observer, &cancel),
+        Job::Cell(cell) => runner.run_cell(cell, observer, &cancel),
     };
     let sidecar = &mut ended.sidecar;
-    if settings.no_skip_mode {
-        sidecar.verdict = std::mem::take(&mut sidecar.verdict).without_skips();
-    }
     let outcome = sidecar.verdict.outcome();
     let failed = matches!(outcome, Outcome::Fail | Outcome::Inconclusive);
-    let dump = failed.then_some(&ended.evidence);
-    match run_dir(sidecar, settings).write(sidecar, dump) {
+    let dump = failed.then_some(&ended.artifacts);
+    match run_dir(sidecar, process).write(sidecar, dump) {
         Ok(_) => begun.end(),
         // A verdict that nobody can look up later must not pass for one. What was begun stays, as the only trace.
         Err(error) => sidecar.verdict.merge(unrecorded(&error)),
@@ -52,7 +56,7 @@ fn unrecorded(error: &records::RunDirError) -> Verdict {
 
 /// Has every job that names no kernel run on the one that is found, and tells which that is. Where none is found, each
 /// of them says so.
-pub(super) fn choose_kernel(jobs: &mut [Job], settings: &Settings) -> Option<String> {
+pub(super) fn choose_kernel(jobs: &mut [Job], process: &Process) -> Option<String> {
     let mut unnamed: Vec<_> = jobs
         .iter_mut()
         .filter_map(|job| match job {
@@ -63,7 +67,7 @@ pub(super) fn choose_kernel(jobs: &mut [Job], settings: &Settings) -> Option<Str
     if unnamed.is_empty() {
         return None;
     }
-    let found = host::discovered(settings).ok()?;
+    let found = discover_kernel(&process.settings).ok()?;
     for case in &mut unnamed {
         case.kernel = Some(NamedKernel {
             label: found.label.clone(),
@@ -74,28 +78,15 @@ pub(super) fn choose_kernel(jobs: &mut [Job], settings: &Settings) -> Option<Str
 }
 
 /// What is known of the record of `job` before it runs.
-fn planned(job: &Job, settings: &Settings) -> Sidecar {
+fn planned(job: &Job, process: &Process) -> Sidecar {
     let now = SystemTime::now();
+    let origin = &process.settings.origin;
+    let record = |test| origin.record(test, job.name(), Verdict::pass(), now);
     let (kernel, sidecar) = match job {
-        Job::Test(case) => {
-            let record = settings.record(case.test.name, &case.name, Verdict::pass(), now);
-            let sidecar = Sidecar {
-                variant: case.variant_name().to_owned(),
-                topology: case.topology(),
-                scheduler: case.test.scheduler.name.to_owned(),
-                ..record
-            };
-            (case.kernel.clone(), sidecar)
-        }
+        Job::Test(case) => (case.kernel.clone(), case.record(record(case.test.name))),
         Job::Cell(cell) => {
-            let record = settings.record(super::Cell::TEST, &cell.name, Verdict::pass(), now);
-            let sidecar = Sidecar {
-                variant: cell.preset.name.to_owned(),
-                topology: Some(cell.preset.topology),
-                scheduler: cell.scheduler.name.to_owned(),
-                ..record
-            };
-            (Some(cell.kernel.clone()), sidecar)
+            let record = cell.record(record(CaseName::VERIFIER));
+            (Some(cell.kernel.clone()), record)
         }
     };
     // What is wrong with the kernel is told when it is to run.
@@ -110,15 +101,15 @@ fn planned(job: &Job, settings: &Settings) -> Sidecar {
     }
 }
 
-fn run_dir(sidecar: &Sidecar, settings: &Settings) -> RunDir {
-    let path = settings.sidecar_dir.clone().unwrap_or_else(|| {
+fn run_dir(sidecar: &Sidecar, process: &Process) -> RunDir {
+    let path = process.sidecar_dir.clone().unwrap_or_else(|| {
         // A tree of one's own is told by its label; releases by their version.
         let label = sidecar.kernel_label.as_ref().map(KernelLabel::as_str);
         let of_path = label.filter(|label| label.starts_with("kernel_path_"));
         let kernel = of_path.or(sidecar.kernel_version.as_deref());
-        settings
+        process
             .runs_dir
             .join(records::run_name(kernel, sidecar.project_commit.as_deref()))
     });
-    RunDir::new(path, settings.epoch.clone())
+    RunDir::new(path, process.settings.origin.epoch.clone())
 }

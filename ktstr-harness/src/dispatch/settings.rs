@@ -1,89 +1,56 @@
-//! What a test process reads from its surroundings, once.
+//! What a test process reads from its environment, once.
 
 use std::env::{current_dir, current_exe, var_os};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use ktstr_core::host::HostContext;
-use ktstr_core::record::{RunSource, Sidecar};
-use ktstr_core::timestamp::rfc3339;
-use ktstr_core::{Verdict, env};
-
-use ktstr_vmm::{Backend, ParseBackendError};
+use ktstr_core::env;
+use ktstr_core::host::{Commit, HostContext};
+use ktstr_core::record::RunSource;
+use ktstr_vmm::ParseBackendError;
 
 use super::SessionInfo;
-use super::cases::{NamedKernel, parse_kernel_list};
-use super::target::{NextestRun, TestTarget};
-use crate::project::{Moved, target_dir_of};
-use ktstr_core::host::Commit;
+use super::kernel_list::parse_kernel_list;
+use crate::cases::NamedKernel;
+use crate::relocation::{Relocation, target_dir_of};
+use crate::runner::build::Builds;
+use crate::runner::{NextestRun, RunOrigin, Settings, TestTarget, own_epoch};
 
 /// Variables that mean the same in the guest as on the host.
 const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
+
+/// Variables that name a kernel, and what they are read with.
+const KERNEL_VARIABLES: &[&str] = &[env::TEST_KERNEL, env::KERNEL, "HOME"];
 
 pub use env::{PROJECT_COMMIT, SCHEDULER_PROFILE, VERIFIER_RAW};
 
 /// Variables of features that this version does not have: to be told, not to be passed over.
 const NOT_BUILT: &[&str] = &[env::BUDGET_SECS];
 
-/// Surroundings of a test process.
+/// The surroundings of a test process.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(super) struct Process {
+    /// For its runs.
+    pub(super) settings: Settings,
     /// Kernels that a session resolved; empty leaves the choice to discovery.
-    pub kernels: Vec<NamedKernel>,
-    /// Skips are failures.
-    pub no_skip_mode: bool,
-    /// No test runs in performance mode.
-    pub no_perf_mode: bool,
-    /// How many host CPUs each machine gets that is not in performance mode.
-    pub cpu_cap: Option<usize>,
-    /// Show the guest console as it comes.
-    pub verbose: bool,
-    /// Root of everything cached; `None` where the environment names none. [`Settings::cache`] says so.
-    pub cache_root: Option<PathBuf>,
-    /// Where host capacity is reserved.
-    pub lock_dir: PathBuf,
-    /// Where sidecars go when it is not below `runs_dir`.
-    pub sidecar_dir: Option<PathBuf>,
-    /// `target/ktstr`.
-    pub runs_dir: PathBuf,
+    pub(super) kernels: Vec<NamedKernel>,
     /// What a session decided for all of its tests, where there is one.
-    pub session: Option<SessionInfo>,
-    /// Names the run whose processes share what is built: a session's, nextest's, or this process alone.
-    pub run_id: String,
-    /// Where the sources are now, that this binary was built from.
-    pub dirs: Moved,
-    /// The run that sidecars belong to.
-    pub epoch: String,
-    /// The test target that this binary is.
-    pub target: TestTarget,
-    /// What nextest says of this process; `None` where it did not start it.
-    pub nextest: Option<NextestRun>,
-    /// Who asked for the run.
-    pub run_source: RunSource,
-    /// Commit of the project under test, where a session told it.
-    pub told_commit: Option<String>,
-    /// Search path for programs.
-    pub path: OsString,
-    /// This binary: it is also the guest's init.
-    pub binary: PathBuf,
-    /// Directory that relative include files are below.
-    pub dir: PathBuf,
-    /// The back end to run machines on; what works here where nothing is said.
-    pub backend: Option<Backend>,
-    /// The scheduler's program instead of a cargo package.
-    pub scheduler: Option<PathBuf>,
-    /// Cargo profile that scheduler packages are built with.
-    pub scheduler_profile: String,
+    pub(super) session: Option<SessionInfo>,
+    /// Where sidecars go when it is not below `runs_dir`.
+    pub(super) sidecar_dir: Option<PathBuf>,
+    /// `target/ktstr`.
+    pub(super) runs_dir: PathBuf,
+    /// Show the console of guests as it comes.
+    pub(super) show_console: bool,
     /// Show the verifier's log as it is, with every iteration of its loops.
-    pub raw_verifier_log: bool,
-    /// Variables handed to the guest.
-    pub guest_env: Vec<(String, String)>,
-    /// The machine we are on.
-    pub host: HostContext,
+    pub(super) raw_verifier_log: bool,
+    /// Nextest's name for this binary; none before nextest 0.9.138.
+    pub(super) binary_id: Option<String>,
+    /// Commit of the project under test, where a session told it; an empty text where there is none.
+    told_commit: Option<String>,
 }
 
-/// Surroundings that make no sense.
+/// An environment that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -117,9 +84,6 @@ pub enum SettingsError {
     /// A variable's `~` names no directory.
     #[error(transparent)]
     Path(#[from] env::PathError),
-    /// No place for caches.
-    #[error("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")]
-    NoCache,
     /// The process cannot find itself.
     #[error("{what}: {source}")]
     Process {
@@ -131,9 +95,16 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads the environment.
+    /// Reads the environment: what `cargo ktstr` and users set. Asks git for the commit of the project where no session
+    /// told it.
     pub fn read() -> Result<Self, SettingsError> {
-        let text = |name: &str| var_os(name).and_then(|value| value.into_string().ok());
+        Ok(Process::read()?.with_commit().settings)
+    }
+}
+
+impl Process {
+    /// Reads the environment.
+    pub(super) fn read() -> Result<Self, SettingsError> {
         let is_set = |name: &&&str| var_os(name).is_some_and(|value| !value.is_empty());
         if let Some(name) = NOT_BUILT.iter().find(is_set) {
             return Err(SettingsError::NotBuilt { name });
@@ -153,103 +124,105 @@ impl Settings {
                 .unwrap_or_else(|| dir.join("target"))
                 .join("ktstr"),
         };
-        let run_id = session.as_ref().map(|session| session.id.clone());
-        let run_id = run_id
-            .or_else(|| text("NEXTEST_RUN_ID"))
-            .unwrap_or_else(own_epoch);
-        let kernels = var_os(env::KERNEL_LIST).unwrap_or_default();
-        let set = |name: &str| var_os(name).filter(|value| !value.is_empty());
-        let is_on = |name| env::is_on(|name| var_os(name), name);
+        let kernels = parse_kernel_list(&var_os(env::KERNEL_LIST).unwrap_or_default())
+            .map_err(|why| SettingsError::KernelList { why })?;
         Ok(Self {
-            kernels: parse_kernel_list(&kernels)
-                .map_err(|why| SettingsError::KernelList { why })?,
-            no_skip_mode: is_on(env::NO_SKIP_MODE),
-            no_perf_mode: is_on(env::NO_PERF_MODE),
-            cpu_cap: cpu_cap(var_os(env::CPU_CAP))?,
-            verbose: is_on(env::VERBOSE),
-            cache_root: env::cache_root(|name| var_os(name)),
-            lock_dir: env::lock_dir(|name| var_os(name)),
+            settings: settings(binary, dir, &runs_dir, session.as_ref())?,
+            kernels,
+            session,
             sidecar_dir: env::path(|name| var_os(name), env::SIDECAR_DIR),
             runs_dir,
-            session,
-            run_id,
-            dirs: Moved::default(),
-            epoch: text(env::RUN_EPOCH)
-                .or_else(|| text("NEXTEST_RUN_ID"))
-                .unwrap_or_else(own_epoch),
-            target: TestTarget::guess(&binary, text("CARGO_PKG_NAME")),
-            nextest: NextestRun::read(text),
-            run_source: if is_on(env::CI) {
-                RunSource::Ci
-            } else {
-                RunSource::Local
-            },
-            told_commit: text(PROJECT_COMMIT),
-            path: var_os("PATH").unwrap_or_default(),
-            binary,
-            dir,
-            backend: set(env::BACKEND)
-                .map(|name| name.to_string_lossy().parse())
-                .transpose()?,
-            scheduler: env::path(|name| var_os(name), env::SCHEDULER),
-            scheduler_profile: text(SCHEDULER_PROFILE)
-                .filter(|profile| !profile.is_empty())
-                .unwrap_or_else(|| "release".to_owned()),
+            show_console: is_on(env::VERBOSE),
             raw_verifier_log: is_on(VERIFIER_RAW),
-            guest_env: GUEST_VARIABLES
-                .iter()
-                .filter_map(|name| Some(((*name).to_owned(), text(name)?)))
-                .collect(),
-            host: HostContext::read(Path::new("/")),
+            binary_id: text("NEXTEST_BINARY_ID"),
+            told_commit: text(PROJECT_COMMIT),
         })
     }
 
-    /// The record of a case that began at `started` and ends now, with nothing but its verdict and these surroundings.
-    pub(crate) fn record(
-        &self,
-        test: &str,
-        case: &str,
-        verdict: Verdict,
-        started: SystemTime,
-    ) -> Sidecar {
-        let nextest = self.nextest.as_ref().filter(|run| run.is_of(case));
-        Sidecar {
-            epoch: self.epoch.clone(),
-            package: self.target.package.clone(),
-            target: self.target.name.clone(),
-            source: self.target.source.clone(),
-            binary_id: nextest.and_then(|run| run.binary_id.clone()),
-            attempt: nextest.map_or(1, |run| run.attempt),
-            stress: nextest.and_then(|run| run.stress),
-            host: self.host.clone(),
-            project_commit: self.commit().map(|commit| commit.to_string()),
-            run_source: self.run_source,
-            started: rfc3339(started),
-            finished: rfc3339(SystemTime::now()),
-            ..Sidecar::new(test, case, verdict)
+    /// For the test target `target`, where it is known: its sources may have moved since it was compiled.
+    pub(super) fn of_target(mut self, target: TestTarget) -> Self {
+        self.settings.relocation =
+            Relocation::find(target.manifest_dir.as_deref(), |name| var_os(name));
+        if target != TestTarget::default() {
+            self.settings.origin.target = target;
         }
-    }
-
-    /// Root of everything cached.
-    pub fn cache(&self) -> Result<&Path, SettingsError> {
-        self.cache_root.as_deref().ok_or(SettingsError::NoCache)
-    }
-
-    /// With the commit known from here on, so that git is asked once.
-    #[must_use]
-    pub(crate) fn with_commit(mut self) -> Self {
-        let commit = self.commit().map(|commit| commit.to_string());
-        self.told_commit = Some(commit.unwrap_or_default());
         self
     }
 
-    /// Commit of the project under test. Asks git, which takes its time, unless a session did.
-    pub fn commit(&self) -> Option<Commit> {
-        match &self.told_commit {
+    /// With the commit of the project under test. Asks git, which takes its time, unless a session did.
+    pub(super) fn with_commit(mut self) -> Self {
+        self.settings.origin.commit = match &self.told_commit {
             Some(told) => Commit::parse(told),
-            None => Commit::of(&self.dir),
-        }
+            None => Commit::of(&self.settings.dir),
+        };
+        self
     }
+}
+
+fn text(name: &str) -> Option<String> {
+    var_os(name).and_then(|value| value.into_string().ok())
+}
+
+fn is_on(name: &str) -> bool {
+    env::is_on(|name| var_os(name), name)
+}
+
+fn settings(
+    binary: PathBuf,
+    dir: PathBuf,
+    runs_dir: &Path,
+    session: Option<&SessionInfo>,
+) -> Result<Settings, SettingsError> {
+    let set = |name: &str| var_os(name).filter(|value| !value.is_empty());
+    let run_id = session
+        .map(|session| session.id.clone())
+        .or_else(|| text("NEXTEST_RUN_ID"))
+        .unwrap_or_else(own_epoch);
+    let origin = RunOrigin {
+        epoch: text(env::RUN_EPOCH)
+            .or_else(|| text("NEXTEST_RUN_ID"))
+            .unwrap_or_else(own_epoch),
+        target: TestTarget::guess(&binary, text("CARGO_PKG_NAME")),
+        nextest: NextestRun::read(text),
+        run_source: if is_on(env::CI) {
+            RunSource::Ci
+        } else {
+            RunSource::Local
+        },
+        commit: None,
+        host: HostContext::read(Path::new("/")),
+    };
+    Ok(Settings {
+        binary,
+        dir,
+        cache_root: env::cache_root(|name| var_os(name)),
+        lock_dir: env::lock_dir(|name| var_os(name)),
+        path: var_os("PATH").unwrap_or_default(),
+        cargo: var_os("CARGO").unwrap_or_else(|| "cargo".into()).into(),
+        builds: Builds::new(runs_dir, run_id),
+        relocation: Relocation::default(),
+        backend: set(env::BACKEND)
+            .map(|name| name.to_string_lossy().parse())
+            .transpose()?,
+        tried_backend: session.and_then(|session| session.backend),
+        no_skip_mode: is_on(env::NO_SKIP_MODE),
+        no_perf_mode: is_on(env::NO_PERF_MODE),
+        cpu_cap: cpu_cap(var_os(env::CPU_CAP))?,
+        verbose: is_on(env::VERBOSE),
+        scheduler: env::path(|name| var_os(name), env::SCHEDULER),
+        scheduler_profile: text(SCHEDULER_PROFILE)
+            .filter(|profile| !profile.is_empty())
+            .unwrap_or_else(|| "release".to_owned()),
+        guest_env: GUEST_VARIABLES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), text(name)?)))
+            .collect(),
+        kernel_variables: KERNEL_VARIABLES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), var_os(name)?)))
+            .collect(),
+        origin,
+    })
 }
 
 /// A number of CPUs, where the variable is set.
@@ -264,12 +237,4 @@ fn cpu_cap(value: Option<OsString>) -> Result<Option<usize>, SettingsError> {
             value: value.to_string_lossy().into_owned(),
         }),
     }
-}
-
-/// An epoch for a process that no session and no nextest started.
-pub fn own_epoch() -> String {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    ktstr_core::record::new_epoch(since.as_nanos(), std::process::id())
 }

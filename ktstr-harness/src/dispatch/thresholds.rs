@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Case;
 use crate::Checks;
+use crate::cases::Case;
 
 /// What one case is judged by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub enum Limit {
 pub(super) fn of(case: &Case) -> CaseThresholds {
     let test = case.test;
     CaseThresholds {
-        case: case.name.clone(),
+        case: case.name.to_string(),
         scheduler: test.scheduler.name.to_owned(),
         topology: case.topology().map(|topology| topology.to_string()),
         thresholds: table(&test.checks),

@@ -18,7 +18,7 @@ use super::sample::Sampler;
 use super::scheduler::Loaded;
 use super::sys;
 use super::watch::Watch;
-use crate::protocol::{Ending, FromGuest, OUTPUT_LIMIT};
+use crate::protocol::{Ending, GuestMessage, OUTPUT_LIMIT};
 use crate::workload::sched_ext;
 use crate::{Ctx, TestCase};
 
@@ -57,12 +57,12 @@ pub(super) fn run<E: From<io::Error>>(
     limit: Duration,
     scheduler: Option<&mut Loaded>,
     (sampler, watch): (&mut Sampler, &mut Watch),
-    send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
+    send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
 ) -> Result<Ended, E> {
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
     let (output_read, output_write) = pipe().map_err(io::Error::from)?;
     let asks_for_it = scheduler.as_ref().is_some_and(|loaded| loaded.is_partial());
-    send(FromGuest::Started)?;
+    send(GuestMessage::Started)?;
     let child = match sys::fork() {
         Ok(sys::Forked::Child) => {
             drop((ending_read, output_read));
@@ -208,7 +208,7 @@ impl Child {
         mut scheduler: Option<&mut Loaded>,
         sampler: &mut Sampler,
         watch: &mut Watch,
-        send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
+        send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
     ) -> Result<End, E> {
         let deadline = Instant::now() + limit;
         let pidfd = pidfd_open(self.pid, PidfdFlags::empty()).map_err(io::Error::from)?;
@@ -329,10 +329,10 @@ impl Stream {
     /// Sends what has come as output.
     fn forward<E: From<io::Error>>(
         &mut self,
-        send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
+        send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
     ) -> Result<(), E> {
         if !self.bytes.is_empty() {
-            send(FromGuest::Output(
+            send(GuestMessage::Output(
                 String::from_utf8_lossy(&self.bytes).into_owned(),
             ))?;
             self.bytes.clear();
@@ -343,7 +343,7 @@ impl Stream {
                 "\nktstr: output beyond {} KiB is dropped\n",
                 OUTPUT_LIMIT >> 10
             );
-            send(FromGuest::Output(note))?;
+            send(GuestMessage::Output(note))?;
         }
         Ok(())
     }

@@ -24,9 +24,10 @@ use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 pub(crate) use body::run_caught;
 
 use crate::protocol::{
-    Ending, FromGuest, KERNEL_LOG_LIMIT, Report, SchedulerProblem, SchedulerReport, SchedulerSpec,
-    ToGuest, from_frame, to_frame,
+    BodyReport, Departure, Ending, GuestMessage, GuestRequest, KERNEL_LOG_LIMIT, SchedulerProblem,
+    SchedulerReport, SchedulerSpec, from_frame, to_frame,
 };
+use crate::scx_exit::ScxExitKind;
 use crate::{Ctx, TestCase, registry};
 use probe::Probes;
 use sample::Sampler;
@@ -69,11 +70,11 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let kernel_release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?
         .trim()
         .to_owned();
-    channel.send(&to_frame(&FromGuest::Ready { kernel_release }))?;
+    channel.send(&to_frame(&GuestMessage::Ready { kernel_release }))?;
     let frame = channel.recv(HOST_PATIENCE)?;
     let spec = match from_frame(&frame)? {
-        ToGuest::Run(spec) => spec,
-        ToGuest::Verify(spec) => {
+        GuestRequest::Run(spec) => spec,
+        GuestRequest::Verify(spec) => {
             verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
             part(&mut channel);
             return Ok(());
@@ -113,7 +114,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     sys::kill_everyone_else();
     watch.settle();
     if let Some(report) = &mut scheduler {
-        note_late_end(report, watch.scx_ends());
+        note_late_exit(report, watch.scx_exits());
     }
     let passed = matches!(&ending, Ending::Returned(result)
         if result.verdict.outcome() <= ktstr_core::Outcome::Pass);
@@ -125,7 +126,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         klog::tail(KERNEL_LOG_LIMIT)
     };
-    channel.send(&to_frame(&FromGuest::Report(Report {
+    channel.send(&to_frame(&GuestMessage::Report(BodyReport {
         ending,
         kernel_log,
         scheduler,
@@ -173,17 +174,17 @@ fn under_scheduler<E>(
 
 /// A scheduler that the kernel ended in the last moment, when it was being stopped already, is no better than one that
 /// it ended before.
-fn note_late_end(report: &mut SchedulerReport, ends: &[String]) {
-    /// Who let it go was somebody in user space, the scheduler itself, or one that may restart.
-    const FINE: &[&str] = &["unregistered from user space", "unregistered from BPF"];
-    const HOTPLUG: &str = "unregistered from the main kernel";
-    let is_fine =
-        |end: &String| FINE.contains(&end.as_str()) || (report.restarts > 0 && end == HOTPLUG);
+fn note_late_exit(report: &mut SchedulerReport, exits: &[ScxExitKind]) {
+    let is_fine = |exit: &ScxExitKind| match exit {
+        ScxExitKind::Unreg | ScxExitKind::UnregBpf => true,
+        // Of one that may restart.
+        ScxExitKind::UnregKern => report.restarts > 0,
+        _ => false,
+    };
     if report.problem.is_none()
-        && let Some(end) = ends.iter().find(|end| !is_fine(end))
+        && let Some(exit) = exits.iter().find(|exit| !is_fine(exit))
     {
-        let how = format!("the kernel ended it as it was being stopped ({end})");
-        report.problem = Some(SchedulerProblem::Gone(how));
+        report.problem = Some(SchedulerProblem::Gone(Departure::AsItWasStopped(*exit)));
     }
 }
 

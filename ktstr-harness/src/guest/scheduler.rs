@@ -15,7 +15,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::{CGROUP_ROOT, trace};
 use crate::Scheduler;
-use crate::protocol::{SchedulerProblem, SchedulerReport, SchedulerSpec, SchedulerStart};
+use crate::protocol::{
+    Departure, SchedulerProblem, SchedulerReport, SchedulerSpec, SchedulerStart,
+};
 use crate::workload::signal_in_words;
 
 /// Loading means verifying, which takes an emulated CPU seconds for a big scheduler.
@@ -246,9 +248,9 @@ impl Loaded {
             if self.is_restarted() {
                 return SchedulerProblem::Restarted(self.restarts);
             }
-            SchedulerProblem::Gone(match self.ended() {
-                Some(how) => format!("its program {how}"),
-                None => "its program is still there".to_owned(),
+            SchedulerProblem::Gone(match self.status() {
+                Some(status) => departure(status),
+                None => Departure::ProgramRuns,
             })
         });
         self.end(problem)
@@ -328,8 +330,11 @@ impl Loaded {
 
     /// How the program ended, if it has.
     fn ended(&mut self) -> Option<String> {
-        let status = self.program.as_mut()?.child.try_wait().ok()??;
-        Some(ending(status))
+        self.status().map(ending)
+    }
+
+    fn status(&mut self) -> Option<ExitStatus> {
+        self.program.as_mut()?.child.try_wait().ok()?
     }
 
     fn await_program(&mut self, limit: Duration) {
@@ -414,6 +419,15 @@ fn number(path: &str) -> Option<u64> {
 
 fn online() -> Option<CpuSet> {
     fs::read_to_string(ONLINE).ok()?.trim().parse().ok()
+}
+
+fn departure(status: ExitStatus) -> Departure {
+    use std::os::unix::process::ExitStatusExt;
+    match status.signal() {
+        Some(signal) => Departure::Killed { signal },
+        // A child that was waited for has one of the two.
+        None => Departure::Exited(status.code().unwrap_or(-1)),
+    }
 }
 
 /// `exited with status 3`, `was killed by signal 9 (SIGKILL)`.

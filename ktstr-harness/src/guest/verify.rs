@@ -12,8 +12,8 @@ use super::scheduler::Loaded;
 use super::watch::Watch;
 use super::{body, bpf, klog, sys};
 use crate::protocol::{
-    FromGuest, KERNEL_LOG_LIMIT, LOG_PART, SchedulerProblem, SchedulerReport, VERIFIER_LOG_LIMITS,
-    VerifyReport, VerifySpec,
+    GuestMessage, KERNEL_LOG_LIMIT, LOG_PART, SchedulerProblem, SchedulerReport,
+    VERIFIER_LOG_LIMITS, VerifyReport, VerifySpec,
 };
 use crate::workload::{Crew, Squad, WorkType, WorkerId};
 
@@ -36,17 +36,17 @@ const REJECTED: &[&str] = &[
 /// Tries the scheduler and tells the host what came of it.
 pub(super) fn serve<E>(
     spec: &VerifySpec,
-    send: &mut dyn FnMut(FromGuest) -> Result<(), E>,
+    send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut report = run(spec);
     let log = std::mem::take(&mut report.scheduler.log);
     // Nobody reads what a good one says.
     if report.problem.is_some() {
         for part in parts(&log) {
-            send(FromGuest::SchedulerLog(part.to_owned()))?;
+            send(GuestMessage::SchedulerLog(part.to_owned()))?;
         }
     }
-    send(FromGuest::Verified(report))
+    send(GuestMessage::Verified(report))
 }
 
 /// `text` in pieces of at most [`LOG_PART`] bytes.

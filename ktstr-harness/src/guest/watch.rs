@@ -12,6 +12,7 @@ use ktstr_core::{KernelWarning, text};
 use super::{klog, mounts, sys};
 use crate::kernel_reports;
 use crate::protocol::{BODY_MARK, KernelSeen};
+use crate::scx_exit::{self, ScxExitKind};
 
 /// Reports that are kept of each kind: of the boot, allowed, not allowed.
 const KEPT: usize = 32;
@@ -20,7 +21,7 @@ const KEPT: usize = 32;
 const LONGEST: usize = 300;
 
 /// Ends of schedulers that are kept.
-const ENDS: usize = 16;
+const EXITS: usize = 16;
 
 /// Records that are read at a time while others have something to do.
 const STEP: usize = 256;
@@ -88,8 +89,8 @@ impl Watch {
     }
 
     /// Why sched_ext let schedulers go, so far.
-    pub(super) fn scx_ends(&self) -> &[String] {
-        &self.seen.scx_ends
+    pub(super) fn scx_exits(&self) -> &[ScxExitKind] {
+        &self.seen.scx_exits
     }
 
     /// Takes in everything that has come, once nobody but init is left.
@@ -162,13 +163,11 @@ impl Watch {
     }
 
     fn take_line(&mut self, line: &str) {
-        if let Some(reason) = kernel_reports::scx_end(line)
+        if let Some(reason) = scx_exit::reason_in(line)
             && !self.is_boot
-            && self.seen.scx_ends.len() < ENDS
+            && self.seen.scx_exits.len() < EXITS
         {
-            self.seen
-                .scx_ends
-                .push(text::cut(&text::line(reason), LONGEST));
+            self.seen.scx_exits.push(ScxExitKind::of_reason(reason));
         }
         let Some(taint) = kernel_reports::taint_of(line) else {
             return;

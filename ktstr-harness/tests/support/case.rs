@@ -92,7 +92,8 @@ impl Run {
     }
 }
 
-fn example(name: &str) -> PathBuf {
+/// The program of that example.
+pub(crate) fn example(name: &str) -> PathBuf {
     let me = std::env::current_exe().unwrap();
     let binary = me
         .parent()

@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use ktstr_core::env;
-use ktstr_harness::dispatch::{
-    NamedKernel, PROJECT_COMMIT, SCHEDULER_PROFILE, format_kernel_list, own_epoch,
-};
+use ktstr_harness::cases::NamedKernel;
+use ktstr_harness::dispatch::{PROJECT_COMMIT, SCHEDULER_PROFILE, format_kernel_list};
+use ktstr_harness::runner::own_epoch;
 
 use super::Session;
 use super::error::SessionError;

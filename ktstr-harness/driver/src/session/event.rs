@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitStatus;
 
-use ktstr_harness::host::build::Package;
+use ktstr_harness::runner::build::Package;
 use ktstr_kernel::discover::Found;
 use ktstr_vmm::{BackendSelection, MachineError};
 

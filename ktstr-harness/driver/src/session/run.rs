@@ -10,8 +10,9 @@ use std::time::SystemTime;
 use ktstr_core::env;
 use ktstr_core::record::Record;
 use ktstr_core::timestamp::rfc3339;
-use ktstr_harness::dispatch::{SessionInfo, own_epoch};
-use ktstr_harness::host::build::Builds;
+use ktstr_harness::dispatch::SessionInfo;
+use ktstr_harness::runner::build::Builds;
+use ktstr_harness::runner::own_epoch;
 use ktstr_vmm::CancelToken;
 
 use super::error::SessionError;
@@ -161,7 +162,8 @@ impl Session {
         ];
         let args = nextest::for_cargo(&self.nextest_args, &wanted);
         let builds = Builds::new(runs_dir, id);
-        SchedulerBuilds::new(format!("ktstr-{id}"), builds, args, observer).ok()
+        let cargo = crate::cargo::program(&self.host).into();
+        SchedulerBuilds::new(format!("ktstr-{id}"), builds, cargo, args, observer).ok()
     }
 }
 

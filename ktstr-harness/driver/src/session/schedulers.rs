@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use ktstr_harness::dispatch::BuildRequest;
-use ktstr_harness::host::build::{self, Builds, Package, Watch};
+use ktstr_harness::runner::build::{self, BuildWatch, Builds, Package};
 
 use super::event::{SessionEvent, SessionObserver};
 use crate::nextest::Listing;
@@ -36,6 +36,8 @@ pub(super) struct SchedulerBuilds<'o> {
     listener: UnixListener,
     name: String,
     builds: Builds,
+    /// The cargo that builds.
+    cargo: PathBuf,
     /// More arguments for `cargo build`.
     args: Vec<OsString>,
     over: AtomicBool,
@@ -62,6 +64,7 @@ impl<'o> SchedulerBuilds<'o> {
     pub(super) fn new(
         name: String,
         builds: Builds,
+        cargo: PathBuf,
         args: Vec<OsString>,
         observer: &'o dyn SessionObserver,
     ) -> io::Result<Self> {
@@ -70,6 +73,7 @@ impl<'o> SchedulerBuilds<'o> {
             listener: UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?,
             name,
             builds,
+            cargo,
             args,
             over: AtomicBool::new(false),
             child: Mutex::new(None),
@@ -114,7 +118,7 @@ impl<'o> SchedulerBuilds<'o> {
             builds: self,
             package,
         };
-        let program = build::build(package, &self.args, &watch);
+        let program = build::build(package, &self.cargo, &self.args, &watch);
         tell(SessionEvent::SchedulerBuildEnded {
             package,
             program: program.as_deref().map_err(String::as_str),
@@ -186,7 +190,7 @@ struct Watched<'b> {
     package: &'b Package,
 }
 
-impl Watch for Watched<'_> {
+impl BuildWatch for Watched<'_> {
     fn started(&self, child: &Child) {
         self.builds.started(child);
     }
@@ -313,7 +317,14 @@ mod tests {
     /// A builder of its own, and where its results are.
     fn builder(runs: &std::path::Path, name: &str) -> SchedulerBuilds<'static> {
         let name = format!("ktstr-test-{}-{name}", std::process::id());
-        SchedulerBuilds::new(name, Builds::new(runs, "1"), Vec::new(), &Silent).unwrap()
+        SchedulerBuilds::new(
+            name,
+            Builds::new(runs, "1"),
+            "cargo".into(),
+            Vec::new(),
+            &Silent,
+        )
+        .unwrap()
     }
 
     fn ask(builder: &SchedulerBuilds<'_>, json: &[u8]) {

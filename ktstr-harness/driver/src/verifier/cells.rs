@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ktstr_core::Preset;
 use ktstr_core::record::Sidecar;
-use ktstr_harness::dispatch::Cell as Case;
+use ktstr_core::{CaseName, Preset};
 
 use super::{CellReport, SchedulerReport, SweepError};
 use crate::Listing;
@@ -20,15 +19,20 @@ impl Table {
         let mut schedulers: BTreeMap<String, (String, BTreeSet<_>)> = BTreeMap::new();
         for (id, binary) in &listing.binaries {
             for case in &binary.cases {
-                let Some((scheduler, kernel, preset)) = parts(case) else {
+                let Ok(CaseName::Verifier {
+                    scheduler,
+                    kernel,
+                    preset,
+                }) = case.parse()
+                else {
                     continue;
                 };
                 // Test targets that share a module declare the same; it need not be swept twice.
                 let (holder, cells) = schedulers
-                    .entry(scheduler.to_owned())
+                    .entry(scheduler)
                     .or_insert_with(|| (id.clone(), BTreeSet::new()));
                 if holder == id {
-                    cells.insert((kernel.to_owned(), preset.to_owned()));
+                    cells.insert((kernel.to_string(), preset.name.to_owned()));
                 }
             }
         }
@@ -53,7 +57,7 @@ impl Table {
             .schedulers
             .iter()
             .map(|(name, (binary, _))| {
-                let test = Case::TEST;
+                let test = CaseName::VERIFIER;
                 // A dot is all that a name may hold and an expression takes for something else.
                 let name = name.replace('.', "\\.");
                 format!("(binary_id(={binary}) & test(/^{test}\\/{name}\\//))")
@@ -76,7 +80,7 @@ impl Table {
             let presets = presets.filter(|name| cells.iter().any(|(_, preset)| preset == name));
             let result = |cell: &(String, String)| {
                 let (kernel, preset) = cell;
-                let case = format!("{}/{name}/{kernel}/{preset}", Case::TEST);
+                let case = format!("{}/{name}/{kernel}/{preset}", CaseName::VERIFIER);
                 let record = ran.get(case.as_str())?;
                 let report = CellReport {
                     outcome: record.verdict.outcome(),
@@ -93,16 +97,6 @@ impl Table {
         };
         self.schedulers.into_iter().map(report).collect()
     }
-}
-
-/// Scheduler, kernel and preset of the case called `name`, if it is a cell.
-fn parts(name: &str) -> Option<(&str, &str, &str)> {
-    let mut parts = name.split('/');
-    let cell = match (parts.next()?, parts.next()?, parts.next()?, parts.next()?) {
-        (Case::TEST, scheduler, kernel, preset) => (scheduler, kernel, preset),
-        _ => return None,
-    };
-    parts.next().is_none().then_some(cell)
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use ktstr_core::host::{Host, held_locks};
 use ktstr_driver::doctor::{Request, examine};
 use ktstr_driver::{
-    FailureEvidence, KernelSource, RunSummary, Session, SessionError, SessionEvent, lock_places,
-    replay_args,
+    KernelSource, RunSummary, Session, SessionError, SessionEvent, lock_places, replay_args,
 };
+use ktstr_harness::runner::FailureArtifacts;
 use ktstr_kernel::{
     BaseConfig, BuildOptions, Cache, Event, KernelSpec, Progress, ResolvedKernel, Resolver,
     Toolchain,
@@ -121,7 +121,7 @@ fn run(host: &Host, project: &Path, kernels: Vec<ResolvedKernel>) -> Result<(), 
 fn records(project: &Path) -> Result<(), Box<dyn Error>> {
     let run = RunSummary::latest(&project.join("target/ktstr/r")).ok_or("no records")?;
     for record in run.failures() {
-        let evidence = FailureEvidence::of(record)?.unwrap_or_default();
+        let evidence = FailureArtifacts::of(record)?.unwrap_or_default();
         let args = replay_args(&record.sidecar, &[]);
         println!(
             "failure: {}: {} ({})",

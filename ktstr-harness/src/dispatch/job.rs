@@ -1,0 +1,61 @@
+//! What a test binary lists and runs.
+
+use ktstr_core::CaseName;
+
+use super::args::{Args, Names};
+use crate::Scheduler;
+use crate::cases::{Case, Cell};
+
+/// One thing to run.
+pub(super) enum Job {
+    Test(Case),
+    Cell(Cell),
+}
+
+impl Job {
+    pub(super) fn name(&self) -> &CaseName {
+        match self {
+            Self::Test(case) => &case.name,
+            Self::Cell(cell) => &cell.name,
+        }
+    }
+
+    /// Whether it was asked for, be it ignored or not.
+    pub(super) fn is_asked_for(&self, args: &Args) -> bool {
+        self.with_names(|names| args.selects_name(names))
+    }
+
+    /// Whether it is to run.
+    pub(super) fn is_selected(&self, args: &Args) -> bool {
+        self.with_names(|names| args.selects(names, self.is_ignored()))
+    }
+
+    /// Calls `ask` with what it may be asked for by.
+    fn with_names(&self, ask: impl FnOnce(&Names<'_>) -> bool) -> bool {
+        let case = self.name().to_string();
+        let (function, module) = match self {
+            Self::Test(case) => (case.test.name, case.test.module),
+            Self::Cell(_) => ("", ""),
+        };
+        ask(&Names {
+            case: &case,
+            function,
+            module,
+            is_base: !self.name().is_variant(),
+        })
+    }
+
+    fn is_ignored(&self) -> bool {
+        match self {
+            Self::Test(case) => case.is_ignored(),
+            Self::Cell(_) => true,
+        }
+    }
+
+    pub(super) fn scheduler(&self) -> &'static Scheduler {
+        match self {
+            Self::Test(case) => case.test.scheduler,
+            Self::Cell(cell) => cell.scheduler,
+        }
+    }
+}

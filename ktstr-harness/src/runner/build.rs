@@ -1,0 +1,514 @@
+//! Schedulers that are cargo packages: each is built once in a run, whoever needs it first.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use ktstr_core::host::files::write_atomic;
+use ktstr_core::host::{LockError, LockFile, LockMode};
+use ktstr_vmm::child::end_with_us;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+
+use super::cancel::{CancelToken, OnCancel};
+use super::result::RunError;
+
+/// How long to wait for another process's build of the same package: longer than any takes.
+const WAIT: Duration = Duration::from_secs(3600);
+
+/// Where the results of builds are kept, beside the run directories.
+const BUILDS: &str = ".builds";
+
+/// What one does where nothing can be built, at the end of an error.
+const INSTEAD: &str = "; or set KTSTR_SCHEDULER to a program that is built already";
+
+/// What is older belongs to no run that is still going.
+const LEFTOVER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A cargo package with a scheduler's program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Package {
+    /// Name of the package.
+    pub name: String,
+    /// Cargo profile to build it with.
+    pub profile: String,
+    /// A directory of the workspace that has it.
+    pub dir: PathBuf,
+}
+
+/// What became of the builds of one run, where every process of it finds them.
+#[derive(Debug, Clone)]
+pub struct Builds {
+    /// Where run directories are.
+    runs: PathBuf,
+    /// Name of the run: a later one builds again.
+    run: String,
+}
+
+/// A build that is over, as it is kept for others.
+#[derive(Debug, Serialize, Deserialize)]
+struct Done {
+    run: String,
+    package: Package,
+    program: Result<PathBuf, String>,
+}
+
+/// Watches a build.
+pub trait BuildWatch: Sync {
+    /// Cargo runs as `child`.
+    fn started(&self, child: &Child) {
+        let _ = child;
+    }
+
+    /// Cargo said a line.
+    fn said(&self, line: &[u8]);
+
+    /// Cargo is about to be waited for: it has nothing more to say.
+    fn ended(&self) {}
+}
+
+impl Builds {
+    /// Of the run called `run`, whose run directories are in `runs`.
+    pub fn new(runs: impl Into<PathBuf>, run: impl Into<String>) -> Self {
+        let (runs, run) = (runs.into(), run.into());
+        Self { runs, run }
+    }
+
+    /// The program of `package`, or one line on why there is none. Builds it by `cargo` unless another process of this
+    /// run has, or is about to; `failed` gets all that cargo said where it could not.
+    pub fn program(
+        &self,
+        package: &Package,
+        cargo: &Path,
+        failed: &mut dyn FnMut(&str),
+        cancel: &CancelToken,
+    ) -> Result<Result<PathBuf, String>, RunError> {
+        self.once(package, cancel, |package| {
+            let said = Said::new(cancel);
+            let program = build(package, cargo, &["--quiet".into()], &said);
+            if program.is_err() && !cancel.is_cancelled() {
+                failed(&String::from_utf8_lossy(&said.text()));
+            }
+            program
+        })
+    }
+
+    /// Like [`Builds::program`], where `build` does it if nobody has.
+    fn once(
+        &self,
+        package: &Package,
+        cancel: &CancelToken,
+        build: impl FnOnce(&Package) -> Result<PathBuf, String>,
+    ) -> Result<Result<PathBuf, String>, RunError> {
+        if let Some(program) = self.recall(package) {
+            return Ok(program);
+        }
+        let what = format!("a build of {}", package.name);
+        let lock = self.runs.join(".locks").join(file_name(package, ".lock"));
+        let lock = cancel.wait_for_lock(WAIT, |wait| {
+            LockFile::acquire(&lock, LockMode::Exclusive, wait, &what)
+        })?;
+        let _lock = match lock {
+            Ok(lock) => Some(lock),
+            Err(error @ LockError::Busy { .. }) => return Ok(Err(error.to_string())),
+            // Cargo has locks of its own. Where nothing can be written it will say so better.
+            Err(_) => None,
+        };
+        if let Some(program) = self.recall(package) {
+            return Ok(program);
+        }
+        let program = build(package);
+        // What was cancelled here is for others to build.
+        cancel.check()?;
+        self.keep(package, program.clone());
+        Ok(program)
+    }
+
+    /// Keeps what a build came to for the other processes of this run.
+    pub fn keep(&self, package: &Package, program: Result<PathBuf, String>) {
+        let file = self.file(package);
+        let done = Done {
+            run: self.run.clone(),
+            package: package.clone(),
+            program,
+        };
+        // Where it cannot be kept the next process asks cargo again, which then has nothing to build.
+        if let (Some(dir), Ok(json)) = (file.parent(), serde_json::to_vec(&done)) {
+            let _ = fs::create_dir_all(dir);
+            remove(dir, |entry| {
+                let age = entry.metadata()?.modified()?.elapsed();
+                Ok(age.is_ok_and(|age| age > LEFTOVER))
+            });
+            let _ = write_atomic(&file, &json);
+        }
+    }
+
+    /// Removes what was kept for this run, which is over. Runs that nobody told to do so are forgotten in time.
+    pub fn forget(&self) {
+        let end = self.run_suffix();
+        remove(&self.runs.join(BUILDS), |entry| {
+            Ok(entry.file_name().to_string_lossy().ends_with(&end))
+        });
+    }
+
+    fn run_suffix(&self) -> String {
+        format!("-{}.json", safe(&self.run))
+    }
+
+    /// What came of the build of `package` in this run; a program that has gone since is built again.
+    fn recall(&self, package: &Package) -> Option<Result<PathBuf, String>> {
+        let done: Done = serde_json::from_slice(&fs::read(self.file(package)).ok()?).ok()?;
+        let is_same = done.run == self.run && done.package == *package;
+        let is_there = |program: &PathBuf| program.is_file();
+        (is_same && done.program.as_ref().map_or(true, is_there)).then_some(done.program)
+    }
+
+    fn file(&self, package: &Package) -> PathBuf {
+        let name = file_name(package, &self.run_suffix());
+        self.runs.join(BUILDS).join(name)
+    }
+}
+
+/// Removes the files in `dir` that are `over`.
+fn remove(dir: &Path, over: impl Fn(&fs::DirEntry) -> io::Result<bool>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if over(&entry).unwrap_or(false) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Packages of one name and profile share a file: cargo's target directory has but one place for both as well.
+fn file_name(package: &Package, suffix: &str) -> String {
+    let (name, profile) = (safe(&package.name), safe(&package.profile));
+    format!("scheduler-{name}-{profile}{suffix}")
+}
+
+fn safe(text: &str) -> String {
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "_-.".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    text.chars().map(safe).collect()
+}
+
+/// Has `cargo` build `package`, with more arguments, and gives its program, or one line on why there is none.
+pub fn build(
+    package: &Package,
+    cargo: &Path,
+    args: &[OsString],
+    watch: &dyn BuildWatch,
+) -> Result<PathBuf, String> {
+    let Package { name, profile, dir } = package;
+    if !dir.join("Cargo.toml").is_file() {
+        return Err(format!(
+            "the package `{name}` cannot be built, its sources are not at {}{INSTEAD}",
+            dir.display()
+        ));
+    }
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--message-format=json-render-diagnostics"])
+        .args(["-p", name, "--profile", profile])
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    end_with_us(&mut command, Signal::TERM);
+    let does_not_run = |error: io::Error| {
+        format!(
+            "{}: {error}; install Rust's cargo{INSTEAD}",
+            cargo.display()
+        )
+    };
+    let mut child = command.spawn().map_err(does_not_run)?;
+    watch.started(&child);
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (messages, first_error) = thread::scope(|scope| {
+        let errors = scope.spawn(|| stderr.and_then(|stderr| follow(stderr, watch)));
+        let mut messages = Vec::new();
+        if let Some(mut stdout) = stdout {
+            let _ = stdout.read_to_end(&mut messages);
+        }
+        (messages, errors.join().ok().flatten())
+    });
+    watch.ended();
+    let status = child.wait().map_err(does_not_run)?;
+    if !status.success() {
+        let first = first_error.unwrap_or_else(|| format!("it ended with {status}"));
+        // Cargo's own errors are of packages and files that are not there; rustc's are of what is.
+        let is_of_code =
+            first.starts_with("error[") || first.starts_with("error: could not compile");
+        let hint = if is_of_code { "" } else { INSTEAD };
+        return Err(format!(
+            "`cargo build -p {name} --profile {profile}` failed: {first}{hint}"
+        ));
+    }
+    let programs = executables(&String::from_utf8_lossy(&messages));
+    let named = programs.iter().find(|(binary, _)| binary == name);
+    match (named, programs.as_slice()) {
+        (Some((_, path)), _) | (None, [(_, path)]) => Ok(path.clone()),
+        (None, []) => Err(format!("the package `{name}` has no binary")),
+        (None, several) => {
+            let names: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
+            let names = names.join(", ");
+            Err(format!(
+                "the package `{name}` has several binaries ({names}), none of its name"
+            ))
+        }
+    }
+}
+
+/// Passes on what cargo says, and gives the first line of it that begins with `error`.
+fn follow(stderr: impl Read, watch: &dyn BuildWatch) -> Option<String> {
+    let mut stderr = BufReader::new(stderr);
+    let mut first = None;
+    let mut line = Vec::new();
+    while stderr
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|read| read > 0)
+    {
+        watch.said(&line);
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim();
+        if first.is_none() && text.starts_with("error") {
+            first = Some(text.to_owned());
+        }
+        line.clear();
+    }
+    first
+}
+
+/// Name and path of the binaries that cargo's messages tell of.
+fn executables(messages: &str) -> Vec<(String, PathBuf)> {
+    let binary = |line: &str| -> Option<(String, PathBuf)> {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_binary = message.get("reason")? == "compiler-artifact"
+            && message.pointer("/target/kind/0")? == "bin";
+        let name = message.pointer("/target/name")?.as_str()?;
+        let path = message.get("executable")?.as_str()?;
+        is_binary.then(|| (name.to_owned(), PathBuf::from(path)))
+    };
+    messages.lines().filter_map(binary).collect()
+}
+
+/// Keeps what cargo said, and ends it when the run is cancelled.
+struct Said<'c> {
+    text: Mutex<Vec<u8>>,
+    cancel: &'c CancelToken,
+    killer: Mutex<Option<OnCancel>>,
+}
+
+impl<'c> Said<'c> {
+    fn new(cancel: &'c CancelToken) -> Self {
+        Self {
+            text: Mutex::default(),
+            cancel,
+            killer: Mutex::default(),
+        }
+    }
+
+    fn text(&self) -> Vec<u8> {
+        self.text
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn kill_by(&self, killer: Option<OnCancel>) {
+        let mut slot = self.killer.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(std::mem::replace(&mut *slot, killer));
+    }
+}
+
+impl BuildWatch for Said<'_> {
+    fn started(&self, child: &Child) {
+        let pid = Pid::from_child(child);
+        // It is not waited for before `ended`: the number stays its own until the hook is gone.
+        self.kill_by(Some(self.cancel.on_cancel(move || {
+            let _ = kill_process(pid, Signal::TERM);
+        })));
+    }
+
+    fn said(&self, line: &[u8]) {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        text.extend_from_slice(line);
+    }
+
+    fn ended(&self) {
+        self.kill_by(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn package(dir: &Path) -> Package {
+        Package {
+            name: "scx/x".to_owned(),
+            profile: "dev".to_owned(),
+            dir: dir.to_owned(),
+        }
+    }
+
+    fn once(
+        builds: &Builds,
+        dir: &Path,
+        build: impl FnOnce(&Package) -> Result<PathBuf, String>,
+    ) -> Result<PathBuf, String> {
+        builds
+            .once(&package(dir), &CancelToken::new(), build)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_build_is_ended_with_its_run_and_left_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("Cargo.toml"), "").unwrap();
+        let (cargo, started) = (dir.path().join("cargo"), dir.path().join("started"));
+        let script = format!("#!/bin/sh\necho >{}\nexec sleep 1000\n", started.display());
+        fs::write(&cargo, script).unwrap();
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+        let token = CancelToken::new();
+        let builds = Builds::new(dir.path().join("runs"), "1");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !started.exists() {
+                    thread::yield_now();
+                }
+                token.cancel();
+            });
+            let never = &mut |log: &str| panic!("{log}");
+            let built = builds.program(&package(dir.path()), &cargo, never, &token);
+            assert!(matches!(built, Err(RunError::Cancelled)), "{built:?}");
+        });
+        let other = Ok(PathBuf::from("/bin/sh"));
+        assert_eq!(once(&builds, dir.path(), |_| other.clone()), other);
+    }
+
+    #[test]
+    fn binaries_are_read_from_cargos_messages() {
+        let messages = r#"
+{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"x"},"executable":null}
+{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"scx_x"},"executable":"/t/release/scx_x"}
+{"reason":"build-finished","success":true}
+not json
+"#;
+        assert_eq!(
+            executables(messages),
+            [("scx_x".to_owned(), PathBuf::from("/t/release/scx_x"))]
+        );
+    }
+
+    #[test]
+    fn whoever_comes_first_builds_and_the_others_wait_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("program");
+        fs::write(&program, "").unwrap();
+        let builds = AtomicUsize::new(0);
+        let build = |_: &Package| {
+            builds.fetch_add(1, Ordering::SeqCst);
+            Ok(program.clone())
+        };
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    // As each process has them.
+                    let all = Builds::new(dir.path().join("runs"), "1");
+                    let built = once(&all, dir.path(), build);
+                    assert_eq!(built.as_ref(), Ok(&program));
+                });
+            }
+        });
+        assert_eq!(builds.load(Ordering::SeqCst), 1);
+        let of_run = |run: &str| {
+            let all = Builds::new(dir.path().join("runs"), run);
+            once(&all, dir.path(), build).unwrap();
+            builds.load(Ordering::SeqCst)
+        };
+        assert_eq!(of_run("2"), 2, "another run builds again");
+        assert_eq!(of_run("2"), 2);
+        fs::remove_file(&program).unwrap();
+        assert_eq!(of_run("2"), 3, "what has gone is built again");
+    }
+
+    #[test]
+    fn runs_beside_each_other_keep_theirs_until_they_are_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["1", "2"].map(|run| Builds::new(dir.path(), run));
+        let none = || Err("error: no".to_owned());
+        for builds in [&one, &two] {
+            builds.keep(&package(dir.path()), none());
+        }
+        let kept = |builds: &Builds| builds.recall(&package(dir.path()));
+        assert_eq!((kept(&one), kept(&two)), (Some(none()), Some(none())));
+        one.forget();
+        assert_eq!((kept(&one), kept(&two)), (None, Some(none())));
+        // That of a process that was killed, a while ago.
+        let file = two.file(&package(dir.path()));
+        let old = std::time::SystemTime::now() - 2 * LEFTOVER;
+        fs::File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        one.keep(&package(dir.path()), none());
+        assert_eq!(kept(&two), None);
+    }
+
+    #[test]
+    fn a_failed_build_fails_the_others_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Builds::new(dir.path(), "1");
+        let failed = Err("error: no".to_owned());
+        assert_eq!(once(&all, dir.path(), |_| failed.clone()), failed);
+        let again = once(&all, dir.path(), |_| unreachable!());
+        assert_eq!(again, failed);
+    }
+
+    #[test]
+    fn without_a_place_for_it_every_process_builds() {
+        let all = Builds::new("/proc/ktstr", "1");
+        let program = PathBuf::from("/bin/sh");
+        for _ in 0..2 {
+            let built = once(&all, Path::new("/"), |_| Ok(program.clone()));
+            assert_eq!(built.as_ref(), Ok(&program));
+        }
+    }
+
+    #[test]
+    fn sources_that_are_not_there_are_named_with_the_way_out() {
+        let token = CancelToken::new();
+        let package = package(Path::new("/no/such"));
+        let error = build(&package, Path::new("cargo"), &[], &Said::new(&token)).unwrap_err();
+        assert!(
+            error.contains("/no/such; or set KTSTR_SCHEDULER"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_first_error_is_found_and_every_line_passed_on() {
+        let token = CancelToken::new();
+        let said = Said::new(&token);
+        let text = "   Compiling x\nwarning: odd\nerror[E1]: no\n\nerror: could not compile\n";
+        let first = follow(text.as_bytes(), &said);
+        assert_eq!(first.as_deref(), Some("error[E1]: no"));
+        assert_eq!(said.text(), text.as_bytes());
+    }
+}

@@ -1,0 +1,246 @@
+//! Running one test.
+
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+use ktstr_core::record::{Sampled, Sidecar};
+use ktstr_core::{Outcome, Verdict};
+
+use super::cancel::CancelToken;
+use super::diagnosis::Diagnosis;
+use super::facts::RunFacts;
+use super::observer::{RunEvent, RunObserver};
+use super::outcome::{GuestOutcome, MachineEnd};
+use super::plan::MachinePlan;
+use super::prepared_run::PreparedRun;
+use super::repro::{self, AutoRepro, SchedulerExit};
+use super::result::{self, CaseResult, FailureArtifacts, RunError};
+use super::settings::Settings;
+use super::{judge, kernel_verdict, scheduler_program};
+use crate::cases::Case;
+use crate::check::sampled_metrics;
+use crate::probe::ProbePlan;
+use crate::protocol::{Ending, GuestRequest, RunSpec};
+use crate::{AssertResult, Ctx, TestCase, guest};
+
+/// Runs `case` and tells how it ended; failures of the surroundings are verdicts like others.
+pub(super) fn run(
+    case: &Case,
+    settings: &Settings,
+    observer: &mut dyn RunObserver,
+    cancel: &CancelToken,
+) -> CaseResult {
+    let started = SystemTime::now();
+    let mut run = CaseRun {
+        facts: RunFacts::default(),
+        result: AssertResult::pass(),
+        sampled: None,
+        restarts: 0,
+    };
+    let judged = match MachinePlan::of_case(case) {
+        Some(plan) => run.in_machine(case.test, &plan, settings, observer, cancel),
+        None => cancel.check().map(|()| run.on_host(case.test)),
+    };
+    let (verdict, cancelled) = match judged {
+        Ok(verdict) => (verdict, false),
+        Err(RunError::Refused(verdict)) => (
+            judge::expect(case.test, verdict, None, Verdict::pass()),
+            false,
+        ),
+        Err(RunError::Cancelled) => (result::cancelled(), true),
+    };
+    let verdict = if settings.no_skip_mode {
+        verdict.without_skips()
+    } else {
+        verdict
+    };
+    let (sidecar, artifacts) = run.into_record(case, settings, verdict, started);
+    CaseResult {
+        sidecar,
+        artifacts,
+        cancelled,
+    }
+}
+
+/// What is known of a run so far.
+struct CaseRun {
+    facts: RunFacts,
+    result: AssertResult,
+    sampled: Option<Sampled>,
+    restarts: u64,
+}
+
+impl CaseRun {
+    fn on_host(&mut self, test: &TestCase) -> Verdict {
+        let ctx = Ctx {
+            topology: test.topology,
+            duration: test.duration(),
+            checks: test.checks,
+            cgroup_root: PathBuf::from(guest::CGROUP_ROOT),
+            include_dir: PathBuf::from(guest::INCLUDE_DIR),
+        };
+        let begin = Instant::now();
+        let ending = guest::run_caught(test, &ctx);
+        self.facts.scenario_took(begin.elapsed().as_secs_f64());
+        let mut verdict = judge::of_ending(test, &ending, &Diagnosis::default());
+        judge::add_unjudged(&mut verdict, test, &ending);
+        judge::add_sampled(&mut verdict, test, &ending, None);
+        self.keep(ending);
+        judge::expect(test, verdict, None, Verdict::pass())
+    }
+
+    fn in_machine(
+        &mut self,
+        test: &TestCase,
+        plan: &MachinePlan,
+        settings: &Settings,
+        observer: &mut dyn RunObserver,
+        cancel: &CancelToken,
+    ) -> Result<Verdict, RunError> {
+        let prepared = PreparedRun::new(plan, settings, &mut self.facts, observer, cancel)?;
+        let request = request(test, plan, settings, None);
+        let outcome = prepared.run(&request, observer, cancel)?;
+        self.facts.take_outcome(&outcome);
+        if outcome.end == MachineEnd::Cancelled {
+            return Err(RunError::Cancelled);
+        }
+        let diagnosis = diagnosis(&outcome);
+        let report = outcome.body_report();
+        let exit = report.and_then(|report| SchedulerExit::of(report, &diagnosis));
+        let of_kernel = kernel_verdict(test, &outcome);
+        let verdict = self.take(test, outcome, &diagnosis, observer);
+        let expected = judge::expect(test, verdict, diagnosis.ejection(), of_kernel);
+        if let Some(exit) = exit
+            && repro::is_wanted(test, &expected)
+        {
+            observer.event(RunEvent::SecondRun);
+            let again = reproduce(&prepared, test, &exit, observer, cancel)?;
+            self.facts.artifacts.auto_repro = Some(again);
+        }
+        Ok(expected)
+    }
+
+    fn take(
+        &mut self,
+        test: &TestCase,
+        outcome: GuestOutcome,
+        diagnosis: &Diagnosis,
+        observer: &mut dyn RunObserver,
+    ) -> Verdict {
+        let mut verdict = verdict(test, &outcome, diagnosis);
+        if let MachineEnd::Reported(report) = outcome.end {
+            self.sampled = report.sampled.map(|sampled| *sampled);
+            self.facts.take_kernel_seen(report.kernel, observer);
+            self.restarts = report.scheduler.as_ref().map_or(0, |s| s.restarts);
+            let artifacts = &mut self.facts.artifacts;
+            let scx_exit = diagnosis.scx_exit.clone();
+            artifacts.take_report(report.kernel_log, report.scheduler, scx_exit);
+            self.keep(report.ending);
+        }
+        // A note must not make a pass of a skip.
+        let skipped = verdict.outcome() == Outcome::Skip;
+        if test.scheduler.is_loaded() && test.watchdog_timeout_s.is_some() && !skipped {
+            let note =
+                "no kernel lets it be set from outside; the scheduler's own timeout_ms holds";
+            verdict.record(Outcome::Pass, "watchdog_timeout_s", note);
+        }
+        verdict
+    }
+
+    /// Keeps what a body measured; its verdict is judged elsewhere.
+    fn keep(&mut self, ending: Ending) {
+        if let Ending::Returned(result) = ending {
+            self.result = result;
+        }
+    }
+
+    fn into_record(
+        self,
+        case: &Case,
+        settings: &Settings,
+        verdict: Verdict,
+        started: SystemTime,
+    ) -> (Sidecar, FailureArtifacts) {
+        let mut metrics = self.result.metrics;
+        metrics.extend(self.sampled.iter().flat_map(sampled_metrics));
+        let origin = &settings.origin;
+        self.facts.into_record(Sidecar {
+            cgroups: self.result.cgroups,
+            metrics,
+            sampled: self.sampled,
+            scheduler_restarts: self.restarts,
+            ..case.record(origin.record(case.test.name, &case.name, verdict, started))
+        })
+    }
+}
+
+/// What the guest is told to run, recorded by `probes` where there are any.
+fn request(
+    test: &TestCase,
+    plan: &MachinePlan,
+    settings: &Settings,
+    probes: Option<ProbePlan>,
+) -> GuestRequest {
+    GuestRequest::Run(Box::new(RunSpec {
+        test: test.name.to_owned(),
+        topology: plan.topology,
+        duration: test.duration(),
+        limit: test.body_limit(),
+        checks: test.checks,
+        env: settings.guest_env.clone(),
+        scheduler: scheduler_program::spec_of_test(test),
+        probes,
+        allow_kernel_warnings: kernel_verdict::allowed(test),
+    }))
+}
+
+fn diagnosis(outcome: &GuestOutcome) -> Diagnosis {
+    let report = outcome.body_report();
+    report.map_or_else(Diagnosis::default, Diagnosis::of_body)
+}
+
+/// What a run came to, before the test's own expectations.
+fn verdict(test: &TestCase, outcome: &GuestOutcome, diagnosis: &Diagnosis) -> Verdict {
+    let was_ready = outcome.ready.is_some();
+    let mut verdict = judge::verdict(test, &outcome.end, diagnosis, &outcome.console, was_ready);
+    if let Some(report) = outcome.body_report() {
+        let sampled = report.sampled.as_deref();
+        judge::add_unjudged(&mut verdict, test, &report.ending);
+        judge::add_sampled(&mut verdict, test, &report.ending, sampled);
+        judge::add_under_scheduler(&mut verdict, test, report);
+    }
+    verdict
+}
+
+/// What the kernel said against itself, as a verdict.
+fn kernel_verdict(test: &TestCase, outcome: &GuestOutcome) -> Verdict {
+    let report = outcome.body_report();
+    report.map_or_else(Verdict::pass, |report| {
+        kernel_verdict::verdict(&report.kernel, &kernel_verdict::allowed(test))
+    })
+}
+
+/// Runs the test once more, with probes, to see the scheduler's `exit` again. Its output is not shown: it would be there
+/// twice. Timings are those of the first run.
+fn reproduce(
+    prepared: &PreparedRun<'_>,
+    test: &TestCase,
+    exit: &SchedulerExit,
+    observer: &mut dyn RunObserver,
+    cancel: &CancelToken,
+) -> Result<AutoRepro, RunError> {
+    let probes = exit.plan(test.name);
+    let request = request(test, prepared.plan, prepared.settings, Some(probes.clone()));
+    let outcome = match prepared.run(&request, observer, cancel) {
+        Ok(outcome) if outcome.end == MachineEnd::Cancelled => return Err(RunError::Cancelled),
+        Ok(outcome) => outcome,
+        Err(RunError::Cancelled) => return Err(RunError::Cancelled),
+        Err(RunError::Refused(verdict)) => return Ok(repro::could_not_run(&verdict, "")),
+    };
+    let diagnosis = diagnosis(&outcome);
+    let verdict = verdict(test, &outcome, &diagnosis);
+    Ok(match outcome.body_report() {
+        None => repro::could_not_run(&verdict, &outcome.console),
+        Some(report) => repro::compare(exit, &probes, report, &diagnosis, &verdict),
+    })
+}

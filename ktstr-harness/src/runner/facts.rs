@@ -1,0 +1,79 @@
+//! What is known of a run so far, and goes into its record.
+
+use ktstr_core::record::{Sidecar, Timings};
+use ktstr_vmm::Backend;
+
+use super::kernel_verdict;
+use super::observer::{RunEvent, RunObserver};
+use super::outcome::GuestOutcome;
+use super::prepare::Kernel;
+use super::result::FailureArtifacts;
+use crate::protocol::KernelSeen;
+
+/// Facts of a run of a case or a cell.
+#[derive(Debug, Default)]
+pub(super) struct RunFacts {
+    pub(super) kernel: Option<Kernel>,
+    pub(super) backend: Option<Backend>,
+    performance: Option<bool>,
+    timings: Timings,
+    kernel_seen: KernelSeen,
+    pub(super) artifacts: FailureArtifacts,
+}
+
+impl RunFacts {
+    /// Takes what every outcome has.
+    pub(super) fn take_outcome(&mut self, outcome: &GuestOutcome) {
+        let seconds = |from: Option<std::time::Duration>, to: Option<std::time::Duration>| {
+            Some(to?.saturating_sub(from?).as_secs_f64())
+        };
+        self.timings = Timings {
+            wait_s: Some(outcome.waited.as_secs_f64()),
+            boot_s: outcome.ready.map(|ready| ready.as_secs_f64()),
+            scenario_s: seconds(outcome.ready, outcome.reported),
+            teardown_s: seconds(outcome.reported, Some(outcome.whole)),
+        };
+        self.performance = Some(outcome.performance_mode);
+        if let (Some(kernel), Some(release)) = (&mut self.kernel, &outcome.kernel_release) {
+            // The guest's own word; what was read from the image may be less exact.
+            kernel.version.clone_from(release);
+        }
+        self.artifacts.take_console(&outcome.console);
+    }
+
+    /// Takes what the kernel said against itself.
+    pub(super) fn take_kernel_seen(&mut self, seen: KernelSeen, observer: &mut dyn RunObserver) {
+        if let Some(note) = kernel_verdict::note(&seen) {
+            observer.event(RunEvent::Note(&note));
+        }
+        self.kernel_seen = seen;
+    }
+
+    /// Notes how long a body took that ran on the host.
+    pub(super) fn scenario_took(&mut self, seconds: f64) {
+        self.timings.scenario_s = Some(seconds);
+    }
+
+    /// `record` with these facts, and the artifacts beside it.
+    pub(super) fn into_record(self, record: Sidecar) -> (Sidecar, FailureArtifacts) {
+        let (label, version) = match self.kernel {
+            Some(Kernel { label, version, .. }) => (Some(label), Some(version)),
+            None => (None, None),
+        };
+        let mut sidecar = Sidecar {
+            kernel_version: version,
+            kernel_label: label.or(record.kernel_label),
+            backend: self.backend.map(|backend| backend.to_string()),
+            performance_mode: self.performance,
+            timings: self.timings,
+            auto_repro: self
+                .artifacts
+                .auto_repro
+                .as_ref()
+                .map(|repro| repro.outcome.clone()),
+            ..record
+        };
+        kernel_verdict::keep(self.kernel_seen, &mut sidecar);
+        (sidecar, self.artifacts)
+    }
+}

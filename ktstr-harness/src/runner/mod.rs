@@ -1,0 +1,136 @@
+//! Runs one case: from a plan of a machine and a request to a result.
+//!
+//! In the order in which one meets them: [`Settings`] say what the surroundings are, a [`Case`](crate::cases::Case) or
+//! a [`Cell`](crate::cases::Cell) what is to run, [`Runner::run_case`] and [`Runner::run_cell`] run it. They tell a
+//! [`RunObserver`] what happens as [`RunEvent`]s, stop when a [`CancelToken`] says so, and give a [`CaseResult`]: the
+//! record, and the artifacts of a failure. Below them is [`Runner::run`], which boots the machine of a
+//! [`MachinePlan`], hands its guest a [`GuestRequest`] and tells how it ended.
+//!
+//! Nothing here reads the environment, prints, or writes records: that is for whoever calls, such as
+//! [`dispatch`](crate::dispatch).
+//!
+//! ```no_run
+//! use ktstr_harness::cases::Case;
+//! use ktstr_harness::registry;
+//! use ktstr_harness::runner::{CancelToken, RunEvent, Runner, Settings};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In the machine this program is init, and does not come back from here.
+//! ktstr_harness::dispatch::enter_guest();
+//!
+//! let settings = Settings::new(std::env::current_exe()?, ".", "/var/cache/ktstr");
+//! let runner = Runner::new(settings);
+//! for test in registry::tests()? {
+//!     let case = Case::base(test, None);
+//!     let mut observer = |event: RunEvent<'_>| {
+//!         if let RunEvent::GuestReady { kernel_release } = event {
+//!             println!("{} runs on {kernel_release}", case.name);
+//!         }
+//!     };
+//!     let result = runner.run_case(&case, &mut observer, &CancelToken::new());
+//!     println!("{}: {}", case.name, result.sidecar.verdict.outcome());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod build;
+mod cancel;
+mod case_run;
+mod cell_run;
+mod diagnosis;
+mod facts;
+mod guest_session;
+pub mod judge;
+mod kernel_verdict;
+mod observer;
+mod origin;
+mod outcome;
+mod placement;
+mod plan;
+mod prepare;
+mod prepared_run;
+mod program;
+pub mod render;
+mod repro;
+mod result;
+mod scheduler_program;
+mod settings;
+mod timeline;
+pub mod verifier_log;
+
+use crate::cases::{Case, Cell};
+use crate::protocol::GuestRequest;
+use facts::RunFacts;
+use prepared_run::PreparedRun;
+
+pub use crate::relocation::Relocation;
+pub use cancel::CancelToken;
+pub use diagnosis::Diagnosis;
+pub use observer::{RunEvent, RunObserver};
+pub use origin::{NextestRun, RunOrigin, TestTarget};
+pub use outcome::{GuestOutcome, MachineEnd};
+pub use plan::MachinePlan;
+pub(crate) use prepare::discover_kernel;
+pub use repro::AutoRepro;
+pub use result::{ArtifactsError, CaseResult, FailureArtifacts, RunError};
+pub(crate) use scheduler_program::package;
+pub use settings::{NoCacheRoot, Settings, own_epoch};
+
+/// Runs cases and machines. It keeps nothing between runs: several threads may run by one, each with its own machine.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    settings: Settings,
+}
+
+impl Runner {
+    /// A runner with these surroundings.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// Its surroundings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Runs a test and judges it; a second time, with probes, where its scheduler died.
+    ///
+    /// Whatever goes wrong on the way is part of the result's verdict. A test that runs on the host
+    /// ([`Variant::Host`](crate::cases::Variant::Host)) is a call of its body on this thread: it cannot be cancelled,
+    /// and its output is not captured.
+    pub fn run_case(
+        &self,
+        case: &Case,
+        observer: &mut dyn RunObserver,
+        cancel: &CancelToken,
+    ) -> CaseResult {
+        case_run::run(case, &self.settings, observer, cancel)
+    }
+
+    /// Runs a cell of the verifier sweep: loads its scheduler, and tells how far it came.
+    pub fn run_cell(
+        &self,
+        cell: &Cell,
+        observer: &mut dyn RunObserver,
+        cancel: &CancelToken,
+    ) -> CaseResult {
+        cell_run::run(cell, &self.settings, observer, cancel)
+    }
+
+    /// Boots the machine of `plan`, has its guest do `request`, and tells how it ended. Nothing of the machine is left
+    /// when it returns.
+    ///
+    /// Tests, their second runs and cells of the verifier sweep are all such runs. This one judges nothing.
+    pub fn run(
+        &self,
+        plan: &MachinePlan,
+        request: &GuestRequest,
+        observer: &mut dyn RunObserver,
+        cancel: &CancelToken,
+    ) -> Result<GuestOutcome, RunError> {
+        let mut facts = RunFacts::default();
+        PreparedRun::new(plan, &self.settings, &mut facts, observer, cancel)?
+            .run(request, observer, cancel)
+    }
+}

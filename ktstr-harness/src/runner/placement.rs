@@ -1,0 +1,317 @@
+//! Which host CPUs a machine runs on, and what is locked for it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ktstr_core::host::Claims;
+use ktstr_core::host::{HostCpus, LockError, Placement, Reservation};
+use ktstr_core::{Topology, Verdict};
+use ktstr_vmm::{Backend, HostPlacement, Performance};
+
+use super::cancel::CancelToken;
+use super::plan::MachinePlan;
+use super::result::RunError;
+use super::settings::Settings;
+
+/// How long to wait for host CPUs: others' tests take minutes at most.
+const WAIT: Duration = Duration::from_secs(900);
+
+/// Priority of vCPU threads among real-time threads: above every ordinary one.
+const PRIORITY: u8 = 1;
+
+/// Host CPUs that are reserved for a machine; dropping it gives them to others.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    pub(super) placement: HostPlacement,
+    _reservation: Reservation,
+}
+
+impl Reserved {
+    /// Whether the machine has them to itself: performance mode.
+    pub(super) fn is_alone(&self) -> bool {
+        is_alone(&self.placement)
+    }
+}
+
+fn is_alone(placement: &HostPlacement) -> bool {
+    matches!(placement, HostPlacement::Dedicated(_))
+}
+
+/// Which host CPUs a machine may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum CpuDemand {
+    /// Emulated, on a CPU that no other emulated machine uses.
+    Emulated,
+    /// On so many CPUs, which others may use too.
+    Budget(usize),
+    /// On the CPUs of one of these placements, alone.
+    Alone(Vec<Placement>),
+}
+
+/// Whether the machine of `plan` runs in performance mode.
+pub(super) fn in_performance_mode(plan: &MachinePlan, settings: &Settings) -> bool {
+    plan.performance_mode && !settings.no_perf_mode
+}
+
+/// Memory in MiB for a machine that is given `mib`: in performance mode every node's is whole 2 MiB pages.
+pub(super) fn memory_mib(mib: u32, topology: Topology, performance: bool) -> u32 {
+    if performance {
+        mib.next_multiple_of(2 * topology.numa_nodes())
+    } else {
+        mib
+    }
+}
+
+/// Waits for host CPUs for the machine of `plan`.
+pub(super) fn reserve(
+    plan: &MachinePlan,
+    backend: Backend,
+    settings: &Settings,
+    cancel: &CancelToken,
+) -> Result<Reserved, RunError> {
+    let host =
+        HostCpus::read(Path::new("/")).map_err(|error| Verdict::fail("host", error.to_string()))?;
+    let wants = Wants {
+        performance: in_performance_mode(plan, settings),
+        cap: settings.cpu_cap,
+        budget: plan.cpu_budget,
+    };
+    let lock_dir = &settings.lock_dir;
+    let (placement, reservation) = match demand(&host, plan.topology, backend, wants)? {
+        CpuDemand::Emulated => {
+            let slots = host.allowed.len();
+            let reservation = cancel
+                .wait_for_lock(WAIT, |wait| Reservation::emulator(lock_dir, slots, wait))?
+                .map_err(refused)?;
+            (HostPlacement::Unpinned, reservation)
+        }
+        CpuDemand::Budget(count) => {
+            // Processes of a run have numbers in a row: each begins where the one before ends.
+            let start = (std::process::id() as usize).wrapping_mul(count);
+            let (cpus, reservation) = cancel
+                .wait_for_lock(WAIT, |wait| {
+                    Reservation::shared(lock_dir, &host, count, start, wait)
+                })?
+                .map_err(refused)?;
+            (HostPlacement::Affinity(cpus), reservation)
+        }
+        CpuDemand::Alone(mut placements) => {
+            let claims: Vec<Claims> = placements.iter().map(|it| it.claims.clone()).collect();
+            let (index, reservation) = cancel
+                .wait_for_lock(WAIT, |wait| Reservation::any_of(lock_dir, &claims, wait))?
+                .map_err(refused)?;
+            (alone(placements.swap_remove(index)), reservation)
+        }
+    };
+    Ok(Reserved {
+        placement,
+        _reservation: reservation,
+    })
+}
+
+/// The verdict of a run that got no host CPUs: that others have them is no fault, but locks that cannot be taken at all
+/// are, as every test would be skipped.
+// By value: it is what `map_err` wants.
+#[expect(clippy::needless_pass_by_value)]
+fn refused(error: LockError) -> Verdict {
+    if let LockError::Busy { .. } = error {
+        return Verdict::skip(error.to_string());
+    }
+    let message = format!(
+        "{error}; or set {} to a directory that every user of this host can write",
+        ktstr_core::env::LOCK_DIR
+    );
+    Verdict::fail("host CPU locks", message)
+}
+
+/// What of the host a machine in performance mode has.
+fn alone(place: Placement) -> HostPlacement {
+    HostPlacement::Dedicated(Performance {
+        vcpus: place.vcpus,
+        emulator_cpu: place.service,
+        nodes: place.nodes,
+        hugepages: true,
+        priority: PRIORITY,
+    })
+}
+
+/// What the test and whoever runs it ask for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wants {
+    performance: bool,
+    /// Host CPUs by `KTSTR_CPU_CAP`.
+    cap: Option<usize>,
+    /// Host CPUs by the test's `cpu_budget`.
+    budget: Option<u32>,
+}
+
+fn demand(
+    host: &HostCpus,
+    topology: Topology,
+    backend: Backend,
+    wants: Wants,
+) -> Result<CpuDemand, Verdict> {
+    let allowed = host.allowed.len();
+    if let Some(cap) = wants.cap.filter(|cap| *cap > allowed) {
+        let message = format!(
+            "--cpu-cap asks for {cap} host CPUs and {allowed} are allowed to this process; ask for fewer, see taskset -p"
+        );
+        return Err(Verdict::fail("cpu_cap", message));
+    }
+    let needed = topology.cpus() as usize + 1;
+    if wants.performance {
+        if backend == Backend::Qemu {
+            let why = "performance mode needs KVM, and machines run on qemu here; --no-perf-mode runs the test without it";
+            return Err(Verdict::skip(why));
+        }
+        if let Some(cap) = wants.cap.filter(|cap| *cap < needed) {
+            let why = format!(
+                "performance mode: {topology} takes {needed} host CPUs, and --cpu-cap grants {cap}; grant more or run with --no-perf-mode"
+            );
+            return Err(Verdict::skip(why));
+        }
+        let places = Placement::candidates(host, topology)
+            .map_err(|error| Verdict::skip(error.to_string()))?;
+        return Ok(CpuDemand::Alone(places));
+    }
+    let budget = wants.budget.map(|budget| budget as usize);
+    if let Some(budget) = budget.filter(|budget| wants.cap.is_none() && *budget > allowed) {
+        let why = format!(
+            "cpu_budget: {budget} host CPUs are more than the {allowed} that are allowed to this process; see taskset -p"
+        );
+        return Err(Verdict::skip(why));
+    }
+    if backend == Backend::Qemu {
+        // It takes one CPU, whatever the budget.
+        return Ok(CpuDemand::Emulated);
+    }
+    let count = wants.cap.or(budget).unwrap_or(needed.min(allowed));
+    Ok(CpuDemand::Budget(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use ktstr_core::host::HostLlc;
+    use ktstr_core::{CpuSet, Outcome};
+
+    use super::*;
+
+    /// `cpus` CPUs on one cache.
+    fn host(cpus: u32) -> HostCpus {
+        HostCpus {
+            allowed: (0..cpus).collect(),
+            llcs: vec![HostLlc {
+                number: 0,
+                cores: (0..cpus).map(|cpu| CpuSet::from_iter([cpu])).collect(),
+            }],
+            nodes: [(0, (0..cpus).collect())].into(),
+            caches_known: true,
+        }
+    }
+
+    const TWO: Topology = Topology::constant(1, 1, 2, 1);
+
+    fn refusal(cpus: u32, backend: Backend, wants: Wants) -> (Outcome, String) {
+        let verdict = demand(&host(cpus), TWO, backend, wants).unwrap_err();
+        let message = verdict.decisive().next().unwrap().message.clone();
+        (verdict.outcome(), message)
+    }
+
+    #[test]
+    fn the_cap_goes_before_the_budget_and_that_before_the_default() {
+        let count = |cpus, cap, budget| {
+            let wants = Wants {
+                performance: false,
+                cap,
+                budget,
+            };
+            match demand(&host(cpus), TWO, Backend::Kvm, wants).unwrap() {
+                CpuDemand::Budget(count) => count,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(count(8, None, None), 3);
+        assert_eq!(count(2, None, None), 2);
+        assert_eq!(count(8, None, Some(5)), 5);
+        assert_eq!(count(8, Some(1), Some(5)), 1);
+        assert_eq!(count(2, Some(2), Some(5)), 2);
+    }
+
+    #[test]
+    fn what_the_host_cannot_give_is_a_failure_for_the_operator_and_a_skip_for_the_test() {
+        for backend in [Backend::Kvm, Backend::Qemu] {
+            let wants = Wants {
+                cap: Some(3),
+                ..Wants::default()
+            };
+            let (outcome, why) = refusal(2, backend, wants);
+            assert_eq!(outcome, Outcome::Fail);
+            assert!(why.contains("asks for 3 host CPUs and 2 are"), "{why}");
+            let wants = Wants {
+                budget: Some(3),
+                ..Wants::default()
+            };
+            let (outcome, why) = refusal(2, backend, wants);
+            assert_eq!(outcome, Outcome::Skip);
+            assert!(why.starts_with("cpu_budget: 3 host CPUs"), "{why}");
+        }
+    }
+
+    #[test]
+    fn performance_mode_is_granted_or_skipped_with_the_reason() {
+        let wants = Wants {
+            performance: true,
+            ..Wants::default()
+        };
+        match demand(&host(3), TWO, Backend::Kvm, wants).unwrap() {
+            CpuDemand::Alone(mut places) => {
+                assert_eq!(places[0].vcpus, [0, 1]);
+                assert!(is_alone(&alone(places.swap_remove(0))));
+            }
+            other => panic!("{other:?}"),
+        }
+        let capped = Wants {
+            cap: Some(2),
+            ..wants
+        };
+        for (cpus, backend, wants, expected) in [
+            (3, Backend::Qemu, wants, "needs KVM"),
+            (2, Backend::Kvm, wants, "takes 3 host CPUs"),
+            (8, Backend::Kvm, capped, "--cpu-cap grants 2"),
+        ] {
+            let (outcome, why) = refusal(cpus, backend, wants);
+            assert_eq!(outcome, Outcome::Skip);
+            assert!(why.contains(expected), "{why}");
+        }
+        // Emulated machines take a CPU each, and that is all.
+        let emulated = demand(&host(2), TWO, Backend::Qemu, Wants::default());
+        assert_eq!(emulated.unwrap(), CpuDemand::Emulated);
+    }
+
+    #[test]
+    fn only_locks_that_others_hold_are_a_skip() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Duration::ZERO;
+        let held = Reservation::emulator(dir.path(), 1, now).unwrap();
+        let busy = refused(Reservation::emulator(dir.path(), 1, now).unwrap_err());
+        assert_eq!(busy.outcome(), Outcome::Skip);
+        drop(held);
+        let no_dir = dir.path().join("file");
+        std::fs::write(&no_dir, "").unwrap();
+        for lock_dir in [&no_dir, Path::new("/proc/none")] {
+            let broken = refused(Reservation::emulator(lock_dir, 1, now).unwrap_err());
+            assert_eq!(broken.outcome(), Outcome::Fail);
+            let message = &broken.decisive().next().unwrap().message;
+            assert!(message.contains(lock_dir.to_str().unwrap()), "{message}");
+            assert!(message.contains("KTSTR_LOCK_DIR"), "{message}");
+        }
+    }
+
+    #[test]
+    fn memory_of_every_node_is_whole_pages() {
+        assert_eq!(memory_mib(257, TWO, false), 257);
+        assert_eq!(memory_mib(257, TWO, true), 258);
+        assert_eq!(memory_mib(257, Topology::constant(3, 3, 1, 1), true), 258);
+        assert_eq!(memory_mib(260, Topology::constant(4, 4, 1, 1), true), 264);
+    }
+}

@@ -1,0 +1,228 @@
+//! One run in a machine: everything from what is prepared to how it ended.
+
+use std::time::{Duration, Instant};
+
+use ktstr_vmm::initramfs::PackedInitramfs;
+use ktstr_vmm::{BackendConfig, Diagnostic, ExitReason, Machine, MachineExit};
+
+use super::cancel::CancelToken;
+use super::facts::RunFacts;
+use super::guest_session::{GuestReport, GuestSession};
+use super::observer::{RunEvent, RunObserver};
+use super::outcome::{GuestOutcome, MachineEnd};
+use super::plan::MachinePlan;
+use super::prepare::{self, Kernel, verdict_for_machine_error};
+use super::result::RunError;
+use super::settings::Settings;
+use super::{placement, scheduler_program};
+use crate::protocol::GuestRequest;
+
+/// Time to set probes up and to read what they recorded: the guest ends both by itself.
+const PROBE_GRACE: Duration = Duration::from_secs(40);
+
+/// What the guest of a cell may take after it was told: every stage has a limit of its own, which add up to less.
+const VERIFY_LIMIT: Duration = Duration::from_secs(150);
+
+/// What machines of a plan are made of: each run has a machine of its own.
+pub(super) struct PreparedRun<'a> {
+    pub(super) plan: &'a MachinePlan,
+    pub(super) settings: &'a Settings,
+    pub(super) kernel: Kernel,
+    pub(super) backend: BackendConfig,
+    pub(super) initramfs: PackedInitramfs,
+}
+
+/// How long the guest may take for `request` once it is ready.
+fn limit(request: &GuestRequest) -> Duration {
+    match request {
+        GuestRequest::Run(spec) => {
+            let probes = spec.probes.as_ref();
+            spec.limit + probes.map_or(Duration::ZERO, |_| PROBE_GRACE)
+        }
+        GuestRequest::Verify(_) => VERIFY_LIMIT,
+    }
+}
+
+impl<'a> PreparedRun<'a> {
+    /// Makes what every run of `plan` needs; `facts` has what was found out also where the rest fails.
+    pub(super) fn new(
+        plan: &'a MachinePlan,
+        settings: &'a Settings,
+        facts: &mut RunFacts,
+        observer: &mut dyn RunObserver,
+        cancel: &CancelToken,
+    ) -> Result<Self, RunError> {
+        let mut note = |note: Option<&str>| {
+            if let Some(note) = note {
+                observer.event(RunEvent::Note(note));
+            }
+        };
+        cancel.check()?;
+        let kernel = prepare::kernel(plan.kernel.as_ref(), settings)?;
+        note(kernel.found.as_deref());
+        facts.kernel = Some(kernel.clone());
+        let selection = prepare::backend(settings)?;
+        note(selection.note().as_deref());
+        facts.backend = Some(selection.backend());
+        let program = scheduler_program::program(&plan.scheduler, settings, observer, cancel)?;
+        cancel.check()?;
+        let initramfs = prepare::initramfs(plan, program.as_deref(), settings)?;
+        if let Some(why) = initramfs.not_cached() {
+            let note = format!("each run packs its initramfs anew: {why}");
+            observer.event(RunEvent::Note(&note));
+        }
+        Ok(Self {
+            plan,
+            settings,
+            kernel,
+            backend: selection.config,
+            initramfs,
+        })
+    }
+
+    /// Runs a machine whose guest does `request`.
+    pub(super) fn run(
+        &self,
+        request: &GuestRequest,
+        observer: &mut dyn RunObserver,
+        cancel: &CancelToken,
+    ) -> Result<GuestOutcome, RunError> {
+        let spec = prepare::machine_spec(
+            self.plan,
+            limit(request),
+            &self.kernel,
+            &self.initramfs,
+            self.settings,
+        );
+        let limits = Limits {
+            boot: spec.boot_deadline,
+            whole: spec.deadline,
+        };
+        // What cannot run needs no host CPUs.
+        let machine =
+            Machine::new(spec, self.backend.clone()).map_err(verdict_for_machine_error)?;
+
+        let begin = Instant::now();
+        let reserved =
+            placement::reserve(self.plan, self.backend.backend(), self.settings, cancel)?;
+        let waited = begin.elapsed();
+        let performance_mode = reserved.is_alone();
+        let machine = machine
+            .with_host_placement(reserved.placement.clone())
+            .map_err(verdict_for_machine_error)?;
+
+        observer.event(RunEvent::MachineStarting {
+            backend: self.backend.backend(),
+            performance_mode,
+        });
+        let token = machine.cancel_token();
+        let on_cancel = cancel.on_cancel(move || token.cancel());
+        let mut session = GuestSession::new(request, observer);
+        let begin = Instant::now();
+        let exit = machine
+            .run(&mut session)
+            .map_err(verdict_for_machine_error)?;
+        let whole = begin.elapsed();
+        drop(on_cancel);
+        drop(reserved);
+        let GuestSession {
+            observer,
+            report,
+            garbled,
+            kernel_release,
+            ready,
+            reported,
+            ..
+        } = session;
+        for note in notes(&exit) {
+            observer.event(RunEvent::Note(&note));
+        }
+        Ok(GuestOutcome {
+            console: String::from_utf8_lossy(&exit.console).replace('\r', ""),
+            end: machine_end(exit, report, garbled, limits),
+            kernel_release,
+            waited,
+            ready,
+            reported,
+            whole,
+            performance_mode,
+        })
+    }
+}
+
+/// What the machine's back end had to say, in whatever mode it ran. QEMU warns of processor features that it does not
+/// emulate in each run: that tells nobody anything.
+fn notes(exit: &MachineExit) -> Vec<String> {
+    let is_news = |diagnostic: &&Diagnostic| match diagnostic {
+        Diagnostic::Qemu(line) => !line.contains("warning:"),
+        _ => true,
+    };
+    let news = exit.diagnostics.iter().filter(is_news);
+    news.map(ToString::to_string).collect()
+}
+
+/// The deadlines a machine was given.
+#[derive(Clone, Copy)]
+struct Limits {
+    boot: Duration,
+    whole: Duration,
+}
+
+fn machine_end(
+    exit: MachineExit,
+    report: Option<GuestReport>,
+    garbled: Option<String>,
+    limits: Limits,
+) -> MachineEnd {
+    if let Some(why) = garbled {
+        return MachineEnd::Garbled(why);
+    }
+    // A report counts however the machine went away after it.
+    match report {
+        Some(GuestReport::Body(report)) => return MachineEnd::Reported(Box::new(report)),
+        Some(GuestReport::Verifier(report)) => return MachineEnd::Verified(Box::new(report)),
+        None => {}
+    }
+    match exit.reason {
+        ExitReason::KernelPanic(panic) => MachineEnd::KernelPanic {
+            message: panic.message,
+            init: panic.init,
+        },
+        ExitReason::Halted => MachineEnd::Halted,
+        ExitReason::BootDeadline(activity) => MachineEnd::BootDeadline(limits.boot, activity),
+        ExitReason::Deadline(activity) => MachineEnd::Deadline(limits.whole, activity),
+        ExitReason::Cancelled => MachineEnd::Cancelled,
+        ExitReason::Garbled(error) => MachineEnd::Garbled(error.to_string()),
+        ExitReason::Crashed(why) => MachineEnd::Crashed(why),
+        // Nobody but the session stops it, and that takes a report.
+        _ => MachineEnd::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_back_end_says_is_told_in_every_mode_and_as_what_it_is() {
+        let exit = MachineExit {
+            reason: ExitReason::Stopped,
+            console: Vec::new(),
+            timings: ktstr_vmm::Timings::default(),
+            diagnostics: vec![
+                Diagnostic::Performance("no huge pages".to_owned()),
+                Diagnostic::Device("queue 3 is too long".to_owned()),
+                Diagnostic::Qemu("qemu: warning: TCG doesn't support vme".to_owned()),
+                Diagnostic::Qemu("qemu: terminating on signal 15".to_owned()),
+            ],
+        };
+        assert_eq!(
+            notes(&exit),
+            [
+                "performance mode: no huge pages",
+                "virtio console: queue 3 is too long",
+                "QEMU: qemu: terminating on signal 15",
+            ]
+        );
+    }
+}

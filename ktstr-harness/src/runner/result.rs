@@ -1,0 +1,196 @@
+//! What is left of a run.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use ktstr_core::Verdict;
+use ktstr_core::record::{Record, Sidecar};
+use serde::{Deserialize, Serialize};
+
+use super::repro::AutoRepro;
+use crate::protocol::SchedulerReport;
+use crate::scx_exit::ScxExit;
+
+/// A case that ended.
+#[derive(Debug, Clone)]
+pub struct CaseResult {
+    /// The record.
+    pub sidecar: Sidecar,
+    /// Logs, for a case that did not pass.
+    pub artifacts: FailureArtifacts,
+    /// Whether it was cancelled: its verdict then says nothing of what it is about.
+    pub cancelled: bool,
+}
+
+/// The logs beside a record. [`RunDir`](ktstr_core::record::RunDir) keeps them for cases that did not pass, as the
+/// file that ends in [`Sidecar::FAILURE_DUMP_SUFFIX`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FailureArtifacts {
+    /// The guest's kernel log: its own, or what the console showed of it.
+    pub kernel_log: String,
+    /// The whole console, as far as it was kept.
+    pub console: String,
+    /// What the scheduler's program said.
+    pub scheduler_log: String,
+    /// The kernel's dump of an ejected scheduler.
+    pub sched_ext_dump: String,
+    /// Why the kernel ejected it.
+    pub scx_exit: Option<ScxExit>,
+    /// The second run of a test whose scheduler died.
+    pub auto_repro: Option<AutoRepro>,
+}
+
+/// Artifacts that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArtifactsError {
+    /// The file could not be read.
+    #[error("failure artifacts {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error(
+        "failure artifacts {}: not what this ktstr writes ({source}); run the test again",
+        path.display()
+    )]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where it stops making sense.
+        source: serde_json::Error,
+    },
+}
+
+impl FailureArtifacts {
+    /// The artifacts of the failure that `record` tells of; `None` where it has none.
+    ///
+    /// ```no_run
+    /// use ktstr_core::record::RunDir;
+    /// use ktstr_harness::runner::FailureArtifacts;
+    ///
+    /// for record in RunDir::new("target/ktstr/6.12.9-abc1234", "").records()? {
+    ///     if let Some(artifacts) = FailureArtifacts::of(&record?)? {
+    ///         println!("{}", artifacts.kernel_log);
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of(record: &Record) -> Result<Option<Self>, ArtifactsError> {
+        record.failure_dump.as_deref().map(Self::read).transpose()
+    }
+
+    /// Reads the artifacts beside a record: `{stem}.failure-dump.json` of a run directory.
+    pub fn read(path: &Path) -> Result<Self, ArtifactsError> {
+        let path = || path.to_owned();
+        let json = fs::read(path()).map_err(|source| ArtifactsError::Read {
+            path: path(),
+            source,
+        })?;
+        serde_json::from_slice(&json).map_err(|source| ArtifactsError::Parse {
+            path: path(),
+            source,
+        })
+    }
+
+    /// Takes a machine's console; it stands for the kernel's log until the guest's own is there.
+    pub(super) fn take_console(&mut self, console: &str) {
+        console.clone_into(&mut self.kernel_log);
+        console.clone_into(&mut self.console);
+    }
+
+    /// Takes what a guest reported.
+    pub(super) fn take_report(
+        &mut self,
+        kernel_log: String,
+        scheduler: Option<SchedulerReport>,
+        scx_exit: Option<ScxExit>,
+    ) {
+        if !kernel_log.is_empty() {
+            self.kernel_log = kernel_log;
+        }
+        if let Some(scheduler) = scheduler {
+            self.scheduler_log = scheduler.log;
+            self.sched_ext_dump = scheduler.dump;
+        }
+        self.scx_exit = scx_exit;
+    }
+}
+
+/// Why a machine did not run, or not to an end of its own.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Something that it needs is missing or broken. The verdict is that of the case: a skip where this host cannot
+    /// give what is asked for, a failure otherwise.
+    #[error("{}", in_words(.0))]
+    Refused(Verdict),
+    /// It was cancelled.
+    #[error("the run was cancelled")]
+    Cancelled,
+}
+
+impl From<Verdict> for RunError {
+    fn from(verdict: Verdict) -> Self {
+        Self::Refused(verdict)
+    }
+}
+
+/// The verdict of a run that was cancelled. What a test is declared to come to is no matter of it.
+pub(super) fn cancelled() -> Verdict {
+    Verdict::inconclusive("cancelled", "the run was cancelled before it ended")
+}
+
+fn in_words(verdict: &Verdict) -> String {
+    let details: Vec<String> = verdict.decisive().map(ToString::to_string).collect();
+    details.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use ktstr_core::record::RunDir;
+
+    use super::*;
+    use crate::scx_exit::ScxExitKind;
+
+    #[test]
+    fn what_a_case_left_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path(), "1");
+        let left = FailureArtifacts {
+            kernel_log: "a\nb".to_owned(),
+            sched_ext_dump: "dump".to_owned(),
+            scx_exit: Some(ScxExit {
+                kind: ScxExitKind::ErrorStall,
+                reason: "runnable task stall".to_owned(),
+                message: "x[1]".to_owned(),
+                backtrace: vec!["f".to_owned()],
+            }),
+            auto_repro: Some(AutoRepro {
+                outcome: "reproduced".to_owned(),
+                text: "calls".to_owned(),
+                whole: "all calls".to_owned(),
+                console: String::new(),
+            }),
+            ..FailureArtifacts::default()
+        };
+        let failed = Sidecar::new("bad", "ktstr/bad", Verdict::fail("x", "y"));
+        run.write(&failed, Some(&left)).unwrap();
+        let passed = Sidecar::new("good", "ktstr/good", Verdict::pass());
+        run.write(&passed, None::<&()>).unwrap();
+        let records: Vec<Record> = run.records().unwrap().into_iter().flatten().collect();
+        let read: Vec<_> = records
+            .iter()
+            .map(|record| FailureArtifacts::of(record).unwrap())
+            .collect();
+        assert_eq!(read, [Some(left), None]);
+
+        let dump = records[0].failure_dump.as_ref().unwrap();
+        fs::write(dump, "[1]").unwrap();
+        let error = FailureArtifacts::of(&records[0]).unwrap_err().to_string();
+        assert!(error.contains("not what this ktstr writes"), "{error}");
+    }
+}
