@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use crate::remedy::worded;
 use crate::terminal::say;
 
 /// An exit code, or what went wrong.
@@ -56,9 +57,9 @@ impl Failure {
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::new(one_line(error))
+        Self::new(one_line(worded(&error)))
     }
 }
 

@@ -9,6 +9,7 @@ mod failure;
 mod kernel;
 mod locks;
 mod progress;
+mod remedy;
 mod resolve;
 mod terminal;
 mod test;

@@ -30,6 +30,7 @@ mod probe;
 mod project;
 mod protocol;
 pub mod registry;
+pub mod remedy;
 pub mod scenario;
 pub mod scheduler;
 pub mod test;

@@ -8,12 +8,13 @@ use std::process::Command;
 
 use ktstr_core::HostContext;
 use ktstr_core::files::temporary_beside;
-use ktstr_kernel::discover::{DiscoverError, Discovery, discover};
+use ktstr_kernel::discover::{DiscoverError, Discovery, Unusable, discover};
 use ktstr_kernel::{CacheEntry, EntryState, LEAN_KCONFIG, build_path, tools};
 use ktstr_vmm::{KvmAccess, Probe, find_qemu};
 
 use super::programs::{PATIENCE, find, first_line};
 use super::{Check, Fix, Need, State, Surroundings, distribution_source, nextest_version};
+use crate::remedy;
 
 /// What building a kernel takes on disk, in bytes: sources, objects and an image with debug information.
 const BUILD_BYTES: u64 = 4 << 30;
@@ -201,11 +202,12 @@ pub(super) fn kernel(host: &Surroundings<'_>, can_be_built: bool) -> Check {
         }
         Err(DiscoverError::Nothing { skipped }) => skipped,
         // A variable or a cache that leads nowhere: its own words say what to do.
-        Err(error) => return check(State::Missing, error.to_string()),
+        Err(error) => return check(State::Missing, remedy::worded(&error)),
     };
     let mut detail = "none is built yet".to_owned();
     if !skipped.is_empty() {
-        detail = format!("{detail}; not usable: {}", skipped.join("; "));
+        let problems: Vec<String> = skipped.iter().map(Unusable::problem).collect();
+        detail = format!("{detail}; not usable: {}", problems.join("; "));
     }
     let source = distribution_source(host.root);
     let source = source.map_or("../linux".to_owned(), |path| path.display().to_string());
