@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use crate::remedy::worded;
 use ktstr_core::text;
 
 /// An exit code, or what went wrong.
@@ -54,9 +55,9 @@ impl Failure {
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::new(one_line(error))
+        Self::new(one_line(worded(&error)))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::cli::{Kernel, KernelBuild, KernelClean, KernelCommand, KernelList};
 use crate::doctor::cache;
 use crate::failure::{CommandResult, Failure, one_line};
 use crate::progress::Reporter;
+use crate::remedy::worded;
 use crate::resolve::{self, Fetching};
 use crate::terminal::{print, say, tilde};
 
@@ -288,7 +289,7 @@ fn clean(arguments: &KernelClean) -> CommandResult {
     let printed = print(format!("removed {removed}\n").as_bytes());
     let mut failure = Failure::default();
     for error in &cleaned.errors {
-        failure.add(one_line(error));
+        failure.add(one_line(worded(error)));
     }
     failure.into_result(())?;
     printed

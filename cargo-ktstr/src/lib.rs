@@ -8,6 +8,7 @@ mod failure;
 mod kernel;
 mod locks;
 mod progress;
+mod remedy;
 mod resolve;
 mod summary;
 mod table;

@@ -3,6 +3,7 @@
 use std::env::var_os;
 
 use ktstr_core::env;
+use ktstr_harness::remedy::words;
 use ktstr_kernel::{
     BuildOptions, Error, Failed, KernelSpec, Mirror, Remote, RemoteOptions, ResolvedKernel,
     Resolver,
@@ -83,5 +84,9 @@ fn add(failure: &mut Failure, failed: &Failed) {
         context.push(format!("last lines of {}:", make.log.display()));
         context.extend(make.tail.iter().map(|line| format!("  {line}")));
     }
-    failure.add_with(context, one_line(failed));
+    let words = failed.error.remedy().as_ref().map(words);
+    failure.add_with(
+        context,
+        one_line(format!("{failed}{}", words.unwrap_or_default())),
+    );
 }

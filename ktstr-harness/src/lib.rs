@@ -28,6 +28,7 @@ mod probe;
 pub mod protocol;
 pub mod registry;
 mod relocation;
+pub mod remedy;
 pub mod runner;
 pub mod scenario;
 pub mod scheduler;

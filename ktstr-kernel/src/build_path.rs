@@ -7,12 +7,12 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A directory in whose path make finds more than a name.
+/// A directory whose path the kernel's make cannot build in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildPathError {
     /// The directory, without symbolic links.
     pub path: PathBuf,
-    /// The first character of its path that make or a shell reads otherwise.
+    /// The first character of its path that has a meaning to make or a shell.
     pub character: char,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for BuildPathError {
     }
 }
 
-/// Makes sure that kernels can be built in `dir`, which need not exist yet.
+/// Checks that kernels can be built in `dir`, which need not exist yet.
 pub fn check(dir: &Path) -> Result<(), BuildPathError> {
     let path = real(dir);
     let text = path.to_string_lossy();

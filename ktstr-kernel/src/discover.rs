@@ -1,4 +1,4 @@
-//! Finding a kernel that is built already, when none was asked for. Nothing is built here.
+//! Finds a kernel that is built already, where none was named. Nothing is built here.
 
 use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
@@ -13,12 +13,13 @@ use crate::cache::{Cache, CacheEntry, CacheError};
 use crate::git::GitState;
 use crate::image::ImageError;
 use crate::local::{LocalSource, SourceError};
+use crate::remedy::Remedy;
 use crate::resolved::{BuiltTreeError, ResolvedKernel};
 use crate::spec::{KernelSpec, SpecError};
 use crate::tree::{KernelTree, TreeError};
 use crate::x86_64::IMAGE_IN_TREE;
 
-/// Where to look, as the caller sees the world.
+/// Where to look.
 #[derive(Clone, Copy)]
 pub struct Discovery<'a> {
     /// Reads one environment variable: `&|name| std::env::var_os(name)`.
@@ -74,11 +75,11 @@ impl fmt::Display for Origin {
     }
 }
 
-/// No kernel was found, or the one that was named cannot be used.
+/// Why there is no kernel: none was found, or the one that was named cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiscoverError {
-    /// The variable is set, but says nothing.
+    /// The variable is set, but empty.
     #[error(
         "{name} is set but empty; unset it, or set it to an image, a built source tree or a cache key"
     )]
@@ -93,18 +94,16 @@ pub enum DiscoverError {
         name: &'static str,
     },
     /// The variable names something that would have to be built first.
-    #[error(
-        "{name}: `{spec}` is not built; run: cargo ktstr kernel build --kernel {spec}, or cargo ktstr test --kernel {spec}"
-    )]
+    #[error("{name}: `{spec}` is not built")]
     NotBuilt {
         /// The variable.
         name: &'static str,
         /// Its value.
         spec: KernelSpec,
     },
-    /// The variable names something that stands for one kernel today and for another tomorrow, or for several.
+    /// The variable names several kernels, or one that may be another tomorrow.
     #[error(
-        "{name}: `{spec}` is only looked up by a command; run: cargo ktstr test --kernel {spec}, or set {name} to a version, an image, a built source tree or a cache key"
+        "{name}: `{spec}` may stand for another kernel tomorrow, and is not looked up here; set {name} to a version, an image, a built source tree or a cache key"
     )]
     NotFixed {
         /// The variable.
@@ -124,13 +123,10 @@ pub enum DiscoverError {
     #[error(transparent)]
     Cache(#[from] CacheError),
     /// There is no kernel anywhere.
-    #[error(
-        "no kernel found{}; build one: cargo ktstr kernel build --kernel ../linux (or a source tarball), or run: cargo ktstr test --kernel ../linux",
-        skipped_text(skipped)
-    )]
+    #[error("no kernel found{}", skipped_text(skipped))]
     Nothing {
-        /// What was found but could not be used, in one clause each.
-        skipped: Vec<String>,
+        /// What was found but could not be used.
+        skipped: Vec<Unusable>,
     },
 }
 
@@ -144,10 +140,10 @@ pub enum Unusable {
     /// It is not in the cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// It is nothing on disk.
+    /// There is no such file or directory, or it is neither a kernel nor its sources.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It is no usable image.
+    /// It is not a usable image.
     #[error(transparent)]
     Image(#[from] ImageError),
     /// It is a tree without a usable image.
@@ -155,11 +151,48 @@ pub enum Unusable {
     Tree(#[from] BuiltTreeError),
 }
 
-fn skipped_text(skipped: &[String]) -> String {
+impl DiscoverError {
+    /// What helps.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NotBuilt { spec, .. } => Some(Remedy::build(spec)),
+            Self::NotFixed { spec, .. } => Some(Remedy::Resolve {
+                kernel: spec.to_string(),
+            }),
+            Self::Variable { problem, .. } => problem.remedy(),
+            Self::Cache(error) => error.remedy(),
+            Self::Nothing { .. } => Some(Remedy::BuildAny),
+            Self::Empty { .. } | Self::NotText { .. } => None,
+        }
+    }
+}
+
+impl Unusable {
+    /// What is wrong, without what to do, where an image or a tree cannot be used.
+    pub fn problem(&self) -> String {
+        match self {
+            Self::Image(error) => error.problem(),
+            Self::Tree(error) => error.problem(),
+            other => other.to_string(),
+        }
+    }
+
+    /// What helps.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Cache(error) => error.remedy(),
+            Self::Tree(error) => error.remedy(),
+            Self::Spec(_) | Self::Source(_) | Self::Image(_) => None,
+        }
+    }
+}
+
+fn skipped_text(skipped: &[Unusable]) -> String {
     if skipped.is_empty() {
         return String::new();
     }
-    format!(" (not usable: {})", skipped.join("; "))
+    let problems: Vec<String> = skipped.iter().map(Unusable::problem).collect();
+    format!(" (not usable: {})", problems.join("; "))
 }
 
 /// Finds a kernel, in this order: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest valid cache entry,
@@ -196,7 +229,7 @@ pub fn discover(places: &Discovery<'_>) -> Result<Found, DiscoverError> {
             // A tree that is not there, or only headers, is nothing to speak of.
             Err(BuiltTreeError::Tree(TreeError::Read { .. })) => {}
             Err(BuiltTreeError::Tree(_)) if !dir.ends_with("linux") => {}
-            Err(error) => skipped.push(clause(&error)),
+            Err(error) => skipped.push(error.into()),
         }
     }
     for path in places.host_images() {
@@ -205,16 +238,10 @@ pub fn discover(places: &Discovery<'_>) -> Result<Found, DiscoverError> {
                 let origin = Origin::HostImage(path);
                 return Ok(Found { kernel, origin });
             }
-            Err(error) => skipped.push(clause(&error)),
+            Err(error) => skipped.push(error.into()),
         }
     }
     Err(DiscoverError::Nothing { skipped })
-}
-
-/// The first half of a message: what is wrong, without the advice.
-fn clause(error: &dyn fmt::Display) -> String {
-    let text = error.to_string();
-    text.split("; ").next().unwrap_or_default().to_owned()
 }
 
 impl Discovery<'_> {

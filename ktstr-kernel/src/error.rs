@@ -16,6 +16,7 @@ use crate::local::SourceError;
 use crate::no_space::{CACHE_HINT, is_full};
 use crate::process::{BuildFailure, RunError};
 use crate::release::Release;
+use crate::remedy::Remedy;
 #[cfg(feature = "fetch")]
 use crate::remote::FetchError;
 #[cfg(feature = "git")]
@@ -57,7 +58,7 @@ pub enum Error {
     #[cfg(feature = "git")]
     #[error(transparent)]
     Git(#[from] GitError),
-    /// Somebody else builds it, for longer than we wait.
+    /// Another process builds it, for longer than [`BUILD_WAIT`](crate::cache::BUILD_WAIT).
     #[error(transparent)]
     Lock(#[from] LockError),
     /// It cannot be fetched.
@@ -75,15 +76,17 @@ pub enum Error {
         /// A cached kernel of that name that could not be used: its key and why not.
         unused: Option<(CacheKey, &'static str)>,
     },
-    /// A name of releases stands for none, or nobody can say for which.
+    /// A name of releases stands for none or for several, or cannot be looked up.
     #[error("kernel `{name}`: {why}")]
     Unresolved {
         /// What was asked for.
         name: String,
         /// What is wrong, and what to do.
         why: String,
+        /// What helps.
+        remedy: Option<Remedy>,
     },
-    /// What was fetched is something else.
+    /// What was fetched is not the release that was asked for.
     #[error(
         "{path}: fetched as Linux {release}, but it is {found}; remove it and look at where it came from (KTSTR_KERNEL_MIRROR)"
     )]
@@ -96,16 +99,14 @@ pub enum Error {
         found: String,
     },
     /// Only source trees are cleaned.
-    #[error(
-        "kernel `{spec}` is not a source tree, and there is nothing to clean; leave out --clean (--force builds it again)"
-    )]
+    #[error("kernel `{spec}` is not a source tree, and there is nothing to clean")]
     NothingToClean {
         /// What was asked for.
         spec: KernelSpec,
     },
     /// An image or a cache entry is not built.
     #[error(
-        "kernel `{spec}` is built already and names no source to build it from again; give its source tree or source tarball, or leave out --force"
+        "kernel `{spec}` is built already and names no source to build it from again; give its source tree or source tarball"
     )]
     NothingToBuild {
         /// What was asked for.
@@ -113,35 +114,35 @@ pub enum Error {
     },
     /// An image or a cache entry is not configured.
     #[error(
-        "kernel `{spec}` is built already, and not with this extra kconfig; give its source tree or source tarball, or leave out --extra-kconfig"
+        "kernel `{spec}` is built already, and not with this extra kconfig; give its source tree or source tarball"
     )]
     NothingToConfigure {
         /// What was asked for.
         spec: KernelSpec,
     },
-    /// Programs or headers that building takes are not there.
+    /// Programs or headers that a build needs are missing.
     #[error(
         "kernels cannot be built: {} not found; run: {}",
         names(missing),
         install(missing)
     )]
     Tools {
-        /// What is not there.
+        /// Which; at least one.
         missing: Vec<&'static Tool>,
     },
-    /// Programs that the environment's tool chain names are not there.
+    /// Programs of the tool chain are missing.
     #[error("kernels cannot be built: {} not found; install it, or set the variable to another", missing.join(", "))]
     Toolchain {
         /// Which programs, by which variables.
         missing: Vec<String>,
     },
-    /// There is no pahole that works.
+    /// No working pahole was found.
     #[error("kernels cannot be built: {why}; install pahole 1.21 or later: {}", tools::install_command(["pahole"]))]
     NoPahole {
         /// What is wrong, in one clause.
         why: String,
     },
-    /// The pahole that is there cannot make this kernel's BTF.
+    /// The pahole that was found is too old for this kernel's BTF.
     #[error(
         "pahole {} ({}): too old to make BTF of Linux {version}, which needs {needed} or later; install a newer one first in PATH",
         found.version,
@@ -175,7 +176,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// Settings with which the kernel could not be built, or not be tested on.
+    /// Options with which the kernel cannot be built, or no test can run on it.
     #[error(
         "{tree}: {}; change {}",
         unusable_text(options),
@@ -189,7 +190,7 @@ pub enum Error {
         /// Where they are set: the extra kconfig, else the tree's own `.config`.
         config: PathBuf,
     },
-    /// The kernel's make cannot build there.
+    /// The kernel's make cannot build in this path.
     #[error("{problem}; {advice}")]
     BuildPath {
         /// Where, and what is in the way.
@@ -197,7 +198,7 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
-    /// There is less room than building takes.
+    /// There is less free space than a build needs.
     #[error("{dir}: building here needs about {} GiB, {} GiB are free; free some{hint}", gib(*needed), gib(*free))]
     Space {
         /// Where.
@@ -209,7 +210,7 @@ pub enum Error {
         /// More advice, or nothing.
         hint: &'static str,
     },
-    /// The room ran out on the way.
+    /// The file system became full.
     #[error("{dir}: no space left on the device; free some{hint}")]
     NoSpace {
         /// Where.
@@ -236,9 +237,9 @@ pub enum Error {
     /// A make step failed.
     #[error("{0}")]
     Make(Box<BuildFailure>),
-    /// What make built is another version than its sources.
+    /// The built image is of another version than the sources.
     #[error(
-        "{image}: built from Linux {expected}, but it says it is {found}; run make mrproper there, or build with --clean"
+        "{image}: built from Linux {expected}, but it says it is {found}; run make mrproper there"
     )]
     WrongVersion {
         /// The image.
@@ -248,9 +249,9 @@ pub enum Error {
         /// What the image says.
         found: String,
     },
-    /// The tree does not keep still.
+    /// The tree kept changing while we waited to build it.
     #[error(
-        "{tree}: its commit or configuration keeps changing; let other builds in it end, then try again"
+        "{tree}: its commit or configuration keeps changing; wait for other builds in it to end, then try again"
     )]
     TreeKeptChanging {
         /// The tree.
@@ -291,6 +292,22 @@ impl From<RunError> for Error {
 }
 
 impl Error {
+    /// What helps, where the error does not say it itself.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NothingToClean { .. } => Some(Remedy::LeaveOutClean),
+            Self::NothingToBuild { .. } => Some(Remedy::LeaveOutForce),
+            Self::NothingToConfigure { .. } => Some(Remedy::LeaveOutExtraKconfig),
+            Self::WrongVersion { .. } => Some(Remedy::BuildClean),
+            Self::Unresolved { remedy, .. } => remedy.clone(),
+            Self::Built(error) => error.remedy(),
+            Self::Cache(error) => error.remedy(),
+            #[cfg(feature = "fetch")]
+            Self::Fetch(error) => error.remedy(),
+            _ => None,
+        }
+    }
+
     /// That there is nowhere to fetch it from; `unused` is a cached kernel of that name, and why it is not used.
     pub(crate) fn not_fetched(spec: &KernelSpec, unused: Option<(CacheKey, &'static str)>) -> Self {
         let spec = spec.clone();

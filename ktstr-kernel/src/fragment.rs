@@ -74,7 +74,7 @@ impl fmt::Display for BaseConfig {
 
 /// The eight digits behind `kc` in cache keys of kernels configured from `base`.
 ///
-/// Only options count: a reworded comment makes nobody rebuild.
+/// Only options count: a reworded comment causes no rebuild.
 pub fn kconfig_hash(base: BaseConfig) -> String {
     let lines = base.fragments().iter().flat_map(|text| text.lines());
     options_hash(lines.map(str::trim).filter(|line| {

@@ -1,4 +1,4 @@
-//! Names of cache entries.
+//! Cache keys: the names of cache entries.
 
 use std::fmt;
 
@@ -7,17 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::fragment::{BaseConfig, kconfig_hash};
 use crate::text::line;
 
-/// The name of a cache entry: also its directory's.
+/// The name of a cache entry, and of its directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CacheKey(String);
 
 /// A text that cannot be a cache key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{}` is not a cache key: {why}; `cargo ktstr kernel list` shows the keys",
-    line(text)
-)]
+#[error("`{}` is not a cache key: {why}", line(text))]
 pub struct CacheKeyError {
     /// The text.
     pub text: String,
@@ -25,7 +22,7 @@ pub struct CacheKeyError {
     pub why: &'static str,
 }
 
-/// The configuration a kernel was built from, as far as its cache key tells.
+/// What the configuration of a kernel was made from, as its cache key has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", expecting = "a configuration's origin")]
 pub enum ConfigOrigin {

@@ -37,6 +37,8 @@
 //! - [`ResolvedKernel`]: a kernel that boots, with its image, version and name in tests; [`ImageInfo`] tells what an image
 //!   says of itself.
 //! - [`Cache`]: kernels that are built already, by [`CacheKey`]; listing, checking and [cleaning](Cache::plan_clean) it.
+//! - [`Error`] and [`Remedy`]: an error is a line for a person, and names what helps where a command and a program say that
+//!   in different words.
 //! - [`discover`]: finds a kernel that is built already, where none was named.
 //! - [`remote`] and [`repository`]: releases and commits from the network. Proxies, mirrors and bounds are options.
 //! - [`tools`], [`build_path`] and [`Toolchain`]: what a build needs from the host, to check before there is one.
@@ -69,6 +71,7 @@ mod image;
 mod key;
 mod local;
 mod release;
+mod remedy;
 mod resolved;
 mod spec;
 mod text;
@@ -100,6 +103,8 @@ mod parallel;
 #[cfg(feature = "build")]
 mod process;
 #[cfg(feature = "build")]
+mod programs;
+#[cfg(feature = "build")]
 pub mod progress;
 #[cfg(feature = "fetch")]
 pub mod remote;
@@ -126,6 +131,7 @@ pub use hz::timer_hz;
 pub use image::{ImageError, ImageInfo, ImageKind};
 pub use local::{LocalSource, SourceError};
 pub use release::Release;
+pub use remedy::Remedy;
 pub use resolved::{BuiltTreeError, ResolvedKernel};
 pub use spec::{GitRef, KernelSpec, Newest, SpecError};
 pub use tree::{KernelTree, TreeError};

@@ -17,7 +17,7 @@ use crate::tree::{KernelTree, TreeError};
 pub enum LocalSource {
     /// A directory with kernel sources.
     Tree(KernelTree),
-    /// An archive; whether of kernel sources shows when it is unpacked.
+    /// An archive; whether it holds kernel sources shows when it is unpacked.
     Tarball {
         /// Where it is; absolute.
         path: PathBuf,
@@ -33,11 +33,11 @@ pub enum LocalSource {
     },
 }
 
-/// A path that does not lead to a kernel.
+/// Why a path leads to neither a kernel nor its sources.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// There is nothing.
+    /// It does not exist, or is neither a file nor a directory.
     #[error("{path}: {source}; give an existing source tree, source tarball or image")]
     Missing {
         /// The path.
@@ -45,7 +45,7 @@ pub enum SourceError {
         /// What the system said.
         source: io::Error,
     },
-    /// An archive of a kind that is not read.
+    /// It is an archive in a format that is not supported.
     #[error("{path}: a {what} archive; repack it as .tar.xz, .tar.gz or .tar.zst")]
     Archive {
         /// The file.
@@ -53,7 +53,7 @@ pub enum SourceError {
         /// Its kind.
         what: &'static str,
     },
-    /// A compressed file that has to be unpacked first.
+    /// It is a compressed file that has to be unpacked first.
     #[error(
         "{path}: {what}; unpack it and give that: {tool} -dc {} > {}",
         quoted(path),
@@ -67,7 +67,7 @@ pub enum SourceError {
         /// The program that unpacks it.
         tool: &'static str,
     },
-    /// A compressed file with something else in it.
+    /// It is a compressed file that holds something else.
     #[error(
         "{path}: compressed by {tool}, and neither a source tarball nor a kernel image is in it; give one of those, or a source tree"
     )]
@@ -77,16 +77,16 @@ pub enum SourceError {
         /// The program that packed it.
         tool: &'static str,
     },
-    /// A directory, but not of kernel sources.
+    /// It is a directory, but not of kernel sources.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// A file, but not an image.
+    /// It is a file, but not an image.
     #[error(transparent)]
     Image(#[from] ImageError),
 }
 
 impl LocalSource {
-    /// Looks at what `path` leads to: by content, whatever its name.
+    /// Identifies what `path` leads to by its content, whatever its name.
     pub fn identify(path: &Path) -> Result<Self, SourceError> {
         let missing = |source| SourceError::Missing {
             path: path.to_owned(),
@@ -179,7 +179,7 @@ fn look_inside(
     }
 }
 
-/// Nothing is unpacked here: whoever builds looks inside.
+/// Without the `build` feature nothing is unpacked.
 #[cfg(not(feature = "build"))]
 #[expect(clippy::unnecessary_wraps, reason = "as where archives are read")]
 fn look_inside(_: &Path, _: Compression, _: &'static str) -> Result<(), SourceError> {

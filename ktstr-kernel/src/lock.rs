@@ -1,7 +1,7 @@
 //! Locks of builds.
 //!
-//! [`ktstr_core::lock`] is for what one process does. A build is many processes, and may outlive us
-//! for a moment: [`TreeLock`] lends its file, so that all of them hold the lock.
+//! [`ktstr_core::lock`] is for locks that one process holds. A build is many processes, and may outlive this one for a
+//! moment: [`TreeLock`] lends its file, so that all of them hold the lock.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -14,7 +14,7 @@ use ktstr_core::host::{LockError, LockFile, LockHolder, LockMode, lock_holders};
 /// How long to sleep between two tries: short against any build.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Takes the lock at `path`; calls `waiting` once when somebody else has it, with who that is where it can be seen.
+/// Takes the lock at `path`. Where another process holds it, calls `waiting` once, with the holder where it can be seen.
 pub(crate) fn exclusive(
     path: &Path,
     what: &str,
@@ -33,7 +33,7 @@ fn holder(path: &Path) -> Option<LockHolder> {
     holders.into_iter().next()
 }
 
-/// A source tree that nobody else builds in.
+/// The lock of a source tree that is being built.
 #[derive(Debug)]
 pub(crate) struct TreeLock {
     file: File,

@@ -1,13 +1,12 @@
 //! The kernel's make.
 
-use std::env::{self, split_paths};
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
-use ktstr_core::host::files::is_program;
-
 use crate::process::{RunError, Runner};
+use crate::programs::find;
 use crate::toolchain::{TOOLCHAIN_VARIABLES, Toolchain};
 
 /// Runs make in a source tree.
@@ -102,7 +101,7 @@ pub(crate) fn try_ccache(
     path: &OsStr,
     toolchain: &Toolchain,
 ) -> Result<bool, RunError> {
-    if !split_paths(path).any(|dir| is_program(&dir.join("ccache"))) {
+    if find("ccache", path).is_none() {
         return Ok(false);
     }
     let compiler = through_ccache(toolchain);

@@ -1,7 +1,6 @@
 //! What a resolution is doing, as events.
 //!
-//! This crate prints nothing: whoever resolves kernels passes a [`Progress`] and shows what it likes.
-//! [`Silent`] shows nothing.
+//! This crate prints nothing. A caller passes a [`Progress`] and shows what it likes; [`Silent`] shows nothing.
 
 use std::fmt;
 use std::path::Path;
@@ -11,7 +10,8 @@ use ktstr_core::host::LockHolder;
 
 use crate::key::CacheKey;
 
-/// Takes the events of a resolution. Called often, and from several threads while files are fetched: be quick.
+/// Takes the events of a resolution. It is called often, and from several threads at once while files are fetched, so
+/// that it should return soon.
 pub trait Progress: Sync {
     /// Something happened.
     fn event(&self, event: Event<'_>);
@@ -71,16 +71,16 @@ pub enum Event<'a> {
         /// How long ago it was built.
         age: Duration,
     },
-    /// Another process builds the same kernel; we wait for it.
+    /// Another process builds the same kernel, and is waited for.
     Waiting {
         /// The entry it makes.
         key: &'a CacheKey,
-        /// Which process; `None` where it cannot be seen, or is done just now.
+        /// Which process; `None` where it cannot be seen or has just finished.
         holder: Option<&'a LockHolder>,
     },
-    /// One of several files that may be on their way at once.
+    /// The state of a transfer; several may run at once.
     Transfer {
-        /// Its name: what tells it from the others.
+        /// The name of the file, which tells transfers apart.
         name: &'a str,
         /// How far it is.
         state: Transfer<'a>,
@@ -135,13 +135,13 @@ pub enum Transfer<'a> {
         /// After this wait.
         wait: Duration,
     },
-    /// It is there and was checked.
+    /// It is complete and was checked.
     Finished {
         /// Its size, bytes.
         size: u64,
         /// How long it took.
         took: Duration,
     },
-    /// It could not be had; the error follows by itself.
+    /// It failed; the error is returned in the end.
     Failed,
 }

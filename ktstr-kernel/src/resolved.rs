@@ -6,6 +6,7 @@ use ktstr_core::KernelLabel;
 
 use crate::image::{ImageError, ImageInfo, ImageKind};
 use crate::key::CacheKey;
+use crate::remedy::Remedy;
 use crate::tree::{KernelTree, TreeError};
 use crate::x86_64;
 
@@ -20,18 +21,17 @@ pub struct ResolvedKernel {
     pub config: Option<PathBuf>,
     /// Its name as a dimension of tests.
     pub label: KernelLabel,
-    /// Its version: of the sources where they are known, else what the image says.
+    /// Its version: that of the sources where they are known, else the one in the image.
     pub version: String,
     /// Its cache entry, when it is in the cache.
     pub cache_key: Option<CacheKey>,
-    /// Built from a tree with uncommitted changes or without git: no two builds need be alike.
+    /// Whether it was built from a tree with uncommitted changes or without git, so that another build of the same tree may
+    /// be another kernel.
     pub dirty: bool,
 }
 
 impl ResolvedKernel {
-    /// A raw image as it is.
-    ///
-    /// `path` should be absolute: the label is a hash of it.
+    /// The kernel of an image on disk. `path` should be absolute, as the label holds a hash of it.
     pub fn from_image(path: &Path) -> Result<Self, ImageError> {
         let info = ImageInfo::read(path)?;
         Ok(Self {
@@ -45,12 +45,12 @@ impl ResolvedKernel {
         })
     }
 
-    /// What is built in a source tree, as it is.
+    /// The kernel that is built in a source tree, as it is.
     pub fn from_built_tree(tree: &KernelTree, dirty: bool) -> Result<Self, BuiltTreeError> {
         Self::from_build(tree, tree.path(), dirty)
     }
 
-    /// What is built of a source tree in the directory `out`, as it is.
+    /// The kernel that is built of a source tree in the directory `out`, as it is.
     pub fn from_build(tree: &KernelTree, out: &Path, dirty: bool) -> Result<Self, BuiltTreeError> {
         let image = out.join(x86_64::IMAGE_IN_TREE);
         if !image.is_file() {
@@ -73,14 +73,12 @@ impl ResolvedKernel {
     }
 }
 
-/// A source tree that has nothing to boot.
+/// Why a source tree has no kernel to boot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuiltTreeError {
     /// It was not built.
-    #[error(
-        "{tree}: not built ({image} is missing); run: cargo ktstr kernel build --kernel {tree}"
-    )]
+    #[error("{tree}: not built ({image} is missing)")]
     NotBuilt {
         /// The tree.
         tree: PathBuf,
@@ -93,4 +91,23 @@ pub enum BuiltTreeError {
     /// It is not a kernel tree.
     #[error(transparent)]
     Tree(#[from] TreeError),
+}
+
+impl BuiltTreeError {
+    /// What is wrong, without what to do.
+    pub(crate) fn problem(&self) -> String {
+        match self {
+            Self::NotBuilt { .. } => self.to_string(),
+            Self::Image(error) => error.problem(),
+            Self::Tree(error) => error.problem(),
+        }
+    }
+
+    /// What helps.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NotBuilt { tree, .. } => Some(Remedy::build(&tree.display())),
+            Self::Image(_) | Self::Tree(_) => None,
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! Directories that are gone when their owner is.
+//! Scratch directories of builds.
 //!
-//! The owner holds a lock on the directory itself. What is left of a killed one has no lock, and
-//! [`sweep`] removes it.
+//! The owner holds a lock on the directory itself. The directory that a killed owner leaves is not locked, and [`sweep`]
+//! removes it.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -29,7 +29,7 @@ impl Scratch {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made?,
             }
-            // Somebody who sweeps may come between: then it is not ours, and soon gone.
+            // A sweep may come between: then the directory is about to be removed.
             match lock(&path) {
                 Ok(Some(lock)) => return Ok(Self { path, lock }),
                 Ok(None) => {}
@@ -68,7 +68,7 @@ pub(crate) fn sweep(parent: &Path) {
     }
 }
 
-/// Locks the directory `path`; `None` when somebody else has it, or just removed it.
+/// Locks the directory `path`; `None` where another process has locked or just removed it.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     // Anything else is not ours, and a pipe would keep us waiting.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -2,18 +2,12 @@
 
 use std::path::Path;
 
-/// `text` as part of a line: without what would end it or command a terminal, and not endless.
+use ktstr_core::text;
+use ktstr_core::text::cut;
+
+/// `text` as part of a line: without control characters, at most about 200 characters.
 pub(crate) fn line(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let plain = |c: char| {
-        let breaks = c.is_control() || ['\u{2028}', '\u{2029}'].contains(&c);
-        if breaks { '?' } else { c }
-    };
-    let mut shown: String = text.chars().take(LONGEST).map(plain).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push_str("...");
-    }
-    shown
+    cut(&text::line(text), 200)
 }
 
 /// `path` as a shell reads it back.
@@ -24,5 +18,20 @@ pub(crate) fn quoted(path: &Path) -> String {
         text.into_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn foreign_text_is_one_short_line(text in "(?s).{0,400}") {
+            let line = line(&text);
+            prop_assert!(!line.contains(char::is_control));
+            prop_assert!(line.chars().count() <= 203);
+        }
     }
 }

@@ -1,13 +1,10 @@
-//! The compiler and its kin that kernels are built with.
+//! The tool chain that kernels are built with.
 
 use std::collections::BTreeMap;
-use std::env::split_paths;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
-
-use ktstr_core::host::files::is_program;
 
 use crate::fragment::options_hash;
+use crate::programs::find;
 
 /// The variables of the kernel's make that choose a tool chain, as `make LLVM=1 CC=clang-19` does.
 pub const TOOLCHAIN_VARIABLES: &[&str] = &[
@@ -58,7 +55,7 @@ pub struct Toolchain {
     unused: Vec<&'static str>,
 }
 
-/// A variable that make cannot be given.
+/// A variable of the environment that cannot be passed to make.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: it is not one line of UTF-8 text; set it to what make takes, or unset it")]
 pub struct ToolchainError {
@@ -178,12 +175,6 @@ impl Toolchain {
             "AR", "CC", "HOSTAR", "HOSTCC", "HOSTCXX", "HOSTLD", "LD", "NM", "OBJCOPY", "OBJDUMP",
             "PAHOLE", "READELF", "STRIP",
         ];
-        let is_there = |program: &str| {
-            if program.contains('/') {
-                return is_program(Path::new(program));
-            }
-            split_paths(path).any(|dir| is_program(&dir.join(program)))
-        };
         let named = PROGRAMS.iter().filter_map(|name| {
             let program = self.get(name)?.split_whitespace().next()?;
             Some((*name, program.to_owned()))
@@ -203,7 +194,7 @@ impl Toolchain {
             left.map(move |(_, tool)| ("CROSS_COMPILE", format!("{prefix}{tool}")))
         });
         let all = named.chain(llvm).chain(gnu);
-        all.filter(|(_, program)| !is_there(program))
+        all.filter(|(_, program)| find(program, path).is_none())
             .map(|(name, program)| format!("`{program}` of {name}"))
             .collect()
     }

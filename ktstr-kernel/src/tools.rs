@@ -1,6 +1,5 @@
-//! The programs and headers that building a kernel takes, and what brings them.
+//! The programs and headers that a kernel build needs, and the packages that bring them.
 
-use std::env::split_paths;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
@@ -8,10 +7,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ktstr_core::host::files::is_program;
-
 use crate::make::clean;
 use crate::process::first_line;
+use crate::programs::find;
 use crate::release::Release;
 
 /// Something a kernel build needs from the host.
@@ -21,7 +19,7 @@ pub struct Tool {
     pub name: &'static str,
     /// How to detect it.
     pub detection: Detection,
-    /// The package of Debian and Ubuntu that brings it.
+    /// The package that brings it on Debian and Ubuntu.
     pub debian: &'static str,
 }
 
@@ -34,7 +32,7 @@ pub enum Detection {
     Header(&'static str),
 }
 
-/// Everything that configuring and building takes (Documentation/process/changes.rst of the kernel).
+/// Everything that configuring and building need (Documentation/process/changes.rst of the kernel).
 pub const BUILD_TOOLS: &[Tool] = &[
     program("make", "make"),
     program("gcc", "gcc"),
@@ -77,7 +75,7 @@ impl Tool {
     /// Whether it is there: programs in `path`, headers below `root` (`/` but in tests).
     pub fn is_there(&self, path: &OsStr, root: &Path) -> bool {
         match self.detection {
-            Detection::Program(name) => split_paths(path).any(|dir| is_program(&dir.join(name))),
+            Detection::Program(name) => find(name, path).is_some(),
             Detection::Header(name) => INCLUDE_DIRS
                 .iter()
                 .any(|dir| root.join(dir).join(name).is_file()),
@@ -145,9 +143,7 @@ impl Pahole {
         let program = if name.contains('/') {
             PathBuf::from(name)
         } else {
-            let dirs = split_paths(path).map(|dir| dir.join(name));
-            let found = dirs.into_iter().find(|program| is_program(program));
-            found.ok_or_else(|| format!("{name} not found"))?
+            find(name, path).ok_or_else(|| format!("{name} not found"))?
         };
         let mut command = clean(&program, path);
         command.arg("--version");

@@ -16,14 +16,12 @@ pub struct KernelTree {
     path: PathBuf,
 }
 
-/// A directory that is not a kernel tree.
+/// Why a directory is not a kernel tree.
 #[derive(Debug, thiserror::Error)]
+#[error("{}; {}", self.problem(), self.advice())]
 #[non_exhaustive]
 pub enum TreeError {
     /// Something every kernel tree has is not there.
-    #[error(
-        "{path}: not a kernel source tree ({why}); give the directory that holds the kernel's top Makefile"
-    )]
     NotATree {
         /// The directory.
         path: PathBuf,
@@ -31,21 +29,15 @@ pub enum TreeError {
         why: String,
     },
     /// It is what `make O=` builds in.
-    #[error(
-        "{path}: the build directory (make O=) of {}; give that source tree{}",
-        source_tree.display(),
-        image.as_ref().map_or(String::new(), |image| format!(", or the image in it: {}", image.display()))
-    )]
     BuildDirectory {
         /// The directory.
         path: PathBuf,
-        /// What is built in it.
+        /// The tree whose sources are built in it.
         source_tree: PathBuf,
         /// The image in it, if there is one.
         image: Option<PathBuf>,
     },
     /// It could not be read.
-    #[error("{path}: {source}; check the path and its permissions")]
     Read {
         /// What was read.
         path: PathBuf,
@@ -54,9 +46,42 @@ pub enum TreeError {
     },
 }
 
-#[cfg(feature = "git")]
 impl TreeError {
+    /// What is wrong, without what to do.
+    pub(crate) fn problem(&self) -> String {
+        match self {
+            Self::NotATree { path, why } => {
+                format!("{}: not a kernel source tree ({why})", path.display())
+            }
+            Self::BuildDirectory {
+                path, source_tree, ..
+            } => format!(
+                "{}: the build directory (make O=) of {}",
+                path.display(),
+                source_tree.display()
+            ),
+            Self::Read { path, source } => format!("{}: {source}", path.display()),
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::NotATree { .. } => {
+                "give the directory that holds the kernel's top Makefile".to_owned()
+            }
+            Self::BuildDirectory { image: None, .. } => "give that source tree".to_owned(),
+            Self::BuildDirectory {
+                image: Some(image), ..
+            } => format!(
+                "give that source tree, or the image in it: {}",
+                image.display()
+            ),
+            Self::Read { .. } => "check the path and its permissions".to_owned(),
+        }
+    }
+
     /// What is wrong, in one clause, without the path.
+    #[cfg(feature = "git")]
     pub(crate) fn why(&self) -> String {
         match self {
             Self::NotATree { why, .. } => why.clone(),
@@ -67,7 +92,7 @@ impl TreeError {
 }
 
 impl KernelTree {
-    /// Looks whether `dir` is a kernel tree. The path is made absolute, symbolic links resolved.
+    /// Opens the kernel tree at `dir`. Its path becomes absolute, without symbolic links.
     pub fn open(dir: &Path) -> Result<Self, TreeError> {
         let path = fs::canonicalize(dir).map_err(|source| TreeError::Read {
             path: dir.to_owned(),

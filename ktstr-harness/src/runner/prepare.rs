@@ -64,7 +64,7 @@ pub(crate) fn discover_kernel(settings: &Settings) -> Result<Kernel, Verdict> {
         dir: &settings.dir,
         root: Path::new("/"),
     })
-    .map_err(|error| fail(error.to_string()))?;
+    .map_err(|error| fail(crate::remedy::worded(&error)))?;
     let note = format!(
         "kernel {}: {} ({})",
         found.kernel.version,

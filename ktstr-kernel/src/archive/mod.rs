@@ -20,7 +20,7 @@ use crate::compression::Compression;
 use crate::no_space::{CACHE_HINT, is_full};
 use crate::tree::{KernelTree, makefile_version};
 
-/// A tarball that cannot be used.
+/// Why a tarball cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
@@ -40,7 +40,7 @@ pub enum ArchiveError {
         /// What the system said.
         source: io::Error,
     },
-    /// An entry that no source archive has.
+    /// It has an entry that no source archive has.
     #[error(
         "{path}: entry `{entry}` {why}; do not trust this archive, get kernel sources from kernel.org or your distribution"
     )]
@@ -52,7 +52,7 @@ pub enum ArchiveError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// More than any kernel has.
+    /// It is larger than any kernel source.
     #[error(
         "{path}: more than {limit}, which is more than any kernel source has; give a kernel source tarball"
     )]
@@ -86,7 +86,7 @@ pub enum ArchiveError {
         /// What the system said.
         source: io::Error,
     },
-    /// Somebody writes to it.
+    /// It changed while it was read.
     #[error("{path}: it changed while it was read; try again when it is complete")]
     Changed {
         /// The archive.

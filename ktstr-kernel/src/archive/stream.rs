@@ -94,7 +94,7 @@ impl<R: BufRead> ZstdFrames<R> {
                     self.in_frame = true;
                     return Ok(true);
                 }
-                // A frame of somebody else's data: to be passed over.
+                // A skippable frame, of other data.
                 Err(Header(ReadFrameHeaderError::SkipFrame { length, .. })) => {
                     let mut skipped = self.input.by_ref().take(length.into());
                     if io::copy(&mut skipped, &mut io::sink())? < length.into() {

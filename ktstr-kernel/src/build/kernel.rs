@@ -1,32 +1,32 @@
 //! Configuring, compiling and storing: what trees and tarballs have in common.
 
 use std::fs;
-use std::io;
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::build_dir::BuildDir;
 use super::config::{self, CONFIG, DRAFT};
 use super::{Request, steps};
-use crate::cache::{Cache, CacheError, CacheKey, ConfigOrigin, Metadata, NewEntry, SourceRecord};
+use crate::cache::{BUILD_WAIT, CacheKey, ConfigOrigin};
 use crate::error::Error;
 use crate::kconfig::{self, ExtraKconfig};
 use crate::make::{self, Ccache, Make};
-use crate::no_space::{CACHE_HINT, is_full};
+use crate::no_space::CACHE_HINT;
 use crate::process::Runner;
 use crate::progress::Stage;
 use crate::resolved::{BuiltTreeError, ResolvedKernel};
+use crate::scratch::Scratch;
 use crate::text::line;
 use crate::tools;
 use crate::tree::KernelTree;
-use crate::x86_64::{ARCH, IMAGE_NAME};
+use crate::x86_64::IMAGE_NAME;
 
 /// A tree that is being built in.
 pub(crate) struct Build<'a> {
     pub(crate) request: Request<'a>,
     pub(crate) tree: &'a KernelTree,
     pub(crate) origin: &'a ConfigOrigin,
-    pub(crate) build_dir: &'a BuildDir,
+    pub(crate) dir: &'a BuildDir,
     pub(crate) runner: Runner<'a>,
 }
 
@@ -35,9 +35,35 @@ pub(crate) struct Built {
     /// The kernel in its tree.
     pub(crate) kernel: ResolvedKernel,
     /// How long configuring and compiling took, seconds.
-    seconds: u64,
+    pub(super) seconds: u64,
     /// How many steps make reported.
-    steps: u64,
+    pub(super) steps: u64,
+}
+
+impl<'a> Build<'a> {
+    /// A build in a tree that is there for it alone, in `scratch`; its log is named by `key`.
+    pub(crate) fn in_scratch(
+        request: Request<'a>,
+        (tree, build_dir): (&'a KernelTree, &'a BuildDir),
+        origin: &'a ConfigOrigin,
+        scratch: &'a Scratch,
+        key: &CacheKey,
+    ) -> Self {
+        Self {
+            request,
+            tree,
+            origin,
+            dir: build_dir,
+            runner: Runner {
+                dir: tree.path(),
+                lock: scratch.lock(),
+                log: request.cache.logs_dir().join(format!("{key}.log")),
+                out: None,
+                full_hint: CACHE_HINT,
+                limit: BUILD_WAIT,
+            },
+        }
+    }
 }
 
 impl Build<'_> {
@@ -45,7 +71,7 @@ impl Build<'_> {
         let options = self.request.options;
         Make {
             runner: &self.runner,
-            out: self.build_dir.out(),
+            out: self.dir.out(),
             jobs: options.jobs,
             path: &options.path,
             toolchain: &options.toolchain,
@@ -72,7 +98,7 @@ impl Build<'_> {
             }
         }
         self.request.note("compiling through ccache");
-        match self.build_dir {
+        match self.dir {
             BuildDir::Scratch(_) => Ccache::InScratch,
             BuildDir::InTree(_) | BuildDir::Beside(_) => Ccache::OfTree,
         }
@@ -84,7 +110,7 @@ impl Build<'_> {
         let start = Instant::now();
         self.runner.start_log()?;
         request.note_options();
-        let dir = self.build_dir.path();
+        let dir = self.dir.path();
         let make = self.make(self.ccache());
         let configured = request.stage(Stage::Configure, None, || self.configure(&make));
         if configured.is_err() {
@@ -93,15 +119,15 @@ impl Build<'_> {
         configured?;
         let mut steps = 0;
         let tops = [dir, self.tree.path()].map(|dir| dir.to_string_lossy().into_owned());
-        let name = self.build_dir.config();
-        self.build_dir.outdate(name);
+        let name = self.dir.config();
+        self.dir.outdate(name);
         request.stage(Stage::Compile, self.expected_steps()?, || {
             let mut on_line = |line: &str| {
                 let Some(file) = make::step(line) else { return };
                 steps += 1;
                 // Killed on the way, we can no longer do this.
                 if steps % 64 == 0 {
-                    self.build_dir.outdate(CONFIG);
+                    self.dir.outdate(CONFIG);
                 }
                 // Some of the kernel's tools give whole paths.
                 let within = tops.iter().find_map(|top| file.strip_prefix(top.as_str()));
@@ -110,7 +136,7 @@ impl Build<'_> {
             };
             Ok(make.run(IMAGE_NAME, name, &mut on_line)?)
         })?;
-        self.build_dir.outdate(CONFIG);
+        self.dir.outdate(CONFIG);
         let kernel = self.check(dirty)?;
         Ok(Built {
             kernel,
@@ -121,7 +147,7 @@ impl Build<'_> {
 
     /// Makes the configuration beside the old one, checks it, and only then lets it take its place.
     fn configure(&self, make: &Make<'_>) -> Result<(), Error> {
-        let (tree, dir) = (self.tree.path(), self.build_dir.path());
+        let (tree, dir) = (self.tree.path(), self.dir.path());
         let draft = dir.join(DRAFT);
         config::discard(dir);
         let mut quiet = |_: &str| {};
@@ -132,7 +158,7 @@ impl Build<'_> {
             ConfigOrigin::Base(_) => None,
             ConfigOrigin::Own(hash) => config::own(tree, hash)?,
         };
-        // What the user says needs no make to be refused; what came of it is looked at below.
+        // The user's options can be refused without make; the result is checked below.
         let said = String::from_utf8_lossy(own.as_deref().unwrap_or_default());
         self.check_usable(&kconfig::merge(&said, fragments, extra_text))?;
         let base = match self.origin {
@@ -146,11 +172,20 @@ impl Build<'_> {
         let merged = kconfig::merge(&String::from_utf8_lossy(&base), fragments, extra_text);
         fs::write(&draft, merged).map_err(|error| Error::io(&draft, "write", error))?;
         make.run("olddefconfig", DRAFT, &mut quiet)?;
-
         let made = config::read(&draft)?.unwrap_or_default();
-        let made = String::from_utf8_lossy(&made);
+        self.check_made(&String::from_utf8_lossy(&made))?;
+        config::adopt(dir, self.dir.config())
+    }
+
+    /// Refuses the configuration that was made where it lacks what was asked for, or cannot be built; notes what else may
+    /// surprise.
+    fn check_made(&self, made: &str) -> Result<(), Error> {
+        let tree = self.tree.path();
+        let fragments = config::fragments(self.origin);
+        let extra = self.request.options.extra_kconfig.as_ref();
+        let extra_text = extra.map_or("", ExtraKconfig::text);
         let version = self.tree.version()?;
-        let verdict = kconfig::check(&made, fragments, extra_text, tree, &version);
+        let verdict = kconfig::check(made, fragments, extra_text, tree, &version);
         if !verdict.dropped.is_empty() {
             return Err(Error::Dropped {
                 tree: tree.to_owned(),
@@ -161,7 +196,7 @@ impl Build<'_> {
                     .or_else(|| Some(tree.join(CONFIG)).filter(|path| path.exists())),
             });
         }
-        self.check_usable(&made)?;
+        self.check_usable(made)?;
         if let Some(extra) = extra {
             self.note_overridden(extra, fragments);
         }
@@ -171,18 +206,18 @@ impl Build<'_> {
                 "Linux {version} has no option {names}; built without"
             ));
         }
-        let missing = tools::missing_compressor(&made, &self.request.options.path);
-        if let Some(tool) = missing {
-            let missing = vec![tool];
-            return Err(Error::Tools { missing });
+        match tools::missing_compressor(made, &self.request.options.path) {
+            Some(tool) => Err(Error::Tools {
+                missing: vec![tool],
+            }),
+            None => Ok(()),
         }
-        config::adopt(dir, self.build_dir.config())
     }
 
     /// Refuses settings with which the kernel could not be built, or not be tested on.
     fn check_usable(&self, config: &str) -> Result<(), Error> {
         let tree = self.tree.path();
-        let options = kconfig::unusable(config, tree, self.build_dir.path());
+        let options = kconfig::unusable(config, tree, self.dir.path());
         if options.is_empty() {
             return Ok(());
         }
@@ -215,16 +250,16 @@ impl Build<'_> {
         }
     }
 
-    /// About how many steps compiling takes; `None` where part of it is there already, and nobody knows how much.
+    /// About how many steps compiling takes; `None` where an unknown part of it was done before.
     ///
     /// A build of the same configuration tells best. One that had little to do, or another kernel's, is told by what the
     /// configuration and the Makefiles say.
     fn expected_steps(&self) -> Result<Option<u64>, Error> {
-        let dir = self.build_dir.path();
+        let dir = self.dir.path();
         if dir.join("vmlinux").exists() || dir.join("init/main.o").exists() {
             return Ok(None);
         }
-        let config = config::read(&dir.join(self.build_dir.config()))?.unwrap_or_default();
+        let config = config::read(&dir.join(self.dir.config()))?.unwrap_or_default();
         let counted = steps::count(self.tree.path(), &String::from_utf8_lossy(&config));
         let entries = self.request.cache.list().unwrap_or_default();
         let alike = entries.iter().filter_map(|entry| entry.metadata());
@@ -240,9 +275,9 @@ impl Build<'_> {
 
     /// Whether what was built is a kernel of these sources.
     fn check(&self, dirty: bool) -> Result<ResolvedKernel, Error> {
-        let dir = self.build_dir.path();
+        let dir = self.dir.path();
         let mut kernel = ResolvedKernel::from_build(self.tree, dir, dirty)?;
-        kernel.config = Some(dir.join(self.build_dir.config()));
+        kernel.config = Some(dir.join(self.dir.config()));
         if kernel.vmlinux.is_none() {
             return Err(Error::Built(BuiltTreeError::NotBuilt {
                 tree: self.tree.path().to_owned(),
@@ -272,85 +307,19 @@ impl Build<'_> {
             return self.request.note(&note);
         }
         // `make compile_commands.json` would do the same, and build modules for it.
-        let made = self.build_dir.path().join("compile_commands.json");
+        let made = self.dir.path().join("compile_commands.json");
         let mut command = make::clean("python3", &self.request.options.path);
-        command.arg(SCRIPT).arg("-d").arg(self.build_dir.path());
+        command.arg(SCRIPT).arg("-d").arg(self.dir.path());
         command.arg("-o").arg(&made);
-        let name = format!("python3 {SCRIPT} -d {}", self.build_dir.path().display());
+        let name = format!("python3 {SCRIPT} -d {}", self.dir.path().display());
         if let Err(error) = self.runner.run(&mut command, &name, &mut |_| {}) {
             self.request.note(&format!(
                 "compile_commands.json is not made: {}",
                 Error::from(error)
             ));
-        } else if self.build_dir.out().is_some() {
+        } else if self.dir.out().is_some() {
             link(&made, &self.tree.path().join("compile_commands.json"));
         }
-    }
-
-    /// Puts what was built into the cache. The key's lock is held by whoever calls.
-    pub(crate) fn store(
-        &self,
-        built: &Built,
-        key: &CacheKey,
-        source: SourceRecord,
-    ) -> Result<ResolvedKernel, Error> {
-        let cache = self.request.cache;
-        let stored = self.request.stage(Stage::Store, None, || {
-            let entry = NewEntry::new(cache, key)?;
-            let copy = |from: &Path, name: &str| {
-                let to = entry.path(name);
-                let copied = fs::copy(from, &to);
-                copied.map_err(|error| Error::io(&to, "write", error))?;
-                Ok::<_, Error>(entry.add(name)?)
-            };
-            let dir = self.build_dir.path();
-            let image = copy(&built.kernel.image, IMAGE_NAME)?;
-            let config = copy(&dir.join(self.build_dir.config()), CONFIG)?;
-            self.strip(&dir.join("vmlinux"), &entry.path("vmlinux"))?;
-            let vmlinux = entry.add("vmlinux")?;
-            let metadata = Metadata {
-                schema: Metadata::SCHEMA,
-                key: key.clone(),
-                version: built.kernel.version.clone(),
-                arch: ARCH.to_owned(),
-                source,
-                config_origin: self.origin.clone(),
-                kconfig_hash: self.origin.kconfig_hash(),
-                extra_kconfig: self.request.options.extra_hash().map(str::to_owned),
-                toolchain: self.request.options.toolchain.spelled(),
-                built: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-                build_seconds: built.seconds,
-                make_steps: built.steps,
-                image,
-                vmlinux,
-                config,
-            };
-            entry.commit(&metadata)?;
-            Ok(())
-        });
-        stored.map_err(|error| match error {
-            // Which of the files did not fit is nobody's business.
-            Error::NoSpace { .. } => no_room(cache),
-            Error::Cache(CacheError::Write { source, .. }) if is_full(&source) => no_room(cache),
-            other => other,
-        })?;
-        // What a killed one left whose compilers were still ending when we began.
-        cache.sweep(Some(key));
-        Ok(cache.lookup(key)?)
-    }
-
-    /// Copies an ELF file without its debug sections. BTF is no debug section, and stays.
-    fn strip(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        let objcopy = self.request.options.toolchain.objcopy();
-        let mut command = make::clean(&objcopy, &self.request.options.path);
-        command.arg("--strip-debug").arg(from).arg(to);
-        let (from, shown) = (from.display(), to.display());
-        let name = format!("{objcopy} --strip-debug {from} {shown}");
-        self.runner.run(&mut command, &name, &mut |_| {})?;
-        if to.is_file() {
-            return Ok(());
-        }
-        Err(Error::io(to, "write", io::ErrorKind::NotFound.into()))
     }
 }
 
@@ -360,11 +329,4 @@ fn link(to: &Path, at: &Path) {
         let _ = fs::remove_file(at);
     }
     let _ = std::os::unix::fs::symlink(to, at);
-}
-
-fn no_room(cache: &Cache) -> Error {
-    Error::NoSpace {
-        dir: cache.root().to_owned(),
-        hint: CACHE_HINT,
-    }
 }

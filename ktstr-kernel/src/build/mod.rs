@@ -1,11 +1,13 @@
-//! From sources to a kernel.
+//! Configuring, compiling and storing kernels.
 
 pub(crate) mod build_dir;
 pub(crate) mod config;
 pub(crate) mod kernel;
+mod makefile;
 mod options;
 pub(crate) mod space;
 mod steps;
+mod store;
 
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -39,7 +41,7 @@ impl Request<'_> {
         self.progress.event(Event::Note(text));
     }
 
-    /// Runs one step and tells when it begins and ends.
+    /// Runs one step; events tell when it begins and ends.
     pub(crate) fn stage<T>(
         &self,
         stage: Stage,
@@ -58,7 +60,7 @@ impl Request<'_> {
         self.progress.event(Event::Advanced { stage, done, what });
     }
 
-    /// The kernel of a cache entry, and that there is no need to build it.
+    /// The kernel of a cache entry; an event tells that it is not built.
     pub(crate) fn hit(&self, entry: &CacheEntry) -> Result<ResolvedKernel, Error> {
         let kernel = entry.kernel()?;
         let built = entry.metadata().and_then(Metadata::built_at);
@@ -116,7 +118,7 @@ impl Request<'_> {
         None
     }
 
-    /// Makes sure that nobody else builds `key`; tells whom it waits for.
+    /// Takes the lock of `key`, so that no other process builds it; an event tells which one it waits for.
     pub(crate) fn lock(&self, key: &CacheKey) -> Result<LockFile, LockError> {
         let what = format!("the build of `{key}`");
         let waiting = |holder: Option<&LockHolder>| {
@@ -130,7 +132,7 @@ impl Request<'_> {
         Error::check_cache_path(self.cache.root())
     }
 
-    /// Whatever would make a long build fail at its end, or at once: found out before.
+    /// Checks before a build what would make it fail: whether the cache can be written, and whether all programs are there.
     pub(crate) fn prepare(&self) -> Result<(), Error> {
         self.cache.prepare()?;
         let (path, toolchain) = (&self.options.path, &self.options.toolchain);
@@ -195,7 +197,7 @@ impl Request<'_> {
         extra.is_none_or(|extra| kconfig::value(extra.text(), option) != Some("n"))
     }
 
-    /// Tells which of the user's wishes count, where that may surprise.
+    /// Notes which of the environment's variables apply, and which do not.
     fn note_options(&self) {
         let toolchain = &self.options.toolchain;
         if let Some(spelled) = toolchain.spelled() {

@@ -35,7 +35,7 @@ pub struct Cleaned {
     pub entries: Vec<CacheKey>,
     /// Build directories that were removed.
     pub builds: Vec<PathBuf>,
-    /// Build directories that stay because somebody builds in them.
+    /// Build directories that stay because a build is using them.
     pub in_use: Vec<PathBuf>,
     /// Why others could not be removed.
     pub errors: Vec<CacheError>,
@@ -139,7 +139,7 @@ impl Cache {
         builds
     }
 
-    /// Removes one of these directories; `false` where somebody builds in it.
+    /// Removes one of these directories; `false` where a build is using it.
     pub fn remove_build(&self, dir: &Path) -> Result<bool, CacheError> {
         // The digits of the tree's path are the end of both names.
         let hash = dir.to_string_lossy().rsplit('-').next().map(str::to_owned);
@@ -157,7 +157,7 @@ impl Cache {
         }
     }
 
-    /// The lock that whoever builds the source tree at `tree` holds.
+    /// The lock that is held while the source tree at `tree` is built.
     #[cfg(feature = "build")]
     pub(crate) fn tree_lock(&self, tree: &Path) -> PathBuf {
         self.tree_lock_of(&super::tree_hash(tree))

@@ -1,9 +1,9 @@
-//! Whether the files of an entry are those that were stored.
+//! Checks that the files of an entry are those that were stored.
 //!
-//! Listings look at sizes alone. Whoever boots an entry looks at the times as well, and reads a file whose time is not
-//! the one it was stored with (a copied cache, a clock that was wrong). Whoever resolves a name, or cleans, reads image
-//! and configuration whatever their times say: a disk that lies changes none. The ELF kernel, several times as large, is
-//! read in doubt only.
+//! A listing compares sizes only. Booting an entry compares times too, and the content of a file whose time is another than
+//! the one it was stored with (a copied cache, a wrong clock). Resolving a name and cleaning compare the content of image
+//! and configuration whatever their times are: a disk that returns wrong data changes no time. The content of the ELF
+//! kernel, which is several times as large, is compared only where its time changed.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! What is written down about a cached kernel.
+//! The metadata of cached kernels.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -48,13 +48,13 @@ pub struct Metadata {
     pub config: FileRecord,
 }
 
-/// Metadata that cannot be used.
+/// Why metadata cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// They are in a format of another version of ktstr.
     #[error("{file} has format {0}, this ktstr reads {read}", file = Metadata::FILE, read = Metadata::SCHEMA)]
     OtherVersion(u32),
-    /// They make no sense: why, in one clause for a person.
+    /// They cannot be parsed or hold invalid values: which, in one clause.
     #[error("{0}")]
     Damaged(String),
 }
@@ -166,8 +166,8 @@ impl Metadata {
         [&self.image, &self.vmlinux, &self.config]
     }
 
-    /// The release it is of, as kernel.org spells it; its Makefile says `7.1.0-rc3` for `7.1-rc3`. Only what was built
-    /// from a tarball is sure to be one.
+    /// The release it was built from, as kernel.org spells it: `7.1-rc3`, where the Makefile says `7.1.0-rc3`. Only a
+    /// kernel that was built from a tarball is known to be a release.
     pub fn release(&self) -> Option<Release> {
         let is_tarball = matches!(self.source, SourceRecord::Tarball { .. });
         let release = Release::parse(&self.version.replace(".0-rc", "-rc"));

@@ -1,8 +1,8 @@
-//! Kernels that are built already.
+//! The cache of built kernels.
 //!
-//! One directory per kernel, named by its [key](CacheKey): boot image, ELF kernel without debug
-//! sections, configuration and [`Metadata`]. Entries appear whole or not at all: they are put together
-//! under another name in the same directory and renamed.
+//! Each kernel has a directory, named by its [key](CacheKey), with the boot image, the ELF kernel without debug sections,
+//! the configuration and [`Metadata`]. Entries appear whole or not at all: they are written under a temporary name in the
+//! same directory and renamed.
 
 mod clean;
 mod integrity;
@@ -26,6 +26,7 @@ pub use metadata::{FileRecord, Metadata, MetadataError, SourceRecord};
 #[cfg(feature = "build")]
 pub(crate) use store::NewEntry;
 
+use crate::remedy::Remedy;
 use crate::resolved::ResolvedKernel;
 
 /// A directory of built kernels.
@@ -34,7 +35,7 @@ pub struct Cache {
     root: PathBuf,
 }
 
-/// One kernel of the cache, usable or not.
+/// An entry of the cache: one kernel, usable or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheEntry {
     /// Its key.
@@ -52,19 +53,16 @@ pub enum EntryState {
     Valid(Box<Metadata>),
     /// Something is missing or damaged: what, in one clause.
     Corrupt(String),
-    /// Another version of ktstr made it, which may well use it: how that shows, in one clause.
+    /// It is in the format of another version of ktstr, which can use it: which format, in one clause.
     OtherVersion(String),
 }
 
-/// A cache that does not give what was asked.
+/// Why the cache does not return, take or remove an entry.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
     /// The key is not there.
-    #[error(
-        "no cached kernel `{key}`{}; `cargo ktstr kernel list` shows the keys, a path starts with ./",
-        near_text(near)
-    )]
+    #[error("no cached kernel `{key}`{}; a path starts with ./", near_text(near))]
     Unknown {
         /// The key asked for.
         key: CacheKey,
@@ -84,20 +82,18 @@ pub enum CacheError {
     OtherVersion {
         /// The key asked for.
         key: CacheKey,
-        /// How that shows.
+        /// In which format it is.
         why: String,
     },
     /// The entry cannot be used.
-    #[error(
-        "cached kernel `{key}` is corrupt ({why}); run: cargo ktstr kernel clean --corrupt-only, then build it again"
-    )]
+    #[error("cached kernel `{key}` is corrupt ({why})")]
     Corrupt {
         /// The key asked for.
         key: CacheKey,
         /// What is wrong.
         why: String,
     },
-    /// A build of that entry is going on.
+    /// The entry is being built.
     #[error("cached kernel `{key}` is being built; try again when that is done")]
     Busy {
         /// The entry.
@@ -125,7 +121,18 @@ pub enum CacheError {
     },
 }
 
-/// Sixteen digits that stand for the tree at that path.
+impl CacheError {
+    /// What helps.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Unknown { .. } => Some(Remedy::ListKeys),
+            Self::Corrupt { .. } => Some(Remedy::RemoveCorrupt),
+            _ => None,
+        }
+    }
+}
+
+/// Sixteen hexadecimal digits that identify the tree at that path.
 pub(crate) fn tree_hash(tree: &Path) -> String {
     let hash = xxhash_rust::xxh3::xxh3_64(tree.as_os_str().as_encoded_bytes());
     format!("{hash:016x}")
@@ -139,7 +146,7 @@ fn near_text(near: &[CacheKey]) -> String {
     format!(" (there is {})", keys.join(", "))
 }
 
-/// How far clocks may differ without being wrong.
+/// How far in the future a build time may lie: clocks of hosts differ.
 const CLOCK_ERROR: Duration = Duration::from_secs(24 * 3600);
 
 /// More than any metadata needs, less than a hostile file may cost.
@@ -166,12 +173,12 @@ impl Cache {
         self.kernels_dir().join(key.as_str())
     }
 
-    /// The lock that whoever writes an entry holds.
+    /// The lock that is held while the entry is written.
     pub fn lock_path(&self, key: &CacheKey) -> PathBuf {
         self.locks_dir().join(format!("{key}.lock"))
     }
 
-    /// Where the objects and the kernel of the source tree at `tree` are that was built there last; `tree` is absolute.
+    /// The directory that the source tree at `tree`, an absolute path, is built in: its objects and its kernel.
     pub fn build_dir(&self, tree: &Path) -> PathBuf {
         let name = tree.file_name().unwrap_or_default().to_string_lossy();
         let plain = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
@@ -190,10 +197,10 @@ impl Cache {
         self.root.join(".locks")
     }
 
-    /// Every entry: valid ones newest first, then corrupt ones by key. Nothing is read but the metadata.
+    /// Every entry: valid ones newest first, then corrupt ones by key. Only the metadata is read.
     ///
-    /// What says that it was built more than a day from now was built by a wrong clock, and counts as the oldest: it
-    /// would hide every later build.
+    /// An entry whose build time is more than a day in the future was built with a wrong clock, and counts as the oldest:
+    /// otherwise it would hide every later build.
     pub fn list(&self) -> Result<Vec<CacheEntry>, CacheError> {
         let dir = self.kernels_dir();
         let read_error = |source| CacheError::Read {
@@ -222,7 +229,7 @@ impl Cache {
         Ok(entries)
     }
 
-    /// The entry of that key, usable or not; `None` when there is none.
+    /// The entry of `key`, usable or not; `None` where there is none.
     pub fn get(&self, key: &CacheKey) -> Option<CacheEntry> {
         let dir = self.entry_dir(key);
         let state = match read_entry(&dir, key) {
@@ -234,7 +241,7 @@ impl Cache {
         Some(CacheEntry { key, dir, state })
     }
 
-    /// The kernel of that key, ready to boot.
+    /// The kernel of `key`, ready to boot.
     pub fn lookup(&self, key: &CacheKey) -> Result<ResolvedKernel, CacheError> {
         let Some(entry) = self.get(key) else {
             let keys = self.list()?.into_iter().map(|entry| entry.key);
@@ -301,7 +308,7 @@ fn near(key: &CacheKey, mut keys: Vec<CacheKey>) -> Vec<CacheKey> {
 }
 
 impl CacheEntry {
-    /// What is written down about it; `None` when it cannot be used.
+    /// Its metadata; `None` where it cannot be used.
     pub fn metadata(&self) -> Option<&Metadata> {
         match &self.state {
             EntryState::Valid(metadata) => Some(metadata),
@@ -309,7 +316,7 @@ impl CacheEntry {
         }
     }
 
-    /// That it cannot be used, and why not.
+    /// The error that says why it cannot be used.
     pub(crate) fn error(&self, why: String) -> CacheError {
         let key = self.key.clone();
         match &self.state {
@@ -323,8 +330,8 @@ impl CacheEntry {
         self.metadata().is_some_and(Metadata::is_stale)
     }
 
-    /// Reads image and configuration, and the ELF kernel if it was touched: are they what was stored? The error is one
-    /// clause.
+    /// Checks that image and configuration have the content that was stored, and so has the ELF kernel where its time
+    /// changed. The error is one clause.
     pub fn verify(&self) -> Result<(), String> {
         match &self.state {
             EntryState::Valid(metadata) => {
@@ -336,7 +343,7 @@ impl CacheEntry {
         }
     }
 
-    /// The kernel in it. Files that were touched since they were stored are read, and must be what they were.
+    /// The kernel in it. The content of files whose time changed since they were stored is checked.
     pub fn kernel(&self) -> Result<ResolvedKernel, CacheError> {
         match &self.state {
             EntryState::Valid(metadata) => {
@@ -365,7 +372,7 @@ impl CacheEntry {
     }
 }
 
-/// Upper bound for waiting until somebody else's build is done: a big configuration on a small machine.
+/// How long to wait for a build of another process: enough for a big configuration on a small machine.
 pub const BUILD_WAIT: Duration = Duration::from_secs(3 * 3600);
 
 #[cfg(test)]

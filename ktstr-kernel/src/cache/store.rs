@@ -55,7 +55,7 @@ impl Cache {
                 let _ = fs::remove_dir_all(item.path());
                 continue;
             }
-            // Whoever works on an entry holds its lock.
+            // An entry that is being written is locked.
             let lock = LockFile::try_acquire(&self.lock_path(&key), LockMode::Exclusive);
             if let Ok(Some(_lock)) = lock {
                 let _ = fs::remove_dir_all(item.path());
@@ -109,7 +109,7 @@ impl FileRecord {
     }
 }
 
-/// An entry that is being put together under another name. Whoever has one holds the key's lock.
+/// An entry that is being written under a temporary name. The caller holds the lock of its key.
 #[derive(Debug)]
 pub(crate) struct NewEntry {
     /// Where the entry will be.

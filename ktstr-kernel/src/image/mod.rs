@@ -25,7 +25,7 @@ pub enum ImageKind {
     Elf,
 }
 
-/// What an image says of itself.
+/// What an image says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageInfo {
     /// What kind of file it is.
@@ -34,14 +34,12 @@ pub struct ImageInfo {
     pub version: String,
 }
 
-/// A file that cannot be booted here.
+/// Why a file cannot be booted as a kernel.
 #[derive(Debug, thiserror::Error)]
+#[error("{}; {}", self.problem(), self.advice())]
 #[non_exhaustive]
 pub enum ImageError {
     /// It is for other machines.
-    #[error(
-        "{path}: a kernel for {found}, and only x86_64 is supported; give a bzImage or vmlinux for x86_64"
-    )]
     Architecture {
         /// The image.
         path: PathBuf,
@@ -49,7 +47,6 @@ pub enum ImageError {
         found: String,
     },
     /// It is something else.
-    #[error("{path}: {what}; {advice}")]
     NotAKernel {
         /// The file.
         path: PathBuf,
@@ -59,19 +56,15 @@ pub enum ImageError {
         advice: &'static str,
     },
     /// Its end is missing.
-    #[error(
-        "{path}: a kernel image that is cut short ({size} bytes, its header says {expected}); get it again"
-    )]
     CutShort {
         /// The image.
         path: PathBuf,
-        /// How large it is.
+        /// How large it is, bytes.
         size: u64,
-        /// How large it is at least where it is whole.
+        /// How large it is at least where it is whole, bytes.
         expected: u64,
     },
     /// It could not be read.
-    #[error("{path}: {source}; check the path and its permissions")]
     Read {
         /// The file.
         path: PathBuf,
@@ -80,8 +73,39 @@ pub enum ImageError {
     },
 }
 
+impl ImageError {
+    /// What is wrong, without what to do.
+    pub(crate) fn problem(&self) -> String {
+        match self {
+            Self::Architecture { path, found } => {
+                let path = path.display();
+                format!("{path}: a kernel for {found}, and only x86_64 is supported")
+            }
+            Self::NotAKernel { path, what, .. } => format!("{}: {what}", path.display()),
+            Self::CutShort {
+                path,
+                size,
+                expected,
+            } => format!(
+                "{}: a kernel image that is cut short ({size} bytes, its header says {expected})",
+                path.display()
+            ),
+            Self::Read { path, source } => format!("{}: {source}", path.display()),
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Architecture { .. } => "give a bzImage or vmlinux for x86_64",
+            Self::NotAKernel { advice, .. } => advice,
+            Self::CutShort { .. } => "get it again",
+            Self::Read { .. } => "check the path and its permissions",
+        }
+    }
+}
+
 impl ImageInfo {
-    /// Looks at the image at `path`: by its content, whatever its name.
+    /// Reads the image at `path`. Its content decides, whatever its name.
     pub fn read(path: &Path) -> Result<Self, ImageError> {
         let read_error = |source| ImageError::Read {
             path: path.to_owned(),

@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 pub(super) struct Entry {
     /// The conditions of its first definition, and of the blocks and files around it.
     pub(super) depends: Vec<String>,
-    /// Under which condition its value can be chosen; `None` where nobody is ever asked for it.
+    /// The condition under which its value can be set; `None` where it never can.
     pub(super) asked_if: Option<Vec<String>>,
 }
 
@@ -188,7 +188,7 @@ impl Entry {
         terms.filter(is_module).collect()
     }
 
-    /// Why nobody is asked for its value; `None` where somebody is.
+    /// Why its value cannot be set; `None` where it can.
     pub(super) fn not_asked<'v>(&self, value: impl Fn(&str) -> &'v str) -> Option<String> {
         match &self.asked_if {
             None => Some("other options alone decide it".to_owned()),

@@ -1,4 +1,4 @@
-//! A user's own fragment, merged over ktstr's.
+//! Extra kconfig: a user's fragment, merged over ktstr's.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::{setting, wanted};
 use crate::fragment::options_hash;
 
-/// Options that somebody wants in a kernel beside ktstr's, or instead of them.
+/// A user's configuration fragment, merged over ktstr's; its options win.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraKconfig {
     path: PathBuf,
@@ -21,7 +21,7 @@ pub struct ExtraKconfig {
     hash: String,
 }
 
-/// A file that is no fragment of a kernel configuration.
+/// Why a file is not a configuration fragment.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtraKconfigError {
@@ -41,16 +41,16 @@ pub enum ExtraKconfigError {
         /// The path.
         path: PathBuf,
     },
-    /// Whoever writes to the pipe takes too long.
+    /// It is a pipe whose writer takes too long.
     #[error(
-        "extra kconfig {path}: whoever writes to this pipe was not done after {} s; give a file",
+        "extra kconfig {path}: the writer of this pipe was not done after {} s; give a file",
         PIPE_WAIT.as_secs()
     )]
     Slow {
         /// The pipe.
         path: PathBuf,
     },
-    /// No fragment is that large.
+    /// It is too large for a fragment.
     #[error(
         "extra kconfig {path}: it is larger than {} KiB; give the options that matter, not a whole image or archive",
         MAX_BYTES >> 10

@@ -1,4 +1,4 @@
-//! Kernel configurations: merging fragments, and checking what came of them.
+//! Kernel configurations: merges fragments, and checks the result.
 
 mod entries;
 mod extra;
@@ -233,7 +233,7 @@ pub(crate) fn check(
             wanted: wanted.to_owned(),
             got: got.to_owned(),
             hint: match (wanted, got) {
-                ("n", _) => "another option selects it, or nobody is asked for it".to_owned(),
+                ("n", _) => "another option selects it, or it cannot be set".to_owned(),
                 ("m", "m") => format!("modules are not built; write {name}=y"),
                 _ => hint(name, wanted, entry, value, version),
             },

@@ -168,7 +168,7 @@ fn only_the_users_options_must_be_off() {
     let dropped = check(on, &[], fragment, tree.path(), "6.99").dropped;
     assert_eq!(
         dropped[0].to_string(),
-        "CONFIG_FPROBE=n became y by olddefconfig: another option selects it, or nobody is asked for it"
+        "CONFIG_FPROBE=n became y by olddefconfig: another option selects it, or it cannot be set"
     );
     assert!(merge("CONFIG_FPROBE=y\n", &[], fragment).contains("# CONFIG_FPROBE is not set\n"));
 }

@@ -7,11 +7,11 @@ use super::error::FetchError;
 use super::options::RemoteOptions;
 use crate::progress::{Event, Progress, Transfer};
 
-/// Longest wait between two tries.
+/// Longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How far a try must get so that those before it do not count.
+/// How far an attempt must get so that failures before it do not count, bytes.
 const FURTHER: u64 = 1 << 20;
-/// Most tries of all.
+/// Most attempts of all.
 const MOST_TRIES: u32 = 100;
 
 /// Why an attempt failed, and whether another one may succeed.
@@ -19,7 +19,7 @@ const MOST_TRIES: u32 = 100;
 pub(super) struct AttemptError {
     pub(super) error: FetchError,
     pub(super) temporary: bool,
-    /// The server wants to be asked again after this time.
+    /// How long the server asks to wait.
     pub(super) wait: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ impl From<FetchError> for AttemptError {
     }
 }
 
-/// How fast an answer comes.
+/// Measures how fast the body of an answer arrives.
 #[derive(Debug, Default)]
 pub(super) struct RateMonitor {
     since: Option<Instant>,
@@ -51,7 +51,7 @@ pub(super) struct RateMonitor {
 }
 
 impl RateMonitor {
-    /// Counts `n` more bytes that came by `now`; whether there were too few in the last while.
+    /// Counts `n` more bytes that arrived by `now`; returns whether too few did within the last `stall_timeout`.
     pub(super) fn is_too_slow(&mut self, n: u64, now: Instant, options: &RemoteOptions) -> bool {
         let since = *self.since.get_or_insert(now);
         self.bytes += n;
@@ -65,7 +65,7 @@ impl RateMonitor {
     }
 }
 
-/// How often to try again.
+/// Decides whether to try again, and when.
 #[derive(Debug)]
 pub(super) struct Retries {
     tries: u32,
@@ -84,7 +84,7 @@ impl Retries {
         }
     }
 
-    /// Waits until the next try, or gives up. The last try got `further` bytes further.
+    /// Waits until the next attempt, or gives up with its error. The last one transferred `further` bytes.
     pub(super) fn again(
         &mut self,
         failed: AttemptError,
@@ -99,7 +99,7 @@ impl Retries {
         self.failed_in_all += 1;
         let enough = self.failed >= self.tries || self.failed_in_all >= MOST_TRIES;
         let asked = failed.wait.unwrap_or_default();
-        // Whoever asks again before that is refused again, and may be shut out.
+        // A server refuses requests before that, and may block a client that sends some.
         if !failed.temporary || enough || asked > LONGEST_WAIT {
             return Err(failed.error);
         }

@@ -17,7 +17,7 @@ const TOLD_EVERY: Duration = Duration::from_millis(100);
 /// Longest entity tag that is kept, bytes.
 const LONGEST_TAG: usize = 256;
 
-/// A file to fetch. Whoever does holds the lock of its name.
+/// A file to fetch. The caller holds the lock of its name.
 #[derive(Clone, Copy)]
 pub(super) struct Download<'a> {
     pub(super) client: &'a Client,
@@ -105,7 +105,7 @@ impl Download<'_> {
         match (response.status().as_u16(), &known) {
             (206, Some(facts)) if goes_on(headers, part.done(), facts.total) => {}
             (200, _) => part.begin(self.facts(headers)).map_err(io)?,
-            // It is another file, or the server answers what nobody asked.
+            // The file changed, or the server answers something else.
             _ => {
                 part.reset().map_err(io)?;
                 let why = "the rest is not available";

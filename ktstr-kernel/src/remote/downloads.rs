@@ -16,9 +16,9 @@ use crate::progress::{Event, Progress};
 
 /// How many tarballs stay.
 const KEPT: usize = 3;
-/// How long anything stays that nobody uses.
+/// How long unused files stay.
 const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Upper bound for waiting until somebody else has fetched a file.
+/// How long to wait for another process that fetches the same file.
 const FETCH_WAIT: Duration = Duration::from_secs(3600);
 /// Most that is read of a record, bytes.
 const RECORD_LIMIT: u64 = 16 << 10;
@@ -58,7 +58,7 @@ impl Downloads {
     pub(super) fn prepare(&self) -> Result<(), FetchError> {
         for dir in [&self.dir, &self.locks] {
             let error = |source| match FetchError::io(dir, source) {
-                // Not even a directory has room: of which file is nobody's business.
+                // Not even a directory can be made: no single file is to blame.
                 FetchError::NoSpace { .. } => FetchError::NoSpace {
                     dir: dir.clone(),
                     name: "downloads".to_owned(),
@@ -139,8 +139,8 @@ impl Downloads {
         }
     }
 
-    /// Removes what nobody uses: all tarballs but the newest, and whatever is older than a week. What was written at a time
-    /// that is more than a week ahead was written by a wrong clock, and goes as well.
+    /// Removes unused files: all tarballs but the newest, and everything older than a week. A file from more than a week in
+    /// the future was written with a wrong clock, and goes as well.
     pub(super) fn sweep(&self, now: SystemTime) {
         let mut tarballs = Vec::new();
         let mut stale = Vec::new();

@@ -9,6 +9,7 @@ use ktstr_core::host::LockError;
 use crate::cache::CacheError;
 use crate::no_space::{CACHE_HINT, is_full};
 use crate::release::Release;
+use crate::remedy::Remedy;
 
 /// Why something could not be fetched. One line each.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,7 @@ pub enum FetchError {
         /// What is wrong.
         why: String,
     },
-    /// The server cannot be reached, or does not send all of it.
+    /// The server cannot be reached, or the transfer broke off.
     #[error(
         "{address}: {why}; check the network and https_proxy, set KTSTR_KERNEL_MIRROR to a mirror, or give a source tree or tarball"
     )]
@@ -42,7 +43,7 @@ pub enum FetchError {
         /// What happened, in one clause.
         why: String,
     },
-    /// The server refuses.
+    /// The server answers with an error.
     #[error(
         "{address}: {}; {}, or give a source tree or tarball",
         status_text(*status, *wait),
@@ -66,7 +67,7 @@ pub enum FetchError {
         /// The newest release of its series, where that is known.
         newest: Option<Release>,
     },
-    /// What the server sends is something else.
+    /// The server sends something else.
     #[error(
         "{address}: {why}; a proxy or captive portal may have answered: check https_proxy, or set KTSTR_KERNEL_MIRROR to a mirror"
     )]
@@ -76,9 +77,9 @@ pub enum FetchError {
         /// What it is, in one clause.
         why: String,
     },
-    /// The release is there, but no checksum of it.
+    /// The release exists, but no checksum of it is published.
     #[error(
-        "{address}: it has no checksum of {name}; try again later (it may follow within the hour), or build with --skip-sha256"
+        "{address}: it has no checksum of {name}; try again later (it may follow within the hour)"
     )]
     NoChecksum {
         /// The list of checksums.
@@ -86,7 +87,7 @@ pub enum FetchError {
         /// The file.
         name: String,
     },
-    /// What was sent, twice, is not what was published.
+    /// The checksum is wrong, on a second transfer too.
     #[error(
         "{address}: its SHA-256 is {found}, but {expected} is published; nothing of it is kept: try again, or set KTSTR_KERNEL_MIRROR to another mirror"
     )]
@@ -98,9 +99,9 @@ pub enum FetchError {
         /// What was sent.
         found: String,
     },
-    /// It has no end, or a hostile one.
+    /// It is larger than it can be.
     #[error(
-        "{address}: larger than {} MiB; not a {kind}; set KTSTR_KERNEL_MIRROR to another mirror, or give a source tree or tarball",
+        "{address}: larger than {} MiB, so that it is not a {kind}; set KTSTR_KERNEL_MIRROR to another mirror, or give a source tree or tarball",
         limit >> 20
     )]
     TooLarge {
@@ -111,7 +112,7 @@ pub enum FetchError {
         /// The bound, bytes.
         limit: u64,
     },
-    /// There is no room for it.
+    /// There is no space for it.
     #[error("{dir}: no space left on the device for {name}{}; free some{CACHE_HINT}", needed_text(*needed))]
     NoSpace {
         /// Where.
@@ -124,12 +125,21 @@ pub enum FetchError {
     /// The cache cannot be written.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// Somebody else fetches it, for longer than we wait.
+    /// Another process fetches it, for longer than an hour.
     #[error(transparent)]
     Lock(#[from] LockError),
 }
 
 impl FetchError {
+    /// What helps.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NoChecksum { .. } => Some(Remedy::SkipChecksums),
+            Self::Cache(error) => error.remedy(),
+            _ => None,
+        }
+    }
+
     /// Whether the server is away, or something else answers in its place; as opposed to an answer of its own.
     pub(crate) fn is_outage(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! Asking servers, again where that may help.
+//! HTTP requests.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -16,6 +16,7 @@ use super::error::FetchError;
 use super::mirror::Mirror;
 use super::options::{ProxySetting, RemoteOptions};
 use crate::progress::Progress;
+use crate::text::line;
 
 /// How many redirects are followed, one after the other.
 const REDIRECTS: u32 = 5;
@@ -28,7 +29,7 @@ pub(super) struct RangeRequest<'a> {
     pub(super) of: Option<&'a str>,
 }
 
-/// Asks one mirror's servers.
+/// Sends requests to the servers of one mirror.
 pub(super) struct Client {
     options: RemoteOptions,
     proxy: Option<Proxy>,
@@ -77,7 +78,7 @@ impl Client {
         let tls = TlsConfig::builder().root_certs(self.roots()?).build();
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            // Nobody on the way may lead us to where others can listen and write.
+            // No redirect may lead to an unencrypted connection.
             .https_only(self.https_only)
             .tls_config(tls)
             .proxy(self.proxy.clone())
@@ -118,7 +119,7 @@ impl Client {
                 path: path.clone(),
                 why: found.errors.first().map_or_else(
                     || "there are no certificates in it".to_owned(),
-                    |error| one_line(&error.to_string()),
+                    |error| line(&error.to_string()),
                 ),
             }),
         }
@@ -186,7 +187,7 @@ impl Client {
         }
     }
 
-    /// A small file, whole, unpacked where somebody packed it on the way; `name` is for events and errors.
+    /// Fetches a small file, and decompresses it where a server or proxy compressed it; `name` is for events and errors.
     pub(super) fn small(
         &self,
         address: &str,
@@ -240,14 +241,14 @@ impl Client {
             E::HostNotFound => ("its host is not found".to_owned(), true),
             // What rustls does not like is in here, too.
             E::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                (one_line(&error.to_string()), false)
+                (line(&error.to_string()), false)
             }
             E::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 ("the connection broke off".to_owned(), true)
             }
-            E::Io(error) => (one_line(&error.to_string()), true),
+            E::Io(error) => (line(&error.to_string()), true),
             E::Protocol(error) => (
-                format!("the answer is not HTTP ({})", one_line(&error.to_string())),
+                format!("the answer is not HTTP ({})", line(&error.to_string())),
                 true,
             ),
             E::BodyStalled | E::ConnectionFailed => (error.to_string(), true),
@@ -255,8 +256,8 @@ impl Client {
             E::RequireHttpsOnly(_) => {
                 ("it redirects to an address without https".to_owned(), false)
             }
-            E::ConnectProxyFailed(why) => (format!("the proxy refuses ({})", one_line(why)), false),
-            other => (one_line(&other.to_string()), false),
+            E::ConnectProxyFailed(why) => (format!("the proxy refuses ({})", line(why)), false),
+            other => (line(&other.to_string()), false),
         };
         AttemptError {
             temporary,
@@ -344,12 +345,6 @@ fn decoded(
         return Err(FetchError::too_large(address, name, limit));
     }
     Ok(text)
-}
-
-/// `text` as one line of at most 200 characters that can be shown.
-pub(super) fn one_line(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(200).map(shown).collect()
 }
 
 #[cfg(test)]

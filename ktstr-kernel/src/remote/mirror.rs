@@ -129,7 +129,7 @@ impl Mirror {
         format!("{base}/v{}.x", release.major)
     }
 
-    /// Whether nobody on the way can read or change what it sends.
+    /// Whether its connections are encrypted.
     pub(super) fn is_encrypted(&self) -> bool {
         let scheme = |base: &str| base.get(..8).map(str::to_ascii_lowercase);
         self.base

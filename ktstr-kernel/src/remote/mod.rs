@@ -1,7 +1,8 @@
 //! Releases from the network: the index of them, and their tarballs.
 //!
 //! A [`Remote`] fetches from a [`Mirror`] into a [cache](Cache): `{cache}/releases.json` and `{cache}/downloads/`.
-//! An interrupted download resumes, also after the process was killed; what somebody else is fetching is waited for.
+//! An interrupted download resumes, even after the process was killed. A file that another process is fetching is waited
+//! for.
 
 mod attempts;
 mod checksums;
@@ -14,6 +15,7 @@ mod mirror;
 mod options;
 mod part;
 mod releases;
+mod tarballs;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,12 +25,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ktstr_core::host::LockMode;
 
-use self::checksums::{Checksums, LIST_LIMIT};
-use self::download::{Download, what_instead};
-use self::downloads::{Downloads, InUse, Record};
+use self::checksums::Checksums;
+use self::download::what_instead;
+use self::downloads::{Downloads, InUse};
 use self::http::Client;
 use self::index::CachedIndex;
-use self::mirror::tarball_name;
 use self::releases::INDEX_LIMIT;
 use crate::cache::Cache;
 use crate::parallel;
@@ -45,7 +46,7 @@ const FRESH: Duration = Duration::from_secs(3600);
 /// How many tarballs are fetched at once.
 const AT_ONCE: usize = 4;
 
-/// Fetches from a mirror into a cache. Clones are the same one; threads may share it.
+/// Fetches from a mirror into a cache. Clones share their state, and threads may share one.
 #[derive(Debug, Clone)]
 pub struct Remote {
     inner: Arc<Inner>,
@@ -78,7 +79,7 @@ pub struct SourceTarball {
 }
 
 impl Remote {
-    /// One that fetches from `mirror` into `cache`. Nothing is asked yet; an error is about the options.
+    /// A remote that fetches from `mirror` into `cache`. Nothing is fetched yet; an error is about the options.
     pub fn new(mirror: Mirror, cache: Cache, options: RemoteOptions) -> Result<Self, FetchError> {
         let inner = Inner {
             client: Client::new(&mirror, options)?,
@@ -131,7 +132,7 @@ impl Remote {
         Ok(releases)
     }
 
-    /// The index in the cache, whatever its age; nothing is asked.
+    /// The index in the cache, whatever its age. Nothing is fetched.
     pub fn cached_releases(&self) -> Option<Releases> {
         self.inner.cached_index()
     }
@@ -154,7 +155,7 @@ impl Remote {
         result
     }
 
-    /// Several at once, up to four; one result each, in the order asked for.
+    /// Fetches several releases, up to four at once. The results are in the order of `releases`.
     pub fn tarballs(
         &self,
         releases: &[Release],
@@ -182,7 +183,7 @@ impl Inner {
     ) -> Result<Releases, FetchError> {
         self.tell_of_plain_http(progress);
         let tries = self.client.options().tries;
-        // Who has something to go on with is not to wait for long.
+        // With an older index to use instead there is no need to wait for long.
         let tries = if old.is_some() { tries.min(2) } else { tries };
         let fetched = self
             .client
@@ -214,168 +215,7 @@ impl Inner {
         }
     }
 
-    fn tarball(
-        &self,
-        release: Release,
-        progress: &dyn Progress,
-    ) -> Result<SourceTarball, FetchError> {
-        let name = tarball_name(release);
-        let address = self.mirror.tarball(release);
-        let is_enough = |record: &Record| {
-            record.address == address
-                && (record.verified || release.rc.is_some() || self.client.options().skip_sha256)
-        };
-        let mut fetched = None;
-        // Until it is there; each time somebody else may have come between.
-        loop {
-            let lock = self.downloads.lock(&name, LockMode::Shared, progress)?;
-            let record = self.downloads.record(&name).filter(is_enough);
-            if let Some(record) = record
-                && (fetched.as_ref() == Some(&record) || self.is_intact(&name, &record)?)
-            {
-                if !record.verified {
-                    tell_of_no_checksum(&name, release, progress);
-                }
-                return Ok(SourceTarball {
-                    path: self.downloads.path(&name),
-                    sha256: record.sha256,
-                    verified: record.verified,
-                    _in_use: Arc::new(InUse::new(lock)),
-                });
-            }
-            drop(lock);
-            let _lock = self.downloads.lock(&name, LockMode::Exclusive, progress)?;
-            match self.downloads.record(&name).filter(is_enough) {
-                Some(record) if self.is_intact(&name, &record)? => {}
-                _ => fetched = Some(self.fetch(release, &name, &address, progress)?),
-            }
-        }
-    }
-
-    fn is_intact(&self, name: &str, record: &Record) -> Result<bool, FetchError> {
-        Ok(self.downloads.sha256(name)?.as_ref() == Some(&record.sha256))
-    }
-
-    /// Fetches a tarball whose lock we have, unless what is there is what it should be.
-    fn fetch(
-        &self,
-        release: Release,
-        name: &str,
-        address: &str,
-        progress: &dyn Progress,
-    ) -> Result<Record, FetchError> {
-        let expected = self.expected(release, name, address, progress)?;
-        let sha256 = match self.downloads.sha256(name)? {
-            Some(found) if expected.as_ref() == Some(&found) => found,
-            found => {
-                if found.is_some() {
-                    let note = format!("{name}: the kept copy is not usable; fetching it again");
-                    progress.event(Event::Note(&note));
-                    self.downloads.remove(name)?;
-                }
-                let download = Download {
-                    client: &self.client,
-                    address,
-                    name,
-                    target: &self.downloads.path(name),
-                    expected: expected.as_deref(),
-                    progress,
-                };
-                download
-                    .run()
-                    .map_err(|error| self.perhaps_no_release(release, error))?
-            }
-        };
-        let record = Record {
-            address: address.to_owned(),
-            sha256,
-            verified: expected.is_some(),
-        };
-        self.downloads.set_record(name, &record)?;
-        Ok(record)
-    }
-
-    /// The published checksum of a tarball; `None` where none is published or wanted.
-    fn expected(
-        &self,
-        release: Release,
-        name: &str,
-        address: &str,
-        progress: &dyn Progress,
-    ) -> Result<Option<String>, FetchError> {
-        let Some(list) = self.mirror.checksums(release) else {
-            return Ok(None);
-        };
-        if self.client.options().skip_sha256 {
-            return Ok(None);
-        }
-        let no_checksum = || {
-            // Without the release itself, that there is no checksum of it is no news.
-            let there = self.client.get(address, None);
-            match there {
-                Err(failed) => self.perhaps_no_release(release, failed.error),
-                Ok(_) => FetchError::NoChecksum {
-                    address: list.clone(),
-                    name: name.to_owned(),
-                },
-            }
-        };
-        let sums = match self.checksums(&list, name, progress) {
-            Err(FetchError::Status { status: 404, .. }) => return Err(no_checksum()),
-            sums => sums?,
-        };
-        match sums.of(name) {
-            Some(sum) => Ok(Some(sum.to_owned())),
-            None => Err(no_checksum()),
-        }
-    }
-
-    /// A list of checksums, which has `name` if the server's has.
-    fn checksums(
-        &self,
-        address: &str,
-        name: &str,
-        progress: &dyn Progress,
-    ) -> Result<Arc<Checksums>, FetchError> {
-        // Threads wait here for the one that fetches.
-        let mut known = lock(&self.checksums);
-        if let Some(sums) = known.get(address)
-            && sums.of(name).is_some()
-        {
-            return Ok(sums.clone());
-        }
-        let tries = self.client.options().tries;
-        let text = self
-            .client
-            .small(address, "sha256sums.asc", LIST_LIMIT, tries, progress)?;
-        let sums = Checksums::parse(&text).map_err(|why| match what_instead(&text) {
-            "something else" => FetchError::content(address, why),
-            what => FetchError::content(address, format!("{what} instead of checksums")),
-        })?;
-        let sums = Arc::new(sums);
-        known.insert(address.to_owned(), sums.clone());
-        Ok(sums)
-    }
-
-    /// An error that says that there is no such release, where that is it.
-    fn perhaps_no_release(&self, release: Release, error: FetchError) -> FetchError {
-        let FetchError::Status {
-            address,
-            status: 404,
-            ..
-        } = error
-        else {
-            return error;
-        };
-        let known = self.cached_index();
-        FetchError::NoRelease {
-            release,
-            address,
-            newest: known.and_then(|known| known.newest_of((release.major, release.minor))),
-        }
-    }
-
-    /// That files may be changed on their way, once.
+    /// Notes once that files may be changed on their way.
     fn tell_of_plain_http(&self, progress: &dyn Progress) {
         let mirror = &self.mirror;
         if mirror.is_encrypted() || mirror.is_loopback() || self.told.swap(true, Ordering::Relaxed)
@@ -388,15 +228,6 @@ impl Inner {
         );
         progress.event(Event::Note(&note));
     }
-}
-
-fn tell_of_no_checksum(name: &str, release: Release, progress: &dyn Progress) {
-    let note = if release.rc.is_some() {
-        format!("{name}: not verified: kernel.org publishes no checksums of release candidates")
-    } else {
-        format!("{name}: not verified: its checksum is skipped (--skip-sha256)")
-    };
-    progress.event(Event::Note(&note));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

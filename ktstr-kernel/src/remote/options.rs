@@ -1,14 +1,14 @@
-//! How to fetch.
+//! Options of fetching.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to fetch.
+/// How a [`Remote`](super::Remote) fetches: proxies, certificates, and bounds in time and size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteOptions {
-    /// Take tarballs as they are, with a note.
+    /// Do not compare tarballs with the published checksums; a note says so.
     pub skip_sha256: bool,
     /// The proxy for `http://` addresses.
     pub http_proxy: Option<ProxySetting>,
@@ -19,17 +19,17 @@ pub struct RemoteOptions {
     pub no_proxy: Vec<String>,
     /// Certificates to check servers with (PEM), instead of the system's or, where it has none, Mozilla's.
     pub certificates: Option<PathBuf>,
-    /// How long a connection may take to be made.
+    /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// How long nothing may come, or less than `slowest`.
+    /// How long a transfer may stall: receive nothing, or less than `slowest`.
     pub stall_timeout: Duration,
-    /// Fewest bytes per second that are waited for, averaged over `stall_timeout`.
+    /// The slowest transfer that is not a stall, bytes per second, averaged over `stall_timeout`.
     pub slowest: u64,
-    /// How often something is tried without getting further; at least 1.
+    /// How often a transfer is attempted without making progress; at least 1.
     pub tries: u32,
-    /// How long to wait before the second try; twice as long before each further one, up to half a minute.
+    /// How long to wait before the second attempt; twice as long before each further one, up to half a minute.
     pub backoff: Duration,
-    /// Largest tarball that is taken, bytes.
+    /// Largest tarball that is accepted, bytes.
     pub size_limit: u64,
 }
 
@@ -51,7 +51,7 @@ impl Default for RemoteOptions {
     }
 }
 
-/// A proxy, and where its address was found. It may hold a password, and is not shown.
+/// A proxy, and the variable that named it. Its address may hold a password, and is not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxySetting {
     /// Its address: `http://`, `https://` or `socks5://`, `user:password@` where needed, host and port.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::release::Release;
 use crate::spec::Newest;
+use crate::text::line;
 
 /// Largest index that is read, bytes. kernel.org's has about 10 KiB.
 pub(super) const INDEX_LIMIT: u64 = 1 << 20;
@@ -14,10 +15,10 @@ pub(super) const INDEX_LIMIT: u64 = 1 << 20;
 /// Most entries that are read. kernel.org's has about 10.
 const ENTRIES: usize = 1000;
 
-/// What a release is to kernel.org.
+/// The kind of a release, as kernel.org lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Moniker {
-    /// Linus' newest: a release candidate, or the first release of a series.
+    /// The newest of Linus' tree: a release candidate, or the first release of a series.
     Mainline,
     /// Maintained until the next series is out.
     Stable,
@@ -46,7 +47,7 @@ impl Moniker {
 pub struct Listed {
     /// Its number. The first release of a series has patch 0 here: `6.14.0`, which kernel.org spells `6.14`.
     pub release: Release,
-    /// What it is.
+    /// Its kind.
     pub moniker: Moniker,
     /// Whether its series gets no more releases.
     pub eol: bool,
@@ -83,7 +84,7 @@ impl Releases {
         if json.len() as u64 > INDEX_LIMIT {
             return Err(ReleasesError::TooLarge);
         }
-        let form = |why: &str| ReleasesError::Form(super::http::one_line(why));
+        let form = |why: &str| ReleasesError::Form(line(why));
         let index: Value =
             serde_json::from_slice(json).map_err(|error| form(&error.to_string()))?;
         let list = index.get("releases").and_then(Value::as_array);

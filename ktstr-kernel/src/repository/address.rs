@@ -3,7 +3,8 @@
 use gix::url::Scheme;
 
 use super::GitError;
-use super::error::line;
+use crate::spec::without_secret;
+use crate::text::line;
 
 const NO_SCHEME: &str = "it is not an https://, http://, git://, ssh:// or file:// address";
 
@@ -36,7 +37,7 @@ impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, GitError> {
         let error = |why| GitError::Address {
             // With its password it would be in every log.
-            url: line(&without_password(text)),
+            url: line(&without_secret(text)),
             why,
         };
         if text.len() > 2048 || text.bytes().any(|b| b.is_ascii_control()) {
@@ -121,18 +122,6 @@ impl Address {
             Scheme::Https => host().map(|_| Endpoint::Web { tls: true }),
             _ => Err(NO_SCHEME),
         }
-    }
-}
-
-/// `text` as it may be shown.
-fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://…{}", &rest[at..]),
-        None => text.to_owned(),
     }
 }
 

@@ -57,7 +57,7 @@ impl<'a> Audit<'a> {
         if !self.names.insert(entry.filename.to_owned()) {
             return Err(format!(
                 "`{}` is twice in one directory",
-                super::error::line(&entry.filename.to_string())
+                crate::text::line(&entry.filename.to_string())
             ));
         }
         let path = self.path + entry.filename.len() + 1;

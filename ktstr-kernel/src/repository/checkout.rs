@@ -14,11 +14,12 @@ use gix::progress::{Step, StepShared};
 use gix::worktree::stack::state::attributes::Source;
 
 use super::audit::Audit;
-use super::error::{causes, is_no_space, line};
+use super::error::{causes, is_no_space};
 use super::fetch::Fetched;
 use super::watch::watched;
 use super::{GitError, Repository};
 use crate::archive::stays_inside;
+use crate::text::line;
 
 /// A count that others look at.
 struct Counter(StepShared);

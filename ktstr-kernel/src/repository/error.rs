@@ -1,12 +1,13 @@
-//! Why a repository gives no kernel.
+//! Errors of git repositories.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::no_space::{CACHE_HINT, is_full};
+use crate::text::line;
 
-/// A git repository that does not have what was asked for, or does not say so.
+/// Why a git repository does not provide a kernel's sources.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GitError {
@@ -18,7 +19,7 @@ pub enum GitError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// There is no repository, or no way to it.
+    /// It cannot be reached.
     #[error("git repository {url} cannot be reached: {why}; check the address and the network")]
     Unreachable {
         /// The repository.
@@ -26,7 +27,7 @@ pub enum GitError {
         /// What happened, in one clause.
         why: String,
     },
-    /// The server says nothing.
+    /// The server sends nothing.
     #[error(
         "git repository {url}: the server has said nothing for {} s; try again later",
         silence.as_secs_f32()
@@ -37,7 +38,7 @@ pub enum GitError {
         /// For how long.
         silence: Duration,
     },
-    /// The server does not come to an end.
+    /// The server exceeds the [limits](super::Limits).
     #[error("git repository {url}: gave up: the server {what}; check the address")]
     Endless {
         /// The repository.
@@ -45,7 +46,7 @@ pub enum GitError {
         /// What it did.
         what: String,
     },
-    /// It wants to know who asks.
+    /// The server asks for a login.
     #[error(
         "git repository {url}: the server asks for a login, which ktstr does not have; check the address (servers also ask for one where there is no such repository), or use ssh:// with a key"
     )]
@@ -53,8 +54,10 @@ pub enum GitError {
         /// The repository.
         url: String,
     },
-    /// What answers does not speak git.
-    #[error("git repository {url}: the answer makes no sense ({why}); check the address")]
+    /// The answer is not of the git protocol.
+    #[error(
+        "git repository {url}: the answer is not valid git protocol ({why}); check the address"
+    )]
     Garbage {
         /// The repository.
         url: String,
@@ -74,7 +77,7 @@ pub enum GitError {
         /// Names that look like it.
         near: Vec<String>,
     },
-    /// Nothing known starts with these digits.
+    /// No reference is at a commit that starts with these digits.
     #[error(
         "git repository {url}: no tag or branch points at a commit {sha}…, and no such kernel is cached; give all 40 digits"
     )]
@@ -92,7 +95,7 @@ pub enum GitError {
         /// Some of the commits.
         commits: Vec<String>,
     },
-    /// The server gives no commits by their hash, or has none of this one.
+    /// The server does not serve commits by their hash, or does not have this one.
     #[error(
         "git repository {url} has no commit {sha}, or serves none by its hash ({why}); give a tag or branch that points at it"
     )]
@@ -104,7 +107,7 @@ pub enum GitError {
         /// What the server said.
         why: String,
     },
-    /// The name is not of a commit.
+    /// The name does not lead to a commit.
     #[error("git repository {url}: {reference} is a {kind}, not a commit; give another")]
     NoCommit {
         /// The repository.
@@ -114,7 +117,7 @@ pub enum GitError {
         /// What it is.
         kind: String,
     },
-    /// The name is of another commit each time.
+    /// The reference kept moving while we waited to build.
     #[error("git repository {url}: {reference} keeps moving; give a commit by sha=")]
     ReferenceKeptMoving {
         /// The repository.
@@ -144,7 +147,7 @@ pub enum GitError {
         /// What is missing.
         why: String,
     },
-    /// The room ran out on the way.
+    /// The file system became full.
     #[error("{path}: no space left on the device; free some{CACHE_HINT}")]
     NoSpace {
         /// Where.
@@ -161,7 +164,7 @@ pub enum GitError {
 }
 
 impl GitError {
-    /// Whether the repository may well be there, but did not answer as it should: another day it may.
+    /// Whether the repository may exist but did not answer properly, so that it may later.
     pub(crate) fn is_outage(&self) -> bool {
         matches!(
             self,
@@ -171,19 +174,6 @@ impl GitError {
                 | Self::Garbage { .. }
         )
     }
-}
-
-/// One line of what somebody else wrote: no control characters, not too long.
-pub(super) fn line(text: &str) -> String {
-    const LONGEST: usize = 240;
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let words: String = plain.collect();
-    let mut line = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
 }
 
 /// An error and what caused it, as one clause.
@@ -214,19 +204,4 @@ fn near_text(near: &[String]) -> String {
         return String::new();
     }
     format!(" (there is {})", near.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn what_others_wrote_is_one_short_line(text in "(?s).{0,400}") {
-            let line = line(&text);
-            prop_assert!(!line.contains(char::is_control));
-            prop_assert!(line.chars().count() <= 241);
-        }
-    }
 }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::error::{causes, is_no_space, line};
+use super::error::{causes, is_no_space};
 use super::{Address, GitError};
+use crate::text::line;
 
 /// The count of one conversation, and why it failed.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(super) struct Meter {
     fault: Mutex<Option<Fault>>,
 }
 
-/// Why a conversation failed, where that is known better than by whoever reads its bytes.
+/// Why a connection failed, where its reader cannot know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     /// No byte for as long as is allowed.

@@ -1,8 +1,8 @@
-//! Git repositories of kernel sources: which commits they have, and the files of one.
+//! Git repositories of kernel sources: their references, and the files of a commit.
 //!
-//! Nothing of the user's git configuration is read, nothing asks for a password, and no program runs but
-//! `ssh` (for `ssh://`) and `git` (for `file://`). What a server says is bounded in size and time
-//! ([`Limits`]), and only its listing of references is read where that is enough.
+//! The user's git configuration is not read, nothing asks for a password, and no program runs but `ssh` (for `ssh://`) and
+//! `git` (for `file://`). What a server sends is bounded in size and time ([`Limits`]). Where the list of references is
+//! enough, nothing else is read.
 
 mod address;
 mod audit;
@@ -29,7 +29,7 @@ use address::Address;
 /// How long servers may take, and how much they may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// For a connection to stand.
+    /// For connecting.
     pub connect: Duration,
     /// Without a single byte from the server.
     pub silence: Duration,
@@ -62,12 +62,12 @@ impl Default for Limits {
     }
 }
 
-/// How repositories are reached.
+/// How repositories are accessed.
 #[derive(Debug, Clone, Copy)]
 pub struct Access<'a> {
     /// Search path for `ssh` and `git`.
     pub path: &'a OsStr,
-    /// What servers are allowed.
+    /// Bounds for the server.
     pub limits: Limits,
 }
 
@@ -78,7 +78,7 @@ pub fn tags(url: &str, access: Access<'_>) -> Result<Vec<Release>, GitError> {
     Repository::new(url, access)?.releases()
 }
 
-/// A repository that can be asked.
+/// A repository.
 #[derive(Debug)]
 pub(crate) struct Repository<'a> {
     address: Address,

@@ -78,7 +78,7 @@ pub(super) fn find(
     }
     Err(GitError::UnknownRef {
         url: repository.url().to_owned(),
-        reference: super::error::line(&asked),
+        reference: crate::text::line(&asked),
         near: near(namespace, short, &all),
     })
 }
@@ -205,7 +205,7 @@ fn near(namespace: &str, short: &str, all: &[Tip]) -> Vec<String> {
     names.truncate(4);
     names
         .into_iter()
-        .map(|(_, _, kind, name)| super::error::line(&format!("{kind} {name}")))
+        .map(|(_, _, kind, name)| crate::text::line(&format!("{kind} {name}")))
         .collect()
 }
 

@@ -93,6 +93,7 @@ impl Resolver {
                         "it stands for several releases ({}); give one of them",
                         releases.join(", ")
                     ),
+                    remedy: None,
                 });
             }
         };
@@ -209,6 +210,7 @@ impl Resolver {
         Err(Error::Unresolved {
             name: "latest".to_owned(),
             why: "releases are not looked up here".to_owned(),
+            remedy: None,
         })
     }
 }

@@ -8,10 +8,9 @@ use super::KernelSource;
 use crate::build::build_dir::BuildDir;
 use crate::build::kernel::Build;
 use crate::build::{Request, space};
-use crate::cache::{BUILD_WAIT, CacheEntry, CacheKey, ConfigOrigin, Metadata, SourceRecord};
+use crate::cache::{CacheEntry, CacheKey, ConfigOrigin, Metadata, SourceRecord};
 use crate::error::Error;
 use crate::no_space::CACHE_HINT;
-use crate::process::Runner;
 use crate::progress::Stage;
 use crate::repository::{Access, FoundCommit, GitError, Limits, Repository};
 use crate::resolved::ResolvedKernel;
@@ -124,7 +123,7 @@ impl Wanted<'_> {
         request.check_cache_path()?;
         request.prepare()?;
         let _lock = request.lock(&key)?;
-        // Whom we waited for may have been killed.
+        // The build that was waited for may have been killed.
         request.cache.sweep(Some(&key));
         if let Some(entry) = cached(request, &key, found, &mut note) {
             return request.hit(&entry).map(Some);
@@ -170,20 +169,8 @@ impl Wanted<'_> {
         request.check_sched_ext(Path::new(self.url), &version, Some(&tree))?;
         request.check_pahole(&version, Some(&tree))?;
         let build_dir = BuildDir::Scratch(tree.path().to_owned());
-        let build = Build {
-            request: *request,
-            tree: &tree,
-            origin: &self.origin,
-            build_dir: &build_dir,
-            runner: Runner {
-                dir: tree.path(),
-                lock: scratch.lock(),
-                log: cache.logs_dir().join(format!("{key}.log")),
-                out: None,
-                full_hint: CACHE_HINT,
-                limit: BUILD_WAIT,
-            },
-        };
+        let place = (&tree, &build_dir);
+        let build = Build::in_scratch(*request, place, &self.origin, &scratch, key);
         let built = build.run(false)?;
         let source = SourceRecord::Git {
             url: self.url.to_owned(),

@@ -1,8 +1,8 @@
 //! Where kernels come from: a file for each kind of source.
 //!
-//! An [`Identifier`] makes sources of what somebody wrote, once. Whoever resolves then walks over all of them: what is
-//! there already is [looked up](KernelSource::look_up), what is missing is [fetched](KernelSource::fetch), and only then is
-//! anything [prepared](KernelSource::prepare). A new kind of source is a variant of [`KernelSpec`] with its spelling, a
+//! An [`Identifier`] makes sources of identifiers, once. The resolver then walks over all of them: it
+//! [looks up](KernelSource::look_up) what is there already, [fetches](KernelSource::fetch) what is missing, and only then
+//! [prepares](KernelSource::prepare) anything. A new kind of source is a variant of [`KernelSpec`] with its spelling, a
 //! file here, and an arm in [`Identifier::identify`]; where it is cached, it also has a
 //! [record](crate::cache::SourceRecord) and a [key](crate::cache::CacheKey).
 
@@ -69,7 +69,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// The request of somebody who wrote `asked`.
+    /// A request for what was written as `asked`.
     pub(crate) fn request<'a>(
         &'a self,
         asked: &'a Path,

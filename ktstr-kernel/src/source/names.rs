@@ -8,6 +8,7 @@ use super::release::newest_cached;
 use crate::error::Error;
 use crate::progress::{Event, Progress};
 use crate::release::Release;
+use crate::remedy::Remedy;
 use crate::remote::Releases;
 use crate::spec::{KernelSpec, Newest};
 
@@ -53,6 +54,7 @@ impl<'r> Names<'r> {
         latest.map_err(|why| Error::Unresolved {
             name: "latest".to_owned(),
             why: why.to_owned(),
+            remedy: None,
         })
     }
 
@@ -128,8 +130,12 @@ impl<'r> Names<'r> {
             releases.sort();
         }
         if releases.is_empty() {
-            let why = none_within(maintained, start, end, include_eol);
-            return Err(unresolved(spec, &why));
+            let (why, remedy) = none_within(maintained, start, end, include_eol);
+            return Err(Error::Unresolved {
+                name: spec.to_string(),
+                why,
+                remedy,
+            });
         }
         Ok(releases)
     }
@@ -186,7 +192,12 @@ fn tags(_: &str, _: &OsStr) -> Result<Vec<Release>, String> {
 }
 
 /// Why a range stands for nothing: what its series have reached, where they are maintained.
-fn none_within(maintained: &Releases, start: &Release, end: &Release, include_eol: bool) -> String {
+fn none_within(
+    maintained: &Releases,
+    start: &Release,
+    end: &Release,
+    include_eol: bool,
+) -> (String, Option<Remedy>) {
     const SHOWN: usize = 3;
     let series = |release: &Release| Release {
         patch: None,
@@ -199,19 +210,26 @@ fn none_within(maintained: &Releases, start: &Release, end: &Release, include_eo
         let texts: Vec<String> = texts
             .map(|newest| format!("the newest of {} is {newest}", series(newest)))
             .collect();
-        return format!(
+        let why = format!(
             "a range stands for the newest release of each series, and {}; give {} for that, or one release by its number",
             texts.join(", "),
             series(newest)
         );
+        return (why, None);
     }
     match maintained.newest(Newest::Stable) {
         Some(newest) if newest < *start => {
-            format!("no release lies within: the newest is {newest}")
+            let why = format!("no release lies within: the newest is {newest}");
+            (why, None)
         }
-        _ if include_eol => "no release lies within; see kernel.org for existing ones".to_owned(),
-        _ => "no maintained release lies within; --include-eol also includes end-of-life series"
-            .to_owned(),
+        _ if include_eol => {
+            let why = "no release lies within; see kernel.org for existing ones";
+            (why.to_owned(), None)
+        }
+        _ => {
+            let why = "no maintained release lies within";
+            (why.to_owned(), Some(Remedy::IncludeEol))
+        }
     }
 }
 
@@ -219,6 +237,7 @@ fn unresolved(spec: &KernelSpec, why: &str) -> Error {
     Error::Unresolved {
         name: spec.to_string(),
         why: why.to_owned(),
+        remedy: None,
     }
 }
 

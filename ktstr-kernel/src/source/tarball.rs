@@ -9,12 +9,11 @@ use crate::archive::{ArchiveError, Tarball};
 use crate::build::build_dir::BuildDir;
 use crate::build::kernel::Build;
 use crate::build::{Request, space};
-use crate::cache::{BUILD_WAIT, CacheKey, ConfigOrigin, Metadata, SourceRecord};
+use crate::cache::{CacheKey, ConfigOrigin, Metadata, SourceRecord};
 use crate::compression::Compression;
 use crate::error::Error;
 use crate::hash;
 use crate::no_space::CACHE_HINT;
-use crate::process::Runner;
 use crate::progress::Stage;
 use crate::resolved::ResolvedKernel;
 use crate::scratch::Scratch;
@@ -106,20 +105,8 @@ fn build(
         return Err(ArchiveError::NoTree { path, why }.into());
     }
     let build_dir = BuildDir::Scratch(tree.path().to_owned());
-    let build = Build {
-        request: *request,
-        tree: &tree,
-        origin,
-        build_dir: &build_dir,
-        runner: Runner {
-            dir: tree.path(),
-            lock: scratch.lock(),
-            log: cache.logs_dir().join(format!("{key}.log")),
-            out: None,
-            full_hint: CACHE_HINT,
-            limit: BUILD_WAIT,
-        },
-    };
+    let place = (&tree, &build_dir);
+    let build = Build::in_scratch(*request, place, origin, &scratch, key);
     let built = build.run(false)?;
     let name = tarball.path.file_name().unwrap_or_default();
     let source = SourceRecord::Tarball {

@@ -114,7 +114,7 @@ fn resolve(request: &Request<'_>, tree: &KernelTree) -> Result<ResolvedKernel, E
                     path.display()
                 )),
                 (None, None) => {
-                    request.note(&format!("waiting: somebody builds {}", path.display()));
+                    request.note(&format!("waiting for another build of {}", path.display()));
                 }
             },
         )?;
@@ -185,7 +185,7 @@ fn build(
         request: *request,
         tree,
         origin: &state.origin,
-        build_dir: &build_dir,
+        dir: &build_dir,
         runner: Runner {
             out: build_dir.out(),
             full_hint: build_dir.out().map_or("", |_| CACHE_HINT),
@@ -234,7 +234,7 @@ fn clean(request: &Request<'_>, runner: &Runner<'_>, tree: &Path) -> Result<(), 
     })
 }
 
-/// Nobody can say what such a kernel was built from.
+/// The kernel of a tree that changed during the build: what it was built from is unknown.
 fn mixed(tree: &KernelTree, built: Built, build_dir: &BuildDir) -> Result<ResolvedKernel, Error> {
     let kernel = ResolvedKernel::from_build(tree, build_dir.path(), true)?;
     Ok(ResolvedKernel {

@@ -1,9 +1,9 @@
-//! What somebody meant who wrote something that is almost a kernel identifier.
+//! Suggestions for texts that are almost kernel identifiers.
 
 use super::Newest;
 use crate::release::Release;
 
-/// Why a text is not an identifier, and what to write instead.
+/// Why a text is not an identifier, and what was probably meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meant {
     pub(crate) why: &'static str,
@@ -28,24 +28,6 @@ pub(crate) fn meant_range(start: &str, end: &str) -> Option<Meant> {
         why: "both ends of a range are plain releases",
         instead: format!("{start}..{end}"),
     })
-}
-
-/// `text` without the password, or the token, that an address in it may have: errors end in logs.
-pub(crate) fn without_secret(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let end = rest.find(['/', '#', '?']).unwrap_or(rest.len());
-    let Some(at) = rest[..end].rfind('@') else {
-        return text.to_owned();
-    };
-    // An account of ssh is no secret.
-    let account = rest[..at]
-        .split_once(':')
-        .map_or(&rest[..at], |(name, _)| name);
-    let is_secret = !scheme.ends_with("ssh") || account.len() < at;
-    let shown = if is_secret { "…" } else { account };
-    format!("{scheme}://{shown}{}", &rest[at..])
 }
 
 const REFERENCES: [&str; 3] = ["#tag=", "#branch=", "#sha="];
@@ -174,8 +156,8 @@ fn several(text: &str) -> Option<Meant> {
     }
     let (first, second) = pair(",").or_else(|| pair(" "))?;
     Some(Meant {
-        why: "each kernel is given by a --kernel of its own",
-        instead: format!("--kernel {first} --kernel {second}"),
+        why: "it names several kernels",
+        instead: format!("{first} and {second}, each by itself"),
     })
 }
 
@@ -263,6 +245,7 @@ fn word(text: &str) -> Option<Meant> {
 mod tests {
     use super::*;
     use crate::spec::KernelSpec;
+    use crate::spec::without_secret;
     use proptest::prelude::*;
 
     #[test]
@@ -288,7 +271,7 @@ mod tests {
             ("v6.12..v6.14", "6.12..6.14".into()),
             ("6.12...6.14", "6.12..6.14".into()),
             ("6.12..=6.14.x", "6.12..6.14".into()),
-            ("6.12,6.14.1", "--kernel 6.12 --kernel 6.14.1".into()),
+            ("6.12,6.14.1", "6.12 and 6.14.1, each by itself".into()),
             ("Latest", "stable".into()),
             ("lts", "longterm".into()),
             ("master", "mainline".into()),

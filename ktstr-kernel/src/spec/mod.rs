@@ -1,7 +1,8 @@
-//! Kernel identifiers: what a user may write to name a kernel.
+//! Kernel identifiers: what a user writes to name a kernel.
 
 mod meant;
 mod parse;
+mod secret;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,9 +11,9 @@ use crate::key::CacheKey;
 use crate::release::Release;
 use crate::text::line;
 
-pub(crate) use self::meant::without_secret;
+pub(crate) use self::secret::without_secret;
 
-/// A parsed kernel identifier, before anything on disk or network was looked at.
+/// A parsed kernel identifier. Parsing looks at neither disk nor network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KernelSpec {
@@ -45,9 +46,9 @@ pub enum KernelSpec {
 /// Which release is wanted where none is named: kernel.org says which that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Newest {
-    /// The newest release that is no candidate; also spelled `latest`.
+    /// The newest release that is not a candidate; also spelled `latest`.
     Stable,
-    /// The newest of Linus' tree: a candidate, but for the time after a release.
+    /// The newest of Linus' tree: a release candidate, or the release where no candidate followed yet.
     Mainline,
     /// The newest of the series that are maintained for years.
     Longterm,
@@ -64,16 +65,16 @@ pub enum GitRef {
     Sha(String),
 }
 
-/// A text that names no kernel.
+/// Why a text is not a kernel identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpecError {
-    /// Nothing was written.
+    /// It is empty.
     #[error(
         "the kernel identifier is empty; give a source tree (../linux), a source tarball, an image or a cache key"
     )]
     Empty,
-    /// `~` stands for a home directory nobody knows.
+    /// The home directory that `~` stands for is unknown.
     #[error(
         "`{}`: `~` cannot be expanded ({why}); write the whole path",
         line(text)
@@ -84,7 +85,7 @@ pub enum SpecError {
         /// Why not.
         why: &'static str,
     },
-    /// A range whose ends are no releases, or are the wrong way round.
+    /// It is a range whose ends are not releases, or that ends before it starts.
     #[error(
         "`{}`: {why}; write a range of releases, such as 6.12..6.14",
         line(text)
@@ -95,7 +96,7 @@ pub enum SpecError {
         /// What is wrong.
         why: &'static str,
     },
-    /// A git source that is not complete.
+    /// It is an incomplete git source.
     #[error("`{}`: {why}; write {}", shown(text), shown(instead))]
     Git {
         /// The identifier.
@@ -105,7 +106,7 @@ pub enum SpecError {
         /// The form that works.
         instead: String,
     },
-    /// A relative path without a leading `./`, or characters no cache key has.
+    /// It is a relative path without a leading `./`, or has characters that no cache key has.
     #[error(
         "`{0}` is not a kernel identifier: {why}; for a path write ./{0}",
         shown(text)
@@ -116,7 +117,7 @@ pub enum SpecError {
         /// What is wrong.
         why: &'static str,
     },
-    /// Something that others take for a name of a kernel.
+    /// It names a kernel in a form that is not used here, such as a URL of a tarball.
     #[error(
         "`{}` is not a kernel identifier: {why}; write {}",
         shown(text),
@@ -138,18 +139,18 @@ fn shown(text: &str) -> String {
 }
 
 impl KernelSpec {
-    /// Whether a kernel that calls itself `version` is one of the releases that this names; never where it names
-    /// something else than releases.
+    /// Whether a kernel whose `uname -r` is `version` is one of the releases that this names. An identifier that names
+    /// no releases admits none.
     pub fn admits_release(&self, version: &str) -> bool {
         Release::of_kernel(version).is_some_and(|release| self.admits(&release))
     }
 
-    /// Whether `release`, which is one and no series, is among those that this names.
+    /// Whether `release`, which is not a series, is among those that this names.
     pub(crate) fn admits(&self, release: &Release) -> bool {
         match self {
             Self::Version(named) | Self::Series(named) => release.is_within(named, named),
             Self::Range { start, end } => release.is_within(start, end),
-            // Which release that is changes with time, and the network knows.
+            // Which release that is changes with time: it takes the network to know.
             Self::Newest(_) | Self::Path(_) | Self::CacheKey(_) | Self::Git { .. } => false,
         }
     }

@@ -119,7 +119,7 @@ fn is_refused(served: &Served, step: Step, skipped: usize, fault: Fault) -> bool
     assert!(
         [
             "cannot be reached",
-            "makes no sense",
+            "is not valid git protocol",
             "sends more than",
             "missing object"
         ]
@@ -192,7 +192,7 @@ fn what_does_not_speak_git_is_told() {
     let daemon = Served::new(Kind::Daemon);
     let makes_no_sense = |error: &str| {
         assert!(
-            error.contains("makes no sense") || error.contains("ended too early"),
+            error.contains("is not valid git protocol") || error.contains("ended too early"),
             "{error}"
         );
     };
@@ -241,7 +241,8 @@ fn what_has_no_end_is_given_up() {
         for bytes in [&listed, &told, &vec![b'f'; 4096], &vec![0; 4096]] {
             let error = web.refused(step, 0, Fault::Endless(bytes.clone()));
             assert!(
-                error.contains("sends more than 1 MiB") || error.contains("makes no sense"),
+                error.contains("sends more than 1 MiB")
+                    || error.contains("is not valid git protocol"),
                 "{step:?}: {error}"
             );
         }
@@ -249,7 +250,7 @@ fn what_has_no_end_is_given_up() {
     let packfile = [b"000dpackfile\n".to_vec(), told.clone()].concat();
     let error = web.refused(Step::Pack, 0, Fault::Endless(packfile));
     assert!(
-        error.contains("makes no sense") || error.contains("sends more"),
+        error.contains("is not valid git protocol") || error.contains("sends more"),
         "{error}"
     );
     let error = web.refused(Step::Listing, 0, Fault::Endless(listed));
@@ -259,7 +260,7 @@ fn what_has_no_end_is_given_up() {
     daemon.place.limits.listing_size = 1 << 20;
     let error = daemon.refused(Step::Greeting, 0, Fault::Endless(b"000aagent=".to_vec()));
     assert!(
-        error.contains("sends more than 1 MiB") || error.contains("makes no sense"),
+        error.contains("sends more than 1 MiB") || error.contains("is not valid git protocol"),
         "{error}"
     );
 }

@@ -60,8 +60,11 @@ fn what_ssh_complains_of_is_told() {
             "Host key verification failed.",
         ),
         ("exit 1", "ended too early"),
-        ("echo 'Welcome to host!'; exec sleep 2", "makes no sense"),
-        ("yes | head -c 100000000", "makes no sense"),
+        (
+            "echo 'Welcome to host!'; exec sleep 2",
+            "is not valid git protocol",
+        ),
+        ("yes | head -c 100000000", "is not valid git protocol"),
         ("yes 'no' | head -c 1000000 >&2; exit 1", "no"),
     ] {
         with_ssh(&mut place, script);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use ktstr_kernel::{EntryState, KernelSpec, Release, Resolver};
+use ktstr_kernel::{EntryState, KernelSpec, Release, Remedy, Resolver};
 
 use crate::mounted::Mounted;
 use crate::standin::{Told, World};
@@ -126,11 +126,9 @@ fn changed_content_is_built_again_whatever_the_times_say() {
         // By its key it is refused, by its release not found.
         let resolver = Resolver::new(world.cache(), world.options.clone());
         let by_key = resolver.resolve(&KernelSpec::CacheKey(key.clone()), &Told::default());
-        let text = by_key.unwrap_err().to_string();
-        assert!(
-            text.contains(&why) && text.contains("--corrupt-only"),
-            "{text}"
-        );
+        let error = by_key.unwrap_err();
+        assert!(error.to_string().contains(&why), "{error}");
+        assert_eq!(error.remedy(), Some(Remedy::RemoveCorrupt));
         if source == &tarball {
             let text = resolver
                 .resolve(&series, &Told::default())

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ktstr_kernel::{Error, ExtraKconfig, KernelSpec, Release, ResolvedKernel, Resolver};
+use ktstr_kernel::{Error, ExtraKconfig, KernelSpec, Release, Remedy, ResolvedKernel, Resolver};
 
 use crate::standin::{Told, World, commit, fault};
 
@@ -118,8 +118,12 @@ fn what_is_built_already_is_not_configured() {
     let by_key = |kernel: &ResolvedKernel| KernelSpec::CacheKey(kernel.cache_key.clone().unwrap());
     assert_eq!(resolve(&world, &by_key(&mine)).unwrap().image, mine.image);
     for spec in [by_key(&plain), KernelSpec::Path(tree.join("image"))] {
-        let text = resolve(&world, &spec).unwrap_err().to_string();
-        assert!(text.contains("leave out --extra-kconfig"), "{text}");
+        let error = resolve(&world, &spec).unwrap_err();
+        assert_eq!(
+            error.remedy(),
+            Some(Remedy::LeaveOutExtraKconfig),
+            "{error}"
+        );
     }
 }
 

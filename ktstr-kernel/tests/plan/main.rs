@@ -10,7 +10,7 @@ mod mirror;
 
 use std::time::{Duration, SystemTime};
 
-use ktstr_kernel::Resolver;
+use ktstr_kernel::{Remedy, Resolver};
 use mirror::{Place, spec};
 use server::Fault;
 use standin::Told;
@@ -65,7 +65,7 @@ fn a_range_is_every_maintained_series_within() {
     let releases = |range: &str| {
         let releases = place.resolver().releases(&spec(range), &Told::default());
         let releases = releases.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
-        releases.map_err(|error| error.to_string())
+        releases.map_err(|error| (error.remedy(), error.to_string()))
     };
     assert_eq!(
         releases("6.12..6.14").unwrap(),
@@ -73,9 +73,9 @@ fn a_range_is_every_maintained_series_within() {
     );
     assert_eq!(releases("6.12.24..6.14.1").unwrap(), ["6.13.9"]);
     assert_eq!(releases("6.14..7.0").unwrap(), ["6.14.2", "7.0.1"]);
-    let none = releases("6.15..6.20").unwrap_err();
-    assert!(none.contains("--include-eol"), "{none}");
-    let other = releases("./linux").unwrap_err();
+    let (remedy, none) = releases("6.15..6.20").unwrap_err();
+    assert_eq!(remedy, Some(Remedy::IncludeEol), "{none}");
+    let (_, other) = releases("./linux").unwrap_err();
     assert!(other.contains("names no release"), "{other}");
     // Nothing but the index was asked for.
     assert_eq!(place.server.count(), 1);
@@ -155,7 +155,9 @@ fn a_range_beyond_what_is_out_names_the_newest() {
         place.include_eol = include_eol;
         let none = |range: &str| {
             let releases = place.resolver().releases(&spec(range), &Told::default());
-            releases.unwrap_err().to_string()
+            let error = releases.unwrap_err();
+            assert_eq!(error.remedy(), None, "{error}");
+            error.to_string()
         };
         for (range, said) in [
             (
@@ -170,14 +172,13 @@ fn a_range_beyond_what_is_out_names_the_newest() {
         ] {
             let text = none(range);
             assert!(text.contains(said), "{text}");
-            assert!(!text.contains("--include-eol"), "{text}");
         }
     }
     place.include_eol = false;
     let ended = place
         .resolver()
         .releases(&spec("6.1..6.5"), &Told::default());
-    assert!(ended.unwrap_err().to_string().contains("--include-eol"));
+    assert_eq!(ended.unwrap_err().remedy(), Some(Remedy::IncludeEol));
 }
 
 #[test]
@@ -272,6 +273,54 @@ fn whatever_fails_is_told_at_once_and_before_anything_is_built() {
     // What is well goes on from what is there.
     assert_eq!(place.versions(&[good, "6.14.2"]).0, ["6.99.1", "6.14.2"]);
     assert_eq!(place.server.requests("/v6.x/linux-6.14.2.tar.xz").len(), 1);
+}
+
+#[test]
+fn identifiers_that_make_no_sense_are_told_with_all_others() {
+    let place = Place::new(&["6.14.2"]);
+    let resolve = |identifiers: &[&str]| {
+        let lookup = |_: &str| None;
+        let told = Told::default();
+        let kernels =
+            place
+                .resolver()
+                .resolve_identifiers(identifiers, lookup, &told, &mut |_, _| {});
+        (kernels, told)
+    };
+    let names = ["6.14.2", "v6.14", "./none", "6.14.2", "~/linux", "6.20"];
+    let failures = resolve(&names).0.unwrap_err().0;
+    let told = failures
+        .iter()
+        .map(|failed| (failed.position, failed.kernel.as_str()));
+    let expected = [(1, "v6.14"), (2, "./none"), (4, "~/linux"), (5, "6.20")];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    // Each is a line that has the identifier in it.
+    for failed in &failures {
+        let text = failed.to_string();
+        assert!(text.contains(&failed.kernel), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+    assert_eq!(place.server.requests("/v6.x/linux-6.14.2.tar.xz").len(), 0);
+    // Passwords of addresses stay out of sight.
+    let secret = resolve(&["https://me:secret@h/linux.git"]).0.unwrap_err();
+    assert!(!secret.to_string().contains("secret"), "{secret}");
+
+    let (kernels, _) = resolve(&["6.14", "6.14.2"]);
+    let versions: Vec<String> = kernels.unwrap().into_iter().map(|it| it.version).collect();
+    assert_eq!(versions, ["6.14.2"]);
+}
+
+#[test]
+fn no_identifier_is_the_latest_release() {
+    let place = Place::new(&["6.12.23", "6.14.2"]);
+    let told = Told::default();
+    let none: [&str; 0] = [];
+    let kernels = place
+        .resolver()
+        .resolve_identifiers(&none, |_| None, &told, &mut |_, _| {});
+    assert_eq!(kernels.unwrap()[0].version, "6.12.23");
+    let note = "note no kernel was named: taking 6.12.23,";
+    assert!(told.has(note), "{}", told.all());
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn an_index_that_was_packed_on_its_way_is_read() {
         (packed[..packed.len() - 9].to_vec(), "damaged gzip data"),
         (
             gzip(&vec![b' '; 2 << 20]),
-            "larger than 1 MiB; not a releases.json",
+            "larger than 1 MiB, so that it is not a releases.json",
         ),
         (gzip(b"<html>"), "a web page instead of releases.json"),
     ] {
@@ -284,13 +284,22 @@ fn nothing_larger_than_a_release_is_taken() {
             world.server.fault(TARBALL, fault, usize::MAX);
         }
         let (text, _) = world.refused("6.14.2");
-        assert!(text.contains("larger than 2 MiB; not a release"), "{text}");
+        assert!(
+            text.contains("larger than 2 MiB, so that it is not a release"),
+            "{text}"
+        );
         assert_eq!(world.server.requests(TARBALL).len(), 1);
         assert_eq!(world.downloads(), [""; 0]);
     }
     for (path, part) in [
-        (SUMS, "larger than 16 MiB; not a sha256sums.asc"),
-        (INDEX, "larger than 1 MiB; not a releases.json"),
+        (
+            SUMS,
+            "larger than 16 MiB, so that it is not a sha256sums.asc",
+        ),
+        (
+            INDEX,
+            "larger than 1 MiB, so that it is not a releases.json",
+        ),
     ] {
         let world = World::new();
         world.server.fault(path, Fault::Endless, usize::MAX);

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 
-use ktstr_kernel::{Mirror, Release, Remote};
+use ktstr_kernel::{Mirror, Release, Remedy, Remote};
 
 use crate::server::Fault;
 use crate::world::{SUMS, TARBALL, Told, World, tarball};
@@ -265,7 +265,8 @@ fn without_a_checksum_it_is_taken_only_when_told_to() {
         text.contains("it has no checksum of linux-6.14.2.tar.xz;"),
         "{text}"
     );
-    assert!(text.contains("--skip-sha256"), "{text}");
+    let refused = world.tarball("6.14.2").0.unwrap_err();
+    assert_eq!(refused.remedy(), Some(Remedy::SkipChecksums));
     world.server.remove(SUMS);
     let (text, _) = world.refused("6.14.2");
     assert!(
@@ -275,7 +276,7 @@ fn without_a_checksum_it_is_taken_only_when_told_to() {
     world.options.skip_sha256 = true;
     let (tarball, told) = world.fetched("6.14.2");
     assert!(!tarball.verified);
-    let note = "note linux-6.14.2.tar.xz: not verified: its checksum is skipped (--skip-sha256)";
+    let note = "note linux-6.14.2.tar.xz: not verified: checksums are skipped";
     assert!(told.has(note), "{}", told.all());
     drop(tarball);
     // Who wants to know gets it checked, without another transfer.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ktstr_core::host::HostContext;
 use ktstr_core::host::files::temporary_beside;
-use ktstr_kernel::discover::DiscoverError;
+use ktstr_kernel::discover::{DiscoverError, Unusable};
 use ktstr_kernel::{CacheEntry, EntryState, LEAN_KCONFIG, build_path, tools};
 use ktstr_vmm::{KvmAccess, Probe, find_qemu};
 
@@ -15,6 +15,7 @@ use super::{Check, Fix, Need, Request, State, distribution_source, nextest_versi
 use crate::process;
 use crate::programs::{PATIENCE, find, first_line};
 use crate::session::discover_kernel;
+use ktstr_harness::remedy;
 
 /// What building a kernel takes on disk, in bytes: sources, objects and an image with debug information.
 const BUILD_BYTES: u64 = 4 << 30;
@@ -203,11 +204,12 @@ pub(super) fn kernel(request: &Request<'_>, can_be_built: bool) -> Check {
         }
         Err(DiscoverError::Nothing { skipped }) => skipped,
         // A variable or a cache that leads nowhere: its own words say what to do.
-        Err(error) => return check(State::Missing, error.to_string()),
+        Err(error) => return check(State::Missing, remedy::worded(&error)),
     };
     let mut detail = "none is built yet".to_owned();
     if !skipped.is_empty() {
-        detail = format!("{detail}; not usable: {}", skipped.join("; "));
+        let problems: Vec<String> = skipped.iter().map(Unusable::problem).collect();
+        detail = format!("{detail}; not usable: {}", problems.join("; "));
     }
     let source = distribution_source(&request.host.root);
     let source = source.map_or("../linux".to_owned(), |path| path.display().to_string());
