@@ -12,8 +12,8 @@ use ktstr_core::Verdict;
 use ktstr_core::host::Host;
 use ktstr_core::record::{RunDir, Sidecar};
 use ktstr_driver::{
-    FailureEvidence, KernelSource, NextestStreams, Session, SessionError, SessionEvent,
-    SessionObserver, Stream,
+    FailureEvidence, KernelChoice, NextestStreams, OutputStream, Session, SessionError,
+    SessionEvent, SessionObserver, Silent,
 };
 use ktstr_vmm::{Backend, CancelToken};
 use place::Programs;
@@ -68,8 +68,8 @@ impl SessionObserver for Place {
             SessionEvent::NextestStarted { .. } => "started".to_owned(),
             SessionEvent::NextestOutput { stream, line } => {
                 let mark = match stream {
-                    Stream::Stdout => "out",
-                    Stream::Stderr => "err",
+                    OutputStream::Stdout => "out",
+                    OutputStream::Stderr => "err",
                 };
                 format!("{mark}: {}", String::from_utf8_lossy(line))
             }
@@ -122,6 +122,12 @@ fn a_cancelled_session_ends_in_order() {
     let report = place.session().run(&observer, &cancel).unwrap();
     assert_eq!((report.exit_code, report.cancelled), (7, true));
     assert!(report.runs.is_empty());
+    // What was cancelled is not begun again.
+    let again = place.session();
+    let error = again.run(&Silent, &cancel).unwrap_err();
+    assert!(matches!(error, SessionError::Cancelled), "{error}");
+    let error = again.list(&Silent, &cancel).unwrap_err();
+    assert!(matches!(error, SessionError::Cancelled), "{error}");
 }
 
 #[test]
@@ -151,24 +157,24 @@ fn what_a_session_needs_is_looked_for_before_it_runs() {
     let place = Place::new("exit 0");
     let prepare = |session: Session, source| session.prepare(source, &place);
     // Without a kernel anywhere.
-    let error = prepare(place.session(), KernelSource::Discovery).unwrap_err();
+    let error = prepare(place.session(), KernelChoice::Discover).unwrap_err();
     assert!(matches!(error, SessionError::Kernel(_)), "{error}");
-    prepare(place.session(), KernelSource::Caller).unwrap();
-    // A back end that was asked for has to be there; there is no /dev/kvm on this host.
+    prepare(place.session(), KernelChoice::Given).unwrap();
+    // A backend that was asked for has to be there; there is no /dev/kvm on this host.
     let wanted = place.session().backend(Some(Backend::Kvm));
-    let error = prepare(wanted, KernelSource::Caller).unwrap_err();
+    let error = prepare(wanted, KernelChoice::Given).unwrap_err();
     assert!(matches!(error, SessionError::Backend(_)), "{error}");
     let mut host = place.host();
     host.env.insert("KTSTR_BACKEND".into(), "xen".into());
     let odd = Session::new(host, place.programs.project());
-    let error = prepare(odd, KernelSource::Caller).unwrap_err();
+    let error = prepare(odd, KernelChoice::Given).unwrap_err();
     assert!(error.to_string().starts_with("KTSTR_BACKEND: "), "{error}");
     let mut host = place.host();
     host.path = "/nowhere".into();
     let none = Session::new(host, place.programs.project());
-    let error = prepare(none, KernelSource::Caller).unwrap_err();
+    let error = prepare(none, KernelChoice::Given).unwrap_err();
     assert!(matches!(error, SessionError::NoNextest), "{error}");
     fs::remove_file(place.programs.project().join("Cargo.toml")).unwrap();
-    let error = prepare(place.session(), KernelSource::Caller).unwrap_err();
+    let error = prepare(place.session(), KernelChoice::Given).unwrap_err();
     assert!(matches!(error, SessionError::NoProject { .. }), "{error}");
 }
