@@ -1,4 +1,22 @@
 //! Finds out what a host has for running tests, what is missing, and what to do about it.
+//!
+//! ```no_run
+//! use ktstr_core::host::Host;
+//! use ktstr_driver::doctor::{Request, State, examine};
+//! use ktstr_driver::kernel_cache;
+//!
+//! let host = Host::of_this_process();
+//! let report = examine(&Request {
+//!     host: &host,
+//!     cache: &kernel_cache(&host)?,
+//!     dir: ".".as_ref(),
+//!     is_root: false,
+//! });
+//! for check in report.checks.iter().filter(|check| check.state == State::Missing) {
+//!     println!("{}: {}", check.name, check.detail);
+//! }
+//! # Ok::<(), ktstr_driver::SessionError>(())
+//! ```
 
 mod checks;
 #[cfg(test)]

@@ -12,8 +12,8 @@ use ktstr_core::Verdict;
 use ktstr_core::host::Host;
 use ktstr_core::record::{RunDir, Sidecar};
 use ktstr_driver::{
-    FailureEvidence, KernelChoice, NextestStreams, OutputStream, Session, SessionError,
-    SessionEvent, SessionObserver, Silent,
+    CaseThresholds, FailureEvidence, KernelChoice, Limit, NextestStreams, OutputStream, Session,
+    SessionError, SessionEvent, SessionObserver, Silent, Threshold, ThresholdsError,
 };
 use ktstr_vmm::{Backend, CancelToken};
 use place::Programs;
@@ -177,4 +177,67 @@ fn what_a_session_needs_is_looked_for_before_it_runs() {
     fs::remove_file(place.programs.project().join("Cargo.toml")).unwrap();
     let error = prepare(place.session(), KernelChoice::Given).unwrap_err();
     assert!(matches!(error, SessionError::NoProject { .. }), "{error}");
+}
+
+#[test]
+fn thresholds_are_data_and_another_versions_answer_is_told() {
+    let place = Place::new("exit 1");
+    let binary = place.path().join("bin/tests");
+    let list = serde_json::json!({
+        "rust-build-meta": {
+            "target-directory": "/t",
+            "base-output-directories": [],
+            "non-test-binaries": {},
+            "linked-paths": [],
+        },
+        "test-count": 1,
+        "rust-suites": { "p::tests": {
+            "package-name": "p",
+            "binary-id": "p::tests",
+            "binary-name": "tests",
+            "package-id": "p 0.1.0",
+            "kind": "test",
+            "binary-path": binary,
+            "build-platform": "target",
+            "cwd": "/p",
+            "status": "listed",
+            "testcases": { "ktstr/steady": {
+                "kind": "test",
+                "ignored": false,
+                "filter-match": { "status": "matches" },
+            } },
+        } },
+    });
+    fs::write(place.programs.project().join("list.json"), list.to_string()).unwrap();
+    let case = CaseThresholds {
+        case: "ktstr/steady".to_owned(),
+        scheduler: "eevdf".to_owned(),
+        topology: Some("1n1l2c1t".to_owned()),
+        thresholds: vec![Threshold {
+            name: "max_gap_ms".to_owned(),
+            limit: Some(Limit::Number(500.0)),
+            unit: "ms".to_owned(),
+            implied_by: None,
+        }],
+        expected_bpf_error: None,
+        expect_err: false,
+        allow_inconclusive: false,
+        auto_repro: true,
+    };
+    let ask = |test: &str| place.session().thresholds(test, &Silent, &token());
+    let json = serde_json::to_string(&case).unwrap();
+    place.programs.add(
+        "tests",
+        &format!("[ \"$1\" = --thresholds ] && echo '{json}'"),
+    );
+    assert_eq!(ask("steady").unwrap(), [case]);
+    let error = ask("other").unwrap_err();
+    assert!(matches!(error, ThresholdsError::Unknown(_)), "{error}");
+    place
+        .programs
+        .add("tests", "echo 'ktstr/steady [sched=eevdf]'");
+    let error = ask("ktstr/steady").unwrap_err();
+    assert!(matches!(error, ThresholdsError::Answer { .. }), "{error}");
+    let start = format!("{}: ", binary.display());
+    assert!(error.to_string().starts_with(&start), "{error}");
 }

@@ -1,6 +1,21 @@
 //! The verifier sweep: runs every declared scheduler on every machine shape and kernel.
 //!
 //! Each cell is a case that nextest runs in a machine of its own. The results are read from the records.
+//!
+//! ```no_run
+//! use ktstr_core::host::Host;
+//! use ktstr_driver::verifier::Sweep;
+//! use ktstr_driver::{Session, Silent};
+//! use ktstr_vmm::CancelToken;
+//!
+//! # fn kernels() -> Vec<ktstr_kernel::ResolvedKernel> { vec![] }
+//! let session = Session::new(Host::of_this_process(), ".").kernels(kernels());
+//! let report = Sweep::new(session, ["-p", "mine"]).run(&Silent, &CancelToken::new()?)?;
+//! for scheduler in &report.schedulers {
+//!     println!("{}: {} cells ran", scheduler.name, scheduler.cells.len());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cells;
 
