@@ -1,4 +1,4 @@
-//! `doctor`: what the host has and lacks.
+//! `doctor`: shows what the host has and what is missing.
 
 use std::env::current_dir;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use crate::cli::Doctor;
 use crate::failure::{CommandResult, Failure};
 use crate::terminal::{columns, print, quote, wrap};
 
-/// Width of what stands left of the details, and of the text that has room for both.
+/// Width of the columns left of the details, and the least width at which details stand beside them.
 const INDENT: usize = 26;
 const ROOMY: usize = 60;
 
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Doctor, host: &Host) -> CommandResult {
     })
 }
 
-/// Puts our own commands into `fix`.
+/// Words a remedy that is a command of ours.
 fn word(fix: &mut Fix) {
     let command = match fix {
         Fix::BuildKernel { source } => {
@@ -77,7 +77,7 @@ fn render(report: &Report, width: usize) -> String {
             let _ = writeln!(text, "    {}", fix_text(fix, width));
         }
     }
-    // One check may have said it all.
+    // One check may name all of them.
     let said = |install: &Fix| {
         report
             .checks
@@ -99,7 +99,7 @@ fn render(report: &Report, width: usize) -> String {
     text
 }
 
-/// Commands stay such that a shell takes them when they are copied.
+/// A command stays such that a shell takes it when it is copied.
 fn fix_text(fix: &Fix, width: usize) -> String {
     match fix {
         Fix::Command(command) => format!("$ {}", wrap(command, width - 10, " \\\n        ")),

@@ -1,4 +1,4 @@
-//! What a command comes to, and how its failures are shown.
+//! The result of a command.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use ktstr_core::text;
 /// An exit code, or what went wrong.
 pub(crate) type CommandResult = Result<ExitCode, Failure>;
 
-/// One or more things that went wrong, each an `error:` line in the end.
+/// One or more problems, each printed as one `error:` line.
 #[derive(Debug, Default)]
 pub(crate) struct Failure(Vec<Problem>);
 
@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// What a person reads: the lines that explain, then one `error:` line for each problem.
+    /// The text to print: explaining lines first, then one `error:` line for each problem.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let context = self.0.iter().flat_map(|problem| problem.context.clone());
         let errors = self.0.iter().map(|it| format!("error: {}", it.message));
@@ -61,7 +61,7 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
     }
 }
 
-/// `text` in one line, without what a terminal takes for a command: a path may hold both.
+/// `text` in one line and without terminal commands: a path may contain both.
 pub(crate) fn one_line(text: impl Display) -> String {
     text::line(&text.to_string())
 }

@@ -86,13 +86,13 @@ fn parse<P: Parser>(
             );
             return report(Err(Failure::new(text)));
         }
-        // Help that nobody reads to its end is no error.
+        // It is no error when the reader of a help text has gone.
         let _ = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })
 }
 
-/// The command or option that `error` is about, when a later version brings it.
+/// The command or option that `error` is about, if it is planned.
 fn planned_word(error: &clap::Error, commands: &[&str]) -> Option<String> {
     let (kind, planned) = match error.kind() {
         ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, commands),

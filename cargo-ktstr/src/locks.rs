@@ -1,4 +1,4 @@
-//! `locks`: which locks of ktstr's there are, and who holds them.
+//! `locks`: shows which locks are held and by whom.
 
 use std::env::current_dir;
 use std::fmt::Write;
@@ -94,7 +94,7 @@ fn section(text: &mut String, locks: &[&LockStatus]) {
     for kind in [LockKind::Llc, LockKind::Cpu, LockKind::Emulator] {
         let of_kind = free.iter().filter(|lock| lock.kind == kind);
         let numbers: CpuSet = of_kind.filter_map(|lock| lock.number).collect();
-        // Slots are a thing of ours, CPUs have names.
+        // `CPU 3-5` is read as names, `QEMU slots 0-1` as a count.
         let plural = if kind == LockKind::Emulator && numbers.len() > 1 {
             "s"
         } else {

@@ -1,4 +1,4 @@
-//! What a session came to: where results are, how many cases ended how, how to run failures again.
+//! Prints the end of a session: where results are, how many cases ended how, how to run failures again.
 
 use std::ffi::OsString;
 
@@ -10,10 +10,10 @@ use crate::cli::Test;
 use crate::failure::one_line;
 use crate::terminal::{quote, say, tilde};
 
-/// More commands, or reasons, than these help nobody.
+/// How many commands, or reasons, are printed.
 const MOST: usize = 10;
 
-/// Says where results are, how many cases (each a `word`) ended how, and how to run failures again.
+/// Prints where results are, how many cases (each called a `word`) ended how, and how to run failures again.
 pub(crate) fn print(report: &SessionReport, arguments: &Test, program: &str, word: &str) {
     if let Some(signal) = report.signal {
         ended_by(signal);
@@ -62,7 +62,7 @@ pub(crate) fn print(report: &SessionReport, arguments: &Test, program: &str, wor
     }
 }
 
-/// How many passed, failed and so on, and why some were skipped, the most frequent reason first.
+/// Prints how many passed, failed and so on, and why some were skipped, the most frequent reason first.
 fn count(tally: &Tally, program: &str, word: &str) {
     let cases = tally.cases();
     let plural = if cases == 1 { "" } else { "s" };
@@ -80,7 +80,7 @@ fn count(tally: &Tally, program: &str, word: &str) {
     }
 }
 
-/// Says that nextest did not end by itself. Whoever interrupts it knows.
+/// Prints that a signal ended nextest, unless it is one by which a person ends it.
 fn ended_by(signal: i32) {
     let by_hand = [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP];
     if by_hand.iter().any(|one| one.as_raw() == signal) {

@@ -1,4 +1,4 @@
-//! Printing that no closed pipe can break.
+//! Prints, and takes a closed pipe for no error.
 
 use std::borrow::Cow;
 use std::env::var_os;
@@ -9,15 +9,15 @@ use std::process::ExitCode;
 
 use crate::failure::{CommandResult, Failure};
 
-/// Longer lines are hard to read.
+/// Lines are no longer on wider terminals: those are hard to read.
 const WIDEST: usize = 80;
 
-/// Prints `text` to standard output. A reader that has seen enough is no error.
+/// Prints `text` to standard output. It is no error when the reader has gone.
 pub(crate) fn print(text: &[u8]) -> CommandResult {
     print_more(text).map(|_| ExitCode::SUCCESS)
 }
 
-/// Like [`print`]; tells whether anybody would read more.
+/// Like [`print`]; returns whether the reader is still there.
 pub(crate) fn print_more(text: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
@@ -27,7 +27,7 @@ pub(crate) fn print_more(text: &[u8]) -> Result<bool, Failure> {
     }
 }
 
-/// Prints a line to standard error, if anybody listens there.
+/// Prints a line to standard error, if that is open.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
@@ -53,7 +53,7 @@ pub(crate) fn tilde(path: &Path) -> String {
     }
 }
 
-/// `word` as a shell reads it back.
+/// `word` quoted for a shell.
 pub(crate) fn quote(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use ktstr_core::host::Host;
 use ktstr_driver::{
-    KernelSource, NextestStreams, Session, SessionError, SessionEvent, SessionObserver,
+    KernelChoice, NextestStreams, Session, SessionError, SessionEvent, SessionObserver,
 };
 use ktstr_kernel::discover::Found;
 use ktstr_vmm::CancelToken;
@@ -35,9 +35,9 @@ pub(crate) fn session(
     host: &Host,
 ) -> Result<Session, Failure> {
     let source = if arguments.kernel.is_empty() {
-        KernelSource::Discovery
+        KernelChoice::Discover
     } else {
-        KernelSource::Caller
+        KernelChoice::Given
     };
     let session = Session::new(host.clone(), current_dir()?)
         .release(arguments.release)
@@ -52,7 +52,7 @@ pub(crate) fn session(
         // Before kernels are built, which takes its time.
         .prepare(source, &Shown(reporter))
         .map_err(worded)?;
-    if source == KernelSource::Discovery {
+    if source == KernelChoice::Discover {
         return Ok(session);
     }
     let options = resolve::build_options(arguments.base_config)?;

@@ -1,4 +1,4 @@
-//! `verifier`: the sweep over declared schedulers, and its tables.
+//! `verifier`: runs the sweep over declared schedulers and prints its tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -47,7 +47,7 @@ fn worded(error: SweepError) -> Failure {
     }
 }
 
-/// What the verifier had to do, by kernel and program.
+/// The table of verified instructions, by kernel and program.
 fn instructions(scheduler: &SchedulerReport, width: usize) -> String {
     let title = format!(
         "\n{}: verified instructions (`verified_insns`)\n",
@@ -74,7 +74,7 @@ fn instructions(scheduler: &SchedulerReport, width: usize) -> String {
     title + &table(&kernels, &columns, width)
 }
 
-/// What became of every cell that ran, by machine and kernel.
+/// The table of results, by machine and kernel.
 fn cells(scheduler: &SchedulerReport, width: usize) -> String {
     let mut text = format!("\n{}: cells\n", scheduler.name);
     let has_run = |preset: &&&str| scheduler.cells.keys().any(|(_, of)| of == **preset);

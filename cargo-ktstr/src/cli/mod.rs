@@ -184,7 +184,7 @@ pub(crate) struct Test {
     #[arg(long)]
     pub(crate) no_skip_mode: bool,
 
-    /// Back end to run the machines on: kvm or qemu [default: `KTSTR_BACKEND`, else
+    /// Backend to run the machines on: kvm or qemu [default: `KTSTR_BACKEND`, else
     /// KVM where it works].
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<Backend>,

@@ -12,7 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use ktstr_core::host::Host;
-use ktstr_driver::{KernelSource, RunSummary, Session, SessionEvent, SessionObserver, Stream};
+use ktstr_driver::{
+    KernelChoice, OutputStream, RunSummary, Session, SessionEvent, SessionObserver,
+};
 use ktstr_vmm::CancelToken;
 use lexopt::prelude::*;
 
@@ -39,8 +41,8 @@ impl SessionObserver for Lines {
             },
             SessionEvent::NextestOutput { stream, line } => {
                 let mark = match stream {
-                    Stream::Stdout => "",
-                    Stream::Stderr => "nextest: ",
+                    OutputStream::Stdout => "",
+                    OutputStream::Stderr => "nextest: ",
                 };
                 println!("{mark}{}", String::from_utf8_lossy(line));
             }
@@ -68,7 +70,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     }
     let session = Session::new(Host::of_this_process(), dir)
         .nextest_args(nextest_args)
-        .prepare(KernelSource::Discovery, &Lines)?;
+        .prepare(KernelChoice::Discover, &Lines)?;
     let cancel = CancelToken::new()?;
     let (ended, wait) = mpsc::channel::<()>();
     let report = thread::scope(|scope| {

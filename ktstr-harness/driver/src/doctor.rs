@@ -1,4 +1,22 @@
-//! What this host has for running tests, what it lacks, and what brings it.
+//! Finds out what a host has for running tests, what is missing, and what to do about it.
+//!
+//! ```no_run
+//! use ktstr_core::host::Host;
+//! use ktstr_driver::doctor::{Request, State, examine};
+//! use ktstr_driver::kernel_cache;
+//!
+//! let host = Host::of_this_process();
+//! let report = examine(&Request {
+//!     host: &host,
+//!     cache: &kernel_cache(&host)?,
+//!     dir: ".".as_ref(),
+//!     is_root: false,
+//! });
+//! for check in report.checks.iter().filter(|check| check.state == State::Missing) {
+//!     println!("{}: {}", check.name, check.detail);
+//! }
+//! # Ok::<(), ktstr_driver::SessionError>(())
+//! ```
 
 mod checks;
 #[cfg(test)]
@@ -15,10 +33,10 @@ use serde::Serialize;
 
 use crate::{process, programs};
 
-/// What to look at.
+/// What [`examine`] looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The host, as tests would see it.
+    /// Root directory, search path and environment, as tests would have them.
     pub host: &'a Host,
     /// The kernel cache.
     pub cache: &'a Cache,
@@ -28,39 +46,39 @@ pub struct Request<'a> {
     pub is_root: bool,
 }
 
-/// Everything that was looked at.
+/// What a host has for running tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Whether tests can run here: nothing they cannot do without is missing.
+    /// Whether tests can run here: no check is [`State::Missing`].
     pub ready: bool,
-    /// One after another, what matters most first.
+    /// The checks, the most important first.
     pub checks: Vec<Check>,
-    /// Installs every package that is missing: a command on Debian and Ubuntu, names elsewhere.
+    /// How to install every missing package: a command on Debian and Ubuntu, the names elsewhere.
     pub install: Option<Fix>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What it is, in a word or two.
+    /// What was checked, in a word or two, such as `build tools`.
     pub name: &'static str,
-    /// How it stands.
+    /// Whether tests can run with it.
     pub state: State,
-    /// What was found, one line.
+    /// What was found, in one line.
     pub detail: String,
-    /// What to do about it, where something can be done.
+    /// What to do, where something can be done.
     pub fix: Option<Fix>,
     #[serde(skip)]
     needs: Vec<Need>,
 }
 
-/// What to do about something.
+/// What to do about a [`Check`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fix {
-    /// A command for the shell.
+    /// Run this command in a shell.
     Command(String),
-    /// Something to do by hand, in a few words.
+    /// Do this by hand.
     Advice(String),
     /// Build a kernel from this source: a tarball of the distribution's, or where people keep a source tree.
     BuildKernel {
@@ -71,17 +89,17 @@ pub enum Fix {
     RemoveCorruptKernels,
 }
 
-/// How a [`Check`] stands.
+/// What a [`Check`] found, and what that means for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It is there.
+    /// Present and usable.
     Ok,
-    /// It is not, and tests cannot run without.
+    /// Missing or broken, and tests cannot run without it.
     Missing,
-    /// Tests run, but something else will not.
+    /// Tests run, but something else does not work.
     Limited,
-    /// Good to know.
+    /// For information: tests do not need it.
     Info,
 }
 
@@ -96,14 +114,14 @@ impl fmt::Display for State {
     }
 }
 
-/// Something to install.
+/// A package to install: its name in words, and Debian's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Need {
     name: &'static str,
     debian: &'static str,
 }
 
-/// Looks at the host. Writes nothing but an empty file, to see that the cache takes one; it is removed.
+/// Looks at the host. An empty file is written to the cache and removed, to see whether that can be; nothing else is.
 pub fn examine(request: &Request<'_>) -> Report {
     let build_tools = checks::build_tools(request);
     let kernel = checks::kernel(request, build_tools.state != State::Missing);
@@ -158,7 +176,7 @@ fn nextest_version(request: &Request<'_>) -> Result<String, String> {
         .map_err(|why| format!("`{what} --version`: {why}"))
 }
 
-/// The newest kernel source tarball that the distribution installed (Debian: `linux-source-*`).
+/// The newest kernel source tarball of the distribution, in `/usr/src` of `root` (Debian: `linux-source-*`).
 pub fn distribution_source(root: &Path) -> Option<PathBuf> {
     let dir = fs::read_dir(root.join("usr/src")).ok()?;
     let tarball = |entry: fs::DirEntry| {

@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! use ktstr_core::host::Host;
-//! use ktstr_driver::{KernelSource, Session, SessionEvent};
+//! use ktstr_driver::{KernelChoice, Session, SessionEvent};
 //! use ktstr_vmm::CancelToken;
 //!
 //! let watch = |event: SessionEvent<'_>| {
@@ -14,7 +14,7 @@
 //! let cancel = CancelToken::new()?;
 //! let report = Session::new(Host::of_this_process(), ".")
 //!     .nextest_args(["-E", "test(steady)"])
-//!     .prepare(KernelSource::Discovery, &watch)?
+//!     .prepare(KernelChoice::Discover, &watch)?
 //!     .run(&watch, &cancel)?;
 //! println!("exit code {}: {}", report.exit_code, report.tally());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -29,7 +29,7 @@
 //! - [`doctor`] tells what a host has for running tests, and what it lacks.
 //! - [`Session`] runs a project's tests under nextest. It tells a [`SessionObserver`] what happens, as
 //!   [`SessionEvent`]s, and is cancelled by a [`CancelToken`](ktstr_vmm::CancelToken). Kernels are resolved by
-//!   `ktstr-kernel` before that, or found: [`KernelSource`].
+//!   `ktstr-kernel` before that, or found: [`KernelChoice`].
 //! - [`SessionReport`] tells how it ended, with the records by run directory ([`RunSummary`]), counted ([`Tally`]).
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
@@ -56,8 +56,8 @@ pub use nextest::{Binary, Listing, ListingError};
 pub use records::RunSummary;
 pub use replay::{replay_args, replay_filter};
 pub use session::{
-    KernelSource, NextestStreams, Session, SessionError, SessionEvent, SessionObserver,
-    SessionReport, Silent, Stream, discover_kernel, kernel_cache,
+    KernelChoice, NextestStreams, OutputStream, Session, SessionError, SessionEvent,
+    SessionObserver, SessionReport, Silent, discover_kernel, kernel_cache,
 };
 pub use tally::Tally;
 pub use thresholds::ThresholdsError;

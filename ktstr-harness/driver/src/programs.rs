@@ -1,4 +1,4 @@
-//! Looking for programs, and asking them for their versions.
+//! Finds programs and asks them for their versions.
 
 use std::env::{join_paths, split_paths};
 use std::ffi::OsStr;
@@ -14,19 +14,19 @@ use ktstr_core::text;
 use ktstr_vmm::child::end_with_us;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// More than any program takes to say its version, on a machine that is busy with a build.
+/// How long a program may take to print its version, on a machine that is busy with a build.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long to sleep between two looks at a process that is about to end.
 const POLL: Duration = Duration::from_millis(5);
 
-/// More than any version line has, less than a program gone wild may cost.
+/// How many bytes of a program's output are read.
 const OUTPUT_LIMIT: u64 = 4096;
 
-/// The longest version that is told, in characters.
+/// The longest version that is shown, in characters.
 const LONGEST: usize = 100;
 
-/// The first program called `name` in the search path `path`. Parts of that which are empty mean no directory.
+/// The first program called `name` in the search path `path`. Empty parts of the path are passed over.
 pub(crate) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
     let dirs: Vec<PathBuf> = split_paths(path)
         .filter(|dir| !dir.as_os_str().is_empty())

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use ktstr_core::Outcome;
 use ktstr_core::record::{self, Record, RunDir, RunDirError, Sidecar, standing};
 
-/// One run directory that a session wrote.
+/// The records of one session in one run directory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSummary {
     /// The directory.
     pub path: PathBuf,
-    /// What stands of the session's records in it: one for each case, see [`ktstr_core::record::standing`].
+    /// The record that counts of each case, see [`ktstr_core::record::standing`].
     pub records: Vec<Record>,
-    /// Files in it that should be sidecars and cannot be read: which and why, one line each.
+    /// Files that should be records and cannot be read: which and why, in one line each.
     pub unreadable: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl RunSummary {
         found
     }
 
-    /// What the run left that was the last to begin writing into the run directory at `path`; `None` where none did.
+    /// The records of the newest run in the run directory at `path`; `None` where no run has written there.
     pub fn latest(path: &Path) -> Option<Self> {
         let epoch = RunDir::last_epoch(path)?;
         Some(Self::read(path.to_owned(), &epoch))
@@ -70,7 +70,7 @@ impl RunSummary {
         summary
     }
 
-    /// What the records say of the cases.
+    /// The contents of the records.
     pub fn sidecars(&self) -> impl Iterator<Item = &Sidecar> {
         self.records.iter().map(|record| &record.sidecar)
     }
@@ -94,8 +94,8 @@ impl RunSummary {
     }
 }
 
-/// Whether `dir`, which need not be there yet, takes files. Makes nothing that lasts: cargo marks a target directory that
-/// it makes itself, and no other.
+/// Whether files can be written to `dir`, which need not exist yet. Leaves nothing behind: cargo marks a target directory
+/// only if it makes that itself.
 pub(crate) fn check(dir: &Path) -> io::Result<()> {
     let existing = dir.ancestors().find(|dir| dir.exists());
     record::check(existing.unwrap_or(Path::new("."))).map_err(|error| match error {

@@ -1,4 +1,4 @@
-//! Running the cases of a session again, one at a time.
+//! Runs cases of a session again.
 
 use std::ffi::OsString;
 
@@ -9,7 +9,7 @@ use crate::nextest::{asks_for_ignored, build_selection};
 
 /// Arguments for nextest that run the case of `sidecar` alone, in a session that had `nextest_args`.
 ///
-/// What decides how tests are built is kept of those; filters and the like are not.
+/// Of those, the ones that decide which tests exist are kept; filters and the like are not.
 pub fn replay_args(sidecar: &Sidecar, nextest_args: &[OsString]) -> Vec<OsString> {
     let mut args = build_selection(nextest_args);
     let asked = asks_for_ignored(nextest_args);

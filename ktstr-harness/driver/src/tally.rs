@@ -1,4 +1,4 @@
-//! How the cases of a session ended, counted.
+//! Counts how the cases of a session ended.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,16 +7,16 @@ use ktstr_core::Outcome;
 
 use crate::RunSummary;
 
-/// How the cases of a session ended, counted.
+/// How many cases of a session ended how. Displays as `9 passed (1 on a retry), 2 failed`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Cases that passed.
     pub passed: usize,
-    /// Those of them that passed on a retry only.
+    /// Those of the passed cases that needed a retry.
     pub on_a_retry: usize,
     /// Cases that failed.
     pub failed: usize,
-    /// Cases whose run gave nothing to judge by.
+    /// Cases that gave nothing to judge by.
     pub inconclusive: usize,
     /// Cases that were skipped, by the reason.
     pub skipped: BTreeMap<String, usize>,
@@ -47,7 +47,7 @@ impl Tally {
         tally
     }
 
-    /// How many cases there are.
+    /// The number of all cases.
     pub fn cases(&self) -> usize {
         let skipped: usize = self.skipped.values().sum();
         self.passed + self.failed + self.inconclusive + skipped

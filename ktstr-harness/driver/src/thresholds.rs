@@ -58,6 +58,20 @@ impl Session {
     ///
     /// Builds the tests first where need be; in release mode, if the session says so, default thresholds are stricter.
     /// The [arguments for nextest](Session::nextest_args) are those of `cargo nextest list` here.
+    ///
+    /// ```no_run
+    /// use ktstr_core::host::Host;
+    /// use ktstr_driver::{Session, Silent};
+    /// use ktstr_vmm::CancelToken;
+    ///
+    /// let session = Session::new(Host::of_this_process(), ".").release(true);
+    /// for case in session.thresholds("steady", &Silent, &CancelToken::new()?)? {
+    ///     for row in case.thresholds.iter().filter(|row| row.limit.is_some()) {
+    ///         println!("{}: {} {:?}", case.case, row.name, row.limit);
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn thresholds(
         &self,
         test: &str,

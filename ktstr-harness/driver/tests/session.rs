@@ -12,7 +12,8 @@ use ktstr_core::Verdict;
 use ktstr_core::host::Host;
 use ktstr_core::record::{RunDir, Sidecar};
 use ktstr_driver::{
-    KernelSource, NextestStreams, Session, SessionError, SessionEvent, SessionObserver, Stream,
+    CaseThresholds, KernelChoice, Limit, NextestStreams, OutputStream, Session, SessionError,
+    SessionEvent, SessionObserver, Silent, Threshold, ThresholdsError,
 };
 use ktstr_harness::runner::FailureArtifacts;
 use ktstr_vmm::{Backend, CancelToken};
@@ -68,8 +69,8 @@ impl SessionObserver for Place {
             SessionEvent::NextestStarted { .. } => "started".to_owned(),
             SessionEvent::NextestOutput { stream, line } => {
                 let mark = match stream {
-                    Stream::Stdout => "out",
-                    Stream::Stderr => "err",
+                    OutputStream::Stdout => "out",
+                    OutputStream::Stderr => "err",
                 };
                 format!("{mark}: {}", String::from_utf8_lossy(line))
             }
@@ -122,6 +123,12 @@ fn a_cancelled_session_ends_in_order() {
     let report = place.session().run(&observer, &cancel).unwrap();
     assert_eq!((report.exit_code, report.cancelled), (7, true));
     assert!(report.runs.is_empty());
+    // What was cancelled is not begun again.
+    let again = place.session();
+    let error = again.run(&Silent, &cancel).unwrap_err();
+    assert!(matches!(error, SessionError::Cancelled), "{error}");
+    let error = again.list(&Silent, &cancel).unwrap_err();
+    assert!(matches!(error, SessionError::Cancelled), "{error}");
 }
 
 #[test]
@@ -151,24 +158,87 @@ fn what_a_session_needs_is_looked_for_before_it_runs() {
     let place = Place::new("exit 0");
     let prepare = |session: Session, source| session.prepare(source, &place);
     // Without a kernel anywhere.
-    let error = prepare(place.session(), KernelSource::Discovery).unwrap_err();
+    let error = prepare(place.session(), KernelChoice::Discover).unwrap_err();
     assert!(matches!(error, SessionError::Kernel(_)), "{error}");
-    prepare(place.session(), KernelSource::Caller).unwrap();
-    // A back end that was asked for has to be there; there is no /dev/kvm on this host.
+    prepare(place.session(), KernelChoice::Given).unwrap();
+    // A backend that was asked for has to be there; there is no /dev/kvm on this host.
     let wanted = place.session().backend(Some(Backend::Kvm));
-    let error = prepare(wanted, KernelSource::Caller).unwrap_err();
+    let error = prepare(wanted, KernelChoice::Given).unwrap_err();
     assert!(matches!(error, SessionError::Backend(_)), "{error}");
     let mut host = place.host();
     host.env.insert("KTSTR_BACKEND".into(), "xen".into());
     let odd = Session::new(host, place.programs.project());
-    let error = prepare(odd, KernelSource::Caller).unwrap_err();
+    let error = prepare(odd, KernelChoice::Given).unwrap_err();
     assert!(error.to_string().starts_with("KTSTR_BACKEND: "), "{error}");
     let mut host = place.host();
     host.path = "/nowhere".into();
     let none = Session::new(host, place.programs.project());
-    let error = prepare(none, KernelSource::Caller).unwrap_err();
+    let error = prepare(none, KernelChoice::Given).unwrap_err();
     assert!(matches!(error, SessionError::NoNextest), "{error}");
     fs::remove_file(place.programs.project().join("Cargo.toml")).unwrap();
-    let error = prepare(place.session(), KernelSource::Caller).unwrap_err();
+    let error = prepare(place.session(), KernelChoice::Given).unwrap_err();
     assert!(matches!(error, SessionError::NoProject { .. }), "{error}");
+}
+
+#[test]
+fn thresholds_are_data_and_another_versions_answer_is_told() {
+    let place = Place::new("exit 1");
+    let binary = place.path().join("bin/tests");
+    let list = serde_json::json!({
+        "rust-build-meta": {
+            "target-directory": "/t",
+            "base-output-directories": [],
+            "non-test-binaries": {},
+            "linked-paths": [],
+        },
+        "test-count": 1,
+        "rust-suites": { "p::tests": {
+            "package-name": "p",
+            "binary-id": "p::tests",
+            "binary-name": "tests",
+            "package-id": "p 0.1.0",
+            "kind": "test",
+            "binary-path": binary,
+            "build-platform": "target",
+            "cwd": "/p",
+            "status": "listed",
+            "testcases": { "ktstr/steady": {
+                "kind": "test",
+                "ignored": false,
+                "filter-match": { "status": "matches" },
+            } },
+        } },
+    });
+    fs::write(place.programs.project().join("list.json"), list.to_string()).unwrap();
+    let case = CaseThresholds {
+        case: "ktstr/steady".to_owned(),
+        scheduler: "eevdf".to_owned(),
+        topology: Some("1n1l2c1t".to_owned()),
+        thresholds: vec![Threshold {
+            name: "max_gap_ms".to_owned(),
+            limit: Some(Limit::Number(500.0)),
+            unit: "ms".to_owned(),
+            implied_by: None,
+        }],
+        expected_bpf_error: None,
+        expect_err: false,
+        allow_inconclusive: false,
+        auto_repro: true,
+    };
+    let ask = |test: &str| place.session().thresholds(test, &Silent, &token());
+    let json = serde_json::to_string(&case).unwrap();
+    place.programs.add(
+        "tests",
+        &format!("[ \"$1\" = --thresholds ] && echo '{json}'"),
+    );
+    assert_eq!(ask("steady").unwrap(), [case]);
+    let error = ask("other").unwrap_err();
+    assert!(matches!(error, ThresholdsError::Unknown(_)), "{error}");
+    place
+        .programs
+        .add("tests", "echo 'ktstr/steady [sched=eevdf]'");
+    let error = ask("ktstr/steady").unwrap_err();
+    assert!(matches!(error, ThresholdsError::Answer { .. }), "{error}");
+    let start = format!("{}: ", binary.display());
+    assert!(error.to_string().starts_with(&start), "{error}");
 }

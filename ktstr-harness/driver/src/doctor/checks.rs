@@ -1,4 +1,4 @@
-//! The single checks.
+//! The checks, one function each.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -54,7 +54,7 @@ impl Check {
     }
 }
 
-/// The emulator that carries machines.
+/// QEMU, which runs machines where KVM does not work.
 pub(super) fn qemu(request: &Request<'_>) -> Check {
     let check = |state, detail: String| Check::new("QEMU", state, detail);
     let need = Need {
@@ -78,7 +78,7 @@ pub(super) fn qemu(request: &Request<'_>) -> Check {
     }
 }
 
-/// What builds the tests.
+/// Cargo, which builds the tests.
 pub(super) fn cargo(request: &Request<'_>) -> Check {
     let check = |state, detail: String| Check::new("cargo", state, detail);
     match request.cargo() {
@@ -88,7 +88,7 @@ pub(super) fn cargo(request: &Request<'_>) -> Check {
     }
 }
 
-/// What runs the tests.
+/// Nextest, which runs the tests.
 pub(super) fn nextest(request: &Request<'_>) -> Check {
     match nextest_version(request) {
         Ok(version) => Check::new("cargo-nextest", State::Ok, version),
@@ -97,7 +97,7 @@ pub(super) fn nextest(request: &Request<'_>) -> Check {
     }
 }
 
-/// Where kernels and initramfs go.
+/// The cache directory, where kernels and initramfs images are kept.
 pub(super) fn cache(request: &Request<'_>) -> Check {
     let check = |state, detail| Check::new("cache", state, detail);
     let root = request.cache.root();
@@ -141,7 +141,7 @@ fn try_to_write(dir: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// What building kernels takes.
+/// The programs and headers that building a kernel needs.
 pub(super) fn build_tools(request: &Request<'_>) -> Check {
     let check = |state, detail| Check::new("build tools", state, detail);
     let mut missing = tools::missing(&request.host.path, &request.host.root);
@@ -192,7 +192,7 @@ fn pahole(request: &Request<'_>) -> Result<String, String> {
     }
 }
 
-/// The kernel that tests take when none is named; whether one `can_be_built` decides what its lack means.
+/// The kernel that tests take when none is named. Without one, tests can run if one `can_be_built`.
 pub(super) fn kernel(request: &Request<'_>, can_be_built: bool) -> Check {
     let check = |state, detail| Check::new("kernel", state, detail);
     let found = discover_kernel(request.host, request.cache, request.dir);
@@ -221,7 +221,7 @@ pub(super) fn kernel(request: &Request<'_>, can_be_built: bool) -> Check {
     check(state, detail).fix(Fix::BuildKernel { source })
 }
 
-/// What is in the cache.
+/// The kernels in the cache.
 pub(super) fn cached_kernels(request: &Request<'_>) -> Check {
     let check = |state, detail| Check::new("cached kernels", state, detail);
     let entries = match request.cache.list() {
@@ -292,7 +292,7 @@ fn group_name(groups: &str, id: u32) -> Option<&str> {
     })
 }
 
-/// Memory for performance mode, which makes do with ordinary pages.
+/// Huge pages, which performance mode uses where there are any.
 pub(super) fn hugepages(request: &Request<'_>) -> Check {
     let found = match HostContext::read(&request.host.root).free_hugepages {
         Some(count) => format!("{count} of 2 MiB free"),
@@ -318,7 +318,7 @@ pub(super) fn cgroup2(request: &Request<'_>) -> Check {
     Check::new("cgroup2", State::Info, detail)
 }
 
-/// What builds schedulers; ktstr itself does not need it.
+/// Clang, which builds schedulers; ktstr itself does not need it.
 pub(super) fn clang(request: &Request<'_>) -> Check {
     let check = |detail| Check::new("clang", State::Info, detail);
     let path = &request.host.path;
@@ -358,7 +358,7 @@ fn clang_version(line: &str) -> Option<u32> {
         .ok()
 }
 
-/// One digit behind the point, rounded down: never more than there is.
+/// `bytes` in GiB with one decimal, rounded down.
 fn gib(bytes: u64) -> String {
     let tenths = u128::from(bytes) * 10 / (1 << 30);
     format!("{}.{} GiB", tenths / 10, tenths % 10)

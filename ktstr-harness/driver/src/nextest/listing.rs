@@ -5,28 +5,28 @@ use std::path::PathBuf;
 
 use nextest_metadata::{RustTestSuiteSummary, TestListSummary};
 
-/// Test binaries by nextest's name for them.
+/// The test binaries of a project, by nextest's identifier for them, such as `mine::tests`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The binaries.
+    /// By binary identifier.
     pub binaries: BTreeMap<String, Binary>,
 }
 
 /// A test binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binary {
-    /// The file.
+    /// The executable.
     pub path: PathBuf,
-    /// Names of its cases.
+    /// Names of all its cases.
     pub cases: BTreeSet<String>,
-    /// Those of them that the arguments of the list select.
+    /// Names of the cases that the arguments of `cargo nextest list` select.
     pub selected: BTreeSet<String>,
 }
 
 /// What nextest printed is not a list of tests that can be read.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`cargo nextest list`: its list cannot be read ({0}); install the nextest that this ktstr was made with or a later one: cargo install --locked cargo-nextest"
+    "`cargo nextest list`: its list cannot be read ({0}); install a nextest that this ktstr knows: cargo install --locked cargo-nextest@0.9.143"
 )]
 pub struct ListingError(#[from] serde_json::Error);
 

@@ -1,4 +1,4 @@
-//! What nextest is told and what it tells: the options of its command line, and its list of tests.
+//! Speaks to nextest: the options of its command line, and its list of tests.
 
 mod listing;
 mod options;

@@ -6,11 +6,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// What an option decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decides {
-    /// What the tests are, or where they and their configuration are found: the same for every run of the same tests.
+    /// Which tests exist, or where they and their configuration are found: every run of the same tests needs it.
     Tests,
     /// Which of them run.
     Selection,
-    /// How they run, and what is shown of it.
+    /// How the tests run, and what is shown.
     Manner,
 }
 use Decides::{Manner, Selection, Tests};
@@ -20,12 +20,12 @@ use Decides::{Manner, Selection, Tests};
 enum Value {
     No,
     Yes,
-    /// Only behind `=`.
+    /// Optional, and only after `=`.
     Optional,
 }
 use Value::{No, Optional, Yes};
 
-/// An option by its names, the first of which stands for all.
+/// An option with all of its names; the first one is the key by which callers ask for it.
 struct Spec {
     names: &'static [&'static str],
     value: Value,
@@ -40,7 +40,7 @@ const fn spec(names: &'static [&'static str], value: Value, decides: Decides) ->
     }
 }
 
-/// Every option of nextest 0.9.143, in the order of its help, and names that it keeps from before.
+/// Every option of nextest 0.9.143, in the order of its help, and the old names that it still accepts.
 const OPTIONS: &[Spec] = &[
     spec(&["--color"], Yes, Manner),
     spec(&["--no-pager"], No, Manner),
@@ -78,7 +78,7 @@ const OPTIONS: &[Spec] = &[
     spec(&["--frozen"], No, Tests),
     spec(&["--locked"], No, Tests),
     spec(&["--offline"], No, Tests),
-    // Cargo otherwise.
+    // Other cargo options.
     spec(&["--cargo-message-format"], Yes, Manner),
     spec(&["--cargo-quiet"], No, Manner),
     spec(&["--cargo-verbose"], No, Manner),
@@ -121,7 +121,7 @@ const OPTIONS: &[Spec] = &[
     spec(&["--max-progress-running"], Yes, Manner),
     spec(&["--message-format"], Yes, Manner),
     spec(&["--message-format-version"], Yes, Manner),
-    // Builds of before.
+    // Reused builds.
     spec(&["--archive-file"], Yes, Tests),
     spec(&["--archive-format"], Yes, Tests),
     spec(&["--extract-to"], Yes, Tests),
@@ -140,23 +140,23 @@ const OPTIONS: &[Spec] = &[
     spec(&["--profile", "-P"], Yes, Tests),
 ];
 
-/// A word of nextest's command line, with the one behind it where that is its value.
+/// A word of nextest's command line, together with the next word where that is its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Word {
-    /// An option of nextest's.
+    /// An option that nextest has.
     Option {
-        /// The name that stands for all of its names.
+        /// The first of its names.
         name: &'static str,
         /// What it decides.
         decides: Decides,
         /// Its value, if it has one.
         value: Option<OsString>,
-        /// As it was written.
+        /// The words as they were written.
         args: Vec<OsString>,
     },
     /// A filter.
     Filter(OsString),
-    /// An option that no nextest had when this was written.
+    /// An option that is not in [`OPTIONS`].
     Unknown(OsString),
     /// `--` and what follows: filters and options of the test binaries.
     Rest(Vec<OsString>),

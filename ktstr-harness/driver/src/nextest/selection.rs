@@ -1,11 +1,11 @@
-//! Which words of a nextest command line another command takes over.
+//! Selects the words of a nextest command line that another command needs too.
 
 use std::ffi::{OsStr, OsString};
 
 use super::options::Decides::{Manner, Tests};
 use super::options::{Word, parse};
 
-/// Those of nextest's `args` that decide what the tests are: for another run of the same.
+/// The words of `args` that decide which tests exist: what another run of the same tests needs.
 pub(crate) fn build_selection(args: &[OsString]) -> Vec<OsString> {
     let words = parse(args);
     let has = |wanted: &str| {
@@ -33,9 +33,9 @@ fn tests(word: Word) -> Vec<OsString> {
     }
 }
 
-/// Those of nextest's `args` that decide which tests run, for `cargo nextest list`.
+/// The words of `args` that `cargo nextest list` takes to list the tests that would run.
 ///
-/// It has no `--rerun`: what it lists may be more than what runs.
+/// `--rerun` is left out, which `list` does not have: it may list more than runs.
 pub(crate) fn listing(args: &[OsString]) -> Vec<OsString> {
     let words = parse(args).into_iter();
     let kept = words.flat_map(|word| match word {
@@ -52,7 +52,7 @@ pub(crate) fn listing(args: &[OsString]) -> Vec<OsString> {
     kept.collect()
 }
 
-/// Those of nextest's `args` that cargo itself takes, as they were meant, for every one of its commands in `wanted`.
+/// The options in `args` that are in `wanted`, as they were written: cargo itself has them under the same names.
 pub(crate) fn for_cargo(args: &[OsString], wanted: &[&str]) -> Vec<OsString> {
     let words = parse(args).into_iter();
     let kept = words.flat_map(|word| match word {
@@ -62,7 +62,7 @@ pub(crate) fn for_cargo(args: &[OsString], wanted: &[&str]) -> Vec<OsString> {
     kept.collect()
 }
 
-/// The value that the option called `name` has in the end.
+/// The value of the option called `name`; the last one where it is given several times.
 pub(crate) fn value(args: &[OsString], name: &str) -> Option<OsString> {
     let words = parse(args).into_iter().rev();
     let mut values = words.filter_map(|word| match word {

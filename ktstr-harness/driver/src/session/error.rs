@@ -64,7 +64,7 @@ pub enum SessionError {
         /// Image of the other.
         second: PathBuf,
     },
-    /// An environment variable names a back end that there is none of.
+    /// An environment variable names a backend that there is none of.
     #[error("{variable}: {source}")]
     UnknownBackend {
         /// The variable.
@@ -72,7 +72,7 @@ pub enum SessionError {
         /// What is wrong with it.
         source: ParseBackendError,
     },
-    /// The back end that was asked for does not work here.
+    /// The backend that was asked for does not work here.
     #[error(transparent)]
     Backend(MachineError),
     /// The environment names no directory for the kernel cache.
@@ -81,6 +81,9 @@ pub enum SessionError {
     /// No kernel was given, and none that can be used was found.
     #[error(transparent)]
     Kernel(#[from] DiscoverError),
+    /// It was cancelled before a test ran.
+    #[error("the session was cancelled before a test ran; start it again")]
+    Cancelled,
     /// A part of it panicked.
     #[error("{what} panicked; this is a bug in ktstr, please report it")]
     Panicked {

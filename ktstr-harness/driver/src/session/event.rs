@@ -44,7 +44,7 @@ impl SessionObserver for Silent {
 
 /// Which of a program's streams a line is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub enum OutputStream {
     /// Standard output.
     Stdout,
     /// Standard error: cargo's and nextest's reports.
@@ -55,9 +55,9 @@ pub enum Stream {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum SessionEvent<'a> {
-    /// The machines run on this back end.
+    /// The machines run on this backend.
     BackendSelected(&'a BackendSelection),
-    /// No back end works here, and none was asked for: every test that needs a machine will say so.
+    /// No backend works here, and none was asked for: every test that needs a machine will say so.
     NoBackend(&'a MachineError),
     /// This kernel was found where none was given.
     KernelFound(&'a Found),
@@ -90,7 +90,7 @@ pub enum SessionEvent<'a> {
     /// Nextest said a line; not where its output is [inherited](crate::NextestStreams).
     NextestOutput {
         /// Where.
-        stream: Stream,
+        stream: OutputStream,
         /// The line, without its end.
         line: &'a [u8],
     },

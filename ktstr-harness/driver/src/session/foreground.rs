@@ -1,4 +1,4 @@
-//! A child in the foreground: it shares our terminal, and what would end us is its to handle.
+//! Runs a child in the foreground: it shares our terminal, and signals that would end us are left to it.
 //!
 //! Signal handlers belong to a whole process. They are installed where a session is told that it may
 //! ([`crate::NextestStreams::Foreground`]), and nowhere else.
@@ -15,13 +15,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{Scope, wait_for_end};
 
-/// What a person or a CI system ends a program by.
+/// The signals by which a person or a CI system ends a program.
 const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// The child that signals are passed on to; 0 where there is none.
+/// Process number of the child that signals are passed on to; 0 where there is none.
 static CHILD: AtomicI32 = AtomicI32::new(0);
 
-/// The last signal for a child that was not there yet; 0 where there is none.
+/// The last signal that came before the child had started; 0 where there is none.
 static MISSED: AtomicI32 = AtomicI32::new(0);
 
 /// Runs `command` to its end.
@@ -51,7 +51,7 @@ pub(super) fn run(
     child.wait()
 }
 
-/// The signals are ours to handle while this value lives.
+/// Our handlers of the signals, installed while this value lives.
 struct Handled {
     before: [libc::sigaction; SIGNALS.len()],
 }

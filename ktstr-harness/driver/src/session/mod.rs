@@ -1,4 +1,4 @@
-//! Running tests under nextest on kernels that are ready.
+//! Runs a project's tests under nextest, on kernels that are ready.
 
 mod command;
 mod error;
@@ -18,8 +18,8 @@ use ktstr_kernel::ResolvedKernel;
 use ktstr_vmm::{Backend, BackendSelection};
 
 pub use error::SessionError;
-pub use event::{SessionEvent, SessionObserver, Silent, Stream};
-pub use prepare::{KernelSource, discover_kernel, kernel_cache};
+pub use event::{OutputStream, SessionEvent, SessionObserver, Silent};
+pub use prepare::{KernelChoice, discover_kernel, kernel_cache};
 pub use report::SessionReport;
 
 use crate::nextest::build_selection;
@@ -40,13 +40,13 @@ pub struct Session {
     no_skip_mode: bool,
     no_perf_mode: bool,
     backend: Option<Backend>,
-    /// Whether the back end was tried, so that no test needs to.
+    /// Whether the backend was tried, so that no test needs to.
     backend_works: bool,
     variables: Vec<(OsString, OsString)>,
     cpu_cap: Option<u32>,
     nextest_args: Vec<OsString>,
     streams: NextestStreams,
-    /// The target directory, once cargo was asked: `None` in it where cargo knows no project.
+    /// The target directory, once cargo was asked; `None` inside where cargo knows no project.
     target: OnceLock<Option<PathBuf>>,
     /// The commit of the project, once git was asked.
     commit: OnceLock<Option<Commit>>,
@@ -109,28 +109,28 @@ impl Session {
         self
     }
 
-    /// The profile of `.config/nextest.toml` to run by.
+    /// The profile of `.config/nextest.toml` to run the tests with.
     #[must_use]
     pub fn nextest_profile(mut self, profile: Option<String>) -> Self {
         self.nextest_profile = profile;
         self
     }
 
-    /// The cargo profile that schedulers under test are built with; `release` where nothing is said.
+    /// The cargo profile that schedulers under test are built with; `release` by default.
     #[must_use]
     pub fn scheduler_profile(mut self, profile: Option<String>) -> Self {
         self.scheduler_profile = profile;
         self
     }
 
-    /// Turns skips into failures.
+    /// Counts a skipped test as failed.
     #[must_use]
     pub fn no_skip_mode(mut self, on: bool) -> Self {
         self.no_skip_mode = on;
         self
     }
 
-    /// The back end that machines run on. Where nothing is said, [`Session::prepare`] takes `KTSTR_BACKEND` or what works
+    /// The backend that machines run on. By default, [`Session::prepare`] takes `KTSTR_BACKEND` or what works
     /// here; without that, each test looks for itself.
     #[must_use]
     pub fn backend(mut self, backend: Option<Backend>) -> Self {
@@ -139,7 +139,7 @@ impl Session {
         self
     }
 
-    /// The back end that was found to work on this host: no test tries it again.
+    /// The backend that was found to work on this host: no test tries it again.
     #[must_use]
     pub fn selection(mut self, selection: &BackendSelection) -> Self {
         self.backend = Some(selection.backend());
@@ -147,7 +147,7 @@ impl Session {
         self
     }
 
-    /// Turns performance mode off.
+    /// Runs performance-mode tests without performance mode.
     #[must_use]
     pub fn no_perf_mode(mut self, on: bool) -> Self {
         self.no_perf_mode = on;
@@ -161,7 +161,7 @@ impl Session {
         self
     }
 
-    /// Gives each machine that is not in performance mode `cap` host CPUs.
+    /// Runs each machine that is not in performance mode on `cap` host CPUs; by default, on one more than it has.
     #[must_use]
     pub fn cpu_cap(mut self, cap: Option<u32>) -> Self {
         self.cpu_cap = cap;
@@ -186,7 +186,7 @@ impl Session {
         self
     }
 
-    /// What its processes have around them.
+    /// The environment and search path of its child processes.
     pub(crate) fn host(&self) -> &Host {
         &self.host
     }

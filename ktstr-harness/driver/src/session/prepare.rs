@@ -1,4 +1,4 @@
-//! What is decided before anything is built: project, place for records, back end, and a kernel where none was given.
+//! What is decided before anything is built: project, place for records, backend, and a kernel where none was given.
 
 use std::path::{Path, PathBuf};
 use std::thread::{self, ScopedJoinHandle};
@@ -14,30 +14,30 @@ use super::error::SessionError;
 use super::event::{SessionEvent, SessionObserver};
 use crate::{cargo, nextest, records};
 
-/// Where the kernel of a session comes from.
+/// Where the kernels of a session come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KernelSource {
-    /// One that is built already is looked for, as a test without a session would: see [`discover_kernel`].
-    Discovery,
-    /// The caller has them, or resolves them next: [`Session::kernels`].
-    Caller,
+pub enum KernelChoice {
+    /// One that is built already is found, as a test without a session would: see [`discover_kernel`].
+    Discover,
+    /// The caller has given them, or resolves them next: [`Session::kernels`].
+    Given,
 }
 
 impl Session {
-    /// Looks for everything that takes no build, all of it at once: nextest, a cargo project and a place for records (see
-    /// [`Session::check`]), the back end, and a kernel if `kernels` says so. Worth knowing before kernels are built.
+    /// Looks for everything that takes no build, all at once: nextest, a cargo project and a place for records (see
+    /// [`Session::check`]), the backend, and a kernel if `kernels` says so. Call it before kernels are built.
     ///
-    /// A back end that was asked for, by [`Session::backend`] or by `KTSTR_BACKEND`, has to work. Where none was, and none
+    /// A backend that was asked for, by [`Session::backend`] or `KTSTR_BACKEND`, has to work. If none was asked for and none
     /// works, the session goes on: tests that need no machine can run, the others say what is missing.
     pub fn prepare(
         self,
-        kernels: KernelSource,
+        kernels: KernelChoice,
         observer: &dyn SessionObserver,
     ) -> Result<Self, SessionError> {
         let wanted = self.wanted_backend()?;
         let cache = match kernels {
-            KernelSource::Discovery => Some(kernel_cache(&self.host)?),
-            KernelSource::Caller => None,
+            KernelChoice::Discover => Some(kernel_cache(&self.host)?),
+            KernelChoice::Given => None,
         };
         let (checked, selection, found) = thread::scope(|scope| {
             let selection =
@@ -50,7 +50,7 @@ impl Session {
         });
         checked?;
         let panicked = |what| move |_| SessionError::Panicked { what };
-        let mut session = match selection.map_err(panicked("the search for a back end"))? {
+        let mut session = match selection.map_err(panicked("the search for a backend"))? {
             Ok(selection) => {
                 observer.event(SessionEvent::BackendSelected(&selection));
                 self.selection(&selection)
@@ -133,7 +133,7 @@ impl Session {
             .any(|option| nextest::value(&self.nextest_args, option).is_some())
     }
 
-    /// The back end that was asked for, of this session or by the environment.
+    /// The backend that was asked for, of this session or by the environment.
     fn wanted_backend(&self) -> Result<Option<Backend>, SessionError> {
         let set = self.host.var(env::BACKEND);
         let set = set.and_then(|name| name.into_string().ok());

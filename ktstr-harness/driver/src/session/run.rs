@@ -16,7 +16,7 @@ use ktstr_harness::runner::own_epoch;
 use ktstr_vmm::CancelToken;
 
 use super::error::SessionError;
-use super::event::{SessionEvent, SessionObserver, Stream};
+use super::event::{OutputStream, SessionEvent, SessionObserver};
 use super::report::SessionReport;
 use super::schedulers::SchedulerBuilds;
 use super::{NextestStreams, Session, foreground};
@@ -33,14 +33,17 @@ impl Session {
     /// Schedulers that are cargo packages are built before the first test starts, each once, and only those of tests
     /// that run.
     ///
-    /// Cancelled, it has nextest end the tests in their order (`SIGTERM`), which takes nextest ten seconds at most unless
-    /// the project says otherwise, and reports what there is by then.
+    /// When it is cancelled, nextest is told to end (`SIGTERM`). It gives its tests ten seconds for that, unless the project
+    /// says otherwise. Then the session reports the records that there are.
     pub fn run(
         &self,
         observer: &dyn SessionObserver,
         cancel: &CancelToken,
     ) -> Result<SessionReport, SessionError> {
         self.check()?;
+        if is_cancelled(cancel) {
+            return Err(SessionError::Cancelled);
+        }
         let epoch = self.epoch();
         let begin = rfc3339(SystemTime::now());
         let runs_dir = self.runs_dir_or_here();
@@ -90,6 +93,9 @@ impl Session {
         let listed = self
             .capture(&mut command, observer, cancel)
             .map_err(|source| cargo_error(&command, source))?;
+        if is_cancelled(cancel) {
+            return Err(SessionError::Cancelled);
+        }
         if !listed.status.success() {
             return Err(SessionError::List {
                 exit_code: exit_code(listed.status),
@@ -105,7 +111,7 @@ impl Session {
         observer: &dyn SessionObserver,
         cancel: &CancelToken,
     ) -> io::Result<Captured> {
-        let mut tell = teller(observer, Stream::Stderr);
+        let mut tell = teller(observer, OutputStream::Stderr);
         let (scope, stderr): (Scope, Option<OnLine<'_>>) = match self.streams {
             NextestStreams::Events => (Scope::Group, Some(&mut tell)),
             NextestStreams::Inherited => (Scope::Group, None),
@@ -128,8 +134,8 @@ impl Session {
                 process::run(command, Scope::Group, cancel, None, None, started)
             }
             NextestStreams::Events => {
-                let mut stdout = teller(observer, Stream::Stdout);
-                let mut stderr = teller(observer, Stream::Stderr);
+                let mut stdout = teller(observer, OutputStream::Stdout);
+                let mut stderr = teller(observer, OutputStream::Stderr);
                 process::run(
                     command,
                     Scope::Group,
@@ -168,7 +174,7 @@ impl Session {
 }
 
 /// Tells `observer` the lines of nextest's `stream`.
-fn teller(observer: &dyn SessionObserver, stream: Stream) -> impl FnMut(&[u8]) + Send + '_ {
+fn teller(observer: &dyn SessionObserver, stream: OutputStream) -> impl FnMut(&[u8]) + Send + '_ {
     move |line| {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         observer.event(SessionEvent::NextestOutput { stream, line });

@@ -1,7 +1,7 @@
-//! Building schedulers for a session, each once, before any of its tests starts.
+//! Builds the schedulers of a session, each once, before the first test starts.
 //!
-//! Test binaries ask while nextest lists their tests (`dispatch/prepare.rs` has the other side). Which tests will run
-//! is nextest's to know: it is asked, once, when the first binary asks.
+//! Test binaries ask for them while nextest lists their tests (`dispatch/prepare.rs` of ktstr-harness is the other side).
+//! When the first binary asks, `cargo nextest list` is run, once, to know which tests will run.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -24,13 +24,13 @@ use ktstr_harness::runner::build::{self, BuildWatch, Builds, Package};
 use super::event::{SessionEvent, SessionObserver};
 use crate::nextest::Listing;
 
-/// For a binary to say what it needs, which it knows when it connects.
+/// How long a binary may take to say what it needs: it knows that when it connects.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// More than the names of any binary's cases take.
+/// The longest request that is read, in bytes: more than the names of any binary's cases take.
 const LIMIT: u64 = 64 << 20;
 
-/// Builds what test binaries ask for.
+/// Builds the schedulers that test binaries ask for.
 pub(super) struct SchedulerBuilds<'o> {
     observer: &'o dyn SessionObserver,
     listener: UnixListener,
@@ -41,7 +41,7 @@ pub(super) struct SchedulerBuilds<'o> {
     /// More arguments for `cargo build`.
     args: Vec<OsString>,
     over: AtomicBool,
-    /// What runs at the moment: nextest's list, or a build.
+    /// The process that runs at the moment: nextest's list, or a build.
     child: Mutex<Option<Pid>>,
 }
 
@@ -53,14 +53,14 @@ impl Drop for SchedulerBuilds<'_> {
 
 /// Which tests will run.
 enum Selected {
-    /// These, of these binaries.
+    /// Those that the list selects.
     Listed(Listing),
-    /// Nextest did not say; tests build for themselves.
+    /// Nextest's list cannot be had: each test builds what it needs.
     Unknown,
 }
 
 impl<'o> SchedulerBuilds<'o> {
-    /// Listens at a socket called `name`, which binaries of this session are told.
+    /// Listens at the abstract socket `name`, which the session tells its test binaries.
     pub(super) fn new(
         name: String,
         builds: Builds,
@@ -80,12 +80,13 @@ impl<'o> SchedulerBuilds<'o> {
         })
     }
 
-    /// The name of its socket.
+    /// Name of the abstract socket.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Answers one binary after another until [`SchedulerBuilds::stop`]; `list` is nextest's list of what will run.
+    /// Serves one binary after another until [`SchedulerBuilds::stop`]; `list` prints nextest's list of the tests that will
+    /// run. A binary is answered, by the end of its connection, when its builds are done.
     pub(super) fn serve(&self, list: &mut Command) {
         let mut selected = None;
         let mut built = BTreeSet::new();
@@ -93,7 +94,7 @@ impl<'o> SchedulerBuilds<'o> {
             if self.is_over() {
                 return;
             }
-            // Whoever may ask may have anything built.
+            // A build runs code of the package: only this user may ask for one.
             let is_ours = |peer: rustix::net::UCred| peer.uid == geteuid();
             if !socket_peercred(&stream).is_ok_and(is_ours) {
                 continue;
@@ -126,7 +127,7 @@ impl<'o> SchedulerBuilds<'o> {
         self.builds.keep(package, program);
     }
 
-    /// Ends [`SchedulerBuilds::serve`], and a build that is under way.
+    /// Ends [`SchedulerBuilds::serve`] and a build that is under way.
     pub(super) fn stop(&self) {
         self.over.store(true, Ordering::SeqCst);
         if let Ok(child) = self.child.lock()
@@ -184,7 +185,7 @@ impl<'o> SchedulerBuilds<'o> {
     }
 }
 
-/// One build, as it goes on.
+/// Tells the session of one build.
 struct Watched<'b> {
     builds: &'b SchedulerBuilds<'b>,
     package: &'b Package,
@@ -211,7 +212,7 @@ impl BuildWatch for Watched<'_> {
 }
 
 impl Selected {
-    /// The packages that cases need which will run.
+    /// The packages that are needed by cases which will run.
     fn needed<'n>(&self, needs: &'n BuildRequest) -> impl Iterator<Item = &'n Package> {
         let running = match self {
             Self::Listed(listing) => running(listing, needs),
@@ -225,7 +226,7 @@ impl Selected {
     }
 }
 
-/// The cases of the binary that asks which will run; of all binaries, where it is not known which it is.
+/// The cases that will run of the binary that asks; of all binaries, where it cannot be told which one asks.
 fn running<'l>(listing: &'l Listing, needs: &BuildRequest) -> BTreeSet<&'l str> {
     let binaries = || listing.binaries.iter();
     let is_it = |id: &str, path: &Path| match &needs.binary_id {

@@ -1,4 +1,4 @@
-//! The cells of a project, by what nextest lists, and what their records say.
+//! Finds the cells of a project in nextest's list, and their results in the records.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,21 @@
-//! The verifier sweep: every declared scheduler on every machine and kernel, and what came of it.
+//! The verifier sweep: runs every declared scheduler on every machine shape and kernel.
 //!
-//! Each cell is a case of nextest, run in a machine of its own. What they came to is read from their records.
+//! Each cell is a case that nextest runs in a machine of its own. The results are read from the records.
+//!
+//! ```no_run
+//! use ktstr_core::host::Host;
+//! use ktstr_driver::verifier::Sweep;
+//! use ktstr_driver::{Session, Silent};
+//! use ktstr_vmm::CancelToken;
+//!
+//! # fn kernels() -> Vec<ktstr_kernel::ResolvedKernel> { vec![] }
+//! let session = Session::new(Host::of_this_process(), ".").kernels(kernels());
+//! let report = Sweep::new(session, ["-p", "mine"]).run(&Silent, &CancelToken::new()?)?;
+//! for scheduler in &report.schedulers {
+//!     println!("{}: {} cells ran", scheduler.name, scheduler.cells.len());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cells;
 
@@ -31,25 +46,25 @@ pub struct Sweep {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SweepError {
-    /// Nextest could not do its part.
+    /// The session could not run.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// There is nothing to sweep.
+    /// No cell exists on the kernels of the session.
     #[error(
         "no test binary declares a scheduler that has a cell on these kernels; declare one by declare_scheduler! in a test target with `harness = false`, and see its `kernels`"
     )]
     NoScheduler,
-    /// A scheduler that was asked for is not there.
+    /// A scheduler that was asked for has no cell on the kernels of the session.
     #[error("no scheduler called `{name}` has a cell on these kernels; there are {}", there.join(", "))]
     UnknownScheduler {
-        /// The one that was asked for.
+        /// The name that was asked for.
         name: String,
-        /// Those that are there.
+        /// The schedulers that have cells.
         there: Vec<String>,
     },
 }
 
-/// What a sweep came to.
+/// The result of a sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweepReport {
     /// How the session ended: the exit code is nextest's.
@@ -58,34 +73,34 @@ pub struct SweepReport {
     pub schedulers: Vec<SchedulerReport>,
 }
 
-/// What became of one scheduler.
+/// The results of one scheduler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SchedulerReport {
-    /// Its name.
+    /// Name of the scheduler.
     pub name: String,
     /// Labels of the kernels that it has cells on.
     pub kernels: Vec<String>,
-    /// The presets that it has cells on, in the order of [`Preset::ALL`].
+    /// The presets that it has cells on, in the order of [`ktstr_core::Preset::ALL`].
     pub presets: Vec<&'static str>,
     /// The cells that ran, by kernel and preset.
     pub cells: BTreeMap<(String, String), CellReport>,
 }
 
-/// What became of one cell.
+/// The result of one cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CellReport {
-    /// How it ended.
+    /// Passed, failed, skipped or inconclusive.
     pub outcome: Outcome,
-    /// What was seen; absent where the machine did not get so far.
+    /// What the verifier did; `None` where the machine did not get so far.
     pub stats: Option<VerifierStats>,
 }
 
-/// Verified instructions (`verified_insns`), from the machine with the fewest to that with the most.
+/// The range of verified instructions (`verified_insns`) of one program over all machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// The fewest.
+    /// On the machine with the fewest.
     pub least: u64,
-    /// The most.
+    /// On the machine with the most.
     pub most: u64,
 }
 
@@ -115,14 +130,14 @@ impl Sweep {
         }
     }
 
-    /// Only these schedulers; all where there is none.
+    /// Sweeps only these schedulers; all of them if `names` is empty.
     #[must_use]
     pub fn schedulers(mut self, names: Vec<String>) -> Self {
         self.schedulers = names;
         self
     }
 
-    /// Failed cells show the verifier's log as it is, with every iteration of its loops.
+    /// Has failed cells show the whole verifier log, with every loop iteration.
     #[must_use]
     pub fn raw(mut self, raw: bool) -> Self {
         self.raw = raw;
@@ -157,7 +172,7 @@ impl Sweep {
 }
 
 impl SchedulerReport {
-    /// What was verified on `kernel`, by program.
+    /// The verified instructions on `kernel`, by program.
     pub fn programs(&self, kernel: &str) -> BTreeMap<String, Span> {
         let mut spans: BTreeMap<String, Span> = BTreeMap::new();
         let cells = self.cells.iter().filter(|((of, _), _)| of == kernel);
@@ -179,7 +194,7 @@ impl SchedulerReport {
     }
 }
 
-/// The programs that the kernel gives a figure for; names that it cut to the same are told apart by a number.
+/// The programs that the kernel gives a figure for. It cuts long names; equal ones get a number.
 fn distinct(stats: &VerifierStats) -> Vec<(String, u64)> {
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     let mut distinct = Vec::new();

@@ -10,7 +10,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// There is a nextest, and a cargo that knows `project` and runs `nextest` where it is asked for `cargo nextest run`.
+    /// There is a nextest, and a cargo that knows `project`, runs `nextest` for `cargo nextest run` and prints the project's
+    /// `list.json` for `cargo nextest list`.
     pub(crate) fn new(nextest: &str) -> Self {
         let made = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -24,6 +25,7 @@ impl Programs {
             "case \"$1 $2\" in
             'metadata '*) printf '{metadata}' \"$PWD\" ;;
             'nextest --version') echo cargo-nextest 0.9.143 ;;
+            'nextest list') cat list.json ;;
             'nextest run') {nextest} ;;
             *) exit 1 ;;
             esac"
@@ -41,7 +43,8 @@ impl Programs {
         self.path().join("project")
     }
 
-    fn add(&self, name: &str, script: &str) {
+    /// Adds a program to `bin`.
+    pub(crate) fn add(&self, name: &str, script: &str) {
         let text = self.path().join(format!("{name}.sh"));
         fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
         // A program that was open for writing here while another thread forks cannot be executed.

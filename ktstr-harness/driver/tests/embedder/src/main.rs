@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ktstr_core::host::{Host, held_locks};
 use ktstr_driver::doctor::{Request, examine};
 use ktstr_driver::{
-    KernelSource, RunSummary, Session, SessionError, SessionEvent, lock_places, replay_args,
+    KernelChoice, RunSummary, Session, SessionError, SessionEvent, lock_places, replay_args,
 };
 use ktstr_harness::runner::FailureArtifacts;
 use ktstr_kernel::{
@@ -108,7 +108,7 @@ fn run(host: &Host, project: &Path, kernels: Vec<ResolvedKernel>) -> Result<(), 
     let report = Session::new(host.clone(), project)
         .kernels(kernels)
         .nextest_args(["-E", "test(x)"])
-        .prepare(KernelSource::Caller, &watch)?
+        .prepare(KernelChoice::Given, &watch)?
         .run(&watch, &cancel)?;
     println!(
         "session: exit code {}, {}",
