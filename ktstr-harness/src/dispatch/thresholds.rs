@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::Checks;
 use crate::cases::Case;
+use crate::check::CheckValue;
 
 /// The merged thresholds of `case`: library defaults, its scheduler's, its own.
 pub(super) fn of(case: &Case) -> String {
@@ -32,83 +33,26 @@ pub(super) fn of(case: &Case) -> String {
 }
 
 /// Every check with what it asks for; `-` where it is not asked for.
-fn lines(checks: &Checks) -> [(&'static str, String); 16] {
+fn lines(checks: &Checks) -> impl Iterator<Item = (&'static str, String)> {
     let stuck = checks.not_stuck == Some(true);
-    let switch = |on: Option<bool>| match on {
-        Some(true) => "on".to_owned(),
-        Some(false) => "off".to_owned(),
-        None => "-".to_owned(),
-    };
     // What `not_stuck` brings along.
-    let with_default = |own: Option<String>, default: String| match own {
-        Some(own) => own,
-        None if stuck => format!("{default} (by not_stuck)"),
-        None => "-".to_owned(),
+    let default = move |name: &str| match name {
+        "max_gap_ms" if stuck => Some(CheckValue::Count(Checks::NOT_STUCK_GAP_MS)),
+        "max_spread_pct" if stuck => Some(CheckValue::Number(Checks::NOT_STUCK_SPREAD_PCT)),
+        _ => None,
     };
-    let limit = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-    let number = |value: Option<f64>| limit(value.map(|value| value.to_string()));
-    [
-        ("not_stuck", switch(checks.not_stuck)),
-        ("isolation", switch(checks.isolation)),
-        (
-            "max_gap_ms",
-            with_default(
-                checks.max_gap_ms.map(|ms| format!("{ms} ms")),
-                format!("{} ms", Checks::NOT_STUCK_GAP_MS),
-            ),
-        ),
-        (
-            "max_spread_pct",
-            with_default(
-                checks.max_spread_pct.map(|pct| format!("{pct} %")),
-                format!("{} %", Checks::NOT_STUCK_SPREAD_PCT),
-            ),
-        ),
-        (
-            "min_iteration_rate",
-            limit(checks.min_iteration_rate.map(|rate| format!("{rate} /s"))),
-        ),
-        (
-            "max_p99_wake_latency_ns",
-            limit(checks.max_p99_wake_latency_ns.map(|ns| format!("{ns} ns"))),
-        ),
-        ("max_wake_latency_cv", number(checks.max_wake_latency_cv)),
-        ("max_throughput_cv", number(checks.max_throughput_cv)),
-        (
-            "min_work_rate",
-            limit(checks.min_work_rate.map(|rate| format!("{rate} units/s"))),
-        ),
-        (
-            "max_migration_ratio",
-            limit(
-                checks
-                    .max_migration_ratio
-                    .map(|ratio| format!("{ratio} per iteration")),
-            ),
-        ),
-        (
-            "max_cross_node_migration_ratio",
-            number(checks.max_cross_node_migration_ratio),
-        ),
-        ("min_page_locality", number(checks.min_page_locality)),
-        ("max_imbalance_ratio", number(checks.max_imbalance_ratio)),
-        (
-            "max_local_dsq_depth",
-            limit(
-                checks
-                    .max_local_dsq_depth
-                    .map(|tasks| format!("{tasks} tasks")),
-            ),
-        ),
-        (
-            "max_fallback_rate",
-            limit(checks.max_fallback_rate.map(|rate| format!("{rate} /s"))),
-        ),
-        (
-            "max_keep_last_rate",
-            limit(checks.max_keep_last_rate.map(|rate| format!("{rate} /s"))),
-        ),
-    ]
+    checks.each().map(move |check| {
+        let with_unit = |value: CheckValue| match check.unit {
+            "" => value.to_string(),
+            unit => format!("{value} {unit}"),
+        };
+        let text = match (check.value, default(check.name)) {
+            (Some(value), _) => with_unit(value),
+            (None, Some(value)) => format!("{} (by not_stuck)", with_unit(value)),
+            (None, None) => "-".to_owned(),
+        };
+        (check.name, text)
+    })
 }
 
 #[cfg(test)]
