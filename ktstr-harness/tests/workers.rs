@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ktstr_core::Topology;
 use ktstr_harness::workload::{
-    Crew, Squad, WorkType, WorkerEnd, WorkerReport, WorkerRun, WorkloadError,
+    WorkType, WorkerEnd, WorkerGroup, WorkerPool, WorkerReport, WorkerRun, WorkloadError,
 };
 use rustix::process::{
     Pid, Signal, WaitOptions, getpriority_process, kill_process, test_kill_process, waitpid,
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A run that would last so long if nothing ended it.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Crews measure time: one after the other, even where tests are threads of one process.
+/// Worker pools measure time: one after the other, even where tests are threads of one process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -37,9 +37,9 @@ fn run(
     let _alone = alone();
     let mut time = RUN;
     loop {
-        let mut crew = Crew::fork(&[Squad { work, workers }], MACHINE).unwrap();
-        crew.release(time);
-        let runs = crew.collect(PATIENCE).remove(0);
+        let mut pool = WorkerPool::fork(&[WorkerGroup { work, workers }], MACHINE).unwrap();
+        pool.release(time);
+        let runs = pool.collect(PATIENCE).remove(0);
         assert_eq!(runs.len(), workers);
         let reports: Vec<_> = runs.into_iter().map(|run| reported(run, time)).collect();
         if is_enough(&reports) {
@@ -76,16 +76,16 @@ fn reported(run: WorkerRun, time: Duration) -> WorkerReport {
     report
 }
 
-/// A crew whose workers all have begun, and which goes on for a second at least; and how long it runs in all.
-fn working(squads: &[Squad]) -> (Crew, Duration) {
+/// A pool whose workers all have begun, and which goes on for a second at least; and how long it runs in all.
+fn working(groups: &[WorkerGroup]) -> (WorkerPool, Duration) {
     let mut time = Duration::from_secs(2);
     loop {
-        let mut crew = Crew::fork(squads, MACHINE).unwrap();
+        let mut pool = WorkerPool::fork(groups, MACHINE).unwrap();
         let start = Instant::now();
-        crew.release(time);
+        pool.release(time);
         while start.elapsed() < time / 2 {
-            if crew.progress().all(|iterations| iterations > 0) {
-                return (crew, time);
+            if pool.progress().all(|iterations| iterations > 0) {
+                return (pool, time);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -168,9 +168,9 @@ fn a_sleep_beyond_the_end_is_cut_short() {
         work_units: 1,
         sleep: SLEEP,
     };
-    let mut crew = Crew::fork(&[Squad { work, workers: 1 }], MACHINE).unwrap();
-    crew.release(RUN);
-    let report = reported(crew.collect(PATIENCE).remove(0).remove(0), RUN);
+    let mut pool = WorkerPool::fork(&[WorkerGroup { work, workers: 1 }], MACHINE).unwrap();
+    pool.release(RUN);
+    let report = reported(pool.collect(PATIENCE).remove(0).remove(0), RUN);
     assert_eq!((report.iterations, report.wake.count), (1, 0));
     assert!(Duration::from_nanos(report.wall_ns) < SLEEP, "{report:?}");
 }
@@ -178,22 +178,22 @@ fn a_sleep_beyond_the_end_is_cut_short() {
 #[test]
 fn a_killed_worker_is_told_from_the_others_and_holds_nobody_up() {
     let _alone = alone();
-    let squads = [
-        Squad {
+    let groups = [
+        WorkerGroup {
             work: WorkType::FutexPingPong,
             workers: 2,
         },
-        Squad {
+        WorkerGroup {
             work: WorkType::Spin,
             workers: 1,
         },
     ];
-    let (crew, time) = working(&squads);
-    let victim = crew.workers().nth(1).unwrap();
-    assert_eq!((victim.squad, victim.worker), (0, 1));
+    let (pool, time) = working(&groups);
+    let victim = pool.workers().nth(1).unwrap();
+    assert_eq!((victim.group, victim.worker), (0, 1));
     kill_process(pid(victim.pid), Signal::KILL).unwrap();
     // Its partner waits for a turn that never comes, and ends with the run all the same: nobody is stuck.
-    let mut runs = crew.collect(PATIENCE);
+    let mut runs = pool.collect(PATIENCE);
     assert_eq!(runs[0][1].end, WorkerEnd::Killed { signal: 9 });
     assert_eq!(runs[0][1].pid, victim.pid);
     reported(runs[0].remove(0), time);
@@ -203,15 +203,15 @@ fn a_killed_worker_is_told_from_the_others_and_holds_nobody_up() {
 #[test]
 fn a_worker_killed_before_the_release_is_found() {
     let _alone = alone();
-    let squad = Squad {
+    let group = WorkerGroup {
         work: WorkType::Spin,
         workers: 2,
     };
-    let mut crew = Crew::fork(&[squad], MACHINE).unwrap();
-    let victim = crew.workers().next().unwrap();
+    let mut pool = WorkerPool::fork(&[group], MACHINE).unwrap();
+    let victim = pool.workers().next().unwrap();
     kill_process(pid(victim.pid), Signal::TERM).unwrap();
-    crew.release(RUN);
-    let runs = crew.collect(PATIENCE).remove(0);
+    pool.release(RUN);
+    let runs = pool.collect(PATIENCE).remove(0);
     assert_eq!(runs[0].end, WorkerEnd::Killed { signal: 15 });
     assert_eq!(runs[0].iterations, 0);
     assert!(runs[1].report().is_some());
@@ -221,15 +221,15 @@ fn a_worker_killed_before_the_release_is_found() {
 fn a_worker_that_does_not_end_is_killed_after_the_grace() {
     const GRACE: Duration = Duration::from_secs(4);
     let _alone = alone();
-    let squad = Squad {
+    let group = WorkerGroup {
         work: WorkType::Spin,
         workers: 2,
     };
-    let (crew, _) = working(&[squad]);
-    let victim = crew.workers().next().unwrap();
+    let (pool, _) = working(&[group]);
+    let victim = pool.workers().next().unwrap();
     kill_process(pid(victim.pid), Signal::STOP).unwrap();
     // The other one has the grace to be given a CPU.
-    let runs = crew.collect(GRACE).remove(0);
+    let runs = pool.collect(GRACE).remove(0);
     match &runs[0].end {
         WorkerEnd::Stuck {
             silent_ns,
@@ -246,19 +246,19 @@ fn a_worker_that_does_not_end_is_killed_after_the_grace() {
 }
 
 #[test]
-fn a_dropped_crew_leaves_no_process() {
+fn a_dropped_pool_leaves_no_process() {
     let _alone = alone();
-    let squad = Squad {
+    let group = WorkerGroup {
         work: WorkType::Spin,
         workers: 3,
     };
     for released in [false, true] {
-        let mut crew = Crew::fork(&[squad], MACHINE).unwrap();
+        let mut pool = WorkerPool::fork(&[group], MACHINE).unwrap();
         if released {
-            crew.release(LONG);
+            pool.release(LONG);
         }
-        let pids: Vec<_> = crew.workers().map(|id| pid(id.pid)).collect();
-        drop(crew);
+        let pids: Vec<_> = pool.workers().map(|id| pid(id.pid)).collect();
+        drop(pool);
         assert!(pids.iter().all(|pid| test_kill_process(*pid).is_err()));
     }
 }
@@ -268,14 +268,14 @@ fn workers_do_not_outlive_who_made_them() {
     let _alone = alone();
     // The kernel sends the signal when the thread that forked ends.
     let pids: Vec<Pid> = std::thread::spawn(|| {
-        let squad = Squad {
+        let group = WorkerGroup {
             work: WorkType::Spin,
             workers: 2,
         };
-        let mut crew = Crew::fork(&[squad], MACHINE).unwrap();
-        crew.release(LONG);
-        let pids = crew.workers().map(|id| pid(id.pid)).collect();
-        std::mem::forget(crew);
+        let mut pool = WorkerPool::fork(&[group], MACHINE).unwrap();
+        pool.release(LONG);
+        let pids = pool.workers().map(|id| pid(id.pid)).collect();
+        std::mem::forget(pool);
         pids
     })
     .join()
@@ -287,15 +287,15 @@ fn workers_do_not_outlive_who_made_them() {
 }
 
 #[test]
-fn nice_reaches_the_squad_only() {
+fn nice_reaches_the_group_only() {
     let _alone = alone();
-    let squad = Squad {
+    let group = WorkerGroup {
         work: WorkType::Spin,
         workers: 1,
     };
-    let crew = Crew::fork(&[squad, squad], MACHINE).unwrap();
-    crew.set_nice(1, 7).unwrap();
-    let nice: Vec<i32> = crew
+    let pool = WorkerPool::fork(&[group, group], MACHINE).unwrap();
+    pool.set_nice(1, 7).unwrap();
+    let nice: Vec<i32> = pool
         .workers()
         .map(|id| getpriority_process(Some(pid(id.pid))).unwrap())
         .collect();
@@ -304,14 +304,14 @@ fn nice_reaches_the_squad_only() {
 }
 
 #[test]
-fn a_crew_that_is_never_released_ends_at_once() {
+fn a_pool_that_is_never_released_ends_at_once() {
     let _alone = alone();
-    let squad = Squad {
+    let group = WorkerGroup {
         work: WorkType::bursty(),
         workers: 2,
     };
     // Their time is over as it begins: one look at the clock each.
-    let runs = Crew::fork(&[squad], MACHINE)
+    let runs = WorkerPool::fork(&[group], MACHINE)
         .unwrap()
         .collect(PATIENCE)
         .remove(0);
@@ -322,10 +322,10 @@ fn a_crew_that_is_never_released_ends_at_once() {
 
 #[test]
 fn too_many_are_refused() {
-    let squad = Squad {
+    let group = WorkerGroup {
         work: WorkType::Spin,
-        workers: Crew::MAX_WORKERS,
+        workers: WorkerPool::MAX_WORKERS,
     };
-    let error = Crew::fork(&[squad, squad], MACHINE).unwrap_err();
+    let error = WorkerPool::fork(&[group, group], MACHINE).unwrap_err();
     assert!(matches!(error, WorkloadError::TooMany(8192)), "{error}");
 }

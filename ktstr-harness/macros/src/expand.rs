@@ -5,13 +5,11 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitFloat};
 
+use crate::field::CASE;
 use crate::keys::Part;
 use crate::parse::{Setting, Settings};
 use crate::validate::Assertion;
 use crate::value::Value;
-
-/// The finished test case as an item, out of the way of the names in users' expressions.
-const CASE: &str = "KTSTR_TEST_CASE";
 
 /// The numbers of a topology, in the order of `Topology::constant`.
 const LEVELS: [&str; 4] = ["numa_nodes", "llcs", "cores", "threads"];
@@ -76,17 +74,6 @@ pub(crate) fn registration(
             }
         };
         #twin
-    }
-}
-
-/// The field of the finished test case that the key `name` of `part` sets.
-pub(crate) fn field(part: Part, name: &str) -> TokenStream {
-    let (case, name) = (format_ident!("{CASE}"), format_ident!("{name}"));
-    match part {
-        Part::Topology => quote!(#case.topology.#name()),
-        Part::Constraints => quote!(#case.constraints.#name),
-        Part::Checks => quote!(#case.checks.#name),
-        Part::Case | Part::Optional => quote!(#case.#name),
     }
 }
 

@@ -6,6 +6,7 @@
 mod declare;
 mod errors;
 mod expand;
+mod field;
 mod function;
 mod keys;
 mod parse;

@@ -7,7 +7,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
 use crate::errors::Errors;
-use crate::expand::field;
+use crate::field::field;
 use crate::keys::{Key, Part};
 use crate::parse::{Setting, Settings};
 use crate::value::Value;

@@ -6,7 +6,7 @@ use ktstr_core::{CpuSet, Topology};
 
 use super::{CpusetError, CpusetSpec};
 use crate::Ctx;
-use crate::workload::{Squad, WorkType, WorkTypeError};
+use crate::workload::{WorkType, WorkTypeError, WorkerGroup};
 
 /// A cgroup and what runs in it.
 ///
@@ -109,7 +109,7 @@ pub struct ResolvedDef {
     /// The name.
     pub name: String,
     /// Workers and what they do.
-    pub squad: Squad,
+    pub group: WorkerGroup,
     /// CPUs the cgroup may use.
     pub cpus: CpuSet,
     /// Whether `cpuset.cpus` is to be written: false where nothing was said and all CPUs are meant.
@@ -226,7 +226,7 @@ impl CgroupDef {
         };
         Ok(ResolvedDef {
             name: cgroup(),
-            squad: Squad {
+            group: WorkerGroup {
                 work: self.work,
                 workers: self.workers,
             },
@@ -277,7 +277,7 @@ mod tests {
             resolved,
             [ResolvedDef {
                 name: "a".to_owned(),
-                squad: Squad {
+                group: WorkerGroup {
                     work: WorkType::Spin,
                     workers: 2
                 },

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Checks;
 use crate::cases::Case;
+use crate::check::{Check, CheckValue};
 
 /// What one case is judged by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,63 +65,36 @@ pub(super) fn of(case: &Case) -> CaseThresholds {
     }
 }
 
+impl From<CheckValue> for Limit {
+    fn from(value: CheckValue) -> Self {
+        match value {
+            CheckValue::Switch(on) => Self::Switch(on),
+            CheckValue::Count(count) => Self::Number(count as f64),
+            CheckValue::Number(number) => Self::Number(number),
+        }
+    }
+}
+
 /// Every check with what it asks for.
 fn table(checks: &Checks) -> Vec<Threshold> {
-    let row = |name: &str, limit: Option<Limit>, unit: &str| Threshold {
-        name: name.to_owned(),
-        limit,
-        unit: unit.to_owned(),
-        implied_by: None,
-    };
-    let switch = |name, on: Option<bool>| row(name, on.map(Limit::Switch), "");
-    let number = |name, value: Option<f64>, unit| row(name, value.map(Limit::Number), unit);
-    let count =
-        |name, value: Option<u64>, unit| number(name, value.map(|value| value as f64), unit);
     // What `not_stuck` brings along.
-    let with_default = |own: Threshold, default: f64| match own.limit {
-        None if checks.not_stuck == Some(true) => Threshold {
-            limit: Some(Limit::Number(default)),
-            implied_by: Some("not_stuck".to_owned()),
-            ..own
-        },
-        _ => own,
+    let implied = |name: &str| match name {
+        "max_gap_ms" => Some(Limit::Number(Checks::NOT_STUCK_GAP_MS as f64)),
+        "max_spread_pct" => Some(Limit::Number(Checks::NOT_STUCK_SPREAD_PCT)),
+        _ => None,
     };
-    vec![
-        switch("not_stuck", checks.not_stuck),
-        switch("isolation", checks.isolation),
-        with_default(
-            count("max_gap_ms", checks.max_gap_ms, "ms"),
-            Checks::NOT_STUCK_GAP_MS as f64,
-        ),
-        with_default(
-            number("max_spread_pct", checks.max_spread_pct, "%"),
-            Checks::NOT_STUCK_SPREAD_PCT,
-        ),
-        number("min_iteration_rate", checks.min_iteration_rate, "/s"),
-        count(
-            "max_p99_wake_latency_ns",
-            checks.max_p99_wake_latency_ns,
-            "ns",
-        ),
-        number("max_wake_latency_cv", checks.max_wake_latency_cv, ""),
-        number("max_throughput_cv", checks.max_throughput_cv, ""),
-        number("min_work_rate", checks.min_work_rate, "units/s"),
-        number(
-            "max_migration_ratio",
-            checks.max_migration_ratio,
-            "per iteration",
-        ),
-        number(
-            "max_cross_node_migration_ratio",
-            checks.max_cross_node_migration_ratio,
-            "",
-        ),
-        number("min_page_locality", checks.min_page_locality, ""),
-        number("max_imbalance_ratio", checks.max_imbalance_ratio, ""),
-        count("max_local_dsq_depth", checks.max_local_dsq_depth, "tasks"),
-        number("max_fallback_rate", checks.max_fallback_rate, "/s"),
-        number("max_keep_last_rate", checks.max_keep_last_rate, "/s"),
-    ]
+    let row = |check: Check| {
+        let own = check.value.map(Limit::from);
+        let implied =
+            implied(check.name).filter(|_| own.is_none() && checks.not_stuck == Some(true));
+        Threshold {
+            name: check.name.to_owned(),
+            limit: own.or(implied),
+            unit: check.unit.to_owned(),
+            implied_by: implied.map(|_| "not_stuck".to_owned()),
+        }
+    };
+    checks.each().map(row).collect()
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub(super) fn run<E: From<io::Error>>(
                 // What it starts inherits it. Whether the scheduler takes it is looked at when it ends.
                 let _ = sys::run_under_sched_ext(std::process::id());
             }
-            be_the_body(test, ctx, File::from(ending_write), &output_write)
+            run_body_in_child(test, ctx, File::from(ending_write), &output_write)
         }
         Ok(sys::Forked::Parent(child)) => child,
         Err(error) => return Ok(Ending::NotStarted(format!("fork: {error}")).into()),
@@ -100,7 +100,7 @@ pub(super) fn run<E: From<io::Error>>(
 }
 
 /// The child's side: never returns to init's code.
-fn be_the_body(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &OwnedFd) -> ! {
+fn run_body_in_child(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &OwnedFd) -> ! {
     // Workers of the body get a process group of their own to be told from init by.
     let _ = rustix::process::setsid();
     name_thread(test.name);

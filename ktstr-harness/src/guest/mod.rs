@@ -46,8 +46,8 @@ pub(crate) const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// The host speaks right after "ready"; a silent one is gone.
 const HOST_PATIENCE: Duration = Duration::from_secs(600);
 
-/// Time for the host to read a report, megabytes at most.
-const FAREWELL: Duration = Duration::from_secs(20);
+/// How long the host may take to read a report, megabytes at most, and to end the machine.
+const HOST_CLOSE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Whether this process is the init of one of our machines.
 pub(crate) fn is_guest(mark: Option<&std::ffi::OsStr>) -> bool {
@@ -76,7 +76,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         GuestRequest::Run(spec) => spec,
         GuestRequest::Verify(spec) => {
             verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
-            part(&mut channel);
+            wait_for_host_close(&mut channel);
             return Ok(());
         }
     };
@@ -135,14 +135,14 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         kernel: watch.finish(),
         body_under_sched_ext,
     })))?;
-    part(&mut channel);
+    wait_for_host_close(&mut channel);
     Ok(())
 }
 
 /// The port takes more than the host has read, and powering off would lose that. The host ends the machine as soon as
 /// it has it all.
-fn part(channel: &mut GuestChannel) {
-    let _ = channel.recv(FAREWELL);
+fn wait_for_host_close(channel: &mut GuestChannel) {
+    let _ = channel.recv(HOST_CLOSE_LIMIT);
 }
 
 /// Puts init above what is to be loaded, where the kernel lets it.

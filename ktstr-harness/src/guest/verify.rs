@@ -15,7 +15,7 @@ use crate::protocol::{
     GuestMessage, KERNEL_LOG_LIMIT, LOG_PART, SchedulerProblem, SchedulerReport,
     VERIFIER_LOG_LIMITS, VerifyReport, VerifySpec,
 };
-use crate::workload::{Crew, Squad, WorkType, WorkerId};
+use crate::workload::{WorkType, WorkerGroup, WorkerId, WorkerPool};
 
 /// How long the spinners may take to be seen running: 192 CPUs under emulation take seconds.
 const DISPATCH_LIMIT: Duration = Duration::from_secs(30);
@@ -140,38 +140,38 @@ fn under(
 
 /// One spinner more than CPUs, so that one of them has to wait for its turn; each must be seen to run.
 fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
-    let squad = Squad {
+    let group = WorkerGroup {
         work: WorkType::Spin,
         workers: topology.cpus() as usize + 1,
     };
     // They bear the name that init has at that time.
     body::name_thread("spinner");
     // Who waits for what shows only while it waits.
-    let crew = Crew::fork_watched(&[squad], topology, &mut Loaded::request_dump);
-    let crew = crew.map_err(|error| error.to_string());
+    let pool = WorkerPool::fork_watched(&[group], topology, &mut Loaded::request_dump);
+    let pool = pool.map_err(|error| error.to_string());
     body::name_thread("init");
-    let mut crew = crew?;
+    let mut pool = pool?;
     if loaded.is_partial() {
         let mut refusal = None;
         let refuses = |worker: WorkerId| {
             let put = sys::run_under_sched_ext(worker.pid);
             put.map_err(|error| refusal = Some(error)).is_err()
         };
-        let refused = crew
+        let refused = pool
             .workers()
             .map(refuses)
             .filter(|refused| *refused)
             .count();
         if let Some(error) = refusal
-            && refused == squad.workers
+            && refused == group.workers
         {
             return Err(format!("it takes none of the spinning tasks: {error}"));
         }
     }
-    crew.release(2 * DISPATCH_LIMIT);
+    pool.release(2 * DISPATCH_LIMIT);
     let begin = Instant::now();
     loop {
-        let waiting = crew
+        let waiting = pool
             .progress()
             .filter(|iterations| *iterations == 0)
             .count();
@@ -183,7 +183,7 @@ fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
         }
         if begin.elapsed() >= DISPATCH_LIMIT {
             Loaded::request_dump();
-            let (spinners, limit) = (squad.workers, DISPATCH_LIMIT.as_secs());
+            let (spinners, limit) = (group.workers, DISPATCH_LIMIT.as_secs());
             return Err(format!(
                 "{waiting} of {spinners} spinning tasks did not run within {limit} s"
             ));

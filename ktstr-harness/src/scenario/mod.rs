@@ -8,7 +8,7 @@ use ktstr_core::Topology;
 
 use crate::cgroup::{Cgroup, CgroupDef, CgroupError, CgroupTree, DefError, ResolvedDef, resolve};
 use crate::check::{CgroupRun, judge, metrics};
-use crate::workload::{Crew, Squad, WorkloadError};
+use crate::workload::{WorkerGroup, WorkerPool, WorkloadError};
 use crate::{AssertResult, Ctx, Result};
 
 /// A scenario that could not be carried out. Workers that fail are no such case: they are part of
@@ -76,32 +76,32 @@ pub fn run_defs(
 ) -> Result<Vec<CgroupRun>, ScenarioError> {
     let defs = resolve(defs, topology)?;
     tree.enable_controllers(&needed_controllers(&defs))?;
-    // Declared before the crew: workers are gone before their cgroups are removed.
+    // Declared before the pool: workers are gone before their cgroups are removed.
     let mut cgroups = Vec::with_capacity(defs.len());
     for def in &defs {
         let cgroup = tree.create(&def.name)?;
         configure(&cgroup, def)?;
         cgroups.push(cgroup);
     }
-    let squads: Vec<Squad> = defs.iter().map(|def| def.squad).collect();
-    let mut crew = Crew::fork(&squads, topology)?;
+    let groups: Vec<WorkerGroup> = defs.iter().map(|def| def.group).collect();
+    let mut pool = WorkerPool::fork(&groups, topology)?;
     for (index, def) in defs.iter().enumerate() {
         if let Some(nice) = def.nice {
-            crew.set_nice(index, nice)?;
+            pool.set_nice(index, nice)?;
         }
     }
-    for id in crew.workers() {
-        cgroups[id.squad]
+    for id in pool.workers() {
+        cgroups[id.group]
             .attach(id.pid)
             .map_err(|source| ScenarioError::Attach {
-                cgroup: defs[id.squad].name.clone(),
+                cgroup: defs[id.group].name.clone(),
                 worker: id.worker,
                 pid: id.pid,
                 source,
             })?;
     }
-    crew.release(duration);
-    let workers = crew.collect(Crew::GRACE);
+    pool.release(duration);
+    let workers = pool.collect(WorkerPool::GRACE);
 
     let mut runs = Vec::with_capacity(defs.len());
     for ((def, cgroup), workers) in defs.into_iter().zip(cgroups).zip(workers) {

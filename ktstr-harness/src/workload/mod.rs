@@ -1,17 +1,17 @@
 //! Worker processes: what they do, how they are started and stopped, what they report.
 //!
-//! A [`Crew`] is a number of forked processes that wait at a barrier, are released at once, work
+//! A [`WorkerPool`] is a number of forked processes that wait at a barrier, are released at once, work
 //! until a deadline and leave what they counted in memory that they share with their parent. It knows
-//! nothing of cgroups: whoever starts a crew may move its processes anywhere before the release.
+//! nothing of cgroups: whoever starts a pool may move its processes anywhere before the release.
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use ktstr_harness::workload::{Crew, Squad, WorkType, WorkerEnd};
+//! use ktstr_harness::workload::{WorkerPool, WorkerGroup, WorkType, WorkerEnd};
 //!
 //! let machine = ktstr_core::Topology::constant(1, 1, 2, 1);
-//! let mut crew = Crew::fork(&[Squad { work: WorkType::Spin, workers: 2 }], machine)?;
-//! crew.release(Duration::from_millis(200));
-//! for worker in crew.collect(Crew::GRACE).remove(0) {
+//! let mut pool = WorkerPool::fork(&[WorkerGroup { work: WorkType::Spin, workers: 2 }], machine)?;
+//! pool.release(Duration::from_millis(200));
+//! for worker in pool.collect(WorkerPool::GRACE).remove(0) {
 //!     if let WorkerEnd::Reported(report) = worker.end {
 //!         assert!(report.iterations > 0);
 //!     }
@@ -20,15 +20,16 @@
 //! ```
 
 mod clock;
-mod crew;
 mod os;
+mod pool;
 mod report;
 pub(crate) mod sched_ext;
+mod shareable;
 mod slot;
 mod work_type;
 mod worker;
 
-pub use crew::{Crew, Squad, WorkerId, WorkloadError};
+pub use pool::{WorkerGroup, WorkerId, WorkerPool, WorkloadError};
 pub(crate) use report::signal_in_words;
 pub use report::{WakeLatency, WorkerEnd, WorkerReport, WorkerRun};
 pub use work_type::{WorkType, WorkTypeError};

@@ -9,8 +9,6 @@ use std::ptr::{self, NonNull};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use rustix::process::Pid;
 
-use super::slot::{Control, Pair, Slot};
-
 /// Exit status of a worker whose code panicked, as `main` of a Rust program has it.
 pub(super) const EXIT_PANIC: i32 = 101;
 
@@ -27,13 +25,6 @@ pub(super) fn policy() -> Option<i32> {
 /// All bytes zero must be a valid value, every field must be an atomic (so that `&T` may be used
 /// from several processes at once), and the type must not need `Drop`.
 pub(super) unsafe trait Shareable: Sync {}
-
-// SAFETY: made of atomic integers and arrays of them only; see `slot.rs`.
-unsafe impl Shareable for Control {}
-// SAFETY: as above.
-unsafe impl Shareable for Pair {}
-// SAFETY: as above.
-unsafe impl Shareable for Slot {}
 
 /// A slice that stays one and the same memory across `fork`; all zero at first.
 #[derive(Debug)]

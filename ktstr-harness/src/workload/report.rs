@@ -87,7 +87,7 @@ pub enum WorkerEnd {
 /// One worker of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerRun {
-    /// Number within its squad, from 0.
+    /// Number within its group, from 0.
     pub worker: usize,
     /// Process id.
     pub pid: u32,

@@ -25,7 +25,7 @@ pub(super) const NOT_UNDER: u32 = 1;
 /// Likewise.
 pub(super) const UNDER: u32 = 2;
 
-/// One per crew: the start and the end.
+/// One per pool: the start and the end.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Control {

@@ -84,7 +84,7 @@ pub enum WorkTypeError {
         value: u32,
     },
     /// No worker at all, or too many.
-    #[error("{0} workers; use 1 to {max}", max = super::Crew::MAX_WORKERS)]
+    #[error("{0} workers; use 1 to {max}", max = super::WorkerPool::MAX_WORKERS)]
     Workers(usize),
     /// A work type that goes by pairs has one worker left over.
     #[error("work type {work}: {workers} workers cannot pair up; use an even number")]
@@ -166,7 +166,7 @@ impl WorkType {
     /// Whether `workers` workers can do it.
     pub fn validate_workers(&self, workers: usize) -> Result<(), WorkTypeError> {
         self.validate()?;
-        if workers == 0 || workers > super::Crew::MAX_WORKERS {
+        if workers == 0 || workers > super::WorkerPool::MAX_WORKERS {
             Err(WorkTypeError::Workers(workers))
         } else if self.in_pairs() && !workers.is_multiple_of(2) {
             Err(WorkTypeError::Odd {

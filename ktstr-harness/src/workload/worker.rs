@@ -23,7 +23,7 @@ const RECHECK_NS: u64 = 100_000_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job<'a> {
     pub(super) work: WorkType,
-    /// Number of the worker over the whole crew.
+    /// Number of the worker over the whole pool.
     pub(super) seed: u64,
     /// The pair it belongs to and its side, 0 or 1.
     pub(super) pair: Option<(&'a Pair, u32)>,

@@ -22,33 +22,33 @@ use super::{WorkType, WorkTypeError, clock};
 
 /// Workers that do the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Squad {
+pub struct WorkerGroup {
     /// What they do.
     pub work: WorkType,
     /// How many they are.
     pub workers: usize,
 }
 
-/// Which worker of a crew a process is.
+/// Which worker of a pool a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerId {
-    /// Index of its squad.
-    pub squad: usize,
-    /// Number within the squad.
+    /// Index of its group.
+    pub group: usize,
+    /// Number within the group.
     pub worker: usize,
     /// Process id.
     pub pid: u32,
 }
 
-/// A crew that could not be started.
+/// A pool that could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkloadError {
     /// The work cannot be carried out.
     #[error(transparent)]
     Work(#[from] WorkTypeError),
-    /// More workers than a crew may have.
-    #[error("{0} workers in all; use at most {max}", max = Crew::MAX_WORKERS)]
+    /// More workers than a pool may have.
+    #[error("{0} workers in all; use at most {max}", max = WorkerPool::MAX_WORKERS)]
     TooMany(usize),
     /// The system gave no memory or pipe.
     #[error("workers: no {what} ({source}); use fewer workers or a machine with more memory")]
@@ -97,14 +97,14 @@ pub enum WorkloadError {
 
 #[derive(Debug)]
 struct Member {
-    squad: usize,
+    group: usize,
     worker: usize,
     pid: Pid,
-    fate: Fate,
+    state: WorkerState,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+enum WorkerState {
     Running,
     Ended(WaitStatus),
     /// Somebody else waited for it.
@@ -113,9 +113,9 @@ enum Fate {
 
 /// Worker processes, from the fork to the reports. Dropping it kills those that are left.
 #[derive(Debug)]
-pub struct Crew {
+pub struct WorkerPool {
     members: Vec<Member>,
-    squads: usize,
+    groups: usize,
     topology: Topology,
     /// End of file once no worker is left: each holds the other end.
     gone: OwnedFd,
@@ -124,8 +124,8 @@ pub struct Crew {
     slots: Shared<Slot>,
 }
 
-impl Crew {
-    /// Most workers of one crew.
+impl WorkerPool {
+    /// Most workers of one pool.
     pub const MAX_WORKERS: usize = 4096;
 
     /// How long after the end of a run a worker may take to end: it has to be scheduled once more.
@@ -134,23 +134,23 @@ impl Crew {
     const START_LIMIT: Duration = Duration::from_secs(30);
     const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-    /// Makes the processes; they wait for [`Crew::release`].
+    /// Makes the processes; they wait for [`WorkerPool::release`].
     ///
     /// `topology` says which CPUs are on which NUMA node.
-    pub fn fork(squads: &[Squad], topology: Topology) -> Result<Self, WorkloadError> {
-        Self::fork_watched(squads, topology, &mut || {})
+    pub fn fork(groups: &[WorkerGroup], topology: Topology) -> Result<Self, WorkloadError> {
+        Self::fork_watched(groups, topology, &mut || {})
     }
 
     /// Likewise; calls `late` while those that do not get as far as the start are still there to be looked at.
     pub(crate) fn fork_watched(
-        squads: &[Squad],
+        groups: &[WorkerGroup],
         topology: Topology,
         late: &mut dyn FnMut(),
     ) -> Result<Self, WorkloadError> {
-        for squad in squads {
-            squad.work.validate_workers(squad.workers)?;
+        for group in groups {
+            group.work.validate_workers(group.workers)?;
         }
-        let workers = squads.iter().map(|squad| squad.workers).sum();
+        let workers = groups.iter().map(|group| group.workers).sum();
         if workers > Self::MAX_WORKERS {
             return Err(WorkloadError::TooMany(workers));
         }
@@ -163,9 +163,9 @@ impl Crew {
                 what: "pipe",
                 source: source.into(),
             })?;
-        let mut crew = Self {
+        let mut pool = Self {
             members: Vec::with_capacity(workers),
-            squads: squads.len(),
+            groups: groups.len(),
             topology,
             gone,
             control: Shared::new(1).map_err(memory)?,
@@ -173,19 +173,19 @@ impl Crew {
             slots: Shared::new(workers).map_err(memory)?,
         };
         let parent = getpid();
-        for (index, squad) in squads.iter().enumerate() {
-            for worker in 0..squad.workers {
-                let number = crew.members.len();
+        for (index, group) in groups.iter().enumerate() {
+            for worker in 0..group.workers {
+                let number = pool.members.len();
                 let job = Job {
-                    work: squad.work,
+                    work: group.work,
                     seed: number as u64,
                     // Both of a pair use the cell of the first.
-                    pair: squad
+                    pair: group
                         .work
                         .in_pairs()
-                        .then(|| (&crew.pairs[number - worker % 2], (worker % 2) as u32)),
-                    slot: &crew.slots[number],
-                    control: &crew.control[0],
+                        .then(|| (&pool.pairs[number - worker % 2], (worker % 2) as u32)),
+                    slot: &pool.slots[number],
+                    control: &pool.control[0],
                     parent,
                     topology,
                 };
@@ -194,34 +194,34 @@ impl Crew {
                     workers,
                     source,
                 })?;
-                crew.members.push(Member {
-                    squad: index,
+                pool.members.push(Member {
+                    group: index,
                     worker,
                     pid,
-                    fate: Fate::Running,
+                    state: WorkerState::Running,
                 });
             }
         }
         drop(held);
-        let ready = crew.await_ready();
+        let ready = pool.await_ready();
         if let Err(WorkloadError::NotReady { .. }) = ready {
             late();
         }
-        ready.map(|()| crew)
+        ready.map(|()| pool)
     }
 
-    /// The processes, in the order of squads and numbers.
+    /// The processes, in the order of groups and numbers.
     pub fn workers(&self) -> impl Iterator<Item = WorkerId> + '_ {
         self.members.iter().map(|member| WorkerId {
-            squad: member.squad,
+            group: member.group,
             worker: member.worker,
             pid: raw(member.pid),
         })
     }
 
-    /// Sets the nice value of all workers of a squad, -20 (most CPU time) to 19.
-    pub fn set_nice(&self, squad: usize, nice: i32) -> Result<(), WorkloadError> {
-        for member in self.members.iter().filter(|member| member.squad == squad) {
+    /// Sets the nice value of all workers of a group, -20 (most CPU time) to 19.
+    pub fn set_nice(&self, group: usize, nice: i32) -> Result<(), WorkloadError> {
+        for member in self.members.iter().filter(|member| member.group == group) {
             setpriority_process(Some(member.pid), nice).map_err(|source| WorkloadError::Nice {
                 pid: raw(member.pid),
                 nice,
@@ -248,10 +248,10 @@ impl Crew {
         self.slots.iter().map(|slot| slot.iterations.load(Relaxed))
     }
 
-    /// Waits for the end of the run and says what became of each worker, by squad.
+    /// Waits for the end of the run and says what became of each worker, by group.
     ///
     /// Returns `grace` and a few seconds after the end at the latest: who is still there is killed,
-    /// and is reported as [`WorkerEnd::Stuck`]. A crew that was not released is ended at once.
+    /// and is reported as [`WorkerEnd::Stuck`]. A pool that was not released is ended at once.
     #[must_use]
     pub fn collect(mut self, grace: Duration) -> Vec<Vec<WorkerRun>> {
         let control = &self.control[0];
@@ -273,7 +273,7 @@ impl Crew {
         let stuck: Vec<bool> = self.members.iter().map(Member::is_running).collect();
         self.kill_within(Self::KILL_LIMIT);
 
-        let mut runs = vec![Vec::new(); self.squads];
+        let mut runs = vec![Vec::new(); self.groups];
         for ((member, slot), stuck) in self.members.iter().zip(self.slots.iter()).zip(stuck) {
             let iterations = slot.iterations.load(Relaxed);
             let end = if stuck {
@@ -285,7 +285,7 @@ impl Crew {
             } else {
                 member.end(slot, self.topology)
             };
-            runs[member.squad].push(WorkerRun {
+            runs[member.group].push(WorkerRun {
                 worker: member.worker,
                 pid: raw(member.pid),
                 iterations,
@@ -348,9 +348,9 @@ impl Crew {
     fn reap(&mut self) {
         for member in self.members.iter_mut().filter(|m| m.is_running()) {
             match waitpid(Some(member.pid), WaitOptions::NOHANG) {
-                Ok(Some((_, status))) => member.fate = Fate::Ended(status),
+                Ok(Some((_, status))) => member.state = WorkerState::Ended(status),
                 Ok(None) | Err(Errno::INTR) => {}
-                Err(_) => member.fate = Fate::Unknown,
+                Err(_) => member.state = WorkerState::Unknown,
             }
         }
     }
@@ -378,7 +378,7 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for WorkerPool {
     fn drop(&mut self) {
         self.kill_within(Self::KILL_LIMIT);
     }
@@ -386,11 +386,11 @@ impl Drop for Crew {
 
 impl Member {
     fn is_running(&self) -> bool {
-        matches!(self.fate, Fate::Running)
+        matches!(self.state, WorkerState::Running)
     }
 
     fn end(&self, slot: &Slot, topology: Topology) -> WorkerEnd {
-        if let Fate::Ended(status) = self.fate {
+        if let WorkerState::Ended(status) = self.state {
             if let Some(signal) = status.terminating_signal() {
                 return WorkerEnd::Killed { signal };
             }
