@@ -316,14 +316,18 @@ mod tests {
     }
 
     /// A builder of its own, and where its results are.
-    fn builder(runs: &std::path::Path, name: &str) -> SchedulerBuilds<'static> {
+    fn builder<'o>(
+        runs: &std::path::Path,
+        name: &str,
+        observer: &'o dyn SessionObserver,
+    ) -> SchedulerBuilds<'o> {
         let name = format!("ktstr-test-{}-{name}", std::process::id());
         SchedulerBuilds::new(
             name,
             Builds::new(runs, "1"),
             "cargo".into(),
             Vec::new(),
-            &Silent,
+            observer,
         )
         .unwrap()
     }
@@ -342,7 +346,21 @@ mod tests {
         let case = r#"{"ktstr/b": {"kind": null, "ignored": false, "filter-match": {"status": "matches"}}}"#;
         let json = crate::nextest::tests::list(&[("p::x", case)]);
         fs::write(dir.path().join("list.json"), json).unwrap();
-        let builder = builder(dir.path(), "answer");
+        let told = Mutex::new(Vec::new());
+        let observer = |event: SessionEvent<'_>| {
+            let text = match event {
+                SessionEvent::ListStarted => "list".to_owned(),
+                SessionEvent::SchedulerBuildStarted { package } => {
+                    format!("build {}", package.name)
+                }
+                SessionEvent::SchedulerBuildEnded { package, program } => {
+                    format!("{} built: {}", package.name, program.is_ok())
+                }
+                other => format!("{other:?}"),
+            };
+            told.lock().unwrap().push(text);
+        };
+        let builder = builder(dir.path(), "answer", &observer);
         let mut list = Command::new("cat");
         list.arg(dir.path().join("list.json"));
         thread::scope(|scope| {
@@ -360,12 +378,14 @@ mod tests {
             builder.stop();
             served.join().unwrap();
         });
+        let expected = ["list", "build one", "one built: false"];
+        assert_eq!(*told.lock().unwrap(), expected);
     }
 
     #[test]
     fn a_build_does_not_outlive_the_session() {
         let dir = tempfile::tempdir().unwrap();
-        let builder = builder(dir.path(), "stop");
+        let builder = builder(dir.path(), "stop", &Silent);
         // Nextest's list, as one that never comes.
         let marker: PathBuf = dir.path().join("started");
         let mut list = Command::new("sh");
