@@ -14,6 +14,18 @@
 //!
 //! ktstr_harness::main!();
 //! ```
+//!
+//! Its parts, in the order in which one meets them:
+//!
+//! - [`prelude`]: what a test file needs: [`Ctx`], [`AssertResult`], [`CgroupDef`](cgroup::CgroupDef),
+//!   [`WorkType`](workload::WorkType), [`scenarios`]; the macros [`ktstr_test`], [`declare_scheduler`] and [`main!`].
+//! - [`scenario`], [`cgroup`], [`workload`], [`check`]: what happens inside of a test, and how it is judged.
+//! - [`test`](mod@test), [`scheduler`], [`registry`]: tests and schedulers as data.
+//! - [`cases`]: a test on a machine and a kernel, which is what has a name and is run.
+//! - [`runner`]: runs one case and gives its result; a program of one's own calls it without the command.
+//! - [`dispatch`]: the command line of a test binary, as nextest and `cargo test` use it. The one part that prints and
+//!   reads the environment.
+//! - [`protocol`], [`scx_exit`]: what guests report, and why the kernel lets schedulers go.
 
 pub mod assert;
 pub mod cases;

@@ -127,8 +127,8 @@ fn variables_of_what_is_not_built_are_refused() {
 #[test]
 fn a_cap_that_makes_no_sense_or_that_the_host_cannot_satisfy_fails() {
     for (cap, expected) in [
-        ("0", "KTSTR_CPU_CAP: `0` is no number of CPUs"),
-        ("two", "KTSTR_CPU_CAP: `two` is no number of CPUs"),
+        ("0", "KTSTR_CPU_CAP: `0` is not a number of CPUs"),
+        ("two", "KTSTR_CPU_CAP: `two` is not a number of CPUs"),
         ("100000", "--cpu-cap asks for 100000 host CPUs"),
     ] {
         let run = run_with("ktstr/passes", &[("KTSTR_CPU_CAP", cap)]);

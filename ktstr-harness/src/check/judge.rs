@@ -51,7 +51,7 @@ pub fn judge(checks: &Checks, runs: &[CgroupRun]) -> Verdict {
 }
 
 /// A value and where it was found.
-struct Found {
+struct Measured {
     value: f64,
     place: String,
 }
@@ -64,7 +64,7 @@ enum Limit {
 }
 
 /// Holds the worst of `found` against the limit and counts the others that violate it too.
-fn hold(verdict: &mut Verdict, check: &str, limit: Limit, found: Vec<Found>) {
+fn hold(verdict: &mut Verdict, check: &str, limit: Limit, found: Vec<Measured>) {
     let violates = |value: f64| match limit {
         Limit::AtMost(limit) => value > limit,
         Limit::AtLeast(limit) => value < limit,
@@ -77,7 +77,7 @@ fn hold(verdict: &mut Verdict, check: &str, limit: Limit, found: Vec<Found>) {
         };
         if worse { next } else { worst }
     });
-    let Some(Found { value, mut place }) = worst else {
+    let Some(Measured { value, mut place }) = worst else {
         return;
     };
     if others > 1 {
@@ -155,8 +155,8 @@ fn progress(verdict: &mut Verdict, runs: &[CgroupRun]) {
 
 fn gap(verdict: &mut Verdict, runs: &[CgroupRun], limit_ms: u64) {
     const CHECK: &str = "max_gap_ms";
-    let found: Vec<Found> = reports(runs)
-        .map(|(run, worker, report)| Found {
+    let found: Vec<Measured> = reports(runs)
+        .map(|(run, worker, report)| Measured {
             value: report.max_gap_ns as f64 / 1e6,
             place: format!("{}, on CPU {}", place(run, worker), report.max_gap_cpu),
         })
@@ -172,7 +172,7 @@ fn spread(verdict: &mut Verdict, runs: &[CgroupRun], limit_pct: f64) {
     let mut found = Vec::new();
     for run in runs.iter().filter(|run| run.reports().count() >= 2) {
         match run.spread_pct() {
-            Some(value) => found.push(Found {
+            Some(value) => found.push(Measured {
                 value,
                 place: format!(
                     "cgroup {} (off-CPU share of its {} workers)",
@@ -227,7 +227,7 @@ fn iteration_rate(verdict: &mut Verdict, runs: &[CgroupRun], limit: f64) {
     for (run, worker, report) in reports(runs) {
         let place = place(run, worker);
         match report.iteration_rate() {
-            Some(value) => found.push(Found { value, place }),
+            Some(value) => found.push(Measured { value, place }),
             None => no_time(verdict, CHECK, &place),
         }
     }
@@ -239,11 +239,11 @@ fn wake_latency(verdict: &mut Verdict, runs: &[CgroupRun], limit_ns: u64) {
     if reports(runs).next().is_none() {
         return nobody_reported(verdict, CHECK);
     }
-    let found: Vec<Found> = runs
+    let found: Vec<Measured> = runs
         .iter()
         .filter_map(|run| {
             let wake_ups: u64 = run.reports().map(|(_, report)| report.wake.count).sum();
-            Some(Found {
+            Some(Measured {
                 value: run.wake_latency_ns(99.0)? as f64,
                 place: format!("cgroup {} ({wake_ups} wake-ups)", run.name),
             })

@@ -138,25 +138,16 @@ fn run_as_libtest(
     args: &Args,
     mut process: Process,
 ) -> Result<Outcome, Box<dyn std::error::Error>> {
-    let count = all.len();
-    let mut asked = all;
-    asked.retain(|job| job.is_asked_for(args));
-    if args.exact && asked.is_empty() {
+    if args.exact && !all.iter().any(|job| job.is_asked_for(args)) {
         // Cargo runs every test target with the same filter: one that has no such test is no failure.
         eprintln!("ktstr: {}", no_test(args));
     }
-    let (mut jobs, ignored): (Vec<Job>, Vec<Job>) =
-        asked.into_iter().partition(|job| job.is_selected(args));
-    let filtered_out = count - jobs.len() - ignored.len();
-    // With `--ignored`, the others are not ignored but not asked for.
-    let (ignored, filtered_out) = match args.which {
-        Which::Ignored => (Vec::new(), filtered_out + ignored.len()),
-        _ => (ignored, filtered_out),
-    };
-    // Variants are counted alone: there are dozens of every test.
-    let (ignored, unlisted): (Vec<Job>, Vec<Job>) = ignored
-        .into_iter()
-        .partition(|job| !job.name().is_variant());
+    let Selection {
+        mut jobs,
+        ignored,
+        unlisted,
+        filtered_out,
+    } = Selection::of(all, args);
     if let Some(seed) = args.shuffle {
         libtest::shuffle(&mut jobs, seed);
     }
@@ -205,11 +196,50 @@ fn run_as_libtest(
             break;
         }
     }
-    output.end(unlisted.len(), filtered_out, start.elapsed());
+    output.end(unlisted, filtered_out, start.elapsed());
     if !args.exact {
         println!("ktstr: {run} tests run, worst outcome: {worst}");
     }
     Ok(worst)
+}
+
+/// What libtest would do with each test of a binary.
+struct Selection {
+    /// To be run.
+    jobs: Vec<Job>,
+    /// Ignored, and listed as that.
+    ignored: Vec<Job>,
+    /// Ignored, and only counted: variants, of which every test has dozens.
+    unlisted: usize,
+    /// Not asked for.
+    filtered_out: usize,
+}
+
+impl Selection {
+    fn of(all: Vec<Job>, args: &Args) -> Self {
+        let count = all.len();
+        let asked = all.into_iter().filter(|job| job.is_asked_for(args));
+        let (jobs, ignored): (Vec<Job>, Vec<Job>) = asked.partition(|job| job.is_selected(args));
+        let filtered_out = count - jobs.len() - ignored.len();
+        let (unlisted, ignored): (Vec<Job>, Vec<Job>) =
+            ignored.into_iter().partition(|job| job.name().is_variant());
+        let selection = Self {
+            jobs,
+            ignored,
+            unlisted: unlisted.len(),
+            filtered_out,
+        };
+        match args.which {
+            // The others are not ignored then but not asked for.
+            Which::Ignored => Self {
+                filtered_out: filtered_out + selection.ignored.len() + selection.unlisted,
+                ignored: Vec::new(),
+                unlisted: 0,
+                ..selection
+            },
+            _ => selection,
+        }
+    }
 }
 
 fn no_test(args: &Args) -> String {

@@ -66,8 +66,8 @@ pub enum SettingsError {
         /// The variable.
         name: &'static str,
     },
-    /// A cap that is no number of CPUs.
-    #[error("{name}: `{value}` is no number of CPUs; give 1 or more", name = env::CPU_CAP)]
+    /// A cap that is not a number of CPUs.
+    #[error("{name}: `{value}` is not a number of CPUs; give 1 or more", name = env::CPU_CAP)]
     CpuCap {
         /// What it was set to.
         value: String,

@@ -78,8 +78,8 @@ pub(super) fn run<E: From<io::Error>>(
     drop((ending_write, output_write));
     let mut child = Child {
         pid: child,
-        ending: Stream::new(ending_read, RESULT_LIMIT)?,
-        output: Stream::new(output_read, OUTPUT_LIMIT)?,
+        ending: BoundedPipe::new(ending_read, RESULT_LIMIT)?,
+        output: BoundedPipe::new(output_read, OUTPUT_LIMIT)?,
     };
     let end = child.until_it_ends(limit, scheduler, sampler, watch, send)?;
     child.output.forward(send)?;
@@ -190,8 +190,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// What init watches while the body runs.
 struct Child {
     pid: Pid,
-    ending: Stream,
-    output: Stream,
+    ending: BoundedPipe,
+    output: BoundedPipe,
 }
 
 impl Child {
@@ -274,7 +274,7 @@ fn reap(child: Pid) -> io::Result<WaitStatus> {
 }
 
 /// The readable end of a pipe from the body, with a bound on what is kept.
-struct Stream {
+struct BoundedPipe {
     /// `None` once every writer is gone.
     pipe: Option<File>,
     bytes: Vec<u8>,
@@ -291,7 +291,7 @@ enum Cut {
     Said,
 }
 
-impl Stream {
+impl BoundedPipe {
     fn new(pipe: OwnedFd, limit: usize) -> io::Result<Self> {
         fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
         Ok(Self {

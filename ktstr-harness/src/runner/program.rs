@@ -12,7 +12,7 @@ pub(super) enum ProgramError {
     Missing,
     #[error("is a directory; give the path of the program in it")]
     Directory,
-    #[error("is no regular file; give the path of a program")]
+    #[error("is not a regular file; give the path of a program")]
     Special,
     #[error("is empty; build it again")]
     Empty,
@@ -24,7 +24,7 @@ pub(super) enum ProgramError {
     Script { line: String },
     #[error("is a program for {machine}, and the machine is x86-64; build it for x86-64")]
     Foreign { machine: String },
-    #[error("is {what} and no program; give the path of what the linker made")]
+    #[error("is {what}, not a program; give the path of what the linker made")]
     NotAProgram { what: &'static str },
     #[error("cannot be read: {0}; check its permissions")]
     Unreadable(#[source] io::Error),
@@ -163,7 +163,7 @@ mod tests {
                 "is a program for arm64 (AArch64), and the machine is x86-64",
             ),
             (elf(1, 2, 3), 0o755, "is a program for 32-bit x86"),
-            (elf(2, 1, 62), 0o755, "is an object file and no program"),
+            (elf(2, 1, 62), 0o755, "is an object file, not a program"),
             (elf(2, 3, 62)[..10].to_vec(), 0o755, "is cut short"),
             (Vec::new(), 0o755, "is empty"),
             (
@@ -174,7 +174,7 @@ mod tests {
             (
                 b"fn main() {}".to_vec(),
                 0o755,
-                "is some other file and no program",
+                "is some other file, not a program",
             ),
         ] {
             let error = told(&content, mode).unwrap_err();

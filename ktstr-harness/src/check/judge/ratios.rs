@@ -2,7 +2,7 @@
 
 use ktstr_core::{Outcome, Verdict};
 
-use super::{Found, Limit, hold, no_time_at, nobody_reported, place, reports};
+use super::{Limit, Measured, hold, no_time_at, nobody_reported, place, reports};
 use crate::check::{CgroupRun, Checks};
 use crate::workload::WorkerReport;
 
@@ -75,7 +75,7 @@ fn cgroups(verdict: &mut Verdict, check: &str, limit: Limit, runs: &[CgroupRun],
     for run in runs.iter().filter(|run| run.reports().count() > 0) {
         let place = format!("cgroup {}", run.name);
         match value(run) {
-            Ok(Some(value)) => found.push(Found { value, place }),
+            Ok(Some(value)) => found.push(Measured { value, place }),
             Ok(None) => {}
             Err(why) => verdict.record(Outcome::Inconclusive, check, format!("{why} in {place}")),
         }
@@ -97,7 +97,7 @@ fn workers(
     for (run, worker, report) in reports(runs) {
         let place = place(run, worker);
         match value(report, &place) {
-            Ok(value) => found.push(Found { value, place }),
+            Ok(value) => found.push(Measured { value, place }),
             Err(why) => {
                 // The first says it for all.
                 verdict.record(Outcome::Inconclusive, check, why);

@@ -61,7 +61,7 @@ const FIELDS: &[Field] = &[
 ];
 
 /// Calls that repeat each other, from the first to the last of them.
-struct Run<'a> {
+struct Repeats<'a> {
     first: &'a Call,
     last: &'a Call,
     count: usize,
@@ -209,7 +209,7 @@ impl View<'_> {
     fn lines(&self, pid: i32, key: Option<&Call>) -> Vec<String> {
         let is_key = |call: &Call| key.is_some_and(|key| std::ptr::eq(key, call));
         // The newest come first here.
-        let mut runs: Vec<Run<'_>> = Vec::new();
+        let mut runs: Vec<Repeats<'_>> = Vec::new();
         let mine = |call: &&Call| self.trail.is_about(call, pid) && self.matters(call);
         for call in self.trail.calls.iter().rev().filter(mine) {
             let may_grow = !is_key(call) && details(call, pid).is_empty();
@@ -222,14 +222,14 @@ impl View<'_> {
             if runs.len() == KEPT_CALLS {
                 break;
             }
-            runs.push(Run {
+            runs.push(Repeats {
                 first: call,
                 last: call,
                 count: 1,
                 may_grow,
             });
         }
-        let lines = |run: &Run<'_>| self.run_lines(run, pid, is_key(run.last));
+        let lines = |run: &Repeats<'_>| self.run_lines(run, pid, is_key(run.last));
         runs.iter().rev().flat_map(lines).collect()
     }
 
@@ -241,7 +241,7 @@ impl View<'_> {
         on_backtrace || Known::find(name).is_none_or(|known| known.matters_to(loaded))
     }
 
-    fn run_lines(&self, run: &Run<'_>, pid: i32, is_key: bool) -> Vec<String> {
+    fn run_lines(&self, run: &Repeats<'_>, pid: i32, is_key: bool) -> Vec<String> {
         let call = run.first;
         let mut function = format!("{:1$}{2}", "", 2 * self.depth(call), self.name(call));
         let callbacks = self.callbacks(call);
