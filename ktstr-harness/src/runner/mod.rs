@@ -1,7 +1,7 @@
 //! Runs one case: from a plan of a machine and a request to a result.
 //!
-//! In the order in which one meets them: [`Settings`] say what the surroundings are, a [`Case`](crate::cases::Case) or
-//! a [`Cell`](crate::cases::Cell) what is to run, [`Runner::run_case`] and [`Runner::run_cell`] run it. They tell a
+//! In the order in which one meets them: [`Settings`] say what the surroundings are, a [`Case`] or
+//! a [`Cell`] what is to run, [`Runner::run_case`] and [`Runner::run_cell`] run it. They tell a
 //! [`RunObserver`] what happens as [`RunEvent`]s, stop when a [`CancelToken`] says so, and give a [`CaseResult`]: the
 //! record, and the artifacts of a failure. Below them is [`Runner::run`], which boots the machine of a
 //! [`MachinePlan`], hands its guest a [`GuestRequest`] and tells how it ended.

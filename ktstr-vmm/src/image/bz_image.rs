@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::ImageError;
+use super::error::ImageError;
 
 pub(super) const BOOT_FLAG: usize = 0x1fe;
 pub(super) const HEADER_MAGIC: usize = 0x202;

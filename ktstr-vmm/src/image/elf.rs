@@ -10,7 +10,7 @@ use elf::file::{Class, FileHeader, parse_ident};
 use elf::note::{Note, NoteIterator};
 use elf::segment::{ProgramHeader, SegmentTable};
 
-use super::ImageError;
+use super::error::ImageError;
 
 /// Bytes of `e_ident`, after which the rest of the header follows.
 const IDENT: usize = 16;
