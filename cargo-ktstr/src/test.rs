@@ -69,6 +69,7 @@ pub(crate) fn session(
 pub(crate) fn worded(error: SessionError) -> Failure {
     match error {
         SessionError::SameLabel { .. } => Failure::new(format!("--kernel: {}", one_line(error))),
+        SessionError::Kernel(error) => error.into(),
         other => other.into(),
     }
 }
