@@ -34,6 +34,7 @@ test: setup-tests kernel ## Install what is missing, build a kernel, run every t
 	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast --test-threads $(THREADS)
 	scripts/demo --schedulers "$(KERNEL)"
 	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run -p cargo-ktstr --test release --run-ignored all
+	cargo nextest run -p ktstr-driver --test embed --run-ignored all
 	cargo test --workspace --doc --quiet
 
 test-kvm: setup-tests kernel ## What takes minutes on the KVM of an emulated host: many CPUs

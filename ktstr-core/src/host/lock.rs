@@ -17,10 +17,10 @@ use serde::Serialize;
 
 use super::files::temporary_beside;
 
-/// LockMode of lock files: whoever can reach one may lock it, whatever the umask of whoever made it.
+/// Mode of lock files: whoever can reach one may lock it, whatever the umask of whoever made it.
 const FOR_ALL: u32 = 0o666;
 
-/// LockMode of a directory of locks that all users share: that of `/tmp`.
+/// Mode of a directory of locks that all users share: that of `/tmp`.
 const DIR_FOR_ALL: u32 = 0o1777;
 
 /// How long to sleep between two tries for a lock: short against any run, long against the cost of a try.

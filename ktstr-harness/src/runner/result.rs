@@ -25,6 +25,7 @@ pub struct CaseResult {
 /// The logs beside a record. [`RunDir`](ktstr_core::record::RunDir) keeps them for cases that did not pass, as the
 /// file that ends in [`Sidecar::FAILURE_DUMP_SUFFIX`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FailureArtifacts {
     /// The guest's kernel log: its own, or what the console showed of it.
     pub kernel_log: String,

@@ -75,13 +75,7 @@ fn kernels(host: &Host, cache: &Cache, dir: &Path) -> Result<Vec<ResolvedKernel>
     };
     let options = BuildOptions {
         base_config: BaseConfig::Lean,
-        extra_kconfig: None,
-        force: false,
-        clean: false,
-        jobs: 1,
-        toolchain: Toolchain::default(),
-        ccache: false,
-        path: host.path.clone(),
+        ..BuildOptions::from_env(|name| host.var(name))?
     };
     let resolver = Resolver::new(cache.clone(), options);
     let mut ready =
