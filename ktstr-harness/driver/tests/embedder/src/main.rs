@@ -13,7 +13,6 @@ use ktstr_driver::{
 use ktstr_harness::runner::FailureArtifacts;
 use ktstr_kernel::{
     BaseConfig, BuildOptions, Cache, Event, KernelSpec, Progress, ResolvedKernel, Resolver,
-    Toolchain,
 };
 use ktstr_vmm::CancelToken;
 
