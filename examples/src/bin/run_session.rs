@@ -25,7 +25,7 @@ impl SessionObserver for Lines {
     fn event(&self, event: SessionEvent<'_>) {
         match event {
             SessionEvent::BackendSelected(selection) => {
-                println!("machines run on {}", selection.backend())
+                println!("machines run on {}", selection.backend());
             }
             SessionEvent::NoBackend(why) => println!("no machines: {why}"),
             SessionEvent::KernelFound(found) => {

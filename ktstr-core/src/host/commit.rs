@@ -63,7 +63,7 @@ impl Commit {
         Some(Self { short, dirty })
     }
 
-    /// Reads what [`Commit::to_string`] wrote; `None` for an empty text.
+    /// Reads what [`Display`](std::fmt::Display) wrote; `None` for an empty text.
     pub fn parse(text: &str) -> Option<Self> {
         let (short, dirty) = match text.strip_suffix("-dirty") {
             Some(short) => (short, true),

@@ -1,5 +1,8 @@
 //! From the end of a scheduler to the functions whose calls explain it.
 
+use std::path::Path;
+
+use crate::Scheduler;
 use crate::probe::{ProbePlan, ProbedFunction, program_of, trampoline_of};
 use crate::scx_exit::{ScxExit, ScxExitKind};
 
@@ -258,11 +261,14 @@ pub(super) fn plan(exit: Option<&ScxExit>, test: &str) -> ProbePlan {
     }
 }
 
-/// The names of the tasks that may stall in a second run: the one that did, and the test's own, which init has forked
-/// and named when it ran. It need not be the same one twice.
+/// The names of the tasks that may stall in a second run: the one that did, the test's own, which init has forked and
+/// named when it ran, and the scheduler's program, which also waits for a CPU now and then. It need not be the same one
+/// twice.
 fn stallable(stalled: String, test: &str) -> Vec<String> {
     let test = test.chars().take(TASK_NAME).collect();
-    let mut names = vec![stalled, test, "init".to_owned()];
+    let program = Path::new(Scheduler::PROGRAM).file_name();
+    let program = program.unwrap_or_default().to_string_lossy().into_owned();
+    let mut names = vec![stalled, test, "init".to_owned(), program];
     names.sort();
     names.dedup();
     names
@@ -353,7 +359,7 @@ mod tests {
             )
         };
         let plan = plan_of(message);
-        assert_eq!(plan.only, ["a_test_with_a_l", "init", "spin"]);
+        assert_eq!(plan.only, ["a_test_with_a_l", "init", "program", "spin"]);
         assert!(
             plan.functions
                 .iter()
