@@ -26,12 +26,9 @@ IMAGE = $(shell KTSTR_BASE_CONFIG=$(KTSTR_BASE_CONFIG) $(KTSTR) kernel build --k
 TEST_ENV = KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" \
 	KTSTR_TEST_NESTED_HOST="$$(scripts/distribution-kernel --kvm)"
 
-# Machines wait for a part of their time: one test more than there are CPUs keeps those busy.
-THREADS ?= $(shell echo $$(($$(nproc) + 1)))
-
 test: setup-tests kernel ## Install what is missing, build a kernel, run every test of the project
 	cargo build --workspace --all-targets
-	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast --test-threads $(THREADS)
+	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
 	scripts/demo --schedulers "$(KERNEL)"
 	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run -p cargo-ktstr --test release --run-ignored all
 	cargo nextest run -p ktstr-driver --test embed --run-ignored all

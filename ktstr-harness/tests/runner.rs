@@ -8,12 +8,11 @@ use std::time::Duration;
 use ktstr_core::host::{HostCpus, Reservation};
 use ktstr_core::{KernelLabel, Outcome};
 use ktstr_harness::cases::{Case, NamedKernel};
-use ktstr_harness::runner::{
-    CancelToken, FailureArtifacts, RunEvent, RunObserver, Runner, Settings,
-};
+use ktstr_harness::runner::{FailureArtifacts, RunEvent, RunObserver, Runner, Settings};
 use ktstr_harness::test::Location;
 use ktstr_harness::{AssertResult, TestCase};
 use ktstr_vmm::Backend;
+use ktstr_vmm::CancelToken;
 
 #[path = "support/case.rs"]
 mod case;
@@ -104,7 +103,7 @@ fn an_observer_is_told_every_step_in_order() {
     });
     let case = Case::base(&PASSES, Some(kernel.clone()));
     let mut seen = Seen::default();
-    let result = runner.run_case(&case, &mut seen, &CancelToken::new());
+    let result = runner.run_case(&case, &mut seen, &CancelToken::new().unwrap());
     let verdict = &result.sidecar.verdict;
     assert_eq!(verdict.outcome(), Outcome::Pass, "{verdict:?}");
     assert!(!result.cancelled);
@@ -123,7 +122,7 @@ fn what_a_failure_leaves_is_read_back() {
     let runner = Runner::new(settings(dir.path()));
     let case = Case::base(&RETURNS_AN_ERROR, Some(kernel));
     let ignore = &mut |_: RunEvent<'_>| {};
-    let result = runner.run_case(&case, ignore, &CancelToken::new());
+    let result = runner.run_case(&case, ignore, &CancelToken::new().unwrap());
     assert_eq!(result.sidecar.verdict.outcome(), Outcome::Fail);
     assert!(!result.artifacts.kernel_log.is_empty());
     let run = ktstr_core::record::RunDir::new(dir.path().join("run"), "1".to_owned());
@@ -141,7 +140,7 @@ fn a_cancelled_run_ends_at_once_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let runner = Runner::new(settings(dir.path()));
     let case = Case::base(&NEVER_RETURNS, Some(kernel));
-    let token = CancelToken::new();
+    let token = CancelToken::new().unwrap();
     let (started, is_started) = std::sync::mpsc::channel();
     let me = std::process::id();
     let machines = || {
@@ -180,7 +179,7 @@ fn a_cancelled_run_ends_at_once_and_leaves_nothing() {
         .collect();
     assert!(free.iter().all(Result::is_ok), "{free:?}");
     // A run that waits for host CPUs, and one that has not begun.
-    let waiting = CancelToken::new();
+    let waiting = CancelToken::new().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_millis(300));
@@ -208,7 +207,7 @@ fn skips_are_failures_where_the_settings_say_so() {
             ..settings(dir.path())
         });
         let ignore = &mut |_: RunEvent<'_>| {};
-        let result = runner.run_case(&case, ignore, &CancelToken::new());
+        let result = runner.run_case(&case, ignore, &CancelToken::new().unwrap());
         let verdict = result.sidecar.verdict;
         assert_eq!(verdict.outcome(), outcome, "{verdict:?}");
         assert!(

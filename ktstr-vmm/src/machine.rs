@@ -52,6 +52,13 @@ impl Machine {
         &self.spec
     }
 
+    /// The same machine, whose runs `token` ends.
+    #[must_use]
+    pub fn with_cancel_token(mut self, token: CancelToken) -> Self {
+        self.cancel = token;
+        self
+    }
+
     /// A token that ends this machine's run from another thread or from a signal handler.
     pub fn cancel_token(&self) -> CancelToken {
         self.cancel.clone()

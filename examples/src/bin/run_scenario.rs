@@ -10,7 +10,8 @@ use ktstr_core::KernelLabel;
 use ktstr_harness::cases::{Case, NamedKernel};
 use ktstr_harness::prelude::*;
 use ktstr_harness::registry;
-use ktstr_harness::runner::{CancelToken, RunEvent, Runner, Settings};
+use ktstr_harness::runner::{RunEvent, Runner, Settings};
+use ktstr_vmm::CancelToken;
 
 /// Sleepers beside spinners on two LLCs; the run must not leave anybody behind.
 #[ktstr_test(llcs = 2, cores = 2, duration_s = 3, max_gap_ms = 2000)]
@@ -45,7 +46,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         _ => {}
     };
     let runner = Runner::new(Settings::read()?);
-    let result = runner.run_case(&case, &mut observer, &CancelToken::new());
+    let result = runner.run_case(&case, &mut observer, &CancelToken::new()?);
 
     let sidecar = &result.sidecar;
     println!(

@@ -5,13 +5,12 @@ use std::time::SystemTime;
 use ktstr_core::record::{RunDir, Sidecar};
 use ktstr_core::{CaseName, KernelLabel, Outcome, Verdict, record as records};
 use ktstr_kernel::ImageInfo;
+use ktstr_vmm::CancelToken;
 
 use super::job::Job;
 use super::settings::Process;
 use crate::cases::NamedKernel;
-use crate::runner::{
-    CancelToken, CaseResult, FailureArtifacts, RunObserver, Runner, discover_kernel,
-};
+use crate::runner::{CaseResult, FailureArtifacts, RunObserver, Runner, discover_kernel};
 
 /// Runs `job` and writes its record.
 ///
@@ -21,19 +20,19 @@ pub(super) fn run(job: &Job, process: &Process, observer: &mut dyn RunObserver) 
     let begun = match run_dir(&planned, process).begin(&planned) {
         Ok(begun) => begun,
         Err(error) => {
-            return CaseResult {
-                sidecar: Sidecar {
-                    verdict: unrecorded(&error),
-                    ..planned
-                },
-                artifacts: FailureArtifacts::default(),
-                cancelled: false,
-            };
+            let verdict = unrecorded(&error);
+            return unstarted(planned, verdict);
         }
     };
     let runner = Runner::new(process.settings.clone());
-    // A signal ends this process, and its machine with it.
-    let cancel = CancelToken::new();
+    // Nobody cancels it: a signal ends this process, and its machine with it.
+    let cancel = match CancelToken::new() {
+        Ok(cancel) => cancel,
+        Err(error) => {
+            let verdict = Verdict::fail("host", format!("eventfd: {error}; see ulimit -n"));
+            return unstarted(planned, verdict);
+        }
+    };
     let mut ended = match job {
         Job::Test(case) => runner.run_case(case, observer, &cancel),
         Job::Cell(cell) => runner.run_cell(cell, observer, &cancel),
@@ -48,6 +47,15 @@ pub(super) fn run(job: &Job, process: &Process, observer: &mut dyn RunObserver) 
         Err(error) => sidecar.verdict.merge(unrecorded(&error)),
     }
     ended
+}
+
+/// The result of a case that did not start.
+fn unstarted(planned: Sidecar, verdict: Verdict) -> CaseResult {
+    CaseResult {
+        sidecar: Sidecar { verdict, ..planned },
+        artifacts: FailureArtifacts::default(),
+        cancelled: false,
+    }
 }
 
 fn unrecorded(error: &records::RunDirError) -> Verdict {

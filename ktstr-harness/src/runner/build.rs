@@ -6,16 +6,17 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ktstr_core::host::files::write_atomic;
 use ktstr_core::host::{LockError, LockFile, LockMode};
+use ktstr_vmm::CancelToken;
 use ktstr_vmm::child::end_with_us;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::cancel::{CancelToken, OnCancel};
+use super::cancel;
 use super::result::RunError;
 
 /// How long to wait for another process's build of the same package: longer than any takes.
@@ -110,7 +111,7 @@ impl Builds {
         }
         let what = format!("a build of {}", package.name);
         let lock = self.runs.join(".locks").join(file_name(package, ".lock"));
-        let lock = cancel.wait_for_lock(WAIT, |wait| {
+        let lock = cancel::wait_for_lock(cancel, WAIT, |wait| {
             LockFile::acquire(&lock, LockMode::Exclusive, wait, &what)
         })?;
         let _lock = match lock {
@@ -124,7 +125,7 @@ impl Builds {
         }
         let program = build(package);
         // What was cancelled here is for others to build.
-        cancel.check()?;
+        cancel::check(cancel)?;
         self.keep(package, program.clone());
         Ok(program)
     }
@@ -305,7 +306,38 @@ fn executables(messages: &str) -> Vec<(String, PathBuf)> {
 struct Said<'c> {
     text: Mutex<Vec<u8>>,
     cancel: &'c CancelToken,
-    killer: Mutex<Option<OnCancel>>,
+    killer: Mutex<Option<Killer>>,
+}
+
+/// Ends a process when the run is cancelled, until it is dropped.
+struct Killer {
+    over: CancelToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Killer {
+    fn of(pid: Pid, cancel: &CancelToken) -> io::Result<Self> {
+        let over = CancelToken::new()?;
+        let (cancel, seen) = (cancel.clone(), over.clone());
+        let thread = thread::Builder::new().spawn(move || {
+            if cancel::comes_first(&cancel, &seen) {
+                let _ = kill_process(pid, Signal::TERM);
+            }
+        })?;
+        Ok(Self {
+            over,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Killer {
+    fn drop(&mut self) {
+        self.over.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl<'c> Said<'c> {
@@ -324,7 +356,7 @@ impl<'c> Said<'c> {
             .clone()
     }
 
-    fn kill_by(&self, killer: Option<OnCancel>) {
+    fn kill_by(&self, killer: Option<Killer>) {
         let mut slot = self.killer.lock().unwrap_or_else(PoisonError::into_inner);
         drop(std::mem::replace(&mut *slot, killer));
     }
@@ -333,10 +365,9 @@ impl<'c> Said<'c> {
 impl BuildWatch for Said<'_> {
     fn started(&self, child: &Child) {
         let pid = Pid::from_child(child);
-        // It is not waited for before `ended`: the number stays its own until the hook is gone.
-        self.kill_by(Some(self.cancel.on_cancel(move || {
-            let _ = kill_process(pid, Signal::TERM);
-        })));
+        // It is not waited for before `ended`: the number stays its own until the killer is gone. Where there is none, for
+        // want of a descriptor or a thread, the build ends by itself.
+        self.kill_by(Killer::of(pid, self.cancel).ok());
     }
 
     fn said(&self, line: &[u8]) {

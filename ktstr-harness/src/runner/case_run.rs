@@ -6,7 +6,9 @@ use std::time::{Instant, SystemTime};
 use ktstr_core::record::{Sampled, Sidecar};
 use ktstr_core::{Outcome, Verdict};
 
-use super::cancel::CancelToken;
+use ktstr_vmm::CancelToken;
+
+use super::cancel;
 use super::diagnosis::Diagnosis;
 use super::facts::RunFacts;
 use super::observer::{RunEvent, RunObserver};
@@ -39,7 +41,7 @@ pub(super) fn run(
     };
     let judged = match MachinePlan::of_case(case) {
         Some(plan) => run.in_machine(case.test, &plan, settings, observer, cancel),
-        None => cancel.check().map(|()| run.on_host(case.test)),
+        None => cancel::check(cancel).map(|()| run.on_host(case.test)),
     };
     let (verdict, cancelled) = match judged {
         Ok(verdict) => (verdict, false),

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use ktstr_core::record::{Sidecar, Stage, VerifierStats};
 use ktstr_core::{CaseName, Verdict, text};
 
-use super::cancel::CancelToken;
+use ktstr_vmm::CancelToken;
+
 use super::diagnosis::Diagnosis;
 use super::facts::RunFacts;
 use super::observer::RunObserver;

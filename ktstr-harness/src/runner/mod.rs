@@ -12,7 +12,8 @@
 //! ```no_run
 //! use ktstr_harness::cases::Case;
 //! use ktstr_harness::registry;
-//! use ktstr_harness::runner::{CancelToken, RunEvent, Runner, Settings};
+//! use ktstr_harness::runner::{RunEvent, Runner, Settings};
+//! use ktstr_vmm::CancelToken;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // In the machine this program is init, and does not come back from here.
@@ -27,7 +28,7 @@
 //!             println!("{} runs on {kernel_release}", case.name);
 //!         }
 //!     };
-//!     let result = runner.run_case(&case, &mut observer, &CancelToken::new());
+//!     let result = runner.run_case(&case, &mut observer, &CancelToken::new()?);
 //!     println!("{}: {}", case.name, result.sidecar.verdict.outcome());
 //! }
 //! # Ok(())
@@ -59,13 +60,14 @@ mod settings;
 mod timeline;
 pub mod verifier_log;
 
+use ktstr_vmm::CancelToken;
+
 use crate::cases::{Case, Cell};
 use crate::protocol::GuestRequest;
 use facts::RunFacts;
 use prepared_run::PreparedRun;
 
 pub use crate::relocation::Relocation;
-pub use cancel::CancelToken;
 pub use diagnosis::Diagnosis;
 pub use observer::{RunEvent, RunObserver};
 pub use origin::{NextestRun, RunOrigin, TestTarget};

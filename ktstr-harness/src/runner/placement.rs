@@ -6,9 +6,9 @@ use std::time::Duration;
 use ktstr_core::host::Claims;
 use ktstr_core::host::{HostCpus, LockError, Placement, Reservation};
 use ktstr_core::{Topology, Verdict};
-use ktstr_vmm::{Backend, HostPlacement, Performance};
+use ktstr_vmm::{Backend, CancelToken, HostPlacement, Performance};
 
-use super::cancel::CancelToken;
+use super::cancel;
 use super::plan::MachinePlan;
 use super::result::RunError;
 use super::settings::Settings;
@@ -80,26 +80,27 @@ pub(super) fn reserve(
     let (placement, reservation) = match demand(&host, plan.topology, backend, wants)? {
         CpuDemand::Emulated => {
             let slots = host.allowed.len();
-            let reservation = cancel
-                .wait_for_lock(WAIT, |wait| Reservation::emulator(lock_dir, slots, wait))?
-                .map_err(refused)?;
+            let reservation = cancel::wait_for_lock(cancel, WAIT, |wait| {
+                Reservation::emulator(lock_dir, slots, wait)
+            })?
+            .map_err(refused)?;
             (HostPlacement::Unpinned, reservation)
         }
         CpuDemand::Budget(count) => {
             // Processes of a run have numbers in a row: each begins where the one before ends.
             let start = (std::process::id() as usize).wrapping_mul(count);
-            let (cpus, reservation) = cancel
-                .wait_for_lock(WAIT, |wait| {
-                    Reservation::shared(lock_dir, &host, count, start, wait)
-                })?
-                .map_err(refused)?;
+            let (cpus, reservation) = cancel::wait_for_lock(cancel, WAIT, |wait| {
+                Reservation::shared(lock_dir, &host, count, start, wait)
+            })?
+            .map_err(refused)?;
             (HostPlacement::Affinity(cpus), reservation)
         }
         CpuDemand::Alone(mut placements) => {
             let claims: Vec<Claims> = placements.iter().map(|it| it.claims.clone()).collect();
-            let (index, reservation) = cancel
-                .wait_for_lock(WAIT, |wait| Reservation::any_of(lock_dir, &claims, wait))?
-                .map_err(refused)?;
+            let (index, reservation) = cancel::wait_for_lock(cancel, WAIT, |wait| {
+                Reservation::any_of(lock_dir, &claims, wait)
+            })?
+            .map_err(refused)?;
             (alone(placements.swap_remove(index)), reservation)
         }
     };

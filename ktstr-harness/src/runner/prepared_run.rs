@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use ktstr_vmm::initramfs::PackedInitramfs;
-use ktstr_vmm::{BackendConfig, Diagnostic, ExitReason, Machine, MachineExit};
+use ktstr_vmm::{BackendConfig, CancelToken, Diagnostic, ExitReason, Machine, MachineExit};
 
-use super::cancel::CancelToken;
+use super::cancel;
 use super::facts::RunFacts;
 use super::guest_session::{GuestReport, GuestSession};
 use super::observer::{RunEvent, RunObserver};
@@ -57,7 +57,7 @@ impl<'a> PreparedRun<'a> {
                 observer.event(RunEvent::Note(note));
             }
         };
-        cancel.check()?;
+        cancel::check(cancel)?;
         let kernel = prepare::kernel(plan.kernel.as_ref(), settings)?;
         note(kernel.found.as_deref());
         facts.kernel = Some(kernel.clone());
@@ -65,7 +65,7 @@ impl<'a> PreparedRun<'a> {
         note(selection.note().as_deref());
         facts.backend = Some(selection.backend());
         let program = scheduler_program::program(&plan.scheduler, settings, observer, cancel)?;
-        cancel.check()?;
+        cancel::check(cancel)?;
         let initramfs = prepare::initramfs(plan, program.as_deref(), settings)?;
         if let Some(why) = initramfs.not_cached() {
             let note = format!("each run packs its initramfs anew: {why}");
@@ -109,21 +109,19 @@ impl<'a> PreparedRun<'a> {
         let performance_mode = reserved.is_alone();
         let machine = machine
             .with_host_placement(reserved.placement.clone())
-            .map_err(verdict_for_machine_error)?;
+            .map_err(verdict_for_machine_error)?
+            .with_cancel_token(cancel.clone());
 
         observer.event(RunEvent::MachineStarting {
             backend: self.backend.backend(),
             performance_mode,
         });
-        let token = machine.cancel_token();
-        let on_cancel = cancel.on_cancel(move || token.cancel());
         let mut session = GuestSession::new(request, observer);
         let begin = Instant::now();
         let exit = machine
             .run(&mut session)
             .map_err(verdict_for_machine_error)?;
         let whole = begin.elapsed();
-        drop(on_cancel);
         drop(reserved);
         let GuestSession {
             observer,

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use ktstr_core::Verdict;
 
+use ktstr_vmm::CancelToken;
+
 use super::build::Package;
-use super::cancel::CancelToken;
 use super::observer::{RunEvent, RunObserver};
 use super::program::{self, ProgramError};
 use super::result::RunError;
@@ -169,7 +170,7 @@ mod tests {
         let settings = Settings::new("/proc/self/exe", "/", "/unused");
         let program = |scheduler| {
             let ignore = &mut |_: RunEvent<'_>| {};
-            program(scheduler, &settings, ignore, &CancelToken::new())
+            program(scheduler, &settings, ignore, &CancelToken::new().unwrap())
         };
         let message = program(&scheduler).unwrap_err().to_string();
         assert!(

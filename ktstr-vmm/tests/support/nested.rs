@@ -26,6 +26,10 @@ fn limit() -> Duration {
     Duration::from_secs(set.map_or(840, |seconds| seconds.parse().unwrap()))
 }
 
+/// How long a host may say nothing: one that stands still does so for ever. Each test in it tells when it ends, and the
+/// longest takes a minute or two.
+const SILENCE: Duration = Duration::from_secs(300);
+
 /// What the host's init says last (`examples/nested_host.rs`).
 const LAST_WORDS: &str = "nested host: ";
 
@@ -182,7 +186,7 @@ fn in_nested_host_with(
     let mut ended = None;
     let limit = limit();
     while let Some(left) = limit.checked_sub(begin.elapsed()) {
-        let Ok(line) = lines.recv_timeout(left) else {
+        let Ok(line) = lines.recv_timeout(left.min(SILENCE)) else {
             break;
         };
         println!("{line}");

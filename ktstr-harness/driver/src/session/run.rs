@@ -22,7 +22,7 @@ use super::schedulers::SchedulerBuilds;
 use super::{NextestStreams, Session, foreground};
 use crate::RunSummary;
 use crate::nextest::{self, Listing};
-use crate::process::{self, Captured, OnLine, Scope, exit_code, is_cancelled};
+use crate::process::{self, Captured, OnLine, Scope, exit_code};
 
 /// Nextest's exit code where tests failed.
 const TESTS_FAILED: u8 = 100;
@@ -41,7 +41,7 @@ impl Session {
         cancel: &CancelToken,
     ) -> Result<SessionReport, SessionError> {
         self.check()?;
-        if is_cancelled(cancel) {
+        if cancel.is_cancelled() {
             return Err(SessionError::Cancelled);
         }
         let epoch = self.epoch();
@@ -76,7 +76,7 @@ impl Session {
         observer.event(SessionEvent::NextestEnded { status });
         let runs = RunSummary::of_epoch(&runs_dir, self.sidecar_dir().as_deref(), &epoch);
         observer.event(SessionEvent::RecordsFound { runs: &runs });
-        Ok(report(status, runs, &begin, is_cancelled(cancel)))
+        Ok(report(status, runs, &begin, cancel.is_cancelled()))
     }
 
     /// Every case that there is, ignored ones too, by the binaries that have them. Builds the tests where need be.
@@ -93,7 +93,7 @@ impl Session {
         let listed = self
             .capture(&mut command, observer, cancel)
             .map_err(|source| cargo_error(&command, source))?;
-        if is_cancelled(cancel) {
+        if cancel.is_cancelled() {
             return Err(SessionError::Cancelled);
         }
         if !listed.status.success() {

@@ -16,7 +16,7 @@ fn once(
     build: impl FnOnce(&Package) -> Result<PathBuf, String>,
 ) -> Result<PathBuf, String> {
     builds
-        .once(&package(dir), &CancelToken::new(), build)
+        .once(&package(dir), &CancelToken::new().unwrap(), build)
         .unwrap()
 }
 
@@ -30,7 +30,7 @@ fn a_build_is_ended_with_its_run_and_left_to_others() {
     let script = format!("#!/bin/sh\necho >{}\nexec sleep 1000\n", started.display());
     fs::write(&cargo, script).unwrap();
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
-    let token = CancelToken::new();
+    let token = CancelToken::new().unwrap();
     let builds = Builds::new(dir.path().join("runs"), "1");
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -140,7 +140,7 @@ fn without_a_place_for_it_every_process_builds() {
 
 #[test]
 fn sources_that_are_not_there_are_named_with_the_way_out() {
-    let token = CancelToken::new();
+    let token = CancelToken::new().unwrap();
     let package = package(Path::new("/no/such"));
     let error = build(&package, Path::new("cargo"), &[], &Said::new(&token)).unwrap_err();
     assert!(
@@ -151,7 +151,7 @@ fn sources_that_are_not_there_are_named_with_the_way_out() {
 
 #[test]
 fn the_first_error_is_found_and_every_line_passed_on() {
-    let token = CancelToken::new();
+    let token = CancelToken::new().unwrap();
     let said = Said::new(&token);
     let text = "   Compiling x\nwarning: odd\nerror[E1]: no\n\nerror: could not compile\n";
     let first = follow(text.as_bytes(), &said);

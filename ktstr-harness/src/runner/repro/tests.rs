@@ -153,7 +153,7 @@ fn a_stall_is_told_by_the_last_callback_of_its_task() {
     let repro = compared(&first, &watched(EXITED, STALL, &plan, trace));
     for part in [
         "last callback for spin[57]: ops.enqueue, called by do_enqueue_task on CPU 1:\n",
-        "only calls about tasks called init, spin, steady were recorded\n",
+        "only calls about tasks called init, program, spin, steady were recorded\n",
     ] {
         assert!(repro.text.contains(part), "no {part} in {}", repro.text);
     }
