@@ -95,7 +95,7 @@ pub fn is_program(path: &Path) -> bool {
 /// Finds the program `name` in the search path `path`, which is in the form of `PATH`.
 ///
 /// ```
-/// use ktstr_core::files::find_program;
+/// use ktstr_core::host::files::find_program;
 ///
 /// let path = std::env::var_os("PATH").unwrap_or_default();
 /// assert!(find_program(&path, "sh").is_some());
