@@ -11,8 +11,7 @@ use ktstr_harness::cases::{Case, NamedKernel};
 use ktstr_harness::runner::{FailureArtifacts, RunEvent, RunObserver, Runner, Settings};
 use ktstr_harness::test::Location;
 use ktstr_harness::{AssertResult, TestCase};
-use ktstr_vmm::Backend;
-use ktstr_vmm::CancelToken;
+use ktstr_vmm::{Backend, CancelToken};
 
 #[path = "support/case.rs"]
 mod case;

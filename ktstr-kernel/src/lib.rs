@@ -103,8 +103,6 @@ mod parallel;
 #[cfg(feature = "build")]
 mod process;
 #[cfg(feature = "build")]
-mod programs;
-#[cfg(feature = "build")]
 pub mod progress;
 #[cfg(feature = "fetch")]
 pub mod remote;

@@ -5,8 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
+use ktstr_core::host::files::find_program;
+
 use crate::process::{RunError, Runner};
-use crate::programs::find;
 use crate::toolchain::{TOOLCHAIN_VARIABLES, Toolchain};
 
 /// Runs make in a source tree.
@@ -101,7 +102,7 @@ pub(crate) fn try_ccache(
     path: &OsStr,
     toolchain: &Toolchain,
 ) -> Result<bool, RunError> {
-    if find("ccache", path).is_none() {
+    if find_program(path, "ccache").is_none() {
         return Ok(false);
     }
     let compiler = through_ccache(toolchain);

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use ktstr_core::text;
-use ktstr_core::text::cut;
 
 /// `text` as part of a line: without control characters, at most about 200 characters.
 pub(crate) fn line(text: &str) -> String {
-    cut(&text::line(text), 200)
+    text::cut(&text::line(text), 200)
 }
 
 /// `path` as a shell reads it back.

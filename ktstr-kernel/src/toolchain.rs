@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
+use ktstr_core::host::files::find_program;
+
 use crate::fragment::options_hash;
-use crate::programs::find;
 
 /// The variables of the kernel's make that choose a tool chain, as `make LLVM=1 CC=clang-19` does.
 pub const TOOLCHAIN_VARIABLES: &[&str] = &[
@@ -194,7 +195,7 @@ impl Toolchain {
             left.map(move |(_, tool)| ("CROSS_COMPILE", format!("{prefix}{tool}")))
         });
         let all = named.chain(llvm).chain(gnu);
-        all.filter(|(_, program)| find(program, path).is_none())
+        all.filter(|(_, program)| find_program(path, program).is_none())
             .map(|(name, program)| format!("`{program}` of {name}"))
             .collect()
     }

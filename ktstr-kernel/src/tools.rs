@@ -7,9 +7,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ktstr_core::host::files::find_program;
+
 use crate::make::clean;
 use crate::process::first_line;
-use crate::programs::find;
 use crate::release::Release;
 
 /// Something a kernel build needs from the host.
@@ -75,7 +76,7 @@ impl Tool {
     /// Whether it is there: programs in `path`, headers below `root` (`/` but in tests).
     pub fn is_there(&self, path: &OsStr, root: &Path) -> bool {
         match self.detection {
-            Detection::Program(name) => find(name, path).is_some(),
+            Detection::Program(name) => find_program(path, name).is_some(),
             Detection::Header(name) => INCLUDE_DIRS
                 .iter()
                 .any(|dir| root.join(dir).join(name).is_file()),
@@ -143,7 +144,7 @@ impl Pahole {
         let program = if name.contains('/') {
             PathBuf::from(name)
         } else {
-            find(name, path).ok_or_else(|| format!("{name} not found"))?
+            find_program(path, name).ok_or_else(|| format!("{name} not found"))?
         };
         let mut command = clean(&program, path);
         command.arg("--version");

@@ -4,6 +4,7 @@ use std::env::split_paths;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -92,7 +93,7 @@ pub fn is_program(path: &Path) -> bool {
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Finds the program `name` in the search path `path`, which is in the form of `PATH`.
+/// Finds the program `name` in the search path `path`, which is in the form of `PATH`; a name with a slash is a path itself.
 ///
 /// ```
 /// use ktstr_core::host::files::find_program;
@@ -102,7 +103,11 @@ pub fn is_program(path: &Path) -> bool {
 /// assert_eq!(find_program(&path, "no such program"), None);
 /// ```
 pub fn find_program(path: &OsStr, name: impl AsRef<Path>) -> Option<PathBuf> {
-    let mut programs = split_paths(path).map(|dir| dir.join(&name));
+    let name = name.as_ref();
+    if name.as_os_str().as_bytes().contains(&b'/') {
+        return Some(name.to_owned()).filter(|program| is_program(program));
+    }
+    let mut programs = split_paths(path).map(|dir| dir.join(name));
     programs.find(|program| is_program(program))
 }
 
@@ -130,6 +135,10 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(is_program(&path), expected);
         }
+        let search = dir.path().as_os_str();
+        assert_eq!(find_program(search, "tool").as_ref(), Some(&path));
+        assert_eq!(find_program(search, "./tool"), None, "no tool is here");
+        assert_eq!(find_program(OsStr::new(""), &path), Some(path));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ktstr_core::host::files::find_program;
 use ktstr_core::text;
 use ktstr_vmm::child::end_with_us;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -32,7 +33,7 @@ pub(crate) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
         .filter(|dir| !dir.as_os_str().is_empty())
         .collect();
     let path = join_paths(&dirs).ok().filter(|path| !path.is_empty())?;
-    which::which_in_global(name, Some(path)).ok()?.next()
+    find_program(&path, name)
 }
 
 /// The first line that `command` prints, when it succeeds within `patience`; else one clause saying why not.

@@ -5,7 +5,6 @@ use std::time::{Instant, SystemTime};
 
 use ktstr_core::record::{Sampled, Sidecar};
 use ktstr_core::{Outcome, Verdict};
-
 use ktstr_vmm::CancelToken;
 
 use super::cancel;
@@ -51,11 +50,7 @@ pub(super) fn run(
         ),
         Err(RunError::Cancelled) => (result::cancelled(), true),
     };
-    let verdict = if settings.no_skip_mode {
-        verdict.without_skips()
-    } else {
-        verdict
-    };
+    let verdict = settings.with_skip_mode(verdict);
     let (sidecar, artifacts) = run.into_record(case, settings, verdict, started);
     CaseResult {
         sidecar,

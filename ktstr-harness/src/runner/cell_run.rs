@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use ktstr_core::record::{Sidecar, Stage, VerifierStats};
 use ktstr_core::{CaseName, Verdict, text};
-
 use ktstr_vmm::CancelToken;
 
 use super::diagnosis::Diagnosis;
@@ -35,11 +34,7 @@ pub(super) fn run(
         Ok(verdict) | Err(RunError::Refused(verdict)) => (verdict, false),
         Err(RunError::Cancelled) => (result::cancelled(), true),
     };
-    let verdict = if settings.no_skip_mode {
-        verdict.without_skips()
-    } else {
-        verdict
-    };
+    let verdict = settings.with_skip_mode(verdict);
     let record = settings
         .origin
         .record(CaseName::VERIFIER, &cell.name, verdict, started);

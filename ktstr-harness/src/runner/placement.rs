@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ktstr_core::host::Claims;
-use ktstr_core::host::{HostCpus, LockError, Placement, Reservation};
+use ktstr_core::host::{Claims, HostCpus, LockError, Placement, Reservation};
 use ktstr_core::{Topology, Verdict};
 use ktstr_vmm::{Backend, CancelToken, HostPlacement, Performance};
 

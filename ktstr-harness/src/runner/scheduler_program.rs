@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use ktstr_core::Verdict;
-
 use ktstr_vmm::CancelToken;
 
 use super::build::Package;

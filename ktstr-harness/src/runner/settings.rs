@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ktstr_core::env;
+use ktstr_core::{Verdict, env};
 use ktstr_vmm::Backend;
 
 use super::build::Builds;
@@ -99,6 +99,15 @@ impl Settings {
             guest_env: Vec::new(),
             kernel_variables: BTreeMap::new(),
             origin: RunOrigin::new(run_id),
+        }
+    }
+
+    /// `verdict` with skips as these settings take them.
+    pub(super) fn with_skip_mode(&self, verdict: Verdict) -> Verdict {
+        if self.no_skip_mode {
+            verdict.without_skips()
+        } else {
+            verdict
         }
     }
 

@@ -10,3 +10,21 @@ pub(crate) use selection::{asks_for_ignored, build_selection, for_cargo, listing
 
 #[cfg(test)]
 pub(crate) use listing::tests;
+
+/// Command lines for tests, as one string.
+#[cfg(test)]
+mod words {
+    use std::ffi::OsString;
+
+    pub(super) fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(Into::into).collect()
+    }
+
+    pub(super) fn line(args: Vec<OsString>) -> String {
+        let args: Vec<String> = args
+            .into_iter()
+            .map(|arg| arg.into_string().unwrap())
+            .collect();
+        args.join(" ")
+    }
+}

@@ -262,19 +262,8 @@ fn option(spec: &'static Spec, value: Option<OsString>, args: Vec<OsString>) -> 
 mod tests {
     use std::process::Command;
 
+    use super::super::words::{line, words};
     use super::*;
-
-    fn words(line: &str) -> Vec<OsString> {
-        line.split_whitespace().map(Into::into).collect()
-    }
-
-    fn line(args: Vec<OsString>) -> String {
-        let args: Vec<String> = args
-            .into_iter()
-            .map(|arg| arg.into_string().unwrap())
-            .collect();
-        args.join(" ")
-    }
 
     /// Names and whether there is a value, by nextest's own help.
     fn in_help(help: &str) -> Vec<(Vec<String>, Value)> {

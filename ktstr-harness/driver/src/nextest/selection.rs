@@ -89,19 +89,8 @@ pub(crate) fn asks_for_ignored(args: &[OsString]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::words::{line, words};
     use super::*;
-
-    fn words(line: &str) -> Vec<OsString> {
-        line.split_whitespace().map(Into::into).collect()
-    }
-
-    fn line(args: Vec<OsString>) -> String {
-        let args: Vec<String> = args
-            .into_iter()
-            .map(|arg| arg.into_string().unwrap())
-            .collect();
-        args.join(" ")
-    }
 
     #[test]
     fn what_decides_the_tests_is_kept() {
