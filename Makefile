@@ -7,7 +7,7 @@ export KTSTR_BASE_CONFIG ?= lean
 
 KTSTR = target/debug/cargo-ktstr ktstr
 
-.PHONY: help demo demo-schedulers test test-kvm soak lint doc bench setup setup-demo setup-tests kernel tool clean
+.PHONY: help demo demo-schedulers test test-kvm soak lint doc bench setup setup-demo setup-tests built built-kernel kernel tool clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -26,25 +26,22 @@ IMAGE = $(shell KTSTR_BASE_CONFIG=$(KTSTR_BASE_CONFIG) $(KTSTR) kernel build --k
 TEST_ENV = KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IMAGE)")" \
 	KTSTR_TEST_NESTED_HOST="$$(scripts/distribution-kernel --kvm)"
 
-test: setup-tests kernel ## Install what is missing, build a kernel, run every test of the project
-	cargo build --workspace --all-targets
+test: setup-tests built-kernel ## Install what is missing, build a kernel, run every test of the project
 	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
-	scripts/demo --schedulers "$(KERNEL)"
-	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run -p cargo-ktstr --test release --run-ignored all
-	cargo nextest run -p ktstr-driver --test embed --run-ignored all
+	scripts/demo --schedulers "$(KERNEL)" --workspace
+	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run --workspace -E 'binary_id(cargo-ktstr::release)' --run-ignored all
+	cargo nextest run --workspace -E 'binary_id(ktstr-driver::embed)' --run-ignored all
 	cargo test --workspace --doc --quiet
 
-test-kvm: setup-tests kernel ## What takes minutes on the KVM of an emulated host: many CPUs
-	cargo build --workspace --all-targets
-	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- -p ktstr-vmm --test nested --run-ignored only \
-		-E 'test(many_cpus) + test(apic_ids)' --test-threads 1
+test-kvm: setup-tests built-kernel ## What takes minutes on the KVM of an emulated host: many CPUs
+	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --run-ignored only \
+		-E 'binary_id(ktstr-vmm::nested) & (test(many_cpus) + test(apic_ids))' --test-threads 1
 
 # How often, beside how many busy loops.
 RUNS = 10
 LOOPS = 2
 
-soak: setup-tests kernel ## Run every test ten times on a busy machine and count failures (RUNS=, LOOPS=)
-	cargo build --workspace --all-targets
+soak: setup-tests built-kernel ## Run every test ten times on a busy machine and count failures (RUNS=, LOOPS=)
 	$(TEST_ENV) KTSTR_KERNEL="$(IMAGE)" scripts/soak $(RUNS) $(LOOPS)
 
 lint: setup-tests ## Formatting and clippy, warnings as errors
@@ -63,6 +60,13 @@ setup-demo:
 
 setup-tests: setup # What the tests do better with, where the distribution has it
 	@scripts/setup --tests
+
+# All of the workspace at once, the command with it: a package by itself has other features, and is compiled once more.
+built:
+	cargo build --workspace --all-targets
+
+built-kernel: setup built
+	$(KTSTR) kernel build --kernel "$(KERNEL)"
 
 kernel: setup tool ## Build and cache the kernel
 	$(KTSTR) kernel build --kernel "$(KERNEL)"

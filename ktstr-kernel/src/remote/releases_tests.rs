@@ -218,7 +218,7 @@ fn ask(index: &Releases, a: Release, b: Release) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn a_mutated_index_is_read_or_refused(

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -18,9 +18,18 @@ use super::{Address, Repository};
 pub(super) struct Output {
     child: Child,
     stdout: ChildStdout,
-    stderr: ChildStderr,
+    /// Until it is closed.
+    stderr: Option<ChildStderr>,
+    /// The end of what came from there.
+    complaint: Vec<u8>,
     meter: Arc<Meter>,
 }
+
+/// How much of standard error is kept.
+const COMPLAINT: usize = 8 << 10;
+
+/// How long a program that has closed standard output may go on about why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Starts the program for the repository; `None` where that failed and the meter knows why.
 pub(super) fn start(
@@ -49,7 +58,8 @@ pub(super) fn start(
     let stdin = child.stdin.take()?;
     let output = Output {
         stdout: child.stdout.take()?,
-        stderr: child.stderr.take()?,
+        stderr: child.stderr.take(),
+        complaint: Vec::new(),
         child,
         meter: Arc::clone(meter),
     };
@@ -91,24 +101,62 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''").replace('!', "'\\!'"))
 }
 
-fn readable(fd: &impl rustix::fd::AsFd, wait: Duration) -> io::Result<bool> {
-    let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
-    let mut fds = [PollFd::new(fd, PollFlags::IN)];
-    Ok(poll(&mut fds, Some(&wait))? > 0)
-}
-
 impl Output {
-    /// The first line of what the program complained about.
-    fn complaint(&mut self) -> Option<String> {
-        let mut text = Vec::new();
-        let mut buffer = [0; 1024];
-        while text.len() < 8 << 10 && readable(&self.stderr, Duration::from_millis(200)).ok()? {
-            match self.stderr.read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(read) => text.extend_from_slice(&buffer[..read]),
+    /// Waits until there is something to read, or the end, of standard output; `false` where that takes longer than the
+    /// meter allows. Meanwhile standard error is read: a program that nobody reads from writes no more.
+    fn wait(&mut self) -> io::Result<bool> {
+        let deadline = Instant::now() + self.meter.silence;
+        loop {
+            let mut fds = vec![PollFd::new(&self.stdout, PollFlags::IN)];
+            fds.extend(self.stderr.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            if poll(&mut fds, Some(&left))? == 0 {
+                return Ok(false);
+            }
+            if !fds[0].revents().is_empty() {
+                return Ok(true);
+            }
+            // Complaints without end are silence, too.
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            self.read_complaint();
+        }
+    }
+
+    /// Reads what standard error has, at least the end of it.
+    fn read_complaint(&mut self) {
+        let mut buffer = [0; 4096];
+        let read = self
+            .stderr
+            .as_mut()
+            .map_or(Ok(0), |stderr| stderr.read(&mut buffer));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => self.stderr = None,
+            Ok(read) => {
+                self.complaint.extend_from_slice(&buffer[..read]);
+                let old = self.complaint.len().saturating_sub(COMPLAINT);
+                self.complaint.drain(..old);
             }
         }
-        let text = String::from_utf8_lossy(&text);
+    }
+
+    /// The last line of what the program complained about.
+    fn complaint(&mut self) -> Option<String> {
+        let deadline = Instant::now() + LAST_WORDS;
+        while let Some(stderr) = &self.stderr
+            && Instant::now() < deadline
+        {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).ok()?;
+            if poll(&mut [PollFd::new(stderr, PollFlags::IN)], Some(&left)).ok()? == 0 {
+                break;
+            }
+            self.read_complaint();
+        }
+        let text = String::from_utf8_lossy(&self.complaint);
         if text.contains("detected dubious ownership") {
             // What git advises is configuration, of which none is read here.
             return Some("it belongs to another user (make a clone of your own)".to_owned());
@@ -120,7 +168,7 @@ impl Output {
 
 impl Read for Output {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !readable(&self.stdout, self.meter.silence)? {
+        if !self.wait()? {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let read = self.stdout.read(buffer)?;

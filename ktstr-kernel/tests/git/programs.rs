@@ -65,16 +65,30 @@ fn what_ssh_complains_of_is_told() {
             "is not valid git protocol",
         ),
         ("yes | head -c 100000000", "is not valid git protocol"),
-        ("yes 'no' | head -c 1000000 >&2; exit 1", "no"),
+        // More than a pipe holds, before it ends and before it answers.
+        (
+            "yes 'a word' | head -c 1000000 >&2; echo 'I give up' >&2; exit 1",
+            "I give up",
+        ),
+        (
+            "yes 'a word' | head -c 1000000 >&2; echo 'Welcome to host!'",
+            "is not valid git protocol",
+        ),
     ] {
         with_ssh(&mut place, script);
         let error = place.refused(url, "branch=main");
         assert!(error.contains(part), "{script}: {error}");
     }
     place.limits.silence = Duration::from_millis(300);
-    with_ssh(&mut place, "exec sleep 600");
+    for script in ["exec sleep 600", "yes 'a word' >&2"] {
+        with_ssh(&mut place, script);
+        let error = place.refused(url, "branch=main");
+        assert!(error.contains("has said nothing for 0.3 s"), "{error}");
+    }
+    // Here standard output is closed, and the last line may be cut.
+    with_ssh(&mut place, "exec yes 'a word' >&2");
     let error = place.refused(url, "branch=main");
-    assert!(error.contains("has said nothing for 0.3 s"), "{error}");
+    assert!(error.contains("cannot be reached: a"), "{error}");
 }
 
 #[test]
