@@ -55,7 +55,7 @@ fn machines(words: &[&str]) {
 fn machines_on_real_kvm_do_what_others_do() {
     machines(&[
         // A byte on the serial line is an exit from the guest, and those are what emulation is slow at.
-        "KTSTR_TEST_CONSOLE_KIB=96",
+        "KTSTR_TEST_CONSOLE_KIB=32",
         // These take minutes and have tests of their own below.
         "--skip=wide::",
         "--skip=ends::",
@@ -87,7 +87,7 @@ fn apic_ids_beyond_eight_bits_on_real_kvm() {
 }
 
 #[test]
-#[ignore = "takes half an hour (KTSTR_TEST_NESTED_LIMIT_S=3600): 6 MB over the serial line"]
+#[ignore = "takes half an hour (KTSTR_TEST_NESTED_LIMIT_S=3600): 4.5 MB over the serial line"]
 fn a_long_console_on_real_kvm_is_bounded() {
     machines(&["a_long_console"]);
 }
