@@ -33,9 +33,9 @@ test: setup-tests built-kernel ## Install what is missing, build a kernel, run e
 	cargo nextest run --workspace -E 'binary_id(ktstr-driver::embed)' --run-ignored all
 	cargo test --workspace --doc --quiet
 
-test-kvm: setup-tests built-kernel ## What takes minutes on the KVM of an emulated host: many CPUs
+test-kvm: setup-tests built-kernel ## What takes minutes on the KVM of an emulated host: many CPUs, many bytes
 	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --run-ignored only \
-		-E 'binary_id(ktstr-vmm::nested) & (test(many_cpus) + test(apic_ids))' --test-threads 1
+		-E 'binary_id(ktstr-vmm::nested) & (test(many_cpus) + test(apic_ids) + test(much_on_real_kvm))' --test-threads 1
 
 # How often, beside how many busy loops.
 RUNS = 10

@@ -56,6 +56,8 @@ fn machines_on_real_kvm_do_what_others_do() {
     machines(&[
         // A byte on the serial line is an exit from the guest, and those are what emulation is slow at.
         "KTSTR_TEST_CONSOLE_KIB=32",
+        "KTSTR_TEST_CHANNEL_MIB=8",
+        "KTSTR_TEST_PRESET=8cpu-2llc-smt",
         // These take minutes and have tests of their own below.
         "--skip=wide::",
         "--skip=ends::",
@@ -78,6 +80,12 @@ fn terminals_on_real_kvm_are_typed_into() {
 #[ignore = "takes two minutes and more: 64 CPUs"]
 fn many_cpus_on_real_kvm_are_as_declared() {
     machines(&["wide::", "--skip=all_cpus_come_up_with_apic_ids"]);
+}
+
+#[test]
+#[ignore = "takes two minutes: 64 MiB through the channel, and nodes with up to 16 CPUs"]
+fn much_on_real_kvm_is_as_little() {
+    machines(&["the_channel_carries", "cpus_and_nodes"]);
 }
 
 #[test]

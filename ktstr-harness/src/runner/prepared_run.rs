@@ -18,7 +18,7 @@ use super::{placement, scheduler_program};
 use crate::protocol::GuestRequest;
 
 /// Time to set probes up and to read what they recorded: the guest ends both by itself.
-const PROBE_GRACE: Duration = Duration::from_secs(40);
+const PROBE_GRACE: Duration = Duration::from_secs(170);
 
 /// What the guest of a cell may take after it was told: every stage has a limit of its own, which add up to less.
 const VERIFY_LIMIT: Duration = Duration::from_secs(150);
