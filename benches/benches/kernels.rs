@@ -88,6 +88,7 @@ fn options(base_config: BaseConfig) -> BuildOptions {
         toolchain: ktstr_kernel::Toolchain::default(),
         ccache: false,
         path: std::env::var_os("PATH").unwrap_or_default(),
+        silence: BuildOptions::SILENCE,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Sessions of a project as a user's would be, with the real cargo and nextest, but no machine: what is tested here
 //! happens before one starts.
 
+#[path = "../../ktstr-kernel/tests/support/bz_image.rs"]
+mod bz_image;
 #[path = "support/project.rs"]
 mod project;
 
@@ -8,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use bz_image::bz_image;
 use project::Project;
 
 /// Tests of schedulers end when the machine's files are put together: one of them is not there.
@@ -40,20 +43,8 @@ fn project() -> Project {
     project.add_program("scx_mine", "fn main() {}\n");
     project.add_program("scx_idle", "fn main() {}\n");
     project.add_program("scx_broken", "fn main() { nothing_of_that_name }\n");
-    fs::write(project.path().join("bzImage"), bz_image()).unwrap();
+    fs::write(project.path().join("bzImage"), bz_image("6.12.0")).unwrap();
     project
-}
-
-/// A file that says of itself that it is a 64-bit bzImage of Linux 6.12.0.
-fn bz_image() -> Vec<u8> {
-    let mut bytes = vec![0; 0x400];
-    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    bytes[0x202..0x206].copy_from_slice(b"HdrS");
-    bytes[0x206..0x208].copy_from_slice(&[0x0c, 0x02]);
-    bytes[0x20e..0x210].copy_from_slice(&[0x00, 0x01]);
-    bytes[0x236] = 1;
-    bytes[0x300..0x306].copy_from_slice(b"6.12.0");
-    bytes
 }
 
 fn cargo(project: &Project) -> Command {

@@ -18,6 +18,7 @@
 //! ```
 
 mod case_name;
+mod constraints;
 mod cpuset;
 pub mod env;
 pub mod host;
@@ -34,10 +35,11 @@ mod topology;
 mod verdict;
 
 pub use case_name::{CaseName, ParseCaseNameError};
+pub use constraints::{Constraints, Rejection};
 pub use cpuset::{CpuSet, ParseCpuSetError};
 pub use kernel_label::KernelLabel;
 pub use kernel_log::{KernelWarning, Taint};
 pub use metric::{Better, Metric};
 pub use preset::Preset;
-pub use topology::{Constraints, ParseTopologyError, Rejection, Topology, TopologyError};
+pub use topology::{ParseTopologyError, Topology, TopologyError};
 pub use verdict::{Detail, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, Outcome, Short, Verdict};

@@ -66,6 +66,7 @@ struct Seen {
 impl RunObserver for Seen {
     fn event(&mut self, event: RunEvent<'_>) {
         self.steps.push(match event {
+            RunEvent::WaitingForHostCpus => "waiting",
             RunEvent::MachineStarting { backend, .. } => {
                 assert_eq!(backend, Backend::Qemu);
                 "starting"
@@ -179,14 +180,23 @@ fn a_cancelled_run_ends_at_once_and_leaves_nothing() {
     assert!(free.iter().all(Result::is_ok), "{free:?}");
     // A run that waits for host CPUs, and one that has not begun.
     let waiting = CancelToken::new().unwrap();
+    let (waits, it_waits) = std::sync::mpsc::channel();
     thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(300));
+        let waiting = &waiting;
+        scope.spawn(move || {
+            it_waits.recv().unwrap();
             waiting.cancel();
         });
         let mut seen = Seen::default();
-        let result = runner.run_case(&case, &mut seen, &waiting);
-        assert!(result.cancelled && seen.steps.is_empty());
+        let mut observer = |event: RunEvent<'_>| {
+            if event == RunEvent::WaitingForHostCpus {
+                waits.send(()).unwrap();
+            }
+            seen.event(event);
+        };
+        let result = runner.run_case(&case, &mut observer, waiting);
+        assert!(result.cancelled);
+        assert_eq!(seen.steps, ["waiting"]);
     });
     let mut seen = Seen::default();
     let result = runner.run_case(&case, &mut seen, &token);

@@ -61,6 +61,9 @@
     allow(rustdoc::broken_intra_doc_links)
 )]
 
+#[cfg(test)]
+#[path = "../tests/support/bz_image.rs"]
+mod bz_image;
 pub mod cache;
 mod compression;
 pub mod discover;

@@ -254,12 +254,7 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let mut bzimage = vec![0; 0x600];
-        bzimage[0x1fe..0x200].copy_from_slice(b"\x55\xaa");
-        bzimage[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
-        bzimage[0x20e..0x210].copy_from_slice(&[0, 1]);
-        bzimage[0x236] = 1;
-        bzimage[0x300..0x306].copy_from_slice(b"6.12.9");
+        let bzimage = crate::bz_image::bz_image("6.12.9");
         let mut elf = b"\x7fELF\x02\x01".to_vec();
         elf.resize(18, 0);
         elf.extend([62, 0]);

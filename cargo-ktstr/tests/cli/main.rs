@@ -1,6 +1,8 @@
 //! The built binaries, from the outside. No machine is started and no kernel built.
 
 mod builds;
+#[path = "../../../ktstr-kernel/tests/support/bz_image.rs"]
+mod bz_image;
 mod kernels;
 mod locks;
 mod names;

@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 use ktstr_kernel::cache::{ConfigOrigin, FileRecord, SourceRecord};
 use ktstr_kernel::{BaseConfig, Cache, CacheKey, Metadata};
 
+pub(crate) use crate::bz_image::bz_image;
+
 /// `cargo-ktstr` as cargo calls it.
 pub(crate) fn cargo_ktstr() -> Command {
     let mut command = command(env!("CARGO_BIN_EXE_cargo-ktstr"));
@@ -203,16 +205,4 @@ pub(crate) fn error_lines(output: &Output) -> Vec<String> {
         .lines()
         .filter_map(|line| line.strip_prefix("error: "));
     lines.map(str::to_owned).collect()
-}
-
-/// A file that says of itself that it is a 64-bit bzImage.
-pub(crate) fn bz_image(version: &str) -> Vec<u8> {
-    let mut bytes = vec![0; 0x400];
-    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    bytes[0x202..0x206].copy_from_slice(b"HdrS");
-    bytes[0x206..0x208].copy_from_slice(&[0x0c, 0x02]);
-    bytes[0x20e..0x210].copy_from_slice(&[0x00, 0x01]);
-    bytes[0x236] = 1;
-    bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
-    bytes
 }

@@ -1,19 +1,17 @@
 //! Which of ktstr's locks there are on this host, and who holds them. Reading takes none of them.
 
-use std::collections::HashMap;
-use std::fmt;
+mod holder;
+mod proc_locks;
+
 use std::fs;
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, major, minor, statx};
 use serde::Serialize;
 
-use super::lock::LockMode;
-
-/// Longest command line that is read, in bytes.
-const MAX_COMMAND: u64 = 64 << 10;
+pub use holder::LockHolder;
+use holder::holder;
+use proc_locks::{FileId, held};
 
 /// Where lock files are.
 #[derive(Debug, Clone)]
@@ -57,58 +55,12 @@ pub struct LockStatus {
     pub holders: Vec<LockHolder>,
 }
 
-/// A process that took a lock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LockHolder {
-    /// Who took it. A child may keep it when that one is gone.
-    pub pid: u32,
-    /// Alone or with others.
-    pub mode: LockMode,
-    /// Its program and arguments; `None` when the process is gone or has none to show.
-    pub command: Option<Vec<String>>,
-}
-
 /// Locks that could not be looked at.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {source}; check that it can be read")]
 pub struct HeldLocksError {
     path: PathBuf,
     source: io::Error,
-}
-
-/// Longest command line that a [`LockHolder`] displays, in characters.
-const SHOWN_COMMAND: usize = 120;
-
-/// `` `cargo ktstr kernel build` (pid 123)``: fit for a terminal, and one line.
-impl fmt::Display for LockHolder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(words) = &self.command else {
-            return write!(f, "process {} (exited; a child is still running)", self.pid);
-        };
-        let mut words = words.iter().map(String::as_str);
-        let program = words.next().unwrap_or_default();
-        let program = program.rsplit('/').next().unwrap_or_default();
-        let mut words = words.peekable();
-        let mut command = match (program, words.peek()) {
-            // How cargo calls it is nothing that anybody typed.
-            ("cargo-ktstr", Some(&"ktstr")) => "cargo".to_owned(),
-            _ => program.to_owned(),
-        };
-        for word in words {
-            command.push(' ');
-            command.push_str(word);
-        }
-        let shown = command.chars().take(SHOWN_COMMAND);
-        let shown: String = shown
-            .map(|c| if c.is_control() { '?' } else { c })
-            .collect();
-        let rest = if shown.len() < command.len() {
-            "..."
-        } else {
-            ""
-        };
-        write!(f, "`{shown}{rest}` (pid {})", self.pid)
-    }
 }
 
 /// Who holds the lock on the file at `path`, which takes none of them; `root` is `/` but in tests.
@@ -123,25 +75,6 @@ pub fn lock_holders(path: &Path, root: &Path) -> Result<Vec<LockHolder>, HeldLoc
     };
     let held = held(root)?.remove(&id).unwrap_or_default();
     Ok(held.into_iter().map(|held| holder(root, held)).collect())
-}
-
-/// The locks that are held, by file: process and mode.
-fn held(root: &Path) -> Result<HashMap<FileId, Vec<(u32, LockMode)>>, HeldLocksError> {
-    let path = root.join("proc/locks");
-    let text = fs::read_to_string(&path).map_err(|source| HeldLocksError { path, source })?;
-    let mut held: HashMap<FileId, Vec<(u32, LockMode)>> = HashMap::new();
-    for (id, pid, mode) in text.lines().filter_map(flock) {
-        held.entry(id).or_default().push((pid, mode));
-    }
-    Ok(held)
-}
-
-fn holder(root: &Path, (pid, mode): (u32, LockMode)) -> LockHolder {
-    LockHolder {
-        pid,
-        mode,
-        command: command(root, pid),
-    }
 }
 
 /// Every lock of ktstr's in `places`, by kind, number and name; `root` is `/` but in tests.
@@ -220,89 +153,9 @@ fn host_lock(name: &str) -> Option<(LockKind, u32)> {
     })
 }
 
-/// A file as `/proc/locks` names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FileId {
-    major: u32,
-    minor: u32,
-    inode: u64,
-}
-
-impl FileId {
-    /// The device is the file system's own, which differs from that of `stat` on btrfs and its like: the mount knows.
-    fn of(path: &Path, root: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        let (major, minor) = device_of_mount(path, root)
-            .unwrap_or_else(|| (major(metadata.dev()), minor(metadata.dev())));
-        Ok(Self {
-            major,
-            minor,
-            inode: metadata.ino(),
-        })
-    }
-}
-
-/// The device of the mount that `path` is on; `None` where the kernel (before 5.8) does not tell which one it is.
-fn device_of_mount(path: &Path, root: &Path) -> Option<(u32, u32)> {
-    let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
-    if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
-        return None;
-    }
-    let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
-    mounts.lines().find_map(|line| {
-        let mut words = line.split(' ');
-        if words.next()?.parse() != Ok(stat.stx_mnt_id) {
-            return None;
-        }
-        let (major, minor) = words.nth(1)?.split_once(':')?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    })
-}
-
-/// The file, process and mode of a line of `/proc/locks` that is about a `flock` somebody holds.
-fn flock(line: &str) -> Option<(FileId, u32, LockMode)> {
-    let mut words = line.split_ascii_whitespace().skip(1);
-    // One that waits has an arrow here.
-    if words.next()? != "FLOCK" {
-        return None;
-    }
-    let mode = match words.nth(1)? {
-        "READ" => LockMode::Shared,
-        "WRITE" => LockMode::Exclusive,
-        _ => return None,
-    };
-    let pid = words.next()?.parse().ok()?;
-    let mut id = words.next()?.splitn(3, ':');
-    let mut hex = || u32::from_str_radix(id.next()?, 16).ok();
-    let (major, minor) = (hex()?, hex()?);
-    let inode = id.next()?.parse().ok()?;
-    let id = FileId {
-        major,
-        minor,
-        inode,
-    };
-    Some((id, pid, mode))
-}
-
-/// Program and arguments of the process `pid`.
-fn command(root: &Path, pid: u32) -> Option<Vec<String>> {
-    let file = fs::File::open(root.join(format!("proc/{pid}/cmdline"))).ok()?;
-    let mut bytes = Vec::new();
-    file.take(MAX_COMMAND).read_to_end(&mut bytes).ok()?;
-    let words = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
-    let words = words.split(|byte| *byte == 0);
-    (!bytes.is_empty()).then(|| {
-        words
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect()
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
-    use super::super::lock::LockFile;
+    use super::super::lock::{LockFile, LockMode};
     use super::*;
 
     fn places(dir: &Path) -> LockPlaces {
@@ -371,37 +224,6 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_is_named_as_it_was_typed() {
-        let named = |words: &[&str]| {
-            let command = words.iter().map(ToString::to_string).collect();
-            let holder = LockHolder {
-                pid: 7,
-                mode: LockMode::Exclusive,
-                command: Some(command),
-            };
-            holder.to_string()
-        };
-        assert_eq!(
-            named(&[
-                "/root/.cargo/bin/cargo-ktstr",
-                "ktstr",
-                "test",
-                "--kernel",
-                "6.14"
-            ]),
-            "`cargo ktstr test --kernel 6.14` (pid 7)"
-        );
-        assert_eq!(named(&["./ktstr", "doctor"]), "`ktstr doctor` (pid 7)");
-        assert_eq!(
-            named(&["sh", "-c", "a\n\u{1b}[1m"]),
-            "`sh -c a??[1m` (pid 7)"
-        );
-        assert_eq!(named(&[]), "`` (pid 7)");
-        let long = named(&["x", &"\u{e9}".repeat(500)]);
-        assert_eq!(long.chars().count(), SHOWN_COMMAND + "``... (pid 7)".len());
-    }
-
-    #[test]
     fn a_process_that_is_gone_has_no_command() {
         let dir = tempfile::tempdir().unwrap();
         let places = places(dir.path());
@@ -431,19 +253,5 @@ mod tests {
         fs::remove_dir_all(dir.path().join("proc")).unwrap();
         let error = held_locks(&places, dir.path()).unwrap_err().to_string();
         assert!(error.contains("proc/locks: "), "{error}");
-    }
-
-    proptest! {
-        #[test]
-        fn lines_round_trip(major in 0..0xfff_u32, minor in 0..0xfffff_u32, inode: u64, pid: u32) {
-            let line = format!("12: FLOCK  ADVISORY  READ  {pid} {major:02x}:{minor:02x}:{inode} 0 EOF");
-            let id = FileId { major, minor, inode };
-            prop_assert_eq!(flock(&line), Some((id, pid, LockMode::Shared)));
-        }
-
-        #[test]
-        fn any_line_is_taken_or_passed_over(line in "[0-9]{0,3}:? ?(FLOCK|POSIX)?[ a-fA-Z0-9:-]{0,40}") {
-            let _ = flock(&line);
-        }
     }
 }

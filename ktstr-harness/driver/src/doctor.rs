@@ -18,6 +18,9 @@
 //! # Ok::<(), ktstr_driver::SessionError>(())
 //! ```
 
+#[cfg(test)]
+#[path = "../../../ktstr-kernel/tests/support/bz_image.rs"]
+mod bz_image;
 mod checks;
 #[cfg(test)]
 mod tests;

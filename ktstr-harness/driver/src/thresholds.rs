@@ -5,6 +5,7 @@ use std::process::Command;
 
 use ktstr_core::{CaseName, env};
 use ktstr_harness::dispatch::CaseThresholds;
+use ktstr_kernel::Remedy;
 use ktstr_vmm::CancelToken;
 
 use crate::nextest::{Listing, ListingError};
@@ -48,6 +49,16 @@ pub enum ThresholdsError {
         "`{0}` is a cell of the verifier sweep, which has no thresholds: it passes when the scheduler is verified, attached and live"
     )]
     Cell(String),
+}
+
+impl ThresholdsError {
+    /// What helps, where the error does not say it itself.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Session(error) => error.remedy(),
+            _ => None,
+        }
+    }
 }
 
 impl Session {

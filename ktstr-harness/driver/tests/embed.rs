@@ -1,5 +1,7 @@
 //! A program of somebody else's that embeds ktstr: it compiles with what is public, runs, and alone decides what is printed.
 
+#[path = "../../../ktstr-kernel/tests/support/bz_image.rs"]
+mod bz_image;
 #[path = "support/place.rs"]
 mod place;
 
@@ -7,21 +9,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use bz_image::bz_image;
 use ktstr_core::Verdict;
 use ktstr_core::record::{RunDir, Sidecar};
 use place::Programs;
-
-/// A file that says of itself that it is a 64-bit bzImage.
-fn bz_image(version: &str) -> Vec<u8> {
-    let mut bytes = vec![0; 0x400];
-    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    bytes[0x202..0x206].copy_from_slice(b"HdrS");
-    bytes[0x206..0x208].copy_from_slice(&[0x0c, 0x02]);
-    bytes[0x20e..0x210].copy_from_slice(&[0x00, 0x01]);
-    bytes[0x236] = 1;
-    bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
-    bytes
-}
 
 /// A copy of the program at `dir`, as a package of its own beside nothing else.
 fn copy_program(dir: &Path) {

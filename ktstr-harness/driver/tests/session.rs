@@ -16,6 +16,7 @@ use ktstr_driver::{
     SessionEvent, SessionObserver, Silent, Threshold, ThresholdsError,
 };
 use ktstr_harness::runner::FailureArtifacts;
+use ktstr_kernel::Remedy;
 use ktstr_vmm::{Backend, CancelToken};
 use place::Programs;
 
@@ -160,6 +161,7 @@ fn what_a_session_needs_is_looked_for_before_it_runs() {
     // Without a kernel anywhere.
     let error = prepare(place.session(), KernelChoice::Discover).unwrap_err();
     assert!(matches!(error, SessionError::Kernel(_)), "{error}");
+    assert_eq!(error.remedy(), Some(Remedy::BuildAny));
     prepare(place.session(), KernelChoice::Given).unwrap();
     // A backend that was asked for has to be there; there is no /dev/kvm on this host.
     let wanted = place.session().backend(Some(Backend::Kvm));

@@ -111,7 +111,7 @@ impl Builds {
         }
         let what = format!("a build of {}", package.name);
         let lock = self.runs.join(".locks").join(file_name(package, ".lock"));
-        let lock = cancel::wait_for_lock(cancel, WAIT, |wait| {
+        let lock = cancel::wait_for_lock(cancel, WAIT, &mut || {}, |wait| {
             LockFile::acquire(&lock, LockMode::Exclusive, wait, &what)
         })?;
         let _lock = match lock {

@@ -21,19 +21,27 @@ pub(super) fn check(cancel: &CancelToken) -> Result<(), RunError> {
 }
 
 /// Waits up to `wait` for a lock that `acquire` waits for as long as it is told, or until `cancel` is cancelled.
+///
+/// `waiting` is called once, where somebody else has the lock at first.
 pub(super) fn wait_for_lock<T>(
     cancel: &CancelToken,
     wait: Duration,
+    waiting: &mut dyn FnMut(),
     mut acquire: impl FnMut(Duration) -> Result<T, LockError>,
 ) -> Result<Result<T, LockError>, RunError> {
     let begin = Instant::now();
+    let mut step = Duration::ZERO;
     loop {
         check(cancel)?;
         let left = wait.saturating_sub(begin.elapsed());
-        let mut result = acquire(left.min(STEP));
+        let mut result = acquire(left.min(step));
         if let Err(LockError::Busy { waited, .. }) = &mut result {
             *waited = begin.elapsed();
             if *waited < wait {
+                if step.is_zero() {
+                    waiting();
+                    step = STEP;
+                }
                 continue;
             }
         }
@@ -75,11 +83,13 @@ mod tests {
             thread::sleep(step);
             Err::<(), _>(busy(step))
         };
-        match wait_for_lock(&token, wait, tried) {
+        match wait_for_lock(&token, wait, &mut || {}, tried) {
             Ok(Err(LockError::Busy { waited, .. })) => assert!(waited >= wait, "{waited:?}"),
             other => panic!("{other:?}"),
         }
-        assert!(matches!(wait_for_lock(&token, wait, |_| Ok(7)), Ok(Ok(7))));
+        let mut tell = || panic!("nobody waits for what is free");
+        let free = wait_for_lock(&token, wait, &mut tell, |_| Ok(7));
+        assert!(matches!(free, Ok(Ok(7))));
         let (waiting, seen) = mpsc::channel();
         thread::scope(|scope| {
             let token = &token;
@@ -88,11 +98,16 @@ mod tests {
                 token.cancel();
             });
             // Its end is the token's: nobody waits that long.
-            let ended = wait_for_lock(token, Duration::MAX, |_| {
-                let _ = waiting.send(());
+            let mut told = 0;
+            let mut tell = || {
+                told += 1;
+                waiting.send(()).unwrap();
+            };
+            let ended = wait_for_lock(token, Duration::MAX, &mut tell, |_| {
                 Err::<(), _>(busy(Duration::ZERO))
             });
             assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
+            assert_eq!(told, 1);
         });
     }
 

@@ -96,11 +96,7 @@ impl CaseRun {
     ) -> Result<Verdict, RunError> {
         let prepared = PreparedRun::new(plan, settings, &mut self.facts, observer, cancel)?;
         let request = request(test, plan, settings, None);
-        let outcome = prepared.run(&request, observer, cancel)?;
-        self.facts.take_outcome(&outcome);
-        if outcome.end == MachineEnd::Cancelled {
-            return Err(RunError::Cancelled);
-        }
+        let outcome = prepared.run(&request, &mut self.facts, observer, cancel)?;
         let diagnosis = diagnosis(&outcome);
         let report = outcome.body_report();
         let exit = report.and_then(|report| SchedulerExit::of(report, &diagnosis));
@@ -198,7 +194,7 @@ fn diagnosis(outcome: &GuestOutcome) -> Diagnosis {
 
 /// What a run came to, before the test's own expectations.
 fn verdict(test: &TestCase, outcome: &GuestOutcome, diagnosis: &Diagnosis) -> Verdict {
-    let was_ready = outcome.ready.is_some();
+    let was_ready = outcome.times.ready.is_some();
     let mut verdict = judge::verdict(test, &outcome.end, diagnosis, &outcome.console, was_ready);
     if let Some(report) = outcome.body_report() {
         let sampled = report.sampled.as_deref();
@@ -218,7 +214,7 @@ fn kernel_verdict(test: &TestCase, outcome: &GuestOutcome) -> Verdict {
 }
 
 /// Runs the test once more, with probes, to see the scheduler's `exit` again. Its output is not shown: it would be there
-/// twice. Timings are those of the first run.
+/// twice. The record keeps the facts of the first run.
 fn reproduce(
     prepared: &PreparedRun<'_>,
     test: &TestCase,
@@ -228,8 +224,8 @@ fn reproduce(
 ) -> Result<AutoRepro, RunError> {
     let probes = exit.plan(test.name);
     let request = request(test, prepared.plan, prepared.settings, Some(probes.clone()));
-    let outcome = match prepared.run(&request, observer, cancel) {
-        Ok(outcome) if outcome.end == MachineEnd::Cancelled => return Err(RunError::Cancelled),
+    let mut of_second_run = RunFacts::default();
+    let outcome = match prepared.run(&request, &mut of_second_run, observer, cancel) {
         Ok(outcome) => outcome,
         Err(RunError::Cancelled) => return Err(RunError::Cancelled),
         Err(RunError::Refused(verdict)) => return Ok(repro::could_not_run(&verdict, "")),

@@ -75,15 +75,13 @@ impl CellRun {
             allow_kernel_warnings: allow.clone(),
         });
         let prepared = PreparedRun::new(&plan, settings, &mut self.facts, observer, cancel)?;
-        let outcome = prepared.run(&request, observer, cancel)?;
-        self.facts.take_outcome(&outcome);
+        let outcome = prepared.run(&request, &mut self.facts, observer, cancel)?;
         match outcome.end {
             MachineEnd::Verified(report) => Ok(self.take(*report, &allow, observer)),
-            MachineEnd::Cancelled => Err(RunError::Cancelled),
             end => Ok(judge::of_machine(
                 &end,
                 &outcome.console,
-                outcome.ready.is_some(),
+                outcome.times.ready.is_some(),
             )),
         }
     }

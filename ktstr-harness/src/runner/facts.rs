@@ -5,7 +5,7 @@ use ktstr_vmm::Backend;
 
 use super::kernel_verdict;
 use super::observer::{RunEvent, RunObserver};
-use super::outcome::GuestOutcome;
+use super::outcome::RunTimes;
 use super::prepare::Kernel;
 use super::result::FailureArtifacts;
 use crate::protocol::KernelSeen;
@@ -22,23 +22,21 @@ pub(super) struct RunFacts {
 }
 
 impl RunFacts {
-    /// Takes what every outcome has.
-    pub(super) fn take_outcome(&mut self, outcome: &GuestOutcome) {
-        let seconds = |from: Option<std::time::Duration>, to: Option<std::time::Duration>| {
-            Some(to?.saturating_sub(from?).as_secs_f64())
-        };
-        self.timings = Timings {
-            wait_s: Some(outcome.waited.as_secs_f64()),
-            boot_s: outcome.ready.map(|ready| ready.as_secs_f64()),
-            scenario_s: seconds(outcome.ready, outcome.reported),
-            teardown_s: seconds(outcome.reported, Some(outcome.whole)),
-        };
-        self.performance = Some(outcome.performance_mode);
-        if let (Some(kernel), Some(release)) = (&mut self.kernel, &outcome.kernel_release) {
+    /// Takes what is known of every machine that ran, however it ended.
+    pub(super) fn take_machine(
+        &mut self,
+        times: RunTimes,
+        performance_mode: bool,
+        kernel_release: Option<&str>,
+        console: &str,
+    ) {
+        self.timings = times.into();
+        self.performance = Some(performance_mode);
+        if let (Some(kernel), Some(release)) = (&mut self.kernel, kernel_release) {
             // The guest's own word; what was read from the image may be less exact.
-            kernel.version.clone_from(release);
+            release.clone_into(&mut kernel.version);
         }
-        self.artifacts.take_console(&outcome.console);
+        self.artifacts.take_console(console);
     }
 
     /// Takes what the kernel said against itself.

@@ -6,7 +6,6 @@ use ktstr_vmm::InitExit;
 
 use super::diagnosis::{Diagnosis, last_line};
 use super::outcome::MachineEnd;
-use super::result;
 use crate::TestCase;
 use crate::check::{judge, judge_sampled};
 use crate::protocol::{BodyReport, Ending, SchedulerProblem, SchedulerReport};
@@ -38,7 +37,6 @@ pub(super) fn of_machine(end: &MachineEnd, console: &str, was_ready: bool) -> Ve
         MachineEnd::Reported(_) | MachineEnd::Verified(_) => {
             Verdict::fail("result channel", "the guest reported of something else")
         }
-        MachineEnd::Cancelled => result::cancelled(),
         MachineEnd::Gone => of_silence(console, was_ready),
         MachineEnd::Halted => Verdict::fail(
             "machine",

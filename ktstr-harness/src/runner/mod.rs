@@ -71,7 +71,7 @@ pub use crate::relocation::Relocation;
 pub use diagnosis::Diagnosis;
 pub use observer::{RunEvent, RunObserver};
 pub use origin::{NextestRun, RunOrigin, TestTarget};
-pub use outcome::{GuestOutcome, MachineEnd};
+pub use outcome::{GuestOutcome, MachineEnd, RunTimes};
 pub use plan::MachinePlan;
 pub(crate) use prepare::discover_kernel;
 pub use repro::AutoRepro;
@@ -121,7 +121,7 @@ impl Runner {
     }
 
     /// Boots the machine of `plan`, has its guest do `request`, and tells how it ended. Nothing of the machine is left
-    /// when it returns.
+    /// when it returns. A run that `cancel` ends is [`RunError::Cancelled`], whether its machine was up already or not.
     ///
     /// Tests, their second runs and cells of the verifier sweep are all such runs. This one judges nothing.
     pub fn run(
@@ -133,6 +133,6 @@ impl Runner {
     ) -> Result<GuestOutcome, RunError> {
         let mut facts = RunFacts::default();
         PreparedRun::new(plan, &self.settings, &mut facts, observer, cancel)?
-            .run(request, observer, cancel)
+            .run(request, &mut facts, observer, cancel)
     }
 }

@@ -26,6 +26,9 @@ pub enum RunEvent<'e> {
     Note(&'e str),
     /// The scheduler's cargo package did not build; all that cargo wrote to standard error.
     SchedulerBuildFailed(&'e str),
+    /// Other machines have the host CPUs that this one needs: the run waits for them. Once per machine, and only where
+    /// it has to wait.
+    WaitingForHostCpus,
     /// Host CPUs are reserved, and the machine starts.
     MachineStarting {
         /// What carries it.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ktstr_core::record::Timings;
 use ktstr_vmm::{GuestActivity, InitExit};
 
 use crate::protocol::{BodyReport, VerifyReport};
@@ -32,11 +33,36 @@ pub enum MachineEnd {
     Garbled(String),
     /// The program that carried the machine died.
     Crashed(String),
-    /// Somebody cancelled the run.
-    Cancelled,
 }
 
-/// A machine that ran, and what was heard of its guest.
+/// When the steps of a run happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunTimes {
+    /// How long the run waited for host CPUs.
+    pub waited: Duration,
+    /// When the guest was ready, from the start of the machine; `None` where it never was.
+    pub ready: Option<Duration>,
+    /// When the guest reported, from the start of the machine; `None` where it did not.
+    pub reported: Option<Duration>,
+    /// When the machine was gone, from its start.
+    pub whole: Duration,
+}
+
+impl From<RunTimes> for Timings {
+    fn from(times: RunTimes) -> Self {
+        let seconds = |from: Option<Duration>, to: Option<Duration>| {
+            Some(to?.saturating_sub(from?).as_secs_f64())
+        };
+        Self {
+            wait_s: Some(times.waited.as_secs_f64()),
+            boot_s: times.ready.map(|ready| ready.as_secs_f64()),
+            scenario_s: seconds(times.ready, times.reported),
+            teardown_s: seconds(times.reported, Some(times.whole)),
+        }
+    }
+}
+
+/// A machine that ran to an end of its own or of its guest, and what was heard of the guest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuestOutcome {
     /// How it ended.
@@ -45,14 +71,8 @@ pub struct GuestOutcome {
     pub console: String,
     /// Release of the guest's kernel, in its own words.
     pub kernel_release: Option<String>,
-    /// How long the run waited for host CPUs.
-    pub waited: Duration,
-    /// When the guest was ready, from the start of the machine.
-    pub ready: Option<Duration>,
-    /// When it reported, likewise.
-    pub reported: Option<Duration>,
-    /// When the machine was gone, likewise.
-    pub whole: Duration,
+    /// When the steps of the run happened.
+    pub times: RunTimes,
     /// Whether it was in performance mode.
     pub performance_mode: bool,
 }

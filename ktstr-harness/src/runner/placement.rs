@@ -61,11 +61,12 @@ pub(super) fn memory_mib(mib: u32, topology: Topology, performance: bool) -> u32
     }
 }
 
-/// Waits for host CPUs for the machine of `plan`.
+/// Waits for host CPUs for the machine of `plan`; calls `waiting` once, where others have them.
 pub(super) fn reserve(
     plan: &MachinePlan,
     backend: Backend,
     settings: &Settings,
+    waiting: &mut dyn FnMut(),
     cancel: &CancelToken,
 ) -> Result<Reserved, RunError> {
     let host =
@@ -79,7 +80,7 @@ pub(super) fn reserve(
     let (placement, reservation) = match demand(&host, plan.topology, backend, wants)? {
         CpuDemand::Emulated => {
             let slots = host.allowed.len();
-            let reservation = cancel::wait_for_lock(cancel, WAIT, |wait| {
+            let reservation = cancel::wait_for_lock(cancel, WAIT, waiting, |wait| {
                 Reservation::emulator(lock_dir, slots, wait)
             })?
             .map_err(refused)?;
@@ -88,7 +89,7 @@ pub(super) fn reserve(
         CpuDemand::Budget(count) => {
             // Processes of a run have numbers in a row: each begins where the one before ends.
             let start = (std::process::id() as usize).wrapping_mul(count);
-            let (cpus, reservation) = cancel::wait_for_lock(cancel, WAIT, |wait| {
+            let (cpus, reservation) = cancel::wait_for_lock(cancel, WAIT, waiting, |wait| {
                 Reservation::shared(lock_dir, &host, count, start, wait)
             })?
             .map_err(refused)?;
@@ -96,7 +97,7 @@ pub(super) fn reserve(
         }
         CpuDemand::Alone(mut placements) => {
             let claims: Vec<Claims> = placements.iter().map(|it| it.claims.clone()).collect();
-            let (index, reservation) = cancel::wait_for_lock(cancel, WAIT, |wait| {
+            let (index, reservation) = cancel::wait_for_lock(cancel, WAIT, waiting, |wait| {
                 Reservation::any_of(lock_dir, &claims, wait)
             })?
             .map_err(refused)?;

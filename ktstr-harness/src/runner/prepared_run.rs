@@ -9,7 +9,7 @@ use super::cancel;
 use super::facts::RunFacts;
 use super::guest_session::{GuestReport, GuestSession};
 use super::observer::{RunEvent, RunObserver};
-use super::outcome::{GuestOutcome, MachineEnd};
+use super::outcome::{GuestOutcome, MachineEnd, RunTimes};
 use super::plan::MachinePlan;
 use super::prepare::{self, Kernel, verdict_for_machine_error};
 use super::result::RunError;
@@ -80,10 +80,11 @@ impl<'a> PreparedRun<'a> {
         })
     }
 
-    /// Runs a machine whose guest does `request`.
+    /// Runs a machine whose guest does `request`; `facts` has what is known of the machine also where it was cancelled.
     pub(super) fn run(
         &self,
         request: &GuestRequest,
+        facts: &mut RunFacts,
         observer: &mut dyn RunObserver,
         cancel: &CancelToken,
     ) -> Result<GuestOutcome, RunError> {
@@ -103,8 +104,15 @@ impl<'a> PreparedRun<'a> {
             Machine::new(spec, self.backend.clone()).map_err(verdict_for_machine_error)?;
 
         let begin = Instant::now();
-        let reserved =
-            placement::reserve(self.plan, self.backend.backend(), self.settings, cancel)?;
+        let reserved = placement::reserve(
+            self.plan,
+            self.backend.backend(),
+            self.settings,
+            &mut || {
+                observer.event(RunEvent::WaitingForHostCpus);
+            },
+            cancel,
+        )?;
         let waited = begin.elapsed();
         let performance_mode = reserved.is_alone();
         let machine = machine
@@ -135,14 +143,19 @@ impl<'a> PreparedRun<'a> {
         for note in notes(&exit) {
             observer.event(RunEvent::Note(&note));
         }
-        Ok(GuestOutcome {
-            console: String::from_utf8_lossy(&exit.console).replace('\r', ""),
-            end: machine_end(exit, report, garbled, limits),
-            kernel_release,
+        let times = RunTimes {
             waited,
             ready,
             reported,
             whole,
+        };
+        let console = String::from_utf8_lossy(&exit.console).replace('\r', "");
+        facts.take_machine(times, performance_mode, kernel_release.as_deref(), &console);
+        Ok(GuestOutcome {
+            end: machine_end(exit, report, garbled, limits)?,
+            console,
+            kernel_release,
+            times,
             performance_mode,
         })
     }
@@ -171,17 +184,17 @@ fn machine_end(
     report: Option<GuestReport>,
     garbled: Option<String>,
     limits: Limits,
-) -> MachineEnd {
+) -> Result<MachineEnd, RunError> {
     if let Some(why) = garbled {
-        return MachineEnd::Garbled(why);
+        return Ok(MachineEnd::Garbled(why));
     }
     // A report counts however the machine went away after it.
     match report {
-        Some(GuestReport::Body(report)) => return MachineEnd::Reported(Box::new(report)),
-        Some(GuestReport::Verifier(report)) => return MachineEnd::Verified(Box::new(report)),
+        Some(GuestReport::Body(report)) => return Ok(MachineEnd::Reported(Box::new(report))),
+        Some(GuestReport::Verifier(report)) => return Ok(MachineEnd::Verified(Box::new(report))),
         None => {}
     }
-    match exit.reason {
+    Ok(match exit.reason {
         ExitReason::KernelPanic(panic) => MachineEnd::KernelPanic {
             message: panic.message,
             init: panic.init,
@@ -189,12 +202,12 @@ fn machine_end(
         ExitReason::Halted => MachineEnd::Halted,
         ExitReason::BootDeadline(activity) => MachineEnd::BootDeadline(limits.boot, activity),
         ExitReason::Deadline(activity) => MachineEnd::Deadline(limits.whole, activity),
-        ExitReason::Cancelled => MachineEnd::Cancelled,
+        ExitReason::Cancelled => return Err(RunError::Cancelled),
         ExitReason::Garbled(error) => MachineEnd::Garbled(error.to_string()),
         ExitReason::Crashed(why) => MachineEnd::Crashed(why),
         // Nobody but the session stops it, and that takes a report.
         _ => MachineEnd::Gone,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ pub enum RunError {
     /// give what is asked for, a failure otherwise.
     #[error("{}", in_words(.0))]
     Refused(Verdict),
-    /// It was cancelled.
+    /// It was cancelled, before its machine started or before its guest reported.
     #[error("the run was cancelled")]
     Cancelled,
 }

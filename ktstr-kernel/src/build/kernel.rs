@@ -61,6 +61,7 @@ impl<'a> Build<'a> {
                 out: None,
                 full_hint: CACHE_HINT,
                 limit: BUILD_WAIT,
+                silence: request.options.silence,
             },
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use ktstr_core::{CpuSet, env};
 
@@ -33,6 +34,9 @@ pub struct BuildOptions {
     pub toolchain: Toolchain,
     /// Search path for make, compilers and git.
     pub path: OsString,
+    /// How long a program of a build may print nothing. One that hangs ends the build then, with an
+    /// [`Ending::Silent`](crate::Ending::Silent).
+    pub silence: Duration,
 }
 
 /// A variable of the environment that does not say how to build.
@@ -48,6 +52,10 @@ pub enum BuildOptionsError {
 }
 
 impl BuildOptions {
+    /// The usual [`BuildOptions::silence`], half an hour: kbuild prints a line before each step, and the longest steps,
+    /// linking and BTF of a big configuration on a small machine, take minutes.
+    pub const SILENCE: Duration = Duration::from_secs(30 * 60);
+
     /// Options as the environment has them: `KTSTR_BASE_CONFIG`, `KTSTR_CCACHE` (off where it is `0`), `PATH` and the
     /// [tool chain's](crate::TOOLCHAIN_VARIABLES). One job for each CPU that the calling thread may use; everything else
     /// is off.
@@ -66,6 +74,7 @@ impl BuildOptions {
             ccache: lookup(env::CCACHE).is_none_or(|value| value != "0"),
             path: lookup("PATH").unwrap_or_default(),
             toolchain: Toolchain::from_env(lookup)?,
+            silence: Self::SILENCE,
         })
     }
 

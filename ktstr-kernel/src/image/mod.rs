@@ -158,17 +158,13 @@ impl ImageInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bz_image::bz_image;
     use proptest::prelude::*;
     use std::io::Write;
 
     fn bzimage(version: &str, xloadflags: u16) -> Vec<u8> {
-        let mut image = vec![0; 0x600];
-        image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-        image[0x202..0x206].copy_from_slice(b"HdrS");
-        image[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
-        image[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+        let mut image = bz_image(version);
         image[0x236..0x238].copy_from_slice(&xloadflags.to_le_bytes());
-        image[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
         image
     }
 

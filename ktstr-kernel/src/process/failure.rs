@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A step of make that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct BuildFailure {
 }
 
 /// How a step of make ended that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
     /// With this exit code.
@@ -31,6 +32,14 @@ pub enum Ending {
     Killed(i32),
     /// It was ended after this many seconds.
     TimedOut(u64),
+    /// It was ended after it had printed nothing for longer than
+    /// [`BuildOptions::silence`](crate::BuildOptions::silence).
+    Silent {
+        /// How long.
+        silence: Duration,
+        /// The programs that were running then, each once: what make waited for. Empty where there was none to see.
+        programs: Vec<String>,
+    },
 }
 
 impl fmt::Display for Ending {
@@ -39,6 +48,14 @@ impl fmt::Display for Ending {
             Self::Exited(code) => write!(f, "failed with exit code {code}"),
             Self::Killed(signal) => write!(f, "was killed by signal {signal}"),
             Self::TimedOut(seconds) => write!(f, "was not done after {seconds} s"),
+            Self::Silent { silence, programs } => {
+                let silence = silence.as_secs_f32();
+                write!(f, "was ended, as it had printed nothing for {silence} s")?;
+                if !programs.is_empty() {
+                    write!(f, " while it waited for {}", programs.join(", "))?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -53,6 +70,13 @@ impl fmt::Display for BuildFailure {
         let starved = |line: &str| line.contains("Killed signal terminated");
         if self.cause.as_deref().is_some_and(starved) {
             write!(f, "; memory ran out: build with fewer jobs")?;
+        }
+        if let Ending::Silent { programs, .. } = &self.ending {
+            let program = programs.first().map_or("it", String::as_str);
+            write!(
+                f,
+                "; find out why {program} hangs, or use another version of it, and build again"
+            )?;
         }
         write!(f, "; its output is in {}", self.log.display())
     }

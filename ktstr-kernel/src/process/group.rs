@@ -5,12 +5,15 @@
 //! when we are gone, killed or not. It then ends the group, and holds the lock of the build until
 //! that is done. Ctrl-C on the terminal ends us, and thereby them.
 
-use std::fs::File;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::text::line;
 
 /// SIGTERM first: make removes targets that are half written, gcc its temporary files.
 const GUARD: &str =
@@ -54,6 +57,25 @@ impl Group {
         self.command.as_mut().map_or(Ok(None), Child::try_wait)
     }
 
+    /// The programs of the group that wait for no other one of it, each once: those that hold everything up where
+    /// nothing gets on.
+    pub(super) fn busy_programs(&self) -> Vec<String> {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let members: Vec<Member> = processes
+            .filter_map(|process| fs::read_to_string(process.path().join("stat")).ok())
+            .filter_map(|stat| Member::parse(&stat))
+            .filter(|member| {
+                member.group == self.id.as_raw_nonzero().get() && member.pid != member.group
+            })
+            .collect();
+        let parents: BTreeSet<i32> = members.iter().map(|member| member.parent).collect();
+        let busy = members
+            .into_iter()
+            .filter(|member| !parents.contains(&member.pid));
+        let names: BTreeSet<String> = busy.map(|member| member.program).collect();
+        names.into_iter().collect()
+    }
+
     /// Ends what is left of the group at once: the command is done.
     pub(super) fn finish(self) {
         // The guard would first ask nicely, and wait.
@@ -69,5 +91,53 @@ impl Drop for Group {
         if let Some(command) = &mut self.command {
             let _ = command.wait();
         }
+    }
+}
+
+/// A process that runs.
+#[derive(Debug, PartialEq, Eq)]
+struct Member {
+    pid: i32,
+    program: String,
+    parent: i32,
+    group: i32,
+}
+
+impl Member {
+    /// From `/proc/{pid}/stat`; `None` for one that has ended, or for something else. See `proc_pid_stat(5)`.
+    fn parse(stat: &str) -> Option<Self> {
+        // The name may hold anything, parentheses too.
+        let (pid, rest) = stat.split_once(" (")?;
+        let (program, rest) = rest.rsplit_once(") ")?;
+        let mut fields = rest.split(' ');
+        let state = fields.next()?;
+        let mut number = || fields.next()?.parse().ok();
+        let (parent, group) = (number()?, number()?);
+        (!["Z", "X"].contains(&state)).then_some(Self {
+            pid: pid.parse().ok()?,
+            program: line(program),
+            parent,
+            group,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_read_whatever_they_are_called() {
+        let stat = "7 (a) (b\n) S 5 6 6 0 -1 4194304 1";
+        let member = Member::parse(stat).unwrap();
+        assert_eq!((member.pid, member.parent, member.group), (7, 5, 6));
+        assert!(member.program.starts_with("a) (b"), "{member:?}");
+        assert!(!member.program.contains('\n'), "{member:?}");
+        for stat in ["", "7 (a", "7 (a) Z 5 6 6", "x (a) S 5 6", "7 (a) S 5"] {
+            assert_eq!(Member::parse(stat), None, "{stat}");
+        }
+        let own = fs::read_to_string("/proc/self/stat").unwrap();
+        let own = Member::parse(&own).unwrap();
+        assert_eq!(own.pid.unsigned_abs(), std::process::id());
     }
 }

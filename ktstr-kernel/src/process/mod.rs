@@ -35,6 +35,8 @@ pub(crate) struct Runner<'a> {
     pub(crate) full_hint: &'static str,
     /// When a command that is not done is ended.
     pub(crate) limit: Duration,
+    /// How long a command may print nothing: it is ended then.
+    pub(crate) silence: Duration,
 }
 
 impl Runner<'_> {
@@ -72,9 +74,10 @@ impl Runner<'_> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
 
         let start = Instant::now();
+        let mut heard = start;
         let mut output = Output::default();
         let mut buffer = [0; 16 << 10];
-        while start.elapsed() < self.limit {
+        while start.elapsed() < self.limit && heard.elapsed() < self.silence {
             if !readable(&reader).map_err(run_error)? {
                 // A service it started may hold the pipe open for ever.
                 if group.status().map_err(run_error)?.is_some() {
@@ -85,6 +88,7 @@ impl Runner<'_> {
             match reader.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => {
+                    heard = Instant::now();
                     log.write_all(&buffer[..n]).map_err(log_error)?;
                     output.take(&buffer[..n], on_line);
                 }
@@ -93,7 +97,8 @@ impl Runner<'_> {
             }
         }
         output.finish(on_line);
-        let status = wait(&mut group, start, self.limit).map_err(run_error)?;
+        let is_over = || start.elapsed() >= self.limit || heard.elapsed() >= self.silence;
+        let status = wait(&mut group, is_over).map_err(run_error)?;
         let ending = match status {
             // It waited for its own.
             Some(status) if status.code().is_some() => {
@@ -104,6 +109,10 @@ impl Runner<'_> {
                 ending(status)
             }
             Some(status) => ending(status),
+            None if heard.elapsed() >= self.silence => Ending::Silent {
+                silence: self.silence,
+                programs: group.busy_programs(),
+            },
             None => Ending::TimedOut(self.limit.as_secs()),
         };
         Err(self.failure(name, ending, &output))
@@ -188,11 +197,11 @@ fn readable(reader: &io::PipeReader) -> io::Result<bool> {
     }
 }
 
-/// Waits for the command, but not beyond `limit` after `start`.
-fn wait(group: &mut Group, start: Instant, limit: Duration) -> io::Result<Option<ExitStatus>> {
+/// Waits for the command until `is_over`; `None` where it still runs then.
+fn wait(group: &mut Group, is_over: impl Fn() -> bool) -> io::Result<Option<ExitStatus>> {
     loop {
         let status = group.status()?;
-        if status.is_some() || start.elapsed() >= limit {
+        if status.is_some() || is_over() {
             return Ok(status);
         }
         sleep(Duration::from_millis(2));

@@ -169,6 +169,7 @@ fn build(
         out: None,
         full_hint: "",
         limit: BUILD_WAIT,
+        silence: request.options.silence,
     };
     if request.options.clean {
         clean(request, &runner(), path)?;

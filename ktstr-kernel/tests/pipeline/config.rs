@@ -121,7 +121,7 @@ fn of_version(world: &World, name: &str, version: &str, patchlevel: &str) -> std
         .replace("VERSION = 6", &format!("VERSION = {version}"))
         .replace("PATCHLEVEL = 99", &format!("PATCHLEVEL = {patchlevel}"));
     fs::write(tree.join("Makefile"), makefile).unwrap();
-    let image = crate::standin::image(&format!("{version}.{patchlevel}.1-standin"));
+    let image = crate::standin::bz_image(&format!("{version}.{patchlevel}.1-standin"));
     fs::write(tree.join("image"), image).unwrap();
     tree
 }

@@ -65,6 +65,7 @@ fn victim() {
         toolchain: Toolchain::default(),
         ccache: false,
         path: std::env::var_os("PATH").unwrap(),
+        silence: BuildOptions::SILENCE,
     };
     let halt = HaltAt {
         event: std::env::var("KTSTR_VICTIM_HALT").unwrap(),
@@ -104,13 +105,13 @@ pub(crate) fn kill(victim: &mut Child, signal: &str) {
 }
 
 /// The process id in a file that a build wrote.
-fn pid_in(path: &Path) -> PathBuf {
+pub(crate) fn pid_in(path: &Path) -> PathBuf {
     let pid = fs::read_to_string(path).unwrap();
     Path::new("/proc").join(pid.trim())
 }
 
 /// Ended, even if its parent has not asked yet.
-fn is_gone(process: &Path) -> bool {
+pub(crate) fn is_gone(process: &Path) -> bool {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     status.is_empty() || status.contains("State:\tZ")
 }

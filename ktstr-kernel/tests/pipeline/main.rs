@@ -4,6 +4,7 @@ mod ccache;
 mod config;
 mod disks;
 mod extra;
+mod hangs;
 mod kills;
 #[path = "../support/mounted.rs"]
 mod mounted;

@@ -68,7 +68,7 @@ fn what_was_built_of_a_tree_is_found_again() {
     assert_eq!(found.kernel.image, built.image);
     // What was made in the tree itself since then is newer.
     let image = tree.join("arch/x86/boot/bzImage");
-    fs::write(&image, crate::standin::image("6.99.1-own")).unwrap();
+    fs::write(&image, crate::standin::bz_image("6.99.1-own")).unwrap();
     let later = fs::metadata(&built.image).unwrap().modified().unwrap();
     let later = later + std::time::Duration::from_secs(5);
     fs::File::open(&image).unwrap().set_modified(later).unwrap();

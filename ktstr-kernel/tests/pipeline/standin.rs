@@ -1,5 +1,8 @@
 //! A stand-in for the kernel's sources: built by the real make, in a moment.
 
+#[path = "../support/bz_image.rs"]
+mod bz_image;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,6 +18,8 @@ use ktstr_kernel::{
     Toolchain,
 };
 use tempfile::TempDir;
+
+pub(crate) use bz_image::bz_image;
 
 const MAKEFILE: &str = "\
 VERSION = 6
@@ -137,6 +142,7 @@ impl World {
             toolchain: Toolchain::default(),
             ccache: false,
             path: std::env::var_os("PATH").unwrap(),
+            silence: BuildOptions::SILENCE,
         };
         Self { dir, options }
     }
@@ -189,7 +195,7 @@ impl World {
         fs::write(tree.join("Kconfig"), KCONFIG).unwrap();
         fs::write(tree.join("Kbuild"), KBUILD).unwrap();
         fs::write(tree.join("standin.sh"), include_str!("standin.sh")).unwrap();
-        fs::write(tree.join("image"), image("6.99.1-standin")).unwrap();
+        fs::write(tree.join("image"), bz_image("6.99.1-standin")).unwrap();
         fs::write(tree.join("arch/x86/boot/keep"), "").unwrap();
         fs::write(
             tree.join(".gitignore"),
@@ -284,18 +290,6 @@ pub(crate) fn git(tree: &Path, args: &[&str]) {
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
-}
-
-/// The least that is a bzImage: its setup header, and the release it tells.
-pub(crate) fn image(release: &str) -> Vec<u8> {
-    let mut image = vec![0; 0x600];
-    image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    image[0x202..0x206].copy_from_slice(b"HdrS");
-    image[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
-    image[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
-    image[0x236..0x238].copy_from_slice(&1_u16.to_le_bytes());
-    image[0x300..0x300 + release.len()].copy_from_slice(release.as_bytes());
-    image
 }
 
 /// Waits until `done`, but not for ever.

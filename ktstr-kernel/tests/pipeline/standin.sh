@@ -59,6 +59,11 @@ bzImage)
         ;;
     touch) echo '# edited' >> "$SRC/Kconfig" ;;
     nothing) exit 0 ;;
+    # As scripts/link-vmlinux.sh does.
+    btf)
+        echo "  BTF     .btf.vmlinux.bin.o"
+        pahole -J vmlinux
+        ;;
     esac
     for file in init/main kernel/fork kernel/sched/core; do
         echo "  CC      $file.o"

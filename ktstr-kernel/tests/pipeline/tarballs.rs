@@ -106,7 +106,7 @@ fn a_release_is_found_among_built_tarballs() {
         makefile.replace("SUBLEVEL = 1", "SUBLEVEL = 0"),
     )
     .unwrap();
-    fs::write(tree.join("image"), crate::standin::image("6.99.0")).unwrap();
+    fs::write(tree.join("image"), crate::standin::bz_image("6.99.0")).unwrap();
     world.built(&world.tarball(&tree, "b.tar.gz"));
     for spec in [&series, &version("6.99.1")] {
         let (found, told) = resolve(&world, spec);

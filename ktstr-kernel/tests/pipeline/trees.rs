@@ -342,7 +342,7 @@ fn an_image_of_another_version_is_not_taken() {
     let world = World::new();
     let tree = world.tree("linux");
     for other in ["6.99.11", "6.98.1"] {
-        fs::write(tree.join("image"), crate::standin::image(other)).unwrap();
+        fs::write(tree.join("image"), crate::standin::bz_image(other)).unwrap();
         let text = world.refused(&tree);
         assert!(
             text.contains("built from Linux 6.99.1, but it says it is"),

@@ -12,7 +12,7 @@ use ktstr_kernel::{
 use sha2::{Digest, Sha256};
 
 use crate::server::{Fault, Server};
-use crate::standin::{Told, World, git, image};
+use crate::standin::{Told, World, bz_image, git};
 
 /// A cache, sources, and where releases come from.
 pub(crate) struct Place {
@@ -70,7 +70,7 @@ impl Place {
                 &format!("SUBLEVEL = {}\n", parsed.patch.unwrap_or(0)),
             );
         fs::write(tree.join("Makefile"), makefile).unwrap();
-        fs::write(tree.join("image"), image(&format!("{version}-standin"))).unwrap();
+        fs::write(tree.join("image"), bz_image(&format!("{version}-standin"))).unwrap();
         let name = format!("linux-{release}.tar.xz");
         let tarball = fs::read(self.world.tarball(&tree, &name)).unwrap();
         let sum = Sha256::digest(&tarball);

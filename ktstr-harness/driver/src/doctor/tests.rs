@@ -1,6 +1,7 @@
 use std::ffi::OsString;
 use std::process::Command;
 
+use super::bz_image::bz_image;
 use super::*;
 
 /// A host made of files: programs in `bin`, everything else where it belongs.
@@ -319,16 +320,4 @@ fn what_opens_a_device_depends_on_what_keeps_it_shut() {
         );
     }
     assert!(fix(0o020_666, Some("kvm"), true).contains("container"));
-}
-
-/// A file that says of itself that it is a 64-bit bzImage.
-fn bz_image(version: &str) -> Vec<u8> {
-    let mut bytes = vec![0; 0x400];
-    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    bytes[0x202..0x206].copy_from_slice(b"HdrS");
-    bytes[0x206..0x208].copy_from_slice(&[0x0c, 0x02]);
-    bytes[0x20e..0x210].copy_from_slice(&[0x00, 0x01]);
-    bytes[0x236] = 1;
-    bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
-    bytes
 }

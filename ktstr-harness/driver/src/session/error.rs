@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use ktstr_kernel::Remedy;
 use ktstr_kernel::discover::DiscoverError;
 use ktstr_vmm::{MachineError, ParseBackendError};
 
@@ -90,4 +91,14 @@ pub enum SessionError {
         /// Which.
         what: &'static str,
     },
+}
+
+impl SessionError {
+    /// What helps, where the error does not say it itself.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Kernel(error) => error.remedy(),
+            _ => None,
+        }
+    }
 }

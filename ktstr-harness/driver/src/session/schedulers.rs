@@ -3,12 +3,14 @@
 //! Test binaries ask for them while nextest lists their tests (`dispatch/prepare.rs` of ktstr-harness is the other side).
 //! When the first binary asks, `cargo nextest list` is run, once, to know which tests will run.
 
+mod selected;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +25,7 @@ use ktstr_harness::runner::build::{self, BuildWatch, Builds, Package};
 
 use super::event::{SessionEvent, SessionObserver};
 use crate::nextest::Listing;
+use selected::Selected;
 
 /// How long a binary may take to say what it needs: it knows that when it connects.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,14 +52,6 @@ impl Drop for SchedulerBuilds<'_> {
     fn drop(&mut self) {
         self.builds.forget();
     }
-}
-
-/// Which tests will run.
-enum Selected {
-    /// Those that the list selects.
-    Listed(Listing),
-    /// Nextest's list cannot be had: each test builds what it needs.
-    Unknown,
 }
 
 impl<'o> SchedulerBuilds<'o> {
@@ -211,35 +206,6 @@ impl BuildWatch for Watched<'_> {
     }
 }
 
-impl Selected {
-    /// The packages that are needed by cases which will run.
-    fn needed<'n>(&self, needs: &'n BuildRequest) -> impl Iterator<Item = &'n Package> {
-        let running = match self {
-            Self::Listed(listing) => running(listing, needs),
-            Self::Unknown => BTreeSet::new(),
-        };
-        let needed = needs
-            .packages
-            .iter()
-            .filter(move |(_, cases)| cases.iter().any(|case| running.contains(case.as_str())));
-        needed.map(|(package, _)| package)
-    }
-}
-
-/// The cases that will run of the binary that asks; of all binaries, where it cannot be told which one asks.
-fn running<'l>(listing: &'l Listing, needs: &BuildRequest) -> BTreeSet<&'l str> {
-    let binaries = || listing.binaries.iter();
-    let is_it = |id: &str, path: &Path| match &needs.binary_id {
-        Some(own) => own == id,
-        None => path.canonicalize().is_ok_and(|path| path == needs.binary),
-    };
-    let known = binaries().any(|(id, binary)| is_it(id, &binary.path));
-    binaries()
-        .filter(|(id, binary)| !known || is_it(id, &binary.path))
-        .flat_map(|(_, binary)| binary.selected.iter().map(String::as_str))
-        .collect()
-}
-
 fn read(stream: &UnixStream) -> Option<BuildRequest> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut json = Vec::new();
@@ -249,71 +215,14 @@ fn read(stream: &UnixStream) -> Option<BuildRequest> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::fs;
     use std::io::Write;
     use std::path::PathBuf;
     use std::thread;
 
+    use super::selected::tests::needs;
     use super::*;
     use crate::Silent;
-    use crate::nextest::Binary;
-
-    fn package(name: &str) -> Package {
-        Package {
-            name: name.to_owned(),
-            profile: "dev".to_owned(),
-            dir: "/no/such/place".into(),
-        }
-    }
-
-    fn needs(id: Option<&str>) -> BuildRequest {
-        let cases = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        BuildRequest {
-            binary_id: id.map(str::to_owned),
-            binary: "/t/gone".into(),
-            packages: vec![
-                (package("one"), cases(&["ktstr/a", "ktstr/b"])),
-                (package("two"), cases(&["ktstr/c"])),
-            ],
-        }
-    }
-
-    fn listing() -> Listing {
-        let binary = |id: &str, selected: &[&str]| {
-            let selected: BTreeSet<String> = selected.iter().map(|&name| name.to_owned()).collect();
-            let path = format!("/t/{id}").into();
-            let cases = selected.clone();
-            let binary = Binary {
-                path,
-                cases,
-                selected,
-            };
-            (id.to_owned(), binary)
-        };
-        Listing {
-            binaries: BTreeMap::from([
-                binary("p::x", &["ktstr/b", "ktstr/z"]),
-                binary("p::y", &["ktstr/c"]),
-            ]),
-        }
-    }
-
-    #[test]
-    fn only_what_will_run_is_built() {
-        let listed = Selected::Listed(listing());
-        let names = |selected: &Selected, needs: &BuildRequest| -> Vec<String> {
-            selected
-                .needed(needs)
-                .map(|package| package.name.clone())
-                .collect()
-        };
-        assert_eq!(names(&listed, &needs(Some("p::x"))), ["one"]);
-        assert_eq!(names(&listed, &needs(Some("p::y"))), ["two"]);
-        assert_eq!(names(&listed, &needs(Some("p::none"))), ["one", "two"]);
-        assert_eq!(names(&listed, &needs(None)), ["one", "two"]);
-        assert!(names(&Selected::Unknown, &needs(Some("p::x"))).is_empty());
-    }
 
     /// A builder of its own, and where its results are.
     fn builder<'o>(

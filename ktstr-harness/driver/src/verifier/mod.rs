@@ -26,6 +26,7 @@ use ktstr_core::Outcome;
 use ktstr_core::record::{Stage, VerifierStats};
 
 use ktstr_harness::dispatch::VERIFIER_RAW;
+use ktstr_kernel::Remedy;
 use ktstr_vmm::CancelToken;
 
 use crate::nextest::{self, Word};
@@ -62,6 +63,16 @@ pub enum SweepError {
         /// The schedulers that have cells.
         there: Vec<String>,
     },
+}
+
+impl SweepError {
+    /// What helps, where the error does not say it itself.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Session(error) => error.remedy(),
+            _ => None,
+        }
+    }
 }
 
 /// The result of a sweep.

@@ -11,6 +11,8 @@
 //! (`legacy_set_llc`), on every family. So it is 0 here.
 
 mod caches;
+#[cfg(test)]
+mod hosts;
 mod leaves;
 #[cfg(test)]
 mod linux;

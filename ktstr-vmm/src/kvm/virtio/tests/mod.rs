@@ -2,5 +2,6 @@
 
 mod driver;
 mod hostile;
+mod machine;
 mod registers;
 mod traffic;
