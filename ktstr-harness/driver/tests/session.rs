@@ -51,6 +51,7 @@ impl Place {
             ]
             .into(),
             path,
+            dir: self.path().to_owned(),
         }
     }
 
