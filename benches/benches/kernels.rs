@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 
 use ktstr_benches::{figure, median, ms, timed, workspace};
 use ktstr_core::env::is_on;
+use ktstr_core::host::Host;
 use ktstr_kernel::cache::{ConfigOrigin, FileRecord, SourceRecord};
 use ktstr_kernel::progress::Silent;
 use ktstr_kernel::{BaseConfig, BuildOptions, Cache, CacheKey, KernelSpec, Metadata, Resolver};
@@ -14,7 +15,7 @@ use ktstr_kernel::{BaseConfig, BuildOptions, Cache, CacheKey, KernelSpec, Metada
 fn main() {
     resolving();
     listing();
-    if is_on(|name| std::env::var_os(name), "KTSTR_BENCH_DEFCONFIG") {
+    if is_on(&Host::of_this_process(), "KTSTR_BENCH_DEFCONFIG") {
         building();
     }
 }
@@ -28,7 +29,7 @@ fn resolving() {
     }
     let resolver = Resolver::new(cache, options(BaseConfig::Lean));
     for (name, version) in [("6.14.7", "6.14.7"), ("6.14", "6.14.19")] {
-        let spec = KernelSpec::parse(name, |_| None).expect("a kernel's name");
+        let spec = KernelSpec::parse(name, &Host::default()).expect("a kernel's name");
         let took = median(21, || {
             timed(|| {
                 let kernel = resolver.resolve(&spec, &Silent);
@@ -62,7 +63,7 @@ fn building() {
     let source = String::from_utf8_lossy(&found.stdout).trim().to_owned();
     assert!(found.status.success(), "no kernel source to build");
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a scratch directory");
-    let spec = KernelSpec::parse(&source, |_| None).expect("a source");
+    let spec = KernelSpec::parse(&source, &Host::default()).expect("a source");
     let build = |base| {
         let cache = Cache::new(dir.path());
         let resolver = Resolver::new(cache.clone(), options(base));
@@ -87,7 +88,7 @@ fn options(base_config: BaseConfig) -> BuildOptions {
         cpus: None,
         toolchain: ktstr_kernel::Toolchain::default(),
         ccache: false,
-        path: std::env::var_os("PATH").unwrap_or_default(),
+        host: Host::of_this_process(),
         silence: BuildOptions::SILENCE,
     }
 }

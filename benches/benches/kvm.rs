@@ -25,7 +25,7 @@ const DATA: &[&str] = &[
 
 fn main() {
     let Some(linux) = linux() else { return };
-    let qemu = std::env::var_os("PATH").and_then(|path| ktstr_vmm::find_qemu(&path));
+    let qemu = ktstr_vmm::find_qemu(&ktstr_core::host::Host::of_this_process());
     let qemu = qemu.expect("qemu-system-x86_64");
     let data = Path::new("/usr/share/qemu");
     build_nested_host();

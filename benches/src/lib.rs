@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ktstr_core::env;
+use ktstr_core::host::Host;
 use ktstr_kernel::Cache;
 
 /// Prints one figure: what was measured, what came out, what is wanted.
@@ -58,7 +59,7 @@ pub fn kernel() -> PathBuf {
     if let Some(image) = std::env::var_os(env::KERNEL).filter(|image| !image.is_empty()) {
         return PathBuf::from(image);
     }
-    let root = env::cache_root(|name| std::env::var_os(name)).expect("a cache directory");
+    let root = env::cache_root(&Host::of_this_process()).expect("a cache directory");
     let newest = Cache::new(root).newest().expect("a cache that can be read");
     let entry =
         newest.expect("a cached kernel: run `make kernel` first, or set KTSTR_KERNEL to an image");

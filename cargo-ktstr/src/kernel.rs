@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ktstr_core::host::{HostCpus, Reservation};
+use ktstr_core::host::{Host, HostCpus, Reservation};
 use ktstr_core::{CpuSet, env};
 use ktstr_kernel::{
     Cache, CacheEntry, CleanOptions, EntryState, ExtraKconfig, KernelSpec, Metadata, Release,
@@ -73,7 +73,7 @@ fn is_eol(metadata: &Metadata, releases: Option<&Releases>) -> Option<bool> {
 
 /// The releases that a range stands for.
 fn preview(range: &str, arguments: &KernelList, program: &'static str) -> CommandResult {
-    let spec = KernelSpec::parse(range, |name| std::env::var_os(name))?;
+    let spec = KernelSpec::parse(range, &Host::of_this_process())?;
     if !matches!(spec, KernelSpec::Range { .. }) {
         return Err(Failure::new(format!(
             "`{range}` is not a range; --kernel of `kernel list` takes one, such as 6.12..6.14"
@@ -232,7 +232,7 @@ fn reserve(cap: usize) -> Result<(CpuSet, Reservation), Failure> {
             "--cpu-cap asks for {cap} host CPUs and this process may use {allowed}; give fewer, see taskset -p"
         )));
     }
-    let lock_dir = env::lock_dir(|name| std::env::var_os(name));
+    let lock_dir = env::lock_dir(&Host::of_this_process());
     let start = std::process::id() as usize;
     Ok(Reservation::shared(&lock_dir, &host, cap, start, CPU_WAIT)?)
 }

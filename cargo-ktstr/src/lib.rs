@@ -42,7 +42,7 @@ pub fn cargo_main() -> ExitCode {
         Err(code) => return code,
     };
     let host = &Host::of_this_process();
-    if let Err(error) = check_paths(|name| host.var(name)) {
+    if let Err(error) = check_paths(host) {
         return report(Err(error.into()));
     }
     report(match arguments.command {
@@ -64,7 +64,7 @@ pub fn ktstr_main() -> ExitCode {
         Err(code) => return code,
     };
     let host = &Host::of_this_process();
-    if let Err(error) = check_paths(|name| host.var(name)) {
+    if let Err(error) = check_paths(host) {
         return report(Err(error.into()));
     }
     report(match arguments.command {

@@ -1,8 +1,9 @@
 //! From what was typed after `--kernel` to kernels that can be booted.
 
-use std::env::var_os;
+use std::ffi::OsStr;
 
 use ktstr_core::env;
+use ktstr_core::host::Host;
 use ktstr_harness::remedy::words;
 use ktstr_kernel::{
     BuildOptions, Error, Failed, KernelSpec, Mirror, Remote, RemoteOptions, ResolvedKernel,
@@ -16,8 +17,11 @@ use crate::progress::Reporter;
 
 /// Options of a build with this process's surroundings; `base` is what a flag said, and then the variable says nothing.
 pub(crate) fn build_options(base: Option<Base>) -> Result<BuildOptions, Failure> {
-    let lookup = |name: &str| var_os(name).filter(|_| base.is_none() || name != env::BASE_CONFIG);
-    let mut options = BuildOptions::from_env(lookup)?;
+    let mut host = Host::of_this_process();
+    if base.is_some() {
+        host.env.remove(OsStr::new(env::BASE_CONFIG));
+    }
+    let mut options = BuildOptions::from_env(&host)?;
     if let Some(base) = base {
         options.base_config = base.into();
     }
@@ -43,9 +47,10 @@ pub(crate) fn resolver(options: BuildOptions, fetching: Fetching) -> Result<Reso
 
 /// The mirror that the environment names, else kernel.org.
 pub(crate) fn remote(skip_sha256: bool) -> Result<Remote, Failure> {
-    let mut options = RemoteOptions::from_env(|name| var_os(name));
+    let host = Host::of_this_process();
+    let mut options = RemoteOptions::from_env(&host);
     options.skip_sha256 = skip_sha256;
-    let mirror = Mirror::from_env(|name| var_os(name))?;
+    let mirror = Mirror::from_env(&host)?;
     Ok(Remote::new(mirror, cache()?, options)?)
 }
 
@@ -67,8 +72,7 @@ pub(crate) fn all(
         reporter.line(&format!("resolved kernel \"{spec}\"{version}"));
         on_ready(kernel);
     };
-    let lookup = |name: &str| var_os(name);
-    let kernels = resolver.resolve_identifiers(identifiers, lookup, reporter, &mut ready);
+    let kernels = resolver.resolve_identifiers(identifiers, reporter, &mut ready);
     kernels.map_err(|failures| {
         let mut failure = Failure::default();
         for failed in &failures.0 {

@@ -9,8 +9,9 @@ mod project;
 
 use std::path::{Path, PathBuf};
 
+use ktstr_core::host::Host;
 use ktstr_kernel::Cache;
-use ktstr_kernel::discover::{Discovery, discover};
+use ktstr_kernel::discover::discover;
 use project::Project;
 
 const SCHEDULERS: &[&str] = &["scx_simple", "scx_qmap", "scx_flatcg"];
@@ -118,12 +119,8 @@ fn declarations(programs: &Path) -> String {
 
 /// The kernel that any test would take.
 fn kernel() -> PathBuf {
-    let root = ktstr_core::env::cache_root(|name| std::env::var_os(name)).expect("a cache");
-    let found = discover(&Discovery {
-        env: &|name| std::env::var_os(name),
-        cache: &Cache::new(root),
-        dir: Path::new("."),
-        root: Path::new("/"),
-    });
+    let host = Host::of_this_process();
+    let root = ktstr_core::env::cache_root(&host).expect("a cache");
+    let found = discover(&host, &Cache::new(root), Path::new("."));
     found.expect("a kernel").kernel.image
 }

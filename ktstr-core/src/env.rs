@@ -1,11 +1,13 @@
 //! The environment variables ktstr reads, named once.
 //!
-//! Nothing here reads the environment: the edges (driver, dispatch) do, and pass values in. Paths come out absolute: a
-//! relative one is below the current directory of the process that reads it.
+//! Nothing here reads the environment: a [`Host`] has it, which the edges (command, dispatch) make of their process and
+//! embedders of what they like. Paths come out absolute: a relative one is below [`Host::dir`].
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+use crate::host::Host;
 
 /// Kernel identifier or image to test on.
 pub const KERNEL: &str = "KTSTR_KERNEL";
@@ -73,39 +75,33 @@ pub struct PathError {
 
 /// Makes sure that every variable that holds a path makes sense. Whoever starts from an environment calls this first: the
 /// other functions take a `~` that cannot be expanded for the name of a directory.
-pub fn check_paths(lookup: impl Fn(&str) -> Option<OsString>) -> Result<(), PathError> {
-    let checked = PATHS.iter().map(|name| read_path(&lookup, name).map(drop));
+pub fn check_paths(host: &Host) -> Result<(), PathError> {
+    let checked = PATHS.iter().map(|name| read_path(host, name).map(drop));
     checked.collect()
 }
 
 /// The absolute values of all variables that hold paths and are set: for the environment of a child that runs elsewhere.
-pub fn paths(lookup: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, PathBuf)> {
+pub fn paths(host: &Host) -> Vec<(&'static str, PathBuf)> {
     let set = PATHS
         .iter()
-        .filter_map(|name| Some((*name, path(&lookup, name)?)));
+        .filter_map(|name| Some((*name, path(host, name)?)));
     set.collect()
 }
 
 /// The absolute path that the variable `name` holds, with `~` and `~/` expanded; `None` where it is unset or empty.
-///
-/// `lookup` reads one variable; pass `|name| std::env::var_os(name)`.
-pub fn path(lookup: impl Fn(&str) -> Option<OsString>, name: &'static str) -> Option<PathBuf> {
-    match read_path(lookup, name) {
+pub fn path(host: &Host, name: &'static str) -> Option<PathBuf> {
+    match read_path(host, name) {
         Ok(path) => path,
-        Err(error) => Some(absolute(error.value)),
+        Err(error) => Some(host.absolute(error.value)),
     }
 }
 
-fn read_path(
-    lookup: impl Fn(&str) -> Option<OsString>,
-    name: &'static str,
-) -> Result<Option<PathBuf>, PathError> {
-    let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
-    let Some(value) = set(name) else {
+fn read_path(host: &Host, name: &'static str) -> Result<Option<PathBuf>, PathError> {
+    let Some(value) = host.non_empty_var(name) else {
         return Ok(None);
     };
     let Some(rest) = value.as_bytes().strip_prefix(b"~") else {
-        return Ok(Some(absolute(value.into())));
+        return Ok(Some(host.absolute(value)));
     };
     let error = |why| PathError {
         name,
@@ -117,79 +113,55 @@ fn read_path(
         [b'/', below @ ..] => below,
         _ => return Err(error("homes of other users are not looked up")),
     };
-    let home = set("HOME").ok_or_else(|| error("HOME is not set"))?;
+    let home = host
+        .non_empty_var("HOME")
+        .ok_or_else(|| error("HOME is not set"))?;
     let below = Path::new(OsStr::from_bytes(below));
     // A second slash would make it a path of its own.
     let below = below.strip_prefix("/").unwrap_or(below);
-    Ok(Some(absolute(PathBuf::from(home).join(below))))
-}
-
-/// `path` from the root on. The current directory has no symbolic links in it, so that `..` at the start of `path` leads
-/// to its parents; further ones stay as they are.
-fn absolute(path: PathBuf) -> PathBuf {
-    if path.is_absolute() {
-        return path;
-    }
-    let Ok(mut absolute) = std::env::current_dir() else {
-        return path;
-    };
-    let mut parts = path.components().peekable();
-    while let Some(part @ (Component::CurDir | Component::ParentDir)) = parts.peek() {
-        if *part == Component::ParentDir {
-            absolute.pop();
-        }
-        parts.next();
-    }
-    absolute.extend(parts);
-    absolute
+    Ok(Some(host.absolute(PathBuf::from(home).join(below))))
 }
 
 /// Where ktstr keeps what it can make again: `KTSTR_CACHE_DIR`, else `$XDG_CACHE_HOME/ktstr`, else
 /// `~/.cache/ktstr`; `None` when the environment names none of them. Absolute.
-///
-/// `lookup` reads one variable; pass `|name| std::env::var_os(name)`.
-pub fn cache_root(lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let set = |name: &str| {
-        lookup(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    path(&lookup, CACHE_DIR)
+pub fn cache_root(host: &Host) -> Option<PathBuf> {
+    let set = |name: &str| host.non_empty_var(name).map(PathBuf::from);
+    path(host, CACHE_DIR)
         // The XDG base directory specification: relative values are to be ignored.
         .or_else(|| {
             set("XDG_CACHE_HOME")
                 .filter(|dir| dir.is_absolute())
                 .map(|dir| dir.join("ktstr"))
         })
-        .or_else(|| set("HOME").map(|home| absolute(home.join(".cache/ktstr"))))
+        .or_else(|| set("HOME").map(|home| host.absolute(home.join(".cache/ktstr"))))
 }
 
 /// Where CPU, LLC and emulator locks live: `KTSTR_LOCK_DIR`, else `/tmp`. Absolute.
-pub fn lock_dir(lookup: impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    path(lookup, LOCK_DIR).unwrap_or_else(|| PathBuf::from("/tmp"))
+pub fn lock_dir(host: &Host) -> PathBuf {
+    path(host, LOCK_DIR).unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
-/// Whether a switch variable is on: set, and neither empty nor `0`.
-pub fn is_on(lookup: impl Fn(&str) -> Option<OsString>, name: &str) -> bool {
-    lookup(name).is_some_and(|value| !value.is_empty() && value != "0")
+/// Whether the switch variable `name` is on: set, and neither empty nor `0`.
+pub fn is_on(host: &Host, name: &str) -> bool {
+    host.non_empty_var(name).is_some_and(|value| value != "0")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with(pairs: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<OsString> {
-        |name| {
-            pairs
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| value.into())
+    fn with(pairs: &[(&str, &str)]) -> Host {
+        Host {
+            dir: std::env::current_dir().unwrap(),
+            ..Host::default().with_vars(pairs.iter().copied())
         }
     }
 
     #[test]
     fn cache_root_falls_through() {
-        let root = |pairs| cache_root(with(pairs)).map(|path| path.display().to_string());
+        let root = |pairs: &[(&str, &str)]| {
+            cache_root(&with(pairs)).map(|path| path.display().to_string())
+        };
         assert_eq!(
             root(&[("KTSTR_CACHE_DIR", "/c"), ("HOME", "/h")]).as_deref(),
             Some("/c")
@@ -267,25 +239,22 @@ mod tests {
             ("", None),
         ] {
             for name in PATHS {
-                let lookup = |asked: &str| match asked {
-                    "HOME" => Some("/h".into()),
-                    _ => (asked == *name).then(|| value.into()),
-                };
-                assert_eq!(path(lookup, name), expected, "{value}");
+                let host = with(&[("HOME", "/h"), (name, value)]);
+                assert_eq!(path(&host, name), expected, "{value}");
                 let all: Vec<_> = expected.iter().map(|path| (*name, path.clone())).collect();
-                assert_eq!(paths(lookup), all, "{value}");
-                assert_eq!(check_paths(lookup), Ok(()), "{value}");
+                assert_eq!(paths(&host), all, "{value}");
+                assert_eq!(check_paths(&host), Ok(()), "{value}");
             }
         }
         assert_eq!(
-            cache_root(with(&[("KTSTR_CACHE_DIR", "../c")])),
+            cache_root(&with(&[("KTSTR_CACHE_DIR", "../c")])),
             Some(parent.join("c"))
         );
         assert_eq!(
-            cache_root(with(&[("HOME", "h")])),
+            cache_root(&with(&[("HOME", "h")])),
             Some(here.join("h/.cache/ktstr"))
         );
-        assert_eq!(lock_dir(with(&[("KTSTR_LOCK_DIR", "l")])), here.join("l"));
+        assert_eq!(lock_dir(&with(&[("KTSTR_LOCK_DIR", "l")])), here.join("l"));
     }
 
     #[test]
@@ -300,20 +269,16 @@ mod tests {
                 "KTSTR_CACHE_DIR=~/x: `~` cannot be expanded (HOME is not set); write the whole path",
             ),
         ] {
-            let lookup = |name: &str| {
-                let pair = pairs.iter().find(|(key, _)| *key == name);
-                pair.map(|(_, value)| value.into())
-            };
-            assert_eq!(check_paths(lookup).unwrap_err().to_string(), expected);
+            assert_eq!(check_paths(&with(pairs)).unwrap_err().to_string(), expected);
         }
     }
 
     #[test]
     fn switches_and_lock_dir() {
-        assert!(is_on(with(&[("A", "1")]), "A"));
-        assert!(!is_on(with(&[("A", "0")]), "A"));
-        assert!(!is_on(with(&[("A", "")]), "A"));
-        assert!(!is_on(with(&[]), "A"));
-        assert_eq!(lock_dir(with(&[])), PathBuf::from("/tmp"));
+        assert!(is_on(&with(&[("A", "1")]), "A"));
+        assert!(!is_on(&with(&[("A", "0")]), "A"));
+        assert!(!is_on(&with(&[("A", "")]), "A"));
+        assert!(!is_on(&with(&[]), "A"));
+        assert_eq!(lock_dir(&with(&[])), PathBuf::from("/tmp"));
     }
 }

@@ -1,7 +1,8 @@
 //! The project under test: its target directory, and where its sources are now.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+use ktstr_core::host::Host;
 
 /// The cargo target directory that holds `binary`: cargo marks it with a `CACHEDIR.TAG`.
 pub(crate) fn target_dir_of(binary: &Path) -> Option<PathBuf> {
@@ -26,9 +27,9 @@ struct FromTo {
 impl Relocation {
     /// By the directory that the package had when it was compiled and what nextest says it is now. Only nextest moves
     /// packages: without it, and where it says nothing, nothing has moved.
-    pub fn find(compiled: Option<&Path>, lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        let path = |name: &str| lookup(name).map(PathBuf::from);
-        let (Some(compiled), Some(_)) = (compiled, lookup("NEXTEST")) else {
+    pub fn find(compiled: Option<&Path>, host: &Host) -> Self {
+        let path = |name: &str| host.var(name).map(PathBuf::from);
+        let (Some(compiled), Some(_)) = (compiled, host.var("NEXTEST")) else {
             return Self(None);
         };
         match path("CARGO_MANIFEST_DIR") {
@@ -111,10 +112,8 @@ mod tests {
     }
 
     fn moved(compiled: &str, variables: &[(&str, &str)]) -> Relocation {
-        Relocation::find(Some(Path::new(compiled)), |name| {
-            let pair = variables.iter().find(|(key, _)| *key == name);
-            pair.map(|(_, value)| value.into())
-        })
+        let host = Host::default().with_vars(variables.iter().copied());
+        Relocation::find(Some(Path::new(compiled)), &host)
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use ktstr_core::host::{HostCpus, Reservation};
+use ktstr_core::host::{Host, HostCpus, Reservation};
 use ktstr_core::{KernelLabel, Outcome};
 use ktstr_harness::cases::{Case, NamedKernel};
 use ktstr_harness::runner::{FailureArtifacts, RunEvent, RunObserver, Runner, Settings};
@@ -40,12 +40,10 @@ static WANTS_CPUS: TestCase = TestCase {
 
 /// Emulated machines whose host CPUs are reserved in `lock_dir`.
 fn settings(lock_dir: &Path) -> Settings {
-    let cache = ktstr_core::env::cache_root(|name| std::env::var_os(name)).unwrap();
     Settings {
         lock_dir: lock_dir.to_owned(),
-        path: std::env::var_os("PATH").unwrap_or_default(),
         backend: Some(Backend::Qemu),
-        ..Settings::new(case::example("misbehave"), "/", cache)
+        ..Settings::new(Host::of_this_process(), case::example("misbehave"), "/")
     }
 }
 

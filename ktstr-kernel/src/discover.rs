@@ -1,13 +1,14 @@
 //! Finds a kernel that is built already, where none was named. Nothing is built here.
 
 use std::cmp::Reverse;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ktstr_core::env;
+use ktstr_core::host::Host;
 
 use crate::cache::{Cache, CacheEntry, CacheError};
 use crate::git::GitState;
@@ -18,29 +19,6 @@ use crate::resolved::{BuiltTreeError, ResolvedKernel};
 use crate::spec::{KernelSpec, SpecError};
 use crate::tree::{KernelTree, TreeError};
 use crate::x86_64::IMAGE_IN_TREE;
-
-/// Where to look.
-#[derive(Clone, Copy)]
-pub struct Discovery<'a> {
-    /// Reads one environment variable: `&|name| std::env::var_os(name)`.
-    pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The kernel cache.
-    pub cache: &'a Cache,
-    /// What `./linux` and relative paths are below.
-    pub dir: &'a Path,
-    /// What `/boot` and `/lib/modules` are below: `/`, but in tests.
-    pub root: &'a Path,
-}
-
-impl fmt::Debug for Discovery<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Discovery")
-            .field("cache", &self.cache)
-            .field("dir", &self.dir)
-            .field("root", &self.root)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A kernel, and how it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,10 +176,12 @@ fn skipped_text(skipped: &[Unusable]) -> String {
 /// Finds a kernel, in this order: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest valid cache entry,
 /// `./linux`, `../linux`, the running kernel's build tree, `/boot/vmlinuz*`.
 ///
-/// A variable that is set decides: when what it names cannot be used, that is an error.
-pub fn discover(places: &Discovery<'_>) -> Result<Found, DiscoverError> {
+/// A variable that is set decides: when what it names cannot be used, that is an error. `./linux` and relative paths are
+/// below `dir`; `/boot`, `/lib/modules` and what tells which kernel runs are below the root of `host`.
+pub fn discover(host: &Host, cache: &Cache, dir: &Path) -> Result<Found, DiscoverError> {
+    let places = Places { host, cache, dir };
     for name in [env::TEST_KERNEL, env::KERNEL] {
-        let Some(value) = (places.env)(name) else {
+        let Some(value) = host.var(name) else {
             continue;
         };
         if value.is_empty() {
@@ -215,7 +195,7 @@ pub fn discover(places: &Discovery<'_>) -> Result<Found, DiscoverError> {
         let origin = Origin::Variable(name);
         return Ok(Found { kernel, origin });
     }
-    if let Some(entry) = places.cache.newest()? {
+    if let Some(entry) = cache.newest()? {
         let (kernel, origin) = (entry.kernel()?, Origin::NewestCached);
         return Ok(Found { kernel, origin });
     }
@@ -244,11 +224,19 @@ pub fn discover(places: &Discovery<'_>) -> Result<Found, DiscoverError> {
     Err(DiscoverError::Nothing { skipped })
 }
 
-impl Discovery<'_> {
+/// Where kernels are looked for.
+#[derive(Clone, Copy)]
+struct Places<'a> {
+    host: &'a Host,
+    cache: &'a Cache,
+    dir: &'a Path,
+}
+
+impl Places<'_> {
     fn named(&self, name: &'static str, value: &OsStr) -> Result<ResolvedKernel, DiscoverError> {
         let text = value.to_str().ok_or(DiscoverError::NotText { name })?;
         let wrong = |problem| DiscoverError::Variable { name, problem };
-        let spec = KernelSpec::parse(text, self.env).map_err(|error| wrong(error.into()))?;
+        let spec = KernelSpec::parse(text, self.host).map_err(|error| wrong(error.into()))?;
         match &spec {
             KernelSpec::Path(path) => {
                 let path = self.dir.join(path);
@@ -293,11 +281,10 @@ impl Discovery<'_> {
     }
 
     fn built(&self, tree: &KernelTree) -> Result<ResolvedKernel, BuiltTreeError> {
-        let path = (self.env)("PATH").unwrap_or_default();
         let out = self.newest_build(tree);
         // Only what is built is worth asking git about.
         ResolvedKernel::from_build(tree, &out, false)?;
-        let clean = matches!(GitState::of(tree.path(), &path), GitState::Clean { .. });
+        let clean = matches!(GitState::of(self.host, tree.path()), GitState::Clean { .. });
         ResolvedKernel::from_build(tree, &out, !clean)
     }
 
@@ -316,7 +303,7 @@ impl Discovery<'_> {
         let mut trees = vec![self.dir.join("linux")];
         trees.extend(self.dir.parent().map(|parent| parent.join("linux")));
         if let Some(release) = self.running_release() {
-            let modules = self.root.join("lib/modules").join(release);
+            let modules = self.host.root.join("lib/modules").join(release);
             trees.push(modules.join("build"));
         }
         trees
@@ -324,7 +311,7 @@ impl Discovery<'_> {
 
     /// What `uname -r` says.
     fn running_release(&self) -> Option<String> {
-        let text = fs::read_to_string(self.root.join("proc/sys/kernel/osrelease")).ok()?;
+        let text = fs::read_to_string(self.host.root.join("proc/sys/kernel/osrelease")).ok()?;
         let release = text.trim();
         // It becomes part of a path.
         (!release.is_empty() && !release.contains('/')).then(|| release.to_owned())
@@ -343,7 +330,7 @@ impl Discovery<'_> {
             let is_image = name.starts_with("vmlinuz");
             is_image.then(|| (order, entry.path()))
         };
-        let Ok(entries) = fs::read_dir(self.root.join("boot")) else {
+        let Ok(entries) = fs::read_dir(self.host.root.join("boot")) else {
             return Vec::new();
         };
         let mut found: Vec<_> = entries.filter_map(images).collect();

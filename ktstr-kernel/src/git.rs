@@ -1,9 +1,10 @@
 //! What git knows of a source tree.
 
-use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use ktstr_core::host::Host;
 
 use crate::text::{line, quoted};
 
@@ -22,15 +23,13 @@ pub enum GitState {
 }
 
 impl GitState {
-    /// Asks git about `tree`, which must be absolute. Untracked files do not count: no Makefile knows them.
-    ///
-    /// `path` is the search path for `git`.
-    pub fn of(tree: &Path, path: &OsStr) -> Self {
+    /// Asks the git of `host` about `tree`, which must be absolute. Untracked files do not count: no Makefile knows them.
+    pub fn of(host: &Host, tree: &Path) -> Self {
         if !tree.join(".git").exists() {
             return Self::Unknown(None);
         }
         let unknown = |why: &str| Self::Unknown(Some(why_unknown(tree, why)));
-        let commit = match git(tree, path, &["rev-parse", "--verify", "HEAD"]) {
+        let commit = match git(host, tree, &["rev-parse", "--verify", "HEAD"]) {
             Ok(commit) => commit.trim().to_owned(),
             Err(why) => return unknown(&why),
         };
@@ -38,8 +37,8 @@ impl GitState {
             return unknown(&format!("HEAD is `{}`", line(&commit)));
         }
         match git(
+            host,
             tree,
-            path,
             &["status", "--porcelain", "--untracked-files=no"],
         ) {
             Ok(changes) if changes.trim().is_empty() => Self::Clean { commit },
@@ -68,13 +67,13 @@ fn why_unknown(tree: &Path, why: &str) -> String {
     format!("git does not know its state ({why})")
 }
 
-fn git(tree: &Path, path: &OsStr, args: &[&str]) -> Result<String, String> {
-    let output = Command::new("git")
+fn git(host: &Host, tree: &Path, args: &[&str]) -> Result<String, String> {
+    let output = host
+        .command("git")
         // A build beside us may hold the index lock; we only look.
         .args(["--no-optional-locks", "-C"])
         .arg(tree)
         .args(args)
-        .env("PATH", path)
         .env("LC_ALL", "C")
         // Set by hooks of whichever repository we were called from.
         .env_remove("GIT_DIR")
@@ -97,8 +96,8 @@ fn git(tree: &Path, path: &OsStr, args: &[&str]) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::env::var_os;
     use std::fs;
+    use std::process::Command;
 
     use super::*;
 
@@ -114,7 +113,11 @@ mod tests {
     fn without_git_that_is_said() {
         let dir = tempfile::tempdir().unwrap();
         repository(dir.path());
-        let state = GitState::of(dir.path(), dir.path().as_os_str());
+        let host = Host {
+            path: dir.path().into(),
+            ..Host::of_this_process()
+        };
+        let state = GitState::of(&host, dir.path());
         assert_eq!(state, GitState::Unknown(Some(NOT_INSTALLED.to_owned())));
     }
 
@@ -129,8 +132,7 @@ mod tests {
         }
         fs::write(tree.join(".git/x"), "").unwrap();
         std::os::unix::fs::chown(tree.join(".git"), Some(12345), None).unwrap();
-        let path = var_os("PATH").unwrap();
-        let GitState::Unknown(Some(why)) = GitState::of(&tree, &path) else {
+        let GitState::Unknown(Some(why)) = GitState::of(&Host::of_this_process(), &tree) else {
             panic!("git looks into it")
         };
         let command = format!(

@@ -3,17 +3,17 @@
 //! ```no_run
 //! # #[cfg(feature = "fetch")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use ktstr_core::host::Host;
 //! use ktstr_kernel::progress::Silent;
 //! use ktstr_kernel::{BuildOptions, Cache, Mirror, Remote, RemoteOptions, Resolver};
 //!
-//! let env = |name: &str| std::env::var_os(name);
+//! let host = Host::of_this_process();
 //! let cache = Cache::new("/var/cache/kernels");
-//! let remote = Remote::new(Mirror::kernel_org(), cache.clone(), RemoteOptions::from_env(env))?;
-//! let resolver = Resolver::new(cache, BuildOptions::from_env(env)?).fetching(remote);
+//! let remote = Remote::new(Mirror::kernel_org(), cache.clone(), RemoteOptions::from_env(&host))?;
+//! let resolver = Resolver::new(cache, BuildOptions::from_env(&host)?).fetching(remote);
 //! // Every maintained series from 6.12 on, and a source tree.
 //! let kernels = resolver.resolve_identifiers(
 //!     &["6.12..6.18", "../linux"],
-//!     env,
 //!     &Silent,
 //!     &mut |spec, kernel| println!("{spec}: Linux {}", kernel.version),
 //! )?;
@@ -45,9 +45,9 @@
 //!
 //! # What it does not do
 //!
-//! It prints nothing, reads no environment variables but through functions that it is given, and changes nothing of the
-//! process: builds run in process groups of their own, on [CPUs](BuildOptions::cpus) of their own where that is asked for.
-//! Programs that kernels are built with inherit the environment, without what would change the result.
+//! It prints nothing, reads no environment but that of the [`Host`](ktstr_core::host::Host) that it is given, and changes
+//! nothing of the process: builds run in process groups of their own, on [CPUs](BuildOptions::cpus) of their own where that is asked for.
+//! Programs that kernels are built with get the host's environment, without what would change the result.
 //!
 //! # Features
 //!

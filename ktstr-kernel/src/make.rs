@@ -1,10 +1,10 @@
 //! The kernel's make.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
+use ktstr_core::host::Host;
 use ktstr_core::host::files::find_program;
 
 use crate::process::{RunError, Runner};
@@ -18,8 +18,8 @@ pub(crate) struct Make<'a> {
     pub(crate) out: Option<&'a Path>,
     /// Parallel jobs.
     pub(crate) jobs: usize,
-    /// Search path.
-    pub(crate) path: &'a OsStr,
+    /// Where make and compilers are searched for, and the environment that they get.
+    pub(crate) host: &'a Host,
     /// What it compiles with.
     pub(crate) toolchain: &'a Toolchain,
     /// What the compiler is called through.
@@ -53,7 +53,7 @@ impl Make<'_> {
             arguments[0].push(out);
         }
         arguments.push(format!("-j{}", self.jobs.max(1)).into());
-        let mut command = clean("make", self.path);
+        let mut command = clean("make", self.host);
         let cc = (self.ccache != Ccache::Off).then(|| through_ccache(self.toolchain));
         if self.ccache == Ccache::InScratch {
             command
@@ -96,13 +96,13 @@ fn through_ccache(toolchain: &Toolchain) -> String {
     }
 }
 
-/// Whether ccache is in `runner`'s search path and does its work: one without a directory to write to refuses to compile.
+/// Whether ccache is in the search path of `host` and does its work: one without a directory to write to refuses to compile.
 pub(crate) fn try_ccache(
     runner: &Runner<'_>,
-    path: &OsStr,
+    host: &Host,
     toolchain: &Toolchain,
 ) -> Result<bool, RunError> {
-    if find_program(path, "ccache").is_none() {
+    if find_program(&host.path, "ccache").is_none() {
         return Ok(false);
     }
     let compiler = through_ccache(toolchain);
@@ -110,21 +110,21 @@ pub(crate) fn try_ccache(
     let arguments: Vec<&str> = words
         .chain(["-fsyntax-only", "-x", "c", "/dev/null"])
         .collect();
-    let mut command = clean("ccache", path);
+    let mut command = clean("ccache", host);
     let name = format!("ccache {}", arguments.join(" "));
     runner.run(command.args(&arguments), &name, &mut |_| {})?;
     Ok(true)
 }
 
-/// A command in an environment without what would change the result of a kernel build.
-pub(crate) fn clean(program: impl AsRef<OsStr>, path: &OsStr) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in env::vars_os() {
+/// A command in the environment of `host`, without what would change the result of a kernel build.
+pub(crate) fn clean(program: impl AsRef<OsStr>, host: &Host) -> Command {
+    let mut command = host.command(program);
+    for name in host.env.keys() {
         if name.to_str().is_some_and(matters) {
             command.env_remove(name);
         }
     }
-    command.env("PATH", path).env("LC_ALL", "C");
+    command.env("LC_ALL", "C");
     command
 }
 
@@ -228,6 +228,16 @@ mod tests {
         for name in ["HOME", "TMPDIR", "CCACHE_DIR", "KTSTR_KERNEL"] {
             assert!(!matters(name), "{name}");
         }
+        let names = ["MAKEFLAGS", "KBUILD_OUTPUT", "HOME", "LC_ALL"];
+        let host = Host {
+            path: "/bin:/usr/bin".into(),
+            ..Host::default().with_vars(names.map(|name| (name, "set")))
+        };
+        let output = clean("env", &host).output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        let mut lines: Vec<_> = told.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["HOME=set", "LC_ALL=C", "PATH=/bin:/usr/bin"]);
     }
 
     proptest! {

@@ -1,8 +1,9 @@
 //! The tool chain that kernels are built with.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
+use ktstr_core::host::Host;
 use ktstr_core::host::files::find_program;
 
 use crate::fragment::options_hash;
@@ -65,11 +66,11 @@ pub struct ToolchainError {
 }
 
 impl Toolchain {
-    /// What the environment says, one variable at a time: `|name| std::env::var_os(name)`. Empty ones say nothing.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ToolchainError> {
+    /// What the environment of `host` says. Empty variables say nothing.
+    pub fn from_env(host: &Host) -> Result<Self, ToolchainError> {
         let mut variables = BTreeMap::new();
         for &name in TOOLCHAIN_VARIABLES {
-            let Some(value) = lookup(name).filter(|value| !value.is_empty()) else {
+            let Some(value) = host.non_empty_var(name) else {
                 continue;
             };
             let value = value.into_string().ok();
@@ -77,9 +78,9 @@ impl Toolchain {
             variables.insert(name, value.ok_or(ToolchainError { name })?);
         }
         let unused = UNUSED.iter().copied().filter(|name| {
-            let value = lookup(name).filter(|value| !value.is_empty());
             // Of this machine's architecture there is nothing to tell.
-            value.is_some_and(|it| !(name.ends_with("ARCH") && (it == "x86" || it == "x86_64")))
+            host.non_empty_var(name)
+                .is_some_and(|it| !(name.ends_with("ARCH") && (it == "x86" || it == "x86_64")))
         });
         let unused = unused.collect();
         Ok(Self { variables, unused })
@@ -219,8 +220,8 @@ mod tests {
     use super::*;
 
     fn of(pairs: &[(&str, &str)]) -> Toolchain {
-        let find = |name: &str| pairs.iter().find(|(key, _)| *key == name);
-        Toolchain::from_env(|name| find(name).map(|(_, value)| value.into())).unwrap()
+        let host = Host::default().with_vars(pairs.iter().copied());
+        Toolchain::from_env(&host).unwrap()
     }
 
     #[test]
@@ -286,7 +287,7 @@ mod tests {
     #[test]
     fn values_that_are_not_a_line_are_refused() {
         for bad in ["a\nb", "a\u{1b}[1m"] {
-            let error = Toolchain::from_env(|name| (name == "CC").then(|| bad.into()));
+            let error = Toolchain::from_env(&Host::default().with_vars([("CC", bad)]));
             assert!(error.unwrap_err().to_string().starts_with("CC: "));
         }
     }

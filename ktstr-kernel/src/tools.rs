@@ -1,12 +1,12 @@
 //! The programs and headers that a kernel build needs, and the packages that bring them.
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ktstr_core::host::Host;
 use ktstr_core::host::files::find_program;
 
 use crate::make::clean;
@@ -73,26 +73,26 @@ const INCLUDE_DIRS: &[&str] = &[
 ];
 
 impl Tool {
-    /// Whether it is there: programs in `path`, headers below `root` (`/` but in tests).
-    pub fn is_there(&self, path: &OsStr, root: &Path) -> bool {
+    /// Whether `host` has it: programs in its search path, headers below its root.
+    pub fn is_there(&self, host: &Host) -> bool {
         match self.detection {
-            Detection::Program(name) => find_program(path, name).is_some(),
+            Detection::Program(name) => find_program(&host.path, name).is_some(),
             Detection::Header(name) => INCLUDE_DIRS
                 .iter()
-                .any(|dir| root.join(dir).join(name).is_file()),
+                .any(|dir| host.root.join(dir).join(name).is_file()),
         }
     }
 }
 
-/// The build tools that are not there; see [`Tool::is_there`].
-pub fn missing(path: &OsStr, root: &Path) -> Vec<&'static Tool> {
+/// The build tools that `host` does not have; see [`Tool::is_there`].
+pub fn missing(host: &Host) -> Vec<&'static Tool> {
     BUILD_TOOLS
         .iter()
-        .filter(|tool| !tool.is_there(path, root))
+        .filter(|tool| !tool.is_there(host))
         .collect()
 }
 
-/// The program in `path` that makes BTF of debug information.
+/// The program that makes BTF of debug information.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pahole {
     /// Where it is.
@@ -139,14 +139,15 @@ impl PaholeVersion {
 }
 
 impl Pahole {
-    /// Asks the first program called `name` in `path`, or at that path, for its version; the error is one clause.
-    pub fn find(name: &str, path: &OsStr) -> Result<Self, String> {
+    /// Asks the first program called `name` in the search path of `host`, or at the path `name`, for its version; the
+    /// error is one clause.
+    pub fn find(name: &str, host: &Host) -> Result<Self, String> {
         let program = if name.contains('/') {
             PathBuf::from(name)
         } else {
-            find_program(path, name).ok_or_else(|| format!("{name} not found"))?
+            find_program(&host.path, name).ok_or_else(|| format!("{name} not found"))?
         };
-        let mut command = clean(&program, path);
+        let mut command = clean(&program, host);
         command.arg("--version");
         let line = first_line(command, PAHOLE_WAIT);
         let line = line.map_err(|why| format!("{}: {why}", program.display()))?;
@@ -186,14 +187,14 @@ const COMPRESSORS: &[(&str, Tool)] = &[
     ("CONFIG_KERNEL_ZSTD=y", program("zstd", "zstd")),
 ];
 
-/// What packing the boot image takes in the configuration `config`, if that is not in `path`.
-pub fn missing_compressor(config: &str, path: &OsStr) -> Option<&'static Tool> {
+/// What packing the boot image takes in the configuration `config`, if `host` does not have that.
+pub fn missing_compressor(config: &str, host: &Host) -> Option<&'static Tool> {
     let chosen = COMPRESSORS
         .iter()
         .find(|(option, _)| config.lines().any(|line| line == *option));
     chosen
         .map(|(_, tool)| tool)
-        .filter(|tool| !tool.is_there(path, Path::new("/")))
+        .filter(|tool| !tool.is_there(host))
 }
 
 /// The command that installs these packages on Debian and Ubuntu.
@@ -225,17 +226,19 @@ mod tests {
         let include = dir.path().join("usr/include");
         fs::create_dir_all(&include).unwrap();
         fs::write(include.join("libelf.h"), "").unwrap();
-        let names: Vec<_> = missing(bin.as_os_str(), dir.path())
-            .iter()
-            .map(|tool| tool.name)
-            .collect();
+        let host = Host {
+            root: dir.path().into(),
+            path: bin.into(),
+            ..Host::default()
+        };
+        let names: Vec<_> = missing(&host).iter().map(|tool| tool.name).collect();
         assert!(!names.contains(&"make") && !names.contains(&"libelf"));
         assert!(names.contains(&"gcc"), "not executable: {names:?}");
         assert!(names.contains(&"openssl"), "{names:?}");
-        let lz4 = missing_compressor("CONFIG_X=y\nCONFIG_KERNEL_LZ4=y\n", bin.as_os_str());
+        let lz4 = missing_compressor("CONFIG_X=y\nCONFIG_KERNEL_LZ4=y\n", &host);
         assert_eq!(lz4.map(|tool| tool.debian), Some("lz4"));
         assert_eq!(
-            missing_compressor("# CONFIG_KERNEL_LZ4 is not set\n", bin.as_os_str()),
+            missing_compressor("# CONFIG_KERNEL_LZ4 is not set\n", &host),
             None
         );
         assert_eq!(install_command(["bc", "flex"]), "apt-get install bc flex");
@@ -270,6 +273,10 @@ mod tests {
     #[test]
     fn a_pahole_that_hangs_or_fails_is_told() {
         let dir = tempfile::tempdir().unwrap();
+        let host = Host {
+            path: format!("{}:/usr/bin:/bin", dir.path().display()).into(),
+            ..Host::default()
+        };
         let find = |script: &str| {
             let (text, program) = (dir.path().join("text"), dir.path().join("pahole"));
             fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -277,8 +284,7 @@ mod tests {
             let mut install = std::process::Command::new("install");
             install.args(["-m", "755"]).arg(text).arg(program);
             assert!(install.status().unwrap().success());
-            let path = format!("{}:/usr/bin:/bin", dir.path().display());
-            Pahole::find("pahole", path.as_ref())
+            Pahole::find("pahole", &host)
         };
         assert_eq!(find("echo v1.15").unwrap().version, PaholeVersion(1, 15));
         assert!(find("exit 1").unwrap_err().contains("it fails"));
@@ -288,7 +294,7 @@ mod tests {
                 .contains("its version is `hello`")
         );
         assert!(
-            Pahole::find("no-pahole", "/usr/bin".as_ref())
+            Pahole::find("no-pahole", &host)
                 .unwrap_err()
                 .contains("not found")
         );

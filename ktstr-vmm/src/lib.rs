@@ -7,6 +7,7 @@
 //! use std::path::Path;
 //!
 //! use ktstr_core::Topology;
+//! use ktstr_core::host::Host;
 //! use ktstr_vmm::initramfs::Initramfs;
 //! use ktstr_vmm::{BackendSelection, Flow, Frame, Machine, MachineSpec, Observer, Outbox};
 //!
@@ -35,8 +36,7 @@
 //! };
 //!
 //! // What runs it: KVM where it works here, else QEMU.
-//! let path = std::env::var_os("PATH").unwrap_or_default();
-//! let backend = BackendSelection::detect(&path, Path::new("/"), None)?;
+//! let backend = BackendSelection::detect(&Host::of_this_process(), None)?;
 //!
 //! let mut observer = FirstFrame(None);
 //! let exit = Machine::new(spec, backend.config)?.run(&mut observer)?;

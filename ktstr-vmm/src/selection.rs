@@ -1,10 +1,10 @@
 //! Which backends work on this host, and which one to use.
 
-use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ktstr_core::host::Host;
 use ktstr_core::host::files::find_program;
 
 use crate::backend::{Backend, BackendConfig, KvmAccess, KvmConfig, QEMU, QemuConfig};
@@ -34,27 +34,23 @@ pub struct BackendSelection {
 impl BackendSelection {
     /// Selects the backend to run machines on: `wanted`, or else KVM where it works and QEMU where it does not.
     ///
-    /// Looks at this host as [`Probe::new`] does; KVM is not tried when it is not wanted.
-    pub fn detect(
-        path: &OsStr,
-        root: &Path,
-        wanted: Option<Backend>,
-    ) -> Result<Self, MachineError> {
+    /// Looks at `host` as [`Probe::new`] does; KVM is not tried when it is not wanted.
+    pub fn detect(host: &Host, wanted: Option<Backend>) -> Result<Self, MachineError> {
         let probe = match wanted {
             Some(Backend::Qemu) => Probe {
-                qemu: find_qemu(path),
+                qemu: find_qemu(host),
                 kvm_device: KvmConfig::default().device,
                 kvm: KvmAccess::Absent,
             },
-            Some(Backend::Kvm) | None => Probe::new(path, root),
+            Some(Backend::Kvm) | None => Probe::new(host),
         };
         probe.select(wanted)
     }
 
     /// The selection of a caller who has tried `backend` on this host already, such as a session for all of its tests.
     /// Nothing is tried again; what fails after all is reported by the machine.
-    pub fn tried(path: &OsStr, backend: Backend) -> Self {
-        let config = match (backend, find_qemu(path)) {
+    pub fn tried(host: &Host, backend: Backend) -> Self {
+        let config = match (backend, find_qemu(host)) {
             (Backend::Qemu, Some(program)) => BackendConfig::Qemu(QemuConfig::new(program)),
             (Backend::Qemu | Backend::Kvm, _) => backend.into(),
         };
@@ -74,13 +70,13 @@ impl BackendSelection {
 }
 
 impl Probe {
-    /// Looks at this host: QEMU in the search path `path`, KVM at `dev/kvm` below `root` (`/` but in tests).
+    /// Looks at `host`: QEMU in its search path, KVM at `dev/kvm` below its root.
     ///
     /// KVM is tried with a guest of a few instructions, which takes some milliseconds.
-    pub fn new(path: &OsStr, root: &Path) -> Self {
-        let kvm_device = root.join("dev/kvm");
+    pub fn new(host: &Host) -> Self {
+        let kvm_device = host.root.join("dev/kvm");
         Self {
-            qemu: find_qemu(path),
+            qemu: find_qemu(host),
             kvm: kvm_access(&kvm_device),
             kvm_device,
         }
@@ -116,9 +112,9 @@ impl Probe {
     }
 }
 
-/// Finds QEMU in the search path `path`.
-pub fn find_qemu(path: &OsStr) -> Option<PathBuf> {
-    find_program(path, QEMU)
+/// Finds QEMU in the search path of `host`.
+pub fn find_qemu(host: &Host) -> Option<PathBuf> {
+    find_program(&host.path, QEMU)
 }
 
 fn kvm_access(device: &Path) -> KvmAccess {
@@ -145,7 +141,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let bin = root.path().join("bin");
         fs::create_dir(&bin).unwrap();
-        let probe = Probe::new(bin.as_os_str(), root.path());
+        let host = Host {
+            root: root.path().into(),
+            path: bin.clone().into(),
+            ..Host::default()
+        };
+        let probe = Probe::new(&host);
         assert_eq!(probe.kvm, KvmAccess::Absent);
         let error = probe.select(None).unwrap_err().to_string();
         assert!(error.contains("qemu-system-x86_64: not found"), "{error}");
@@ -153,10 +154,10 @@ mod tests {
 
         let qemu = bin.join(QEMU);
         fs::write(&qemu, "").unwrap();
-        assert_eq!(Probe::new(bin.as_os_str(), root.path()).qemu, None);
+        assert_eq!(Probe::new(&host).qemu, None);
         fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir_all(root.path().join("dev/kvm")).unwrap();
-        let probe = Probe::new(bin.as_os_str(), root.path());
+        let probe = Probe::new(&host);
         assert_eq!(probe.qemu, Some(qemu));
         assert!(matches!(probe.kvm, KvmAccess::Refused(_)));
     }
@@ -196,9 +197,12 @@ mod tests {
     #[test]
     fn what_was_tried_is_not_tried_again() {
         // Nothing in that path, and no look at /dev/kvm: either works for whoever tried it.
-        let path = OsStr::new("/nonexistent");
+        let host = Host {
+            path: "/nonexistent".into(),
+            ..Host::default()
+        };
         for backend in [Backend::Kvm, Backend::Qemu] {
-            let selection = BackendSelection::tried(path, backend);
+            let selection = BackendSelection::tried(&host, backend);
             assert_eq!((selection.backend(), selection.why), (backend, None));
         }
         let error = MachineError::QemuNotFound {
@@ -212,7 +216,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("dev")).unwrap();
         fs::write(root.path().join("dev/kvm"), "").unwrap();
-        let probe = Probe::new(OsStr::new(""), root.path());
+        let probe = Probe::new(&Host {
+            root: root.path().into(),
+            ..Host::default()
+        });
         assert!(matches!(&probe.kvm, KvmAccess::Broken(_)), "{probe:?}");
     }
 }

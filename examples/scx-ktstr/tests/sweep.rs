@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
+use ktstr_core::host::Host;
 use ktstr_core::record::{Stage, VerifierStats};
 use ktstr_kernel::Cache;
-use ktstr_kernel::discover::{Discovery, discover};
+use ktstr_kernel::discover::discover;
 
 #[path = "../../../ktstr-harness/tests/support/case.rs"]
 mod case;
@@ -40,13 +41,9 @@ cells! {
 
 /// Runs the cell of `scheduler` on a small machine and the kernel that any test would take.
 fn run(scheduler: &str, variables: &[(&str, &str)]) -> Run {
-    let root = ktstr_core::env::cache_root(|name| std::env::var_os(name)).expect("a cache");
-    let found = discover(&Discovery {
-        env: &|name| std::env::var_os(name),
-        cache: &Cache::new(root),
-        dir: Path::new("."),
-        root: Path::new("/"),
-    });
+    let host = Host::of_this_process();
+    let root = ktstr_core::env::cache_root(&host).expect("a cache");
+    let found = discover(&host, &Cache::new(root), Path::new("."));
     let kernel = found.expect("a kernel").kernel;
     let list = format!("{}={}", kernel.label, kernel.image.display());
     let program = [

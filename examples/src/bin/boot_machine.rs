@@ -9,6 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 use ktstr_core::Topology;
+use ktstr_core::host::Host;
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 use ktstr_vmm::initramfs::Initramfs;
 use ktstr_vmm::{
@@ -35,8 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .init(std::env::current_exe()?)
         .build()
         .build_cached(cache.path())?;
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let selection = BackendSelection::detect(&path, "/".as_ref(), None)?;
+    let selection = BackendSelection::detect(&Host::of_this_process(), None)?;
     let backend = selection.backend();
     let machine = Machine::new(
         MachineSpec {

@@ -8,11 +8,11 @@
 //! KERNEL is what `cargo ktstr --kernel` takes: a source tree, a source tarball, an image, a cache key, a release, a range
 //! of releases, a commit of a git repository. Progress goes to standard error, the images' paths alone to standard output.
 
-use std::env;
 use std::error::Error;
 use std::process::ExitCode;
 
 use ktstr_core::env::cache_root;
+use ktstr_core::host::Host;
 use ktstr_kernel::{
     BuildOptions, Cache, Event, ExtraKconfig, Mirror, Progress, Remote, RemoteOptions, Resolver,
     Stage, Transfer,
@@ -55,10 +55,10 @@ impl Progress for Lines {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let lookup = |name: &str| env::var_os(name);
+    let host = Host::of_this_process();
     let mut kernels = Vec::new();
-    let mut root = cache_root(lookup);
-    let mut options = BuildOptions::from_env(lookup)?;
+    let mut root = cache_root(&host);
+    let mut options = BuildOptions::from_env(&host)?;
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -85,15 +85,14 @@ fn run() -> Result<(), Box<dyn Error>> {
     let root = root.ok_or("HOME is not set; name a directory with --cache")?;
     let cache = Cache::new(root);
     let remote = Remote::new(
-        Mirror::from_env(lookup)?,
+        Mirror::from_env(&host)?,
         cache.clone(),
-        RemoteOptions::from_env(lookup),
+        RemoteOptions::from_env(&host),
     )?;
     let resolver = Resolver::new(cache, options).fetching(remote);
-    let resolved =
-        resolver.resolve_identifiers(&kernels, lookup, &Lines, &mut |spec, kernel| {
-            eprintln!("{spec}: Linux {} as {}", kernel.version, kernel.label);
-        })?;
+    let resolved = resolver.resolve_identifiers(&kernels, &Lines, &mut |spec, kernel| {
+        eprintln!("{spec}: Linux {} as {}", kernel.version, kernel.label);
+    })?;
     for kernel in resolved {
         println!("{}", kernel.image.display());
     }

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use ktstr_core::KernelLabel;
+use ktstr_core::host::Host;
 use ktstr_harness::cases::{Case, NamedKernel};
 use ktstr_harness::prelude::*;
 use ktstr_harness::registry;
@@ -45,7 +46,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         RunEvent::BodyOutput(text) => print!("{text}"),
         _ => {}
     };
-    let runner = Runner::new(Settings::read()?);
+    let runner = Runner::new(Settings::read(Host::of_this_process())?);
     let result = runner.run_case(&case, &mut observer, &CancelToken::new()?);
 
     let sidecar = &result.sidecar;

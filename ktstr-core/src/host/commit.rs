@@ -1,7 +1,9 @@
 //! The commit of the project under test.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use super::Host;
 
 /// The commit that results belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +38,10 @@ const OF_ANOTHER_REPOSITORY: &[&str] = &[
 ];
 
 impl Commit {
-    /// Asks git about the work tree around `dir`; `None` outside one, or without git.
-    pub fn of(dir: &Path) -> Option<Self> {
+    /// Asks the git of `host` about the work tree around `dir`; `None` outside one, or without git.
+    pub fn of(host: &Host, dir: &Path) -> Option<Self> {
         let git = |args: &[&str]| {
-            let mut command = Command::new("git");
+            let mut command = host.command("git");
             for name in OF_ANOTHER_REPOSITORY {
                 command.env_remove(name);
             }
@@ -90,6 +92,7 @@ impl std::fmt::Display for Commit {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::process::Command;
 
     use super::*;
 
@@ -99,14 +102,18 @@ mod tests {
             assert_eq!(Commit::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Commit::parse(""), None);
-        assert_eq!(Commit::of(Path::new("/proc")), None);
+        assert_eq!(
+            Commit::of(&Host::of_this_process(), Path::new("/proc")),
+            None
+        );
     }
 
     /// Run by another test, in the environment of a hook.
     #[test]
     #[ignore = "part of another test"]
     fn tells_the_commit_around_the_current_directory() {
-        let commit = Commit::of(&std::env::current_dir().unwrap());
+        let host = Host::of_this_process();
+        let commit = Commit::of(&host, &host.dir);
         println!(
             "\ncommit: {}",
             commit.map_or_else(String::new, |commit| commit.to_string())

@@ -6,13 +6,9 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::MetadataCommand;
 use ktstr_core::host::Host;
 use ktstr_core::host::files::is_program;
+pub(crate) use ktstr_harness::runner::build::cargo as program;
 
 use crate::{process, programs};
-
-/// Cargo's program, as a command is called: `CARGO`, which cargo sets for its subcommands, else the one in `PATH`.
-pub(crate) fn program(host: &Host) -> OsString {
-    host.var("CARGO").unwrap_or_else(|| "cargo".into())
-}
 
 /// The program of cargo-nextest: in `PATH`, or where `cargo install` puts programs.
 pub(crate) fn find_nextest(host: &Host) -> Option<PathBuf> {

@@ -57,7 +57,7 @@ pub use records::RunSummary;
 pub use replay::{replay_args, replay_filter};
 pub use session::{
     KernelChoice, NextestStreams, OutputStream, Session, SessionError, SessionEvent,
-    SessionObserver, SessionReport, Silent, discover_kernel, kernel_cache,
+    SessionObserver, SessionReport, Silent, kernel_cache,
 };
 pub use tally::Tally;
 pub use thresholds::ThresholdsError;

@@ -10,15 +10,14 @@ use crate::Session;
 /// Where ktstr's locks are, by the environment of `host` and the cargo project around `dir`: what
 /// [`ktstr_core::host::held_locks`] looks at.
 pub fn lock_places(host: &Host, dir: &Path) -> LockPlaces {
-    let lookup = |name: &str| host.var(name);
-    let runs = match env::path(lookup, env::SIDECAR_DIR) {
+    let runs = match env::path(host, env::SIDECAR_DIR) {
         Some(dir) => dir.parent().map(Path::to_owned),
         None => Session::new(host.clone(), dir).runs_dir(),
     };
     let locks = |dir: PathBuf| dir.join(".locks");
     LockPlaces {
-        lock_dir: env::lock_dir(lookup),
-        cache: env::cache_root(lookup).map(locks),
+        lock_dir: env::lock_dir(host),
+        cache: env::cache_root(host).map(locks),
         runs: runs.map(locks),
     }
 }
@@ -30,13 +29,12 @@ mod tests {
     #[test]
     fn variables_say_where_locks_are() {
         let mut host = Host::of_this_process();
-        host.env = [
+        host.env.clear();
+        let mut host = host.with_vars([
             ("KTSTR_LOCK_DIR", "/l"),
             ("KTSTR_CACHE_DIR", "/c"),
             ("KTSTR_SIDECAR_DIR", "/runs/one"),
-        ]
-        .map(|(name, value)| (name.into(), value.into()))
-        .into();
+        ]);
         let places = lock_places(&host, Path::new("/"));
         assert_eq!(places.lock_dir, PathBuf::from("/l"));
         assert_eq!(places.cache, Some("/c/.locks".into()));

@@ -34,12 +34,8 @@ pub(crate) type OnLine<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
 
 /// A command with the environment of `host` and no other, and nothing to read.
 pub(crate) fn command(host: &Host, program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command
-        .env_clear()
-        .envs(&host.env)
-        .env("PATH", &host.path)
-        .stdin(Stdio::null());
+    let mut command = host.command(program);
+    command.stdin(Stdio::null());
     command
 }
 

@@ -52,6 +52,7 @@ impl Place {
             ]
             .into(),
             path,
+            dir: self.path().to_owned(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! From declared schedulers to the cells of the verifier sweep.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use ktstr_core::host::Host;
 use ktstr_core::record::Sidecar;
 use ktstr_core::{CaseName, KernelLabel, Preset};
 use ktstr_kernel::{ImageError, ImageInfo, KernelSpec, SpecError};
@@ -68,19 +68,19 @@ pub enum CellError {
 ///
 /// A scheduler that declares `constraints` has cells on the presets within them, any other on all presets. A kernel that
 /// its `kernels` do not admit has no cell of it. `relocation` tells where the sources are now, that paths in it are
-/// relative to; `lookup` reads environment variables (`HOME` for `~`).
+/// relative to; `~` in them is the `HOME` of `host`.
 pub fn cells(
     schedulers: &[&'static Scheduler],
     kernels: &[NamedKernel],
     relocation: &Relocation,
-    lookup: impl Fn(&str) -> Option<OsString>,
+    host: &Host,
 ) -> Result<Vec<Cell>, CellError> {
     let mut cells = Vec::new();
     for &scheduler in schedulers {
         if !scheduler.is_loaded() {
             continue;
         }
-        let filter = Filter::of(scheduler, relocation, &lookup)?;
+        let filter = Filter::of(scheduler, relocation, host)?;
         for kernel in kernels {
             if !filter.admits(kernel)? {
                 continue;
@@ -117,16 +117,12 @@ struct Filter {
 }
 
 impl Filter {
-    fn of(
-        scheduler: &Scheduler,
-        relocation: &Relocation,
-        lookup: &impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, CellError> {
+    fn of(scheduler: &Scheduler, relocation: &Relocation, host: &Host) -> Result<Self, CellError> {
         let name = scheduler.name;
         let dir = relocation.now(scheduler.manifest_dir);
         let mut specs = Vec::new();
         for text in scheduler.kernels {
-            let spec = KernelSpec::parse(text, lookup).map_err(|source| CellError::Spec {
+            let spec = KernelSpec::parse(text, host).map_err(|source| CellError::Spec {
                 scheduler: name,
                 source,
             })?;
@@ -208,7 +204,13 @@ mod tests {
     }
 
     fn names(schedulers: &[&'static Scheduler], kernels: &[NamedKernel]) -> Vec<String> {
-        let cells = cells(schedulers, kernels, &Relocation::default(), |_| None).unwrap();
+        let cells = cells(
+            schedulers,
+            kernels,
+            &Relocation::default(),
+            &Host::default(),
+        )
+        .unwrap();
         cells
             .into_iter()
             .map(|cell| cell.name.to_string())
@@ -271,7 +273,7 @@ mod tests {
                 manifest_dir,
                 ..PLAIN
             };
-            Filter::of(&scheduler, &Relocation::default(), &|_| None)
+            Filter::of(&scheduler, &Relocation::default(), &Host::default())
                 .unwrap()
                 .admits(kernel)
                 .unwrap()
@@ -304,7 +306,7 @@ mod tests {
             ..PLAIN
         };
         let error = |scheduler| {
-            cells(&[scheduler], &[], &Relocation::default(), |_| None)
+            cells(&[scheduler], &[], &Relocation::default(), &Host::default())
                 .unwrap_err()
                 .to_string()
         };

@@ -19,6 +19,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ktstr_core::host::Host;
 use ktstr_core::{Outcome, text};
 
 pub use args::{Args, Color, Names, Which};
@@ -29,7 +30,7 @@ pub use settings::{PROJECT_COMMIT, SCHEDULER_PROFILE, SettingsError, VERIFIER_RA
 pub use thresholds::{CaseThresholds, Limit, Threshold};
 
 use crate::cases::{cases, cells};
-use crate::runner::TestTarget;
+use crate::runner::{Settings, TestTarget};
 use crate::{guest, registry};
 use job::Job;
 use libtest::{LibtestOutput, Style};
@@ -75,12 +76,12 @@ fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let tests = registry::tests()?;
-    let process = Process::read()?.of_target(target);
+    let process = Process::read(Host::of_this_process())?.of_target(target);
     let schedulers = registry::schedulers();
-    let relocation = &process.settings.relocation;
-    let cells = cells(&schedulers, &process.kernels, relocation, |name| {
-        var_os(name)
-    })?;
+    let Settings {
+        relocation, host, ..
+    } = &process.settings;
+    let cells = cells(&schedulers, &process.kernels, relocation, host)?;
     let tests = cases(&tests, &process.kernels).into_iter().map(Job::Test);
     let all: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
     if args.list || args.thresholds {
@@ -114,7 +115,7 @@ fn run_for_nextest(all: Vec<Job>, args: &Args, process: Process) -> Result<Outco
     if jobs.is_empty() {
         return Err(no_test(args));
     }
-    orphan::end_with_nextest();
+    orphan::end_with_nextest(&process.settings.host);
     let process = process.with_commit();
     if let Some(found) = record::choose_kernel(&mut jobs, &process) {
         eprintln!("ktstr: {found}");
@@ -157,7 +158,7 @@ fn run_as_libtest(
     for job in &ignored {
         output.ignored(&job.name().to_string(), "");
     }
-    orphan::end_with_nextest();
+    orphan::end_with_nextest(&process.settings.host);
     let mut told = BTreeSet::new();
     let mut note = |note: String| {
         // What was chosen is the same for all of them.

@@ -6,6 +6,7 @@ use std::os::unix::process::parent_id;
 use std::thread;
 use std::time::Duration;
 
+use ktstr_core::host::Host;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -26,8 +27,8 @@ const MAX_ANCESTORS: usize = 64;
 /// puts a runner there where one is configured (`CARGO_TARGET_…_RUNNER`), which outlives a nextest that was killed.
 ///
 /// `PR_SET_PDEATHSIG` would not do: it follows the *thread* that forked, and nextest's may end early.
-pub(super) fn end_with_nextest() {
-    if std::env::var_os("NEXTEST").is_none() {
+pub(super) fn end_with_nextest(host: &Host) {
+    if host.var("NEXTEST").is_none() {
         return;
     }
     let parent = parent_id();

@@ -1,11 +1,11 @@
 //! What a test process reads from its environment, once.
 
-use std::env::{current_dir, current_exe, var_os};
+use std::env::{current_dir, current_exe};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use ktstr_core::env;
-use ktstr_core::host::{Commit, HostContext};
+use ktstr_core::host::{Commit, Host, HostContext};
 use ktstr_core::record::RunSource;
 use ktstr_vmm::ParseBackendError;
 
@@ -18,9 +18,6 @@ use crate::runner::{NextestRun, RunOrigin, Settings, TestTarget, own_epoch};
 
 /// Variables that mean the same in the guest as on the host.
 const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
-
-/// Variables that name a kernel, and what they are read with.
-const KERNEL_VARIABLES: &[&str] = &[env::TEST_KERNEL, env::KERNEL, "HOME"];
 
 pub use env::{PROJECT_COMMIT, SCHEDULER_PROFILE, VERIFIER_RAW};
 
@@ -95,25 +92,25 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads the environment: what `cargo ktstr` and users set. Asks git for the commit of the project where no session
-    /// told it.
-    pub fn read() -> Result<Self, SettingsError> {
-        Ok(Process::read()?.with_commit().settings)
+    /// Reads the environment of `host`: what `cargo ktstr` and users set. Asks git for the commit of the project where no
+    /// session told it. This process's program is the guests' init, and relative paths are below its directory.
+    pub fn read(host: Host) -> Result<Self, SettingsError> {
+        Ok(Process::read(host)?.with_commit().settings)
     }
 }
 
 impl Process {
-    /// Reads the environment.
-    pub(super) fn read() -> Result<Self, SettingsError> {
-        let is_set = |name: &&&str| var_os(name).is_some_and(|value| !value.is_empty());
+    /// Reads the environment of `host`.
+    pub(super) fn read(host: Host) -> Result<Self, SettingsError> {
+        let is_set = |name: &&&str| host.non_empty_var(name).is_some();
         if let Some(name) = NOT_BUILT.iter().find(is_set) {
             return Err(SettingsError::NotBuilt { name });
         }
-        env::check_paths(|name| var_os(name))?;
+        env::check_paths(&host)?;
         let process = |what| move |source| SettingsError::Process { what, source };
         let binary = current_exe().map_err(process("path of this binary"))?;
         let dir = current_dir().map_err(process("current directory"))?;
-        let session = text(env::SESSION)
+        let session = text(&host, env::SESSION)
             .filter(|json| !json.is_empty())
             .map(|json| SessionInfo::parse(&json))
             .transpose()
@@ -124,25 +121,25 @@ impl Process {
                 .unwrap_or_else(|| dir.join("target"))
                 .join("ktstr"),
         };
-        let kernels = parse_kernel_list(&var_os(env::KERNEL_LIST).unwrap_or_default())
+        let kernels = parse_kernel_list(&host.var(env::KERNEL_LIST).unwrap_or_default())
             .map_err(|why| SettingsError::KernelList { why })?;
         Ok(Self {
-            settings: settings(binary, dir, &runs_dir, session.as_ref())?,
             kernels,
+            sidecar_dir: env::path(&host, env::SIDECAR_DIR),
+            show_console: env::is_on(&host, env::VERBOSE),
+            raw_verifier_log: env::is_on(&host, VERIFIER_RAW),
+            binary_id: text(&host, "NEXTEST_BINARY_ID"),
+            told_commit: text(&host, PROJECT_COMMIT),
+            settings: settings(host, binary, dir, &runs_dir, session.as_ref())?,
             session,
-            sidecar_dir: env::path(|name| var_os(name), env::SIDECAR_DIR),
             runs_dir,
-            show_console: is_on(env::VERBOSE),
-            raw_verifier_log: is_on(VERIFIER_RAW),
-            binary_id: text("NEXTEST_BINARY_ID"),
-            told_commit: text(PROJECT_COMMIT),
         })
     }
 
     /// For the test target `target`, where it is known: its sources may have moved since it was compiled.
     pub(super) fn of_target(mut self, target: TestTarget) -> Self {
         self.settings.relocation =
-            Relocation::find(target.manifest_dir.as_deref(), |name| var_os(name));
+            Relocation::find(target.manifest_dir.as_deref(), &self.settings.host);
         if target != TestTarget::default() {
             self.settings.origin.target = target;
         }
@@ -153,27 +150,25 @@ impl Process {
     pub(super) fn with_commit(mut self) -> Self {
         self.settings.origin.commit = match &self.told_commit {
             Some(told) => Commit::parse(told),
-            None => Commit::of(&self.settings.dir),
+            None => Commit::of(&self.settings.host, &self.settings.dir),
         };
         self
     }
 }
 
-fn text(name: &str) -> Option<String> {
-    var_os(name).and_then(|value| value.into_string().ok())
-}
-
-fn is_on(name: &str) -> bool {
-    env::is_on(|name| var_os(name), name)
+fn text(host: &Host, name: &str) -> Option<String> {
+    host.var(name).and_then(|value| value.into_string().ok())
 }
 
 fn settings(
+    host: Host,
     binary: PathBuf,
     dir: PathBuf,
     runs_dir: &Path,
     session: Option<&SessionInfo>,
 ) -> Result<Settings, SettingsError> {
-    let set = |name: &str| var_os(name).filter(|value| !value.is_empty());
+    let text = |name: &str| text(&host, name);
+    let is_on = |name: &str| env::is_on(&host, name);
     let run_id = session
         .map(|session| session.id.clone())
         .or_else(|| text("NEXTEST_RUN_ID"))
@@ -183,33 +178,32 @@ fn settings(
             .or_else(|| text("NEXTEST_RUN_ID"))
             .unwrap_or_else(own_epoch),
         target: TestTarget::guess(&binary, text("CARGO_PKG_NAME")),
-        nextest: NextestRun::read(text),
+        nextest: NextestRun::read(&host),
         run_source: if is_on(env::CI) {
             RunSource::Ci
         } else {
             RunSource::Local
         },
         commit: None,
-        host: HostContext::read(Path::new("/")),
+        host: HostContext::read(&host.root),
     };
     Ok(Settings {
         binary,
         dir,
-        cache_root: env::cache_root(|name| var_os(name)),
-        lock_dir: env::lock_dir(|name| var_os(name)),
-        path: var_os("PATH").unwrap_or_default(),
-        cargo: var_os("CARGO").unwrap_or_else(|| "cargo".into()).into(),
+        cache_root: env::cache_root(&host),
+        lock_dir: env::lock_dir(&host),
         builds: Builds::new(runs_dir, run_id),
         relocation: Relocation::default(),
-        backend: set(env::BACKEND)
+        backend: host
+            .non_empty_var(env::BACKEND)
             .map(|name| name.to_string_lossy().parse())
             .transpose()?,
         tried_backend: session.and_then(|session| session.backend),
         no_skip_mode: is_on(env::NO_SKIP_MODE),
         no_perf_mode: is_on(env::NO_PERF_MODE),
-        cpu_cap: cpu_cap(var_os(env::CPU_CAP))?,
+        cpu_cap: cpu_cap(host.non_empty_var(env::CPU_CAP))?,
         verbose: is_on(env::VERBOSE),
-        scheduler: env::path(|name| var_os(name), env::SCHEDULER),
+        scheduler: env::path(&host, env::SCHEDULER),
         scheduler_profile: text(SCHEDULER_PROFILE)
             .filter(|profile| !profile.is_empty())
             .unwrap_or_else(|| "release".to_owned()),
@@ -217,17 +211,14 @@ fn settings(
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), text(name)?)))
             .collect(),
-        kernel_variables: KERNEL_VARIABLES
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), var_os(name)?)))
-            .collect(),
         origin,
+        host,
     })
 }
 
 /// A number of CPUs, where the variable is set.
 fn cpu_cap(value: Option<OsString>) -> Result<Option<usize>, SettingsError> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else {
+    let Some(value) = value else {
         return Ok(None);
     };
     let cap = value.to_str().and_then(|text| text.parse().ok());

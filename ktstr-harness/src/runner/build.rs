@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ktstr_core::host::files::write_atomic;
-use ktstr_core::host::{LockError, LockFile, LockMode};
+use ktstr_core::host::{Host, LockError, LockFile, LockMode};
 use ktstr_vmm::CancelToken;
 use ktstr_vmm::child::end_with_us;
 use rustix::process::{Pid, Signal, kill_process};
@@ -80,18 +80,18 @@ impl Builds {
         Self { runs, run }
     }
 
-    /// The program of `package`, or one line on why there is none. Builds it by `cargo` unless another process of this
-    /// run has, or is about to; `failed` gets all that cargo said where it could not.
+    /// The program of `package`, or one line on why there is none. Builds it by the cargo of `host` unless another process
+    /// of this run has, or is about to; `failed` gets all that cargo said where it could not.
     pub fn program(
         &self,
         package: &Package,
-        cargo: &Path,
+        host: &Host,
         failed: &mut dyn FnMut(&str),
         cancel: &CancelToken,
     ) -> Result<Result<PathBuf, String>, RunError> {
         self.once(package, cancel, |package| {
             let said = Said::new(cancel);
-            let program = build(package, cargo, &["--quiet".into()], &said);
+            let program = build(package, host, &["--quiet".into()], &said);
             if program.is_err() && !cancel.is_cancelled() {
                 failed(&String::from_utf8_lossy(&said.text()));
             }
@@ -201,10 +201,15 @@ fn safe(text: &str) -> String {
     text.chars().map(safe).collect()
 }
 
-/// Has `cargo` build `package`, with more arguments, and gives its program, or one line on why there is none.
+/// The cargo of `host`, as a command is called: `CARGO`, which cargo sets for its subcommands, else the one in `PATH`.
+pub fn cargo(host: &Host) -> OsString {
+    host.var("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Has the cargo of `host` build `package`, with more arguments, and gives its program, or one line on why there is none.
 pub fn build(
     package: &Package,
-    cargo: &Path,
+    host: &Host,
     args: &[OsString],
     watch: &dyn BuildWatch,
 ) -> Result<PathBuf, String> {
@@ -215,7 +220,8 @@ pub fn build(
             dir.display()
         ));
     }
-    let mut command = Command::new(cargo);
+    let cargo = cargo(host);
+    let mut command = host.command(&cargo);
     command
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(["-p", name, "--profile", profile])

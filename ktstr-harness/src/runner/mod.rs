@@ -10,6 +10,7 @@
 //! [`dispatch`](crate::dispatch).
 //!
 //! ```no_run
+//! use ktstr_core::host::Host;
 //! use ktstr_harness::cases::Case;
 //! use ktstr_harness::registry;
 //! use ktstr_harness::runner::{RunEvent, Runner, Settings};
@@ -19,7 +20,8 @@
 //! // In the machine this program is init, and does not come back from here.
 //! ktstr_harness::dispatch::enter_guest();
 //!
-//! let settings = Settings::new(std::env::current_exe()?, ".", "/var/cache/ktstr");
+//! let host = Host::of_this_process();
+//! let settings = Settings::new(host, std::env::current_exe()?, ".");
 //! let runner = Runner::new(settings);
 //! for test in registry::tests()? {
 //!     let case = Case::base(test, None);

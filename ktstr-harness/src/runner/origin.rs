@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ktstr_core::host::{Commit, HostContext};
+use ktstr_core::host::{Commit, Host, HostContext};
 use ktstr_core::record::{RunSource, Sidecar};
 use ktstr_core::timestamp::rfc3339;
 use ktstr_core::{CaseName, Verdict};
@@ -130,7 +130,8 @@ impl NextestRun {
     /// Reads the variables that nextest sets; `None` where it did not start this process.
     ///
     /// <https://nexte.st/docs/configuration/env-vars/>
-    pub(crate) fn read(text: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub(crate) fn read(host: &Host) -> Option<Self> {
+        let text = |name: &str| host.var(name)?.into_string().ok();
         text("NEXTEST")?;
         let number = |name: &str| text(name)?.parse::<u32>().ok();
         Some(Self {
@@ -169,10 +170,7 @@ mod tests {
     #[test]
     fn attempts_and_iterations_are_nextests() {
         let read = |pairs: &[(&str, &str)]| {
-            NextestRun::read(|name| {
-                let found = pairs.iter().find(|(key, _)| *key == name);
-                found.map(|(_, value)| (*value).to_owned())
-            })
+            NextestRun::read(&Host::default().with_vars(pairs.iter().copied()))
         };
         assert_eq!(read(&[("NEXTEST_ATTEMPT", "2")]), None);
         let run = read(&[

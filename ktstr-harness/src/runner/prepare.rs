@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ktstr_core::{KernelLabel, Topology, Verdict};
-use ktstr_kernel::discover::{Discovery, discover};
+use ktstr_kernel::discover::discover;
 use ktstr_kernel::{Cache, ImageInfo};
 use ktstr_vmm::initramfs::{Initramfs, Pack, PackedInitramfs};
 use ktstr_vmm::{Backend, BackendSelection, KvmError, MachineError, MachineSpec, guest_memory_mib};
@@ -55,16 +55,8 @@ pub(super) fn kernel(named: Option<&NamedKernel>, settings: &Settings) -> Result
 pub(crate) fn discover_kernel(settings: &Settings) -> Result<Kernel, Verdict> {
     let fail = |message: String| Verdict::fail("kernel", message);
     let cache = Cache::new(settings.cache().map_err(|error| fail(error.to_string()))?);
-    let found = discover(&Discovery {
-        env: &|name| match name {
-            "PATH" => Some(settings.path.clone()),
-            name => settings.kernel_variables.get(name).cloned(),
-        },
-        cache: &cache,
-        dir: &settings.dir,
-        root: Path::new("/"),
-    })
-    .map_err(|error| fail(crate::remedy::worded(&error)))?;
+    let found = discover(&settings.host, &cache, &settings.dir)
+        .map_err(|error| fail(crate::remedy::worded(&error)))?;
     let note = format!(
         "kernel {}: {} ({})",
         found.kernel.version,
@@ -84,10 +76,9 @@ pub(super) fn backend(settings: &Settings) -> Result<BackendSelection, Verdict> 
     // A session tried it, once for all of its tests. Somebody may want another for this one.
     let is_wanted = |tried: &Backend| settings.backend.is_none_or(|wanted| wanted == *tried);
     if let Some(backend) = settings.tried_backend.filter(is_wanted) {
-        return Ok(BackendSelection::tried(&settings.path, backend));
+        return Ok(BackendSelection::tried(&settings.host, backend));
     }
-    BackendSelection::detect(&settings.path, Path::new("/"), settings.backend)
-        .map_err(verdict_for_machine_error)
+    BackendSelection::detect(&settings.host, settings.backend).map_err(verdict_for_machine_error)
 }
 
 /// The settings' binary as init, with the scheduler's program and the files that the plan asks for.
@@ -184,15 +175,18 @@ pub(super) fn verdict_for_machine_error(error: MachineError) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use ktstr_core::host::Host;
+
     use super::*;
 
     #[test]
     fn what_a_session_tried_is_not_tried_again() {
         // Nothing works here, as far as looking would tell.
-        let mut settings = Settings {
+        let host = Host {
             path: "/no/such/place".into(),
-            ..Settings::new("/proc/self/exe", "/", "/no/such/place")
+            ..Host::default()
         };
+        let mut settings = Settings::new(host, "/proc/self/exe", "/");
         for tried in [Backend::Kvm, Backend::Qemu] {
             settings.tried_backend = Some(tried);
             for own in [None, Some(tried)] {
@@ -211,10 +205,7 @@ mod tests {
     #[test]
     fn what_is_missing_for_an_initramfs_is_told() {
         let plan = MachinePlan::new(Topology::constant(1, 1, 1, 1));
-        let settings = Settings {
-            cache_root: None,
-            ..Settings::new("/proc/self/exe", "/", "/unused")
-        };
+        let settings = Settings::new(Host::default(), "/proc/self/exe", "/");
         let told = |plan: &MachinePlan| {
             let verdict = initramfs(plan, None, &settings).unwrap_err();
             verdict.details()[0].to_string()

@@ -66,7 +66,7 @@ fn build(
     let mut failed = |log: &str| observer.event(RunEvent::SchedulerBuildFailed(log));
     let built = settings
         .builds
-        .program(&package, &settings.cargo, &mut failed, cancel)?;
+        .program(&package, &settings.host, &mut failed, cancel)?;
     Ok(built.map_err(fail)?)
 }
 
@@ -119,6 +119,8 @@ pub(super) fn spec(
 
 #[cfg(test)]
 mod tests {
+    use ktstr_core::host::Host;
+
     use super::*;
     use crate::scheduler::ConfigFileDef;
 
@@ -166,7 +168,7 @@ mod tests {
             manifest_dir: "/nowhere",
             ..Scheduler::EEVDF
         };
-        let settings = Settings::new("/proc/self/exe", "/", "/unused");
+        let settings = Settings::new(Host::default(), "/proc/self/exe", "/");
         let program = |scheduler| {
             let ignore = &mut |_: RunEvent<'_>| {};
             program(scheduler, &settings, ignore, &CancelToken::new().unwrap())

@@ -1,10 +1,9 @@
 //! What runs need to know of their surroundings: plain values.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ktstr_core::host::Host;
 use ktstr_core::{Verdict, env};
 use ktstr_vmm::Backend;
 
@@ -17,6 +16,10 @@ use crate::relocation::Relocation;
 /// `Settings::read` fills it from the environment variables that `cargo ktstr` and users set.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Where QEMU and cargo are searched for, the environment that cargo gets, and what names a kernel for cases that
+    /// name none: `KTSTR_TEST_KERNEL` or `KTSTR_KERNEL`, else the newest cached kernel, a tree nearby or the host's
+    /// kernel is taken.
+    pub host: Host,
     /// The program that becomes the guest's init. It calls [`enter_guest`](crate::dispatch::enter_guest) first of all,
     /// and the tests that are to run are linked into it: mostly it is the program that runs, too.
     pub binary: PathBuf,
@@ -26,10 +29,6 @@ pub struct Settings {
     pub cache_root: Option<PathBuf>,
     /// Where host CPUs are reserved. All who run machines on a host use the same directory.
     pub lock_dir: PathBuf,
-    /// Search path for QEMU.
-    pub path: OsString,
-    /// Cargo, which builds schedulers that are packages: a path, or a name to look for in the process's own `PATH`.
-    pub cargo: PathBuf,
     /// Where the processes of one run find what others of them have built.
     pub builds: Builds,
     /// Where the sources are now that tests and schedulers were compiled from.
@@ -52,9 +51,6 @@ pub struct Settings {
     pub scheduler_profile: String,
     /// Variables for the body of a test and for the scheduler's program.
     pub guest_env: Vec<(String, String)>,
-    /// Variables that name a kernel for cases that name none: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, and `HOME` for a `~`
-    /// in them. Where there are none, the newest cached kernel, a tree nearby or the host's kernel is taken.
-    pub kernel_variables: BTreeMap<String, OsString>,
     /// What records say of where the run comes from.
     pub origin: RunOrigin,
 }
@@ -65,28 +61,20 @@ pub struct Settings {
 pub struct NoCacheRoot;
 
 impl Settings {
-    /// The search path of [`Settings::new`].
-    pub const PATH: &'static str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-    /// Settings for runs whose guests are `binary`, for a project in `dir`, with caches below `cache_root`.
+    /// Settings for runs on `host` whose guests are `binary`, for a project in `dir`.
     ///
-    /// Host CPUs are reserved where ktstr always does it, the back end is the one that works, and schedulers are built
-    /// below `dir/target/ktstr` with the profile `release`.
-    pub fn new(
-        binary: impl Into<PathBuf>,
-        dir: impl Into<PathBuf>,
-        cache_root: impl Into<PathBuf>,
-    ) -> Self {
+    /// Caches and the reservations of host CPUs are where the environment of `host` [says](ktstr_core::env), the back end
+    /// is the one that works, and what is known of schedulers' builds is below `dir/target/ktstr`; they have the profile
+    /// `release`. No other variable means anything here: `Settings::read` looks at all that users may set.
+    pub fn new(host: Host, binary: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
         let run_id = own_epoch();
         Self {
             binary: binary.into(),
             builds: Builds::new(dir.join("target").join("ktstr"), run_id.clone()),
             dir,
-            cache_root: Some(cache_root.into()),
-            lock_dir: env::lock_dir(|_| None),
-            path: Self::PATH.into(),
-            cargo: "cargo".into(),
+            cache_root: env::cache_root(&host),
+            lock_dir: env::lock_dir(&host),
             relocation: Relocation::default(),
             backend: None,
             tried_backend: None,
@@ -97,8 +85,8 @@ impl Settings {
             scheduler: None,
             scheduler_profile: "release".to_owned(),
             guest_env: Vec::new(),
-            kernel_variables: BTreeMap::new(),
             origin: RunOrigin::new(run_id),
+            host,
         }
     }
 

@@ -116,14 +116,10 @@ pub(crate) fn kernel() -> Option<PathBuf> {
     if let Some(named) = named {
         return Some(PathBuf::from(named));
     }
-    let root = ktstr_core::env::cache_root(|name| std::env::var_os(name))?;
-    let dir = std::env::current_dir().ok()?;
-    let found = ktstr_kernel::discover::discover(&ktstr_kernel::discover::Discovery {
-        env: &|name| std::env::var_os(name),
-        cache: &ktstr_kernel::Cache::new(root),
-        dir: &dir,
-        root: Path::new("/"),
-    });
+    let host = ktstr_core::host::Host::of_this_process();
+    let root = ktstr_core::env::cache_root(&host)?;
+    let cache = ktstr_kernel::Cache::new(root);
+    let found = ktstr_kernel::discover::discover(&host, &cache, &host.dir);
     match found {
         Ok(found) => Some(found.kernel.image),
         Err(error) => {

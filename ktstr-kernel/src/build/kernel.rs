@@ -74,7 +74,7 @@ impl Build<'_> {
             runner: &self.runner,
             out: self.dir.out(),
             jobs: options.jobs,
-            path: &options.path,
+            host: &options.host,
             toolchain: &options.toolchain,
             ccache,
         }
@@ -86,7 +86,7 @@ impl Build<'_> {
         if !options.ccache {
             return Ccache::Off;
         }
-        match make::try_ccache(&self.runner, &options.path, &options.toolchain) {
+        match make::try_ccache(&self.runner, &options.host, &options.toolchain) {
             Ok(false) => return Ccache::Off,
             Ok(true) => {}
             Err(error) => {
@@ -207,7 +207,7 @@ impl Build<'_> {
                 "Linux {version} has no option {names}; built without"
             ));
         }
-        match tools::missing_compressor(made, &self.request.options.path) {
+        match tools::missing_compressor(made, &self.request.options.host) {
             Some(tool) => Err(Error::Tools {
                 missing: vec![tool],
             }),
@@ -309,7 +309,7 @@ impl Build<'_> {
         }
         // `make compile_commands.json` would do the same, and build modules for it.
         let made = self.dir.path().join("compile_commands.json");
-        let mut command = make::clean("python3", &self.request.options.path);
+        let mut command = make::clean("python3", &self.request.options.host);
         command.arg(SCRIPT).arg("-d").arg(self.dir.path());
         command.arg("-o").arg(&made);
         let name = format!("python3 {SCRIPT} -d {}", self.dir.path().display());

@@ -135,13 +135,13 @@ impl Request<'_> {
     /// Checks before a build what would make it fail: whether the cache can be written, and whether all programs are there.
     pub(crate) fn prepare(&self) -> Result<(), Error> {
         self.cache.prepare()?;
-        let (path, toolchain) = (&self.options.path, &self.options.toolchain);
-        let mut missing = tools::missing(path, Path::new("/"));
+        let (host, toolchain) = (&self.options.host, &self.options.toolchain);
+        let mut missing = tools::missing(host);
         missing.retain(|tool| !toolchain.replaces(tool.name));
         if !missing.is_empty() {
             return Err(Error::Tools { missing });
         }
-        let missing = toolchain.missing(path);
+        let missing = toolchain.missing(&host.path);
         if !missing.is_empty() {
             return Err(Error::Toolchain { missing });
         }
@@ -177,7 +177,7 @@ impl Request<'_> {
         if !self.needs("CONFIG_DEBUG_INFO_BTF") {
             return Ok(());
         }
-        let found = Pahole::find(self.options.toolchain.pahole(), &self.options.path);
+        let found = Pahole::find(self.options.toolchain.pahole(), &self.options.host);
         let found = found.map_err(|why| Error::NoPahole { why })?;
         let needed = tree.and_then(|tree| tools::pahole_for(tree.path()));
         let needed = needed.unwrap_or_else(|| PaholeVersion::oldest_for(version));

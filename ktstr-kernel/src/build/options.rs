@@ -1,9 +1,9 @@
 //! How kernels are built.
 
-use std::ffi::OsString;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use ktstr_core::host::Host;
 use ktstr_core::{CpuSet, env};
 
 use crate::cache::Metadata;
@@ -28,12 +28,13 @@ pub struct BuildOptions {
     /// Host CPUs that builds run on; `None` for those of the calling thread, whose own affinity never changes. Whether
     /// others share them is up to the caller, who may hold a [`Reservation`](ktstr_core::host::Reservation).
     pub cpus: Option<CpuSet>,
-    /// Compile through ccache where `path` has it.
+    /// Compile through ccache where the host has it.
     pub ccache: bool,
     /// What kernels are compiled with.
     pub toolchain: Toolchain,
-    /// Search path for make, compilers and git.
-    pub path: OsString,
+    /// Where make, compilers and git are searched for, and the environment that they get: without what would change the
+    /// result of a build.
+    pub host: Host,
     /// How long a program of a build may print nothing. One that hangs ends the build then, with an
     /// [`Ending::Silent`](crate::Ending::Silent).
     pub silence: Duration,
@@ -56,13 +57,11 @@ impl BuildOptions {
     /// linking and BTF of a big configuration on a small machine, take minutes.
     pub const SILENCE: Duration = Duration::from_secs(30 * 60);
 
-    /// Options as the environment has them: `KTSTR_BASE_CONFIG`, `KTSTR_CCACHE` (off where it is `0`), `PATH` and the
+    /// Options as the environment of `host` has them: `KTSTR_BASE_CONFIG`, `KTSTR_CCACHE` (off where it is `0`) and the
     /// [tool chain's](crate::TOOLCHAIN_VARIABLES). One job for each CPU that the calling thread may use; everything else
     /// is off.
-    ///
-    /// `lookup` reads environment variables: pass `|name| std::env::var_os(name)`.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, BuildOptionsError> {
-        let base = lookup(env::BASE_CONFIG).filter(|name| !name.is_empty());
+    pub fn from_env(host: &Host) -> Result<Self, BuildOptionsError> {
+        let base = host.non_empty_var(env::BASE_CONFIG);
         let base = base.map(|name| name.to_string_lossy().parse::<BaseConfig>());
         Ok(Self {
             base_config: base.transpose()?.unwrap_or_default(),
@@ -71,9 +70,9 @@ impl BuildOptions {
             clean: false,
             jobs: available_parallelism().map_or(1, usize::from),
             cpus: None,
-            ccache: lookup(env::CCACHE).is_none_or(|value| value != "0"),
-            path: lookup("PATH").unwrap_or_default(),
-            toolchain: Toolchain::from_env(lookup)?,
+            ccache: host.var(env::CCACHE).is_none_or(|value| value != "0"),
+            toolchain: Toolchain::from_env(host)?,
+            host: host.clone(),
             silence: Self::SILENCE,
         })
     }

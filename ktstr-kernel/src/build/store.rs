@@ -71,7 +71,7 @@ impl Build<'_> {
     /// Copies an ELF file without its debug sections. BTF is no debug section, and stays.
     fn strip(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let objcopy = self.request.options.toolchain.objcopy();
-        let mut command = make::clean(&objcopy, &self.request.options.path);
+        let mut command = make::clean(&objcopy, &self.request.options.host);
         command.arg("--strip-debug").arg(from).arg(to);
         let (from, shown) = (from.display(), to.display());
         let name = format!("{objcopy} --strip-debug {from} {shown}");

@@ -1,8 +1,7 @@
 //! Where releases come from.
 
-use std::ffi::OsString;
-
 use ktstr_core::env;
+use ktstr_core::host::Host;
 use ureq::http::Uri;
 
 use crate::release::Release;
@@ -40,11 +39,9 @@ impl Mirror {
         Self { base: None }
     }
 
-    /// The mirror that `KTSTR_KERNEL_MIRROR` names; kernel.org where it is unset or empty.
-    ///
-    /// `lookup` reads environment variables: pass `|name| std::env::var_os(name)`.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, MirrorError> {
-        match lookup(env::KERNEL_MIRROR).filter(|base| !base.is_empty()) {
+    /// The mirror that `KTSTR_KERNEL_MIRROR` of `host` names; kernel.org where it is unset or empty.
+    pub fn from_env(host: &Host) -> Result<Self, MirrorError> {
+        match host.non_empty_var(env::KERNEL_MIRROR) {
             Some(base) => Self::parse(&base.to_string_lossy()),
             None => Ok(Self::kernel_org()),
         }

@@ -1,9 +1,10 @@
 //! Options of fetching.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ktstr_core::host::Host;
 
 /// How a [`Remote`](super::Remote) fetches: proxies, certificates, and bounds in time and size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +71,11 @@ impl fmt::Debug for ProxySetting {
 }
 
 impl RemoteOptions {
-    /// The defaults, with proxies and certificates as the environment has them: `https_proxy`, `http_proxy`, `all_proxy`,
+    /// The defaults, with proxies and certificates as the environment of `host` has them: `https_proxy`, `http_proxy`, `all_proxy`,
     /// `no_proxy` and their spellings in capitals (but `HTTP_PROXY`, which a web client may set on a server), and
     /// `SSL_CERT_FILE`. What is empty counts as unset.
-    ///
-    /// `lookup` reads environment variables: pass `|name| std::env::var_os(name)`.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+    pub fn from_env(host: &Host) -> Self {
+        let set = |name: &str| host.non_empty_var(name);
         let proxy = |names: &[&str]| {
             let found = names.iter().find_map(|&name| Some((name, set(name)?)));
             found.map(|(name, value)| ProxySetting {
@@ -103,11 +102,7 @@ mod tests {
     use super::*;
 
     fn options(variables: &[(&str, &str)]) -> RemoteOptions {
-        let variables = variables.to_owned();
-        RemoteOptions::from_env(|name| {
-            let found = variables.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| value.into())
-        })
+        RemoteOptions::from_env(&Host::default().with_vars(variables.iter().copied()))
     }
 
     fn variable(proxy: Option<&ProxySetting>) -> Option<&str> {

@@ -16,8 +16,9 @@ mod refs;
 mod transport;
 mod watch;
 
-use std::ffi::OsStr;
 use std::time::Duration;
+
+use ktstr_core::host::Host;
 
 pub use error::GitError;
 pub(crate) use refs::FoundCommit;
@@ -65,8 +66,8 @@ impl Default for Limits {
 /// How repositories are accessed.
 #[derive(Debug, Clone, Copy)]
 pub struct Access<'a> {
-    /// Search path for `ssh` and `git`.
-    pub path: &'a OsStr,
+    /// Where `ssh` and `git` are searched for, and the environment that `ssh` gets.
+    pub host: &'a Host,
     /// Bounds for the server.
     pub limits: Limits,
 }

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::address::Endpoint;
 use super::meter::{Fault, Meter};
-use super::{Address, Repository};
+use super::{Access, Address, Repository};
 
 /// What a program writes, until it is silent for too long. The program ends with it.
 #[derive(Debug)]
@@ -36,10 +36,9 @@ pub(super) fn start(
     repository: &Repository<'_>,
     meter: &Arc<Meter>,
 ) -> Option<(Output, ChildStdin)> {
-    let mut command = command(&repository.address, repository.access.limits.connect);
+    let mut command = command(&repository.address, &repository.access);
     let name = command.get_program().to_string_lossy().into_owned();
     let spawned = command
-        .env("PATH", repository.access.path)
         .env("GIT_PROTOCOL", "version=2")
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
@@ -66,12 +65,13 @@ pub(super) fn start(
     Some((output, stdin))
 }
 
-fn command(address: &Address, connect: Duration) -> Command {
+fn command(address: &Address, access: &Access<'_>) -> Command {
     let Endpoint::Ssh { user, host, port } = address.endpoint() else {
         let mut command = Command::new("git");
         command
             // Whatever is configured, no program but this one runs.
             .env_clear()
+            .env("PATH", &access.host.path)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_NO_LAZY_FETCH", "1")
@@ -79,12 +79,15 @@ fn command(address: &Address, connect: Duration) -> Command {
             .arg(OsStr::from_bytes(address.path()));
         return command;
     };
-    let mut command = Command::new("ssh");
+    let mut command = access.host.command("ssh");
     command
         // Nobody is there to answer questions.
         .args(["-T", "-o", "BatchMode=yes", "-o", "SendEnv=GIT_PROTOCOL"])
         .arg("-o")
-        .arg(format!("ConnectTimeout={}", connect.as_secs().max(1)));
+        .arg(format!(
+            "ConnectTimeout={}",
+            access.limits.connect.as_secs().max(1)
+        ));
     if let Some(port) = port {
         command.arg("-p").arg(port.to_string());
     }
@@ -191,12 +194,23 @@ impl Drop for Output {
 
 #[cfg(test)]
 mod tests {
+    use ktstr_core::host::Host;
+
+    use super::super::Limits;
     use super::*;
 
     #[test]
     fn a_path_is_one_word_of_the_remote_shell() {
         let address = Address::parse("ssh://me@host:22/a'b;reboot").unwrap();
-        let command = command(&address, Duration::from_secs(5));
+        let host = Host::default().with_vars([("SSH_AUTH_SOCK", "/agent")]);
+        let limits = Limits::default();
+        let access = Access {
+            host: &host,
+            limits,
+        };
+        let command = command(&address, &access);
+        let agent = ("SSH_AUTH_SOCK".as_ref(), Some("/agent".as_ref()));
+        assert!(command.get_envs().any(|variable| variable == agent));
         let args: Vec<_> = command.get_args().collect();
         assert!(args.contains(&"BatchMode=yes".as_ref()), "{args:?}");
         assert_eq!(

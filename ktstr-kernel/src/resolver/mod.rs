@@ -3,8 +3,6 @@
 mod failures;
 mod plan;
 
-use std::ffi::OsString;
-
 use self::plan::Plan;
 use crate::build::BuildOptions;
 use crate::cache::Cache;
@@ -139,11 +137,10 @@ impl Resolver {
     /// Where some cannot be parsed, the others are still [looked up](Self::look_up_all), so that everything that is wrong
     /// is told at once, in the order given.
     ///
-    /// `lookup` reads environment variables (`HOME` for `~`): pass `|name| std::env::var_os(name)`.
+    /// `~` is the `HOME` of the [host](BuildOptions::host) that kernels are built on.
     pub fn resolve_identifiers(
         &self,
         identifiers: &[impl AsRef<str>],
-        lookup: impl Fn(&str) -> Option<OsString>,
         progress: &dyn Progress,
         on_ready: &mut dyn FnMut(&KernelSpec, &ResolvedKernel),
     ) -> Result<Vec<ResolvedKernel>, Failures> {
@@ -151,7 +148,7 @@ impl Resolver {
         let mut positions = Vec::new();
         let mut specs = Vec::new();
         for (position, text) in identifiers.iter().map(AsRef::as_ref).enumerate() {
-            match KernelSpec::parse(text, &lookup) {
+            match KernelSpec::parse(text, &self.setup.options.host) {
                 Ok(spec) => {
                     positions.push(position);
                     specs.push(spec);

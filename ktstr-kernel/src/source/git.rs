@@ -75,7 +75,7 @@ impl KernelSource for GitSource<'_> {
 impl GitSource<'_> {
     fn repository<'a>(&'a self, request: &'a Request<'_>) -> Result<Repository<'a>, Error> {
         let access = Access {
-            path: &request.options.path,
+            host: &request.options.host,
             limits: self.limits,
         };
         Ok(Repository::new(self.url, access)?)

@@ -1,7 +1,8 @@
 //! Which releases a name stands for.
 
 use std::cell::OnceCell;
-use std::ffi::OsStr;
+
+use ktstr_core::host::Host;
 
 use super::Setup;
 use super::release::newest_cached;
@@ -153,7 +154,7 @@ impl<'r> Names<'r> {
     fn tagged(&self) -> Result<&[Release], &str> {
         let answer = self.tagged.get_or_init(|| {
             let remote = self.setup.remote.as_ref().ok_or(NOTHING_TO_ASK)?;
-            tags(&remote.mirror().stable_git(), &self.setup.options.path)
+            tags(&remote.mirror().stable_git(), &self.setup.options.host)
         });
         answer.as_deref().map_err(String::as_str)
     }
@@ -167,9 +168,9 @@ const NOTHING_TO_ASK: &str = "releases are not looked up here; give a source tre
 
 /// The tags of the repository at `url` that name releases; `path` is the search path for git's helpers.
 #[cfg(feature = "git")]
-fn tags(url: &str, path: &OsStr) -> Result<Vec<Release>, String> {
+fn tags(url: &str, host: &Host) -> Result<Vec<Release>, String> {
     let limits = crate::repository::Limits::default();
-    let access = crate::repository::Access { path, limits };
+    let access = crate::repository::Access { host, limits };
     let tags = crate::repository::tags(url, access).map_err(|error| error.to_string())?;
     // The first of a series is tagged by its two numbers.
     let first = |release: &mut Release| {

@@ -45,7 +45,7 @@ impl TreeState {
         } else {
             config::origin(tree.path(), base)?
         };
-        let git = GitState::of(tree.path(), &request.options.path);
+        let git = GitState::of(&request.options.host, tree.path());
         let key = match &git {
             GitState::Clean { commit } => {
                 let key = CacheKey::local(commit, ARCH, &origin)?;
@@ -198,7 +198,7 @@ fn build(
     let (Some(key), GitState::Clean { commit }) = (&state.key, &state.git) else {
         return Ok(built.kernel);
     };
-    if GitState::of(path, &request.options.path) != state.git {
+    if GitState::of(&request.options.host, path) != state.git {
         request.note(&format!(
             "{}: it changed while it was built; the kernel is used, but not cached",
             path.display()
@@ -219,7 +219,7 @@ fn clean(request: &Request<'_>, runner: &Runner<'_>, tree: &Path) -> Result<(), 
         runner,
         out: None,
         jobs: request.options.jobs,
-        path: &request.options.path,
+        host: &request.options.host,
         toolchain: &request.options.toolchain,
         ccache: Ccache::Off,
     };

@@ -243,6 +243,8 @@ fn word(text: &str) -> Option<Meant> {
 
 #[cfg(test)]
 mod tests {
+    use ktstr_core::host::Host;
+
     use super::*;
     use crate::spec::KernelSpec;
     use crate::spec::without_secret;
@@ -324,7 +326,7 @@ mod tests {
                 format!("git+https://h/linux.git{GIT}"),
             ),
         ] {
-            let error = KernelSpec::parse(text, |_| None).unwrap_err().to_string();
+            let error = KernelSpec::parse(text, &Host::default()).unwrap_err().to_string();
             assert!(error.ends_with(&format!("; write {instead}")), "{error}");
             assert!(error.contains("is not a kernel identifier: "), "{error}");
             assert!(!error.contains("secret"), "{error}");
@@ -348,7 +350,7 @@ mod tests {
             "local-b4dc42d-x86_64-cfg1982ad42-kcabd40422",
             "git-b4dc42d-x86_64-lean-kcabd40422",
         ] {
-            KernelSpec::parse(text, |_| None).unwrap();
+            KernelSpec::parse(text, &Host::default()).unwrap();
         }
     }
 
@@ -382,7 +384,7 @@ mod tests {
         fn advice_is_an_identifier(text in "(v|linux-|linux-v)?[0-9]{1,2}\\.[0-9]{1,2}(\\.[0-9]{1,2}|\\.[xy*])?") {
             if let Some(Meant { instead, .. }) = meant(&text) {
                 let first = instead.split(", or ").next().unwrap();
-                prop_assert!(KernelSpec::parse(first, |_| None).is_ok(), "{} {}", text, instead);
+                prop_assert!(KernelSpec::parse(first, &Host::default()).is_ok(), "{} {}", text, instead);
             }
         }
     }

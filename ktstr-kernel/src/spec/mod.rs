@@ -191,17 +191,13 @@ impl fmt::Display for KernelSpec {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
+    use ktstr_core::host::Host;
 
     use super::*;
     use proptest::prelude::*;
 
-    fn home(name: &str) -> Option<OsString> {
-        (name == "HOME").then(|| "/home/me".into())
-    }
-
     fn parse(text: &str) -> Result<KernelSpec, SpecError> {
-        KernelSpec::parse(text, home)
+        KernelSpec::parse(text, &Host::default().with_vars([("HOME", "/home/me")]))
     }
 
     #[test]
@@ -302,7 +298,7 @@ mod tests {
             assert!(message.contains(part), "{text}: {message}");
             assert!(!message.contains('\n'), "{message}");
         }
-        let homeless = KernelSpec::parse("~/linux", |_| None).unwrap_err();
+        let homeless = KernelSpec::parse("~/linux", &Host::default()).unwrap_err();
         assert!(homeless.to_string().contains("HOME is not set"));
     }
 

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use ktstr_core::host::Host;
+
 use super::meant::{Meant, meant, meant_range, ssh_address};
 use super::{GitRef, KernelSpec, Newest, SpecError};
 use crate::key::CacheKey;
@@ -11,14 +13,14 @@ use crate::release::Release;
 impl KernelSpec {
     /// Parses an identifier. Paths start with `./`, `../`, `/` or `~`; a bare name is a cache key.
     ///
-    /// `lookup` reads environment variables (`HOME` for `~`): pass `|name| std::env::var_os(name)`.
-    pub fn parse(text: &str, lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, SpecError> {
+    /// `~` is the `HOME` of `host`.
+    pub fn parse(text: &str, host: &Host) -> Result<Self, SpecError> {
         let text = text.trim();
         if text.is_empty() {
             return Err(SpecError::Empty);
         }
         if let Some(rest) = text.strip_prefix('~') {
-            return Ok(Self::Path(expand_home(text, rest, lookup("HOME"))?));
+            return Ok(Self::Path(expand_home(text, rest, host.var("HOME"))?));
         }
         let is_path = text.starts_with('/')
             || [".", ".."].contains(&text)

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use ktstr_core::host::Host;
 use ktstr_kernel::progress::{Event, Progress};
 use ktstr_kernel::{Cache, KernelSpec, Resolver};
 
@@ -47,7 +48,7 @@ fn victim() {
         at: text("KTSTR_VICTIM_HALT"),
         notes: text("KTSTR_VICTIM_NOTES").into(),
     };
-    let spec = KernelSpec::parse(source.to_str().unwrap(), |_| None).unwrap();
+    let spec = KernelSpec::parse(source.to_str().unwrap(), &Host::default()).unwrap();
     let resolver = Resolver::new(Cache::new(text("KTSTR_VICTIM_CACHE")), options);
     resolver.resolve(&spec, &halting).unwrap();
 }
@@ -150,7 +151,7 @@ fn a_killed_fetch_takes_upload_pack_along() {
         status.is_empty() || status.contains("State:\tZ")
     };
     // Given up, it is ended.
-    place.world.options.path.clone_from(&path);
+    place.world.options.host.path.clone_from(&path);
     place.limits.silence = Duration::from_millis(150);
     while !pid.exists() {
         // Once more where a busy host did not even start it in that time.

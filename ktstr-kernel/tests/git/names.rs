@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use ktstr_core::host::Host;
 use ktstr_kernel::{GitRef, KernelSpec};
 
 use crate::server::{Kind, Server, Step};
@@ -199,7 +200,9 @@ fn addresses_that_would_run_something_are_refused() {
         "git+https://host/linux#branch=--upload-pack=x",
         "git+https://host/linux#branch=a b",
     ] {
-        let error = KernelSpec::parse(text, |_| None).unwrap_err().to_string();
+        let error = KernelSpec::parse(text, &Host::default())
+            .unwrap_err()
+            .to_string();
         assert!(!error.contains(char::is_control), "{error:?}");
     }
     // Names that some program might take for options or more than a name.

@@ -14,7 +14,7 @@ fn with_ssh(place: &mut Place, script: &str) {
     fs::set_permissions(bin.join("ssh"), PermissionsExt::from_mode(0o755)).unwrap();
     let paths = std::env::var_os("PATH").unwrap();
     let paths = std::iter::once(bin).chain(std::env::split_paths(&paths));
-    place.world.options.path = std::env::join_paths(paths).unwrap();
+    place.world.options.host.path = std::env::join_paths(paths).unwrap();
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn what_ssh_complains_of_is_told() {
 #[test]
 fn missing_programs_are_told() {
     let mut place = Place::new();
-    place.world.options.path = place.world.path("nothing").into();
+    place.world.options.host.path = place.world.path("nothing").into();
     for (url, program) in [
         (place.file(), "git is not installed"),
         (

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
+use ktstr_core::host::Host;
 use ktstr_kernel::progress::{Event, Progress, Transfer};
 use ktstr_kernel::repository::Limits;
 use ktstr_kernel::{CacheEntry, Error, KernelSpec, ResolvedKernel, Resolver};
@@ -170,7 +171,7 @@ impl Place {
 }
 
 pub(crate) fn spec(url: &str, reference: &str) -> KernelSpec {
-    KernelSpec::parse(&format!("git+{url}#{reference}"), |_| None).unwrap()
+    KernelSpec::parse(&format!("git+{url}#{reference}"), &Host::default()).unwrap()
 }
 
 /// What git says.

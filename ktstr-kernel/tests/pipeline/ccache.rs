@@ -31,7 +31,7 @@ fn it_is_used_where_it_is_and_works() {
     let tree = watched(&world);
     let tarball = world.tarball(&tree, "a.tar.gz");
     world.options.ccache = true;
-    world.options.path = world.with_program("ccache", "exec \"$@\"");
+    world.options.host.path = world.with_program("ccache", "exec \"$@\"");
     let (_, told) = world.built(&tree);
     assert!(told.has("note compiling through ccache"), "{}", told.all());
     assert_eq!(seen(&world), vec!["ccache gcc||"; 3]);
@@ -53,7 +53,7 @@ fn without_it_gcc_is_run_alone() {
     let tree = watched(&world);
     let plain = || vec!["cc||"; 3];
     // Turned off.
-    world.options.path = world.with_program("ccache", "exec \"$@\"");
+    world.options.host.path = world.with_program("ccache", "exec \"$@\"");
     world.built(&tree);
     assert_eq!(seen(&world), plain());
     // Not there.
@@ -63,13 +63,13 @@ fn without_it_gcc_is_run_alone() {
     let without = std::env::join_paths(dirs).unwrap();
     let usable = std::env::split_paths(&without).any(|dir| dir.join("make").exists());
     if usable {
-        world.options.path = without;
+        world.options.host.path = without;
         let (_, told) = world.built(&tree);
         assert!(!told.all().contains("ccache"), "{}", told.all());
         assert_eq!(seen(&world), plain());
     }
     // There, but of no use: as real ones say it that cannot make their directory.
-    world.options.path = world.with_program(
+    world.options.host.path = world.with_program(
         "ccache",
         "echo 'ccache: error: Failed to create' >&2; exit 1",
     );
@@ -98,7 +98,7 @@ fn a_real_one_hits_in_another_scratch_directory_and_in_no_other_tree() {
         "PATH=${{PATH#*:}} CCACHE_DIR={} exec ccache \"$@\"",
         dir.display()
     );
-    world.options.path = world.with_program("ccache", &script);
+    world.options.host.path = world.with_program("ccache", &script);
     world.options.ccache = true;
     world.options.force = true;
     let misses = || {

@@ -164,7 +164,7 @@ fn a_pahole_that_is_too_old_is_named() {
         world.git_tree("linux"),
         of_version(&world, "newer", "7", "1"),
     );
-    world.options.path = world.with_program("pahole", "echo v1.15");
+    world.options.host.path = world.with_program("pahole", "echo v1.15");
     let pahole = world.path("bin-first/pahole");
     let text = world.refused(&tree);
     assert_eq!(
@@ -174,7 +174,7 @@ fn a_pahole_that_is_too_old_is_named() {
             pahole.display()
         )
     );
-    world.options.path = world.with_program("pahole", "echo v1.25");
+    world.options.host.path = world.with_program("pahole", "echo v1.25");
     world.built(&tree);
     let text = world.refused(&newer);
     assert!(
@@ -187,7 +187,7 @@ fn a_pahole_that_is_too_old_is_named() {
     fs::write(newer.join("lib/Kconfig.debug"), entry).unwrap();
     world.built(&newer);
     world.options.force = true;
-    world.options.path = world.with_program("pahole", "exit 1");
+    world.options.host.path = world.with_program("pahole", "exit 1");
     let text = world.refused(&tree);
     assert!(
         text.contains(&format!("{}: it fails: exit status: 1", pahole.display())),

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use ktstr_core::host::files::write_atomic;
-use ktstr_core::host::lock_holders;
+use ktstr_core::host::{Host, lock_holders};
 use ktstr_kernel::{
     BaseConfig, BuildOptions, Cache, Event, KernelSpec, Progress, Resolver, Toolchain,
 };
@@ -64,7 +64,7 @@ fn victim() {
         cpus: None,
         toolchain: Toolchain::default(),
         ccache: false,
-        path: std::env::var_os("PATH").unwrap(),
+        host: Host::of_this_process(),
         silence: BuildOptions::SILENCE,
     };
     let halt = HaltAt {
@@ -86,7 +86,7 @@ pub(crate) fn victim_of(world: &World, source: &Path, halt: &str) -> Child {
         .env("KTSTR_VICTIM_SOURCE", source)
         .env("KTSTR_VICTIM_WORLD", world.path(""))
         .env("KTSTR_VICTIM_HALT", halt)
-        .env("PATH", &world.options.path)
+        .env("PATH", &world.options.host.path)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -169,7 +169,7 @@ fn killed_with_half_an_entry_it_leaves_none() {
     let tree = world.git_tree("linux");
     let path = std::env::var_os("PATH").unwrap();
     // Hangs when the entry has all but the ELF kernel.
-    world.options.path = world.with_program(
+    world.options.host.path = world.with_program(
         "objcopy",
         &format!(
             "case $1 in --strip-debug) echo $$ > {0}.part; mv {0}.part {0}; sleep 600 ;; esac\nPATH=${{PATH#*:}} exec objcopy \"$@\"",
@@ -190,9 +190,9 @@ fn killed_with_half_an_entry_it_leaves_none() {
         assert!(entry.is_some(), "{half:?}");
         let before = world.cache().list().unwrap();
         assert!(before.iter().all(|entry| entry.kernel().is_ok()));
-        let with_hanging = std::mem::replace(&mut world.options.path, path.clone());
+        let with_hanging = std::mem::replace(&mut world.options.host.path, path.clone());
         assert!(world.built(source).0.cache_key.is_some());
-        world.options.path = with_hanging;
+        world.options.host.path = with_hanging;
         assert_eq!(world.leftovers(), [""; 0]);
         assert_eq!(world.cache().list().unwrap().len(), before.len() + 1);
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ktstr_kernel::discover::{Discovery, Origin, discover};
+use ktstr_core::host::Host;
+use ktstr_kernel::discover::{Origin, discover};
 
 use crate::mounted::Mounted;
 use crate::standin::{World, commit};
@@ -55,15 +56,12 @@ fn what_was_built_of_a_tree_is_found_again() {
     let (built, _) = world.built(&tree);
     let dir = world.path("");
     let cache = world.cache();
-    let path = world.options.path.clone();
-    let env = |name: &str| (name == "PATH").then(|| path.clone());
-    let places = Discovery {
-        env: &env,
-        cache: &cache,
-        dir: &dir,
-        root: Path::new("/none"),
+    let host = Host {
+        root: "/none".into(),
+        path: world.options.host.path.clone(),
+        ..Host::default()
     };
-    let found = discover(&places).unwrap();
+    let found = discover(&host, &cache, &dir).unwrap();
     assert_eq!(found.origin, Origin::Tree(dir.join("linux")));
     assert_eq!(found.kernel.image, built.image);
     // What was made in the tree itself since then is newer.
@@ -72,7 +70,7 @@ fn what_was_built_of_a_tree_is_found_again() {
     let later = fs::metadata(&built.image).unwrap().modified().unwrap();
     let later = later + std::time::Duration::from_secs(5);
     fs::File::open(&image).unwrap().set_modified(later).unwrap();
-    let found = discover(&places).unwrap().kernel.image;
+    let found = discover(&host, &cache, &dir).unwrap().kernel.image;
     assert_eq!(found, fs::canonicalize(&image).unwrap());
 }
 

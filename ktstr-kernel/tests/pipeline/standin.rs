@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ktstr_core::host::Host;
 use ktstr_kernel::{
     BaseConfig, BuildOptions, Cache, Error, Event, KernelSpec, Progress, ResolvedKernel, Resolver,
     Toolchain,
@@ -141,7 +142,7 @@ impl World {
             cpus: None,
             toolchain: Toolchain::default(),
             ccache: false,
-            path: std::env::var_os("PATH").unwrap(),
+            host: Host::of_this_process(),
             silence: BuildOptions::SILENCE,
         };
         Self { dir, options }

@@ -1,15 +1,14 @@
 //! Kernels that are compiled with the tool chain of the environment.
 
-use std::ffi::OsString;
 use std::fs;
 
+use ktstr_core::host::Host;
 use ktstr_kernel::{KernelSpec, Release, Resolver, Toolchain};
 
 use crate::standin::{Told, World};
 
 fn of(pairs: &'static [(&str, &str)]) -> Toolchain {
-    let find = |name: &str| pairs.iter().find(|(key, _)| *key == name);
-    Toolchain::from_env(|name| find(name).map(|(_, value)| OsString::from(value))).unwrap()
+    Toolchain::from_env(&Host::default().with_vars(pairs.iter().copied())).unwrap()
 }
 
 #[test]
@@ -24,7 +23,7 @@ fn it_reaches_every_make_and_makes_another_kernel() {
     fs::write(tree.join("Makefile"), makefile.replace("\t@STEPS=", &line)).unwrap();
     crate::standin::commit(&tree);
     let tarball = world.tarball(&tree, "a.tar.gz");
-    world.options.path = world.with_program("my-cc", "exec gcc \"$@\"");
+    world.options.host.path = world.with_program("my-cc", "exec gcc \"$@\"");
     for source in [&tree, &tarball] {
         world.options.toolchain = Toolchain::default();
         let (plain, _) = world.built(source);
@@ -93,7 +92,7 @@ fn ccache_runs_the_compiler_that_was_chosen() {
     );
     fs::write(tree.join("Makefile"), makefile.replace("\t@STEPS=", &line)).unwrap();
     world.options.ccache = true;
-    world.options.path = world.with_program("ccache", "exec \"$@\"");
+    world.options.host.path = world.with_program("ccache", "exec \"$@\"");
     for (toolchain, cc) in [
         (of(&[("CC", "gcc -m64")]), "ccache gcc -m64"),
         (of(&[("CC", "ccache gcc")]), "ccache gcc"),

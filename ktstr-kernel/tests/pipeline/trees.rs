@@ -355,7 +355,7 @@ fn an_image_of_another_version_is_not_taken() {
 fn missing_tools_are_all_named_before_anything_is_done() {
     let mut world = World::new();
     let tree = world.git_tree("linux");
-    world.options.path = world.only_programs(&["make", "git", "sh"]);
+    world.options.host.path = world.only_programs(&["make", "git", "sh"]);
     let text = world.refused(&tree);
     assert!(
         text.contains("gcc, ld, bc, bison, flex, pahole, perl not found"),

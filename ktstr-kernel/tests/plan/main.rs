@@ -279,12 +279,9 @@ fn whatever_fails_is_told_at_once_and_before_anything_is_built() {
 fn identifiers_that_make_no_sense_are_told_with_all_others() {
     let place = Place::new(&["6.14.2"]);
     let resolve = |identifiers: &[&str]| {
-        let lookup = |_: &str| None;
         let told = Told::default();
-        let kernels =
-            place
-                .resolver()
-                .resolve_identifiers(identifiers, lookup, &told, &mut |_, _| {});
+        let resolver = place.resolver();
+        let kernels = resolver.resolve_identifiers(identifiers, &told, &mut |_, _| {});
         (kernels, told)
     };
     let names = ["6.14.2", "v6.14", "./none", "6.14.2", "~/linux", "6.20"];
@@ -317,7 +314,7 @@ fn no_identifier_is_the_latest_release() {
     let none: [&str; 0] = [];
     let kernels = place
         .resolver()
-        .resolve_identifiers(&none, |_| None, &told, &mut |_, _| {});
+        .resolve_identifiers(&none, &told, &mut |_, _| {});
     assert_eq!(kernels.unwrap()[0].version, "6.12.23");
     let note = "note no kernel was named: taking 6.12.23,";
     assert!(told.has(note), "{}", told.all());

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use ktstr_core::host::Host;
 use ktstr_kernel::{
     Failures, KernelSpec, Mirror, Release, Remote, RemoteOptions, ResolvedKernel, Resolver,
 };
@@ -153,5 +154,5 @@ impl Place {
 }
 
 pub(crate) fn spec(name: &str) -> KernelSpec {
-    KernelSpec::parse(name, |_| None).unwrap()
+    KernelSpec::parse(name, &Host::default()).unwrap()
 }

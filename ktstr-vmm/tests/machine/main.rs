@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ktstr_core::host::Host;
 use ktstr_core::{Preset, Topology};
 use ktstr_vmm::initramfs::{Initramfs, PackedInitramfs};
 use ktstr_vmm::{
@@ -33,8 +34,8 @@ fn backend() -> Backend {
 fn backend_config() -> BackendConfig {
     match backend() {
         Backend::Qemu => {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            BackendConfig::Qemu(QemuConfig::new(find_qemu(&path).unwrap_or_default()))
+            let qemu = find_qemu(&Host::of_this_process());
+            BackendConfig::Qemu(QemuConfig::new(qemu.unwrap_or_default()))
         }
         Backend::Kvm => Backend::Kvm.into(),
     }

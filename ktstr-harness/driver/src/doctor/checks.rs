@@ -7,14 +7,13 @@ use std::path::Path;
 
 use ktstr_core::host::HostContext;
 use ktstr_core::host::files::temporary_beside;
-use ktstr_kernel::discover::{DiscoverError, Unusable};
+use ktstr_kernel::discover::{DiscoverError, Unusable, discover};
 use ktstr_kernel::{CacheEntry, EntryState, LEAN_KCONFIG, build_path, tools};
 use ktstr_vmm::{KvmAccess, Probe, find_qemu};
 
 use super::{Check, Fix, Need, Request, State, distribution_source, nextest_version};
 use crate::process;
 use crate::programs::{PATIENCE, find, first_line};
-use crate::session::discover_kernel;
 use ktstr_harness::remedy;
 
 /// What building a kernel takes on disk, in bytes: sources, objects and an image with debug information.
@@ -61,7 +60,7 @@ pub(super) fn qemu(request: &Request<'_>) -> Check {
         name: "QEMU (qemu-system-x86_64)",
         debian: "qemu-system-x86",
     };
-    let Some(path) = find_qemu(&request.host.path) else {
+    let Some(path) = find_qemu(request.host) else {
         let detail = "no qemu-system-x86_64 in PATH; it runs the machines".to_owned();
         return check(State::Missing, detail).needs(vec![need], request);
     };
@@ -144,13 +143,13 @@ fn try_to_write(dir: &Path) -> io::Result<()> {
 /// The programs and headers that building a kernel needs.
 pub(super) fn build_tools(request: &Request<'_>) -> Check {
     let check = |state, detail| Check::new("build tools", state, detail);
-    let mut missing = tools::missing(&request.host.path, &request.host.root);
+    let mut missing = tools::missing(request.host);
     let (state, what) = if missing.is_empty() {
         (State::Limited, "kernels of the lean configuration")
     } else {
         (State::Missing, "kernels")
     };
-    missing.extend(tools::missing_compressor(LEAN_KCONFIG, &request.host.path));
+    missing.extend(tools::missing_compressor(LEAN_KCONFIG, request.host));
     if missing.is_empty() {
         let names: Vec<&str> = tools::BUILD_TOOLS.iter().map(|tool| tool.name).collect();
         return match pahole(request) {
@@ -176,7 +175,7 @@ pub(super) fn build_tools(request: &Request<'_>) -> Check {
 
 /// Which pahole there is, and which kernels it is too old for; an error where that is all of them.
 fn pahole(request: &Request<'_>) -> Result<String, String> {
-    let pahole = tools::Pahole::find("pahole", &request.host.path)?;
+    let pahole = tools::Pahole::find("pahole", request.host)?;
     let found = format!("pahole {} ({})", pahole.version, pahole.program.display());
     let too_old = tools::OLDEST_PAHOLE
         .iter()
@@ -195,7 +194,7 @@ fn pahole(request: &Request<'_>) -> Result<String, String> {
 /// The kernel that tests take when none is named. Without one, tests can run if one `can_be_built`.
 pub(super) fn kernel(request: &Request<'_>, can_be_built: bool) -> Check {
     let check = |state, detail| Check::new("kernel", state, detail);
-    let found = discover_kernel(request.host, request.cache, request.dir);
+    let found = discover(request.host, request.cache, request.dir);
     let skipped = match found {
         Ok(found) => {
             let (kernel, origin) = (found.kernel, found.origin);
@@ -245,7 +244,7 @@ pub(super) fn cached_kernels(request: &Request<'_>) -> Check {
 
 /// Hardware virtualization: machines run on it where it works.
 pub(super) fn kvm(request: &Request<'_>) -> Check {
-    let access = Probe::new(&request.host.path, &request.host.root).kvm;
+    let access = Probe::new(request.host).kvm;
     let found = access.to_string();
     let emulated = format!("{found}; QEMU emulates machines, which is slower");
     match access {

@@ -75,11 +75,7 @@ impl Place {
         let host = Host {
             root: self.root.path().to_owned(),
             path: self.root.path().join("bin").into(),
-            env: self
-                .variables
-                .iter()
-                .map(|(name, value)| ((*name).into(), value.clone()))
-                .collect(),
+            ..Host::default().with_vars(self.variables.iter().cloned())
         };
         examine(&Request {
             host: &host,

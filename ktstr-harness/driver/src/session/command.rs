@@ -32,7 +32,7 @@ impl Session {
             command.args(["--profile", profile]);
         }
         // Each test runs in the directory of its package.
-        command.envs(env::paths(|name| self.host.var(name)));
+        command.envs(env::paths(&self.host));
         command.env(env::RUN_EPOCH, epoch);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let commit = self.commit().map(ToString::to_string);

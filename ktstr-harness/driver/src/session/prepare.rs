@@ -1,12 +1,12 @@
 //! What is decided before anything is built: project, place for records, backend, and a kernel where none was given.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::{self, ScopedJoinHandle};
 
 use ktstr_core::env;
 use ktstr_core::host::{Commit, Host};
 use ktstr_kernel::Cache;
-use ktstr_kernel::discover::{DiscoverError, Discovery, Found, discover};
+use ktstr_kernel::discover::discover;
 use ktstr_vmm::{Backend, BackendSelection, ParseBackendError};
 
 use super::Session;
@@ -17,7 +17,7 @@ use crate::{cargo, nextest, records};
 /// Where the kernels of a session come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelChoice {
-    /// One that is built already is found, as a test without a session would: see [`discover_kernel`].
+    /// One that is built already is found, as a test without a session would: see [`discover`].
     Discover,
     /// The caller has given them, or resolves them next: [`Session::kernels`].
     Given,
@@ -40,11 +40,10 @@ impl Session {
             KernelChoice::Given => None,
         };
         let (checked, selection, found) = thread::scope(|scope| {
-            let selection =
-                scope.spawn(|| BackendSelection::detect(&self.host.path, &self.host.root, wanted));
+            let selection = scope.spawn(|| BackendSelection::detect(&self.host, wanted));
             let found = cache
                 .as_ref()
-                .map(|cache| scope.spawn(|| discover_kernel(&self.host, cache, &self.dir)));
+                .map(|cache| scope.spawn(|| discover(&self.host, cache, &self.dir)));
             let checked = self.check();
             (checked, selection.join(), found.map(ScopedJoinHandle::join))
         });
@@ -113,11 +112,13 @@ impl Session {
 
     /// Where records go instead, if somebody says so.
     pub(super) fn sidecar_dir(&self) -> Option<PathBuf> {
-        env::path(|name| self.host.var(name), env::SIDECAR_DIR)
+        env::path(&self.host, env::SIDECAR_DIR)
     }
 
     pub(super) fn commit(&self) -> Option<&Commit> {
-        let commit = self.commit.get_or_init(|| Commit::of(&self.dir));
+        let commit = self
+            .commit
+            .get_or_init(|| Commit::of(&self.host, &self.dir));
         commit.as_ref()
     }
 
@@ -146,20 +147,9 @@ impl Session {
     }
 }
 
-/// The kernel that tests take when none is named: what `KTSTR_TEST_KERNEL` or `KTSTR_KERNEL` names, the newest one in
-/// `cache`, one that is built in `dir/linux` or `dir/../linux`, or the host's own. Nothing is built.
-pub fn discover_kernel(host: &Host, cache: &Cache, dir: &Path) -> Result<Found, DiscoverError> {
-    discover(&Discovery {
-        env: &|name| host.var(name),
-        cache,
-        dir,
-        root: &host.root,
-    })
-}
-
 /// The kernel cache that the environment names.
 pub fn kernel_cache(host: &Host) -> Result<Cache, SessionError> {
-    env::cache_root(|name| host.var(name))
+    env::cache_root(host)
         .map(Cache::new)
         .ok_or(SessionError::NoCache)
 }

@@ -168,8 +168,14 @@ impl Session {
         ];
         let args = nextest::for_cargo(&self.nextest_args, &wanted);
         let builds = Builds::new(runs_dir, id);
-        let cargo = crate::cargo::program(&self.host).into();
-        SchedulerBuilds::new(format!("ktstr-{id}"), builds, cargo, args, observer).ok()
+        SchedulerBuilds::new(
+            format!("ktstr-{id}"),
+            builds,
+            self.host.clone(),
+            args,
+            observer,
+        )
+        .ok()
     }
 }
 

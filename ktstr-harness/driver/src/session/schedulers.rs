@@ -10,12 +10,12 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ktstr_core::host::Host;
 use ktstr_vmm::child::end_with_us;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
@@ -39,8 +39,8 @@ pub(super) struct SchedulerBuilds<'o> {
     listener: UnixListener,
     name: String,
     builds: Builds,
-    /// The cargo that builds.
-    cargo: PathBuf,
+    /// Whose cargo builds.
+    host: Host,
     /// More arguments for `cargo build`.
     args: Vec<OsString>,
     over: AtomicBool,
@@ -59,7 +59,7 @@ impl<'o> SchedulerBuilds<'o> {
     pub(super) fn new(
         name: String,
         builds: Builds,
-        cargo: PathBuf,
+        host: Host,
         args: Vec<OsString>,
         observer: &'o dyn SessionObserver,
     ) -> io::Result<Self> {
@@ -68,7 +68,7 @@ impl<'o> SchedulerBuilds<'o> {
             listener: UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?,
             name,
             builds,
-            cargo,
+            host,
             args,
             over: AtomicBool::new(false),
             child: Mutex::new(None),
@@ -114,7 +114,7 @@ impl<'o> SchedulerBuilds<'o> {
             builds: self,
             package,
         };
-        let program = build::build(package, &self.cargo, &self.args, &watch);
+        let program = build::build(package, &self.host, &self.args, &watch);
         tell(SessionEvent::SchedulerBuildEnded {
             package,
             program: program.as_deref().map_err(String::as_str),
@@ -234,7 +234,7 @@ mod tests {
         SchedulerBuilds::new(
             name,
             Builds::new(runs, "1"),
-            "cargo".into(),
+            Host::of_this_process(),
             Vec::new(),
             observer,
         )

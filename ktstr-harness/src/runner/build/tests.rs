@@ -30,6 +30,7 @@ fn a_build_is_ended_with_its_run_and_left_to_others() {
     let script = format!("#!/bin/sh\necho >{}\nexec sleep 1000\n", started.display());
     fs::write(&cargo, script).unwrap();
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let host = Host::of_this_process().with_vars([("CARGO", &cargo)]);
     let token = CancelToken::new().unwrap();
     let builds = Builds::new(dir.path().join("runs"), "1");
     thread::scope(|scope| {
@@ -40,7 +41,7 @@ fn a_build_is_ended_with_its_run_and_left_to_others() {
             token.cancel();
         });
         let never = &mut |log: &str| panic!("{log}");
-        let built = builds.program(&package(dir.path()), &cargo, never, &token);
+        let built = builds.program(&package(dir.path()), &host, never, &token);
         assert!(matches!(built, Err(RunError::Cancelled)), "{built:?}");
     });
     let other = Ok(PathBuf::from("/bin/sh"));
@@ -142,7 +143,7 @@ fn without_a_place_for_it_every_process_builds() {
 fn sources_that_are_not_there_are_named_with_the_way_out() {
     let token = CancelToken::new().unwrap();
     let package = package(Path::new("/no/such"));
-    let error = build(&package, Path::new("cargo"), &[], &Said::new(&token)).unwrap_err();
+    let error = build(&package, &Host::default(), &[], &Said::new(&token)).unwrap_err();
     assert!(
         error.contains("/no/such; or set KTSTR_SCHEDULER"),
         "{error}"

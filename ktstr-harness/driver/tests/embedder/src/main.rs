@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("KTSTR_RUN_EPOCH".into(), "embedded".into()),
         ]
         .into(),
+        dir: dir.clone(),
     };
     let cache = Cache::new(dir.join("cache"));
     let project = dir.join("project");
@@ -70,11 +71,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn kernels(host: &Host, cache: &Cache, dir: &Path) -> Result<Vec<ResolvedKernel>, Box<dyn Error>> {
     let spec = |name: &str| {
         let id = dir.join(name).display().to_string();
-        KernelSpec::parse(&id, |name| host.var(name))
+        KernelSpec::parse(&id, host)
     };
     let options = BuildOptions {
         base_config: BaseConfig::Lean,
-        ..BuildOptions::from_env(|name| host.var(name))?
+        ..BuildOptions::from_env(host)?
     };
     let resolver = Resolver::new(cache.clone(), options);
     let mut ready =
