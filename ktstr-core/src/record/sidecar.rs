@@ -64,7 +64,7 @@ pub struct Sidecar {
     pub verdict: Verdict,
     /// What the workers of each cgroup came to.
     pub cgroups: Vec<CgroupStats>,
-    /// Values by the names of [`crate::Metric::ALL`].
+    /// Values by the names of their [metrics](crate::Metric).
     pub metrics: BTreeMap<String, f64>,
     /// What the kernel's scheduling looked like meanwhile; absent where no machine ran, or not to its end.
     #[serde(default)]

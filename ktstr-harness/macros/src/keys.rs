@@ -1,4 +1,6 @@
-//! The keys of `#[ktstr_test(...)]`, in one table.
+//! The keys of `#[ktstr_test(...)]`; those of checks come from the table of checks.
+
+use crate::checks;
 
 /// A word that the attribute knows.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Kind {
     });
 
     /// A limit on something that is measured.
-    const LIMIT: Self = Self::Integer(Integer {
+    pub(crate) const LIMIT: Self = Self::Integer(Integer {
         least: 0,
         most: u64::MAX,
         default: None,
@@ -112,7 +114,7 @@ impl Key {
         Self::honoured(name, Part::Constraints, kind)
     }
 
-    const fn check(name: &'static str, kind: Kind) -> Self {
+    pub(crate) const fn check(name: &'static str, kind: Kind) -> Self {
         Self::honoured(name, Part::Checks, kind)
     }
 
@@ -138,9 +140,14 @@ impl Key {
         }
     }
 
+    /// Every key, in the order in which messages list them.
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> + Clone {
+        [OF_MACHINE, checks::KEYS, OF_CASE].into_iter().flatten()
+    }
+
     /// The key called `name`.
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
+        Self::all().find(|key| key.name == name)
     }
 
     /// The part and the default of an integer key that has one.
@@ -160,15 +167,15 @@ impl Key {
 
     /// The keys that set something, with the part they belong to.
     pub(crate) fn all_honoured() -> impl Iterator<Item = (&'static Self, Part)> {
-        KEYS.iter().filter_map(|key| match key.state {
+        Self::all().filter_map(|key| match key.state {
             State::Honoured { part, .. } => Some((key, part)),
             State::Later => None,
         })
     }
 }
 
-/// Every key. The defaults of topology and constraints are those of `TestCase::new`.
-pub(crate) const KEYS: &[Key] = &[
+/// The keys of machine and variants. Their defaults are those of `TestCase::new`.
+const OF_MACHINE: &[Key] = &[
     Key::topology("numa_nodes", Kind::count(1)),
     Key::topology("llcs", Kind::count(1)),
     Key::topology("cores", Kind::count(2)),
@@ -180,22 +187,10 @@ pub(crate) const KEYS: &[Key] = &[
     Key::constraint("min_cpus", Kind::bound(1)),
     Key::constraint("max_cpus", Kind::bound(192)),
     Key::constraint("requires_smt", Kind::Flag),
-    Key::check("not_stuck", Kind::Flag),
-    Key::check("isolation", Kind::Flag),
-    Key::check("max_gap_ms", Kind::LIMIT),
-    Key::check("max_spread_pct", Kind::Float),
-    Key::check("min_iteration_rate", Kind::Float),
-    Key::check("max_p99_wake_latency_ns", Kind::LIMIT),
-    Key::check("max_wake_latency_cv", Kind::Float),
-    Key::check("max_throughput_cv", Kind::Float),
-    Key::check("min_work_rate", Kind::Float),
-    Key::check("max_migration_ratio", Kind::Float),
-    Key::check("max_cross_node_migration_ratio", Kind::Float),
-    Key::check("min_page_locality", Kind::Float),
-    Key::check("max_imbalance_ratio", Kind::Float),
-    Key::check("max_local_dsq_depth", Kind::LIMIT),
-    Key::check("max_fallback_rate", Kind::Float),
-    Key::check("max_keep_last_rate", Kind::Float),
+];
+
+/// The keys behind those of the checks.
+const OF_CASE: &[Key] = &[
     Key::case("memory_mib", Kind::COUNT),
     Key::case("duration_s", Kind::COUNT),
     Key::case("expect_err", Kind::Flag),
@@ -224,7 +219,7 @@ pub(crate) const KEYS: &[Key] = &[
 
 /// The key that was probably meant by `word`.
 pub(crate) fn nearest(word: &str) -> Option<&'static str> {
-    nearest_of(KEYS.iter().map(|key| key.name), word)
+    nearest_of(Key::all().map(|key| key.name), word)
 }
 
 /// The one of `names` that was probably meant by `word`.
@@ -274,8 +269,8 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let names: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
-        assert_eq!(names.len(), KEYS.len());
+        let names: BTreeSet<_> = Key::all().map(|key| key.name).collect();
+        assert_eq!(names.len(), Key::all().count());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The attribute macros of `ktstr-harness`.
 //!
-//! `keys` is the table of what can be set, `parse`, `value` and `function` read a use of the
+//! `keys` and `checks` are the tables of what can be set, `parse`, `value` and `function` read a use of the
 //! attribute, `validate` looks for contradictions in it and `expand` writes the code that registers the test.
 
+mod checks;
 mod declare;
 mod errors;
 mod expand;
@@ -16,6 +17,7 @@ mod value;
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use crate::checks::{documented, value_column, with_checks};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::parse::Settings;
@@ -81,24 +83,9 @@ use crate::parse::Settings;
 ///
 /// | key | value | default | |
 /// |---|---|---|---|
-/// | `not_stuck` | flag | not checked | every worker keeps making progress; brings the gap and spread checks at their own defaults |
-/// | `isolation` | flag | not checked | workers run on the CPUs of their cgroup's cpuset and nowhere else |
-/// | `max_gap_ms` | milliseconds | not checked | longest pause between two iterations of a worker |
-/// | `max_spread_pct` | percentage points | not checked | how far the off-CPU shares of a cgroup's workers may lie apart |
-/// | `min_iteration_rate` | 1/s | not checked | iterations per second that every worker must reach |
-/// | `max_p99_wake_latency_ns` | nanoseconds | not checked | 99th percentile of wake-up latency in each cgroup |
-/// | `max_wake_latency_cv` | 1 | not checked | standard deviation of a cgroup's wake-up latencies, divided by their mean |
-/// | `max_throughput_cv` | 1 | not checked | standard deviation of the work rates of a cgroup's workers, divided by their mean |
-/// | `min_work_rate` | 1/s | not checked | work units per second that every worker must reach |
-/// | `max_migration_ratio` | 1 | not checked | migrations of a cgroup's workers per iteration |
-/// | `max_cross_node_migration_ratio` | 0 to 1 | not checked | share of a cgroup's migrations that lead to another NUMA node |
-/// | `min_page_locality` | 0 to 1 | not checked | chance that a worker's access to its own memory stays on its NUMA node |
-/// | `max_imbalance_ratio` | 1 | not checked | longest run queue divided by the longest that an even spread leaves, mean of all samples |
-/// | `max_local_dsq_depth` | tasks | not checked | deepest local dispatch queue that was sampled |
-/// | `max_fallback_rate` | 1/s | not checked | `SCX_EV_SELECT_CPU_FALLBACK` per second (Linux 6.15) |
-/// | `max_keep_last_rate` | 1/s | not checked | `SCX_EV_DISPATCH_KEEP_LAST` per second (Linux 6.15) |
+#[doc = with_checks!(documented)]
 ///
-/// The last four are sampled by init while the body runs. Where the kernel lacks the source of a value, the check is
+/// The last four are sampled by init while the body runs. Where the kernel does not provide a value, the check is
 /// inconclusive.
 ///
 /// `false` is more than leaving a flag out: it turns the check off where a default would turn it on.
@@ -208,6 +195,14 @@ pub fn declare_scheduler(input: proc_macro::TokenStream) -> proc_macro::TokenStr
     expanded
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
+}
+
+/// Calls the macro that it is given with the rows of the table of checks: for `ktstr-harness`, not part of the API.
+#[doc(hidden)]
+#[proc_macro]
+pub fn check_table(then: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let (then, rows) = (TokenStream::from(then), with_checks!(quote));
+    quote!(#then! { #rows }).into()
 }
 
 /// The function as it is, and its registration or what is wrong.

@@ -1,7 +1,7 @@
 //! What the attribute says to what it is given.
 
 use super::*;
-use crate::keys::{KEYS, State};
+use crate::keys::{Key, State};
 
 /// What is wrong with the keys in `attribute`.
 fn wrong(attribute: &str) -> Vec<String> {
@@ -128,7 +128,7 @@ fn refuses_keys() {
         panic!("one error");
     };
     assert!(message.starts_with("unknown key `colour`; the keys are `numa_nodes`, `llcs`,"));
-    for key in KEYS {
+    for key in Key::all() {
         if let State::Later = key.state {
             let refusal = format!("`{}` is not supported yet", key.name);
             assert_wrong(&format!("{} = x", key.name), &[&refusal]);

@@ -6,6 +6,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
+use crate::checks;
 use crate::errors::Errors;
 use crate::field::field;
 use crate::keys::{Key, Part};
@@ -34,14 +35,6 @@ const OF_MACHINE: [&str; 10] = [
     "extra_sched_args",
     "allow_kernel_warnings",
     "allow_restarts",
-];
-
-/// Checks of what is sampled in a guest.
-const SAMPLED: [&str; 4] = [
-    "max_imbalance_ratio",
-    "max_local_dsq_depth",
-    "max_fallback_rate",
-    "max_keep_last_rate",
 ];
 
 /// A number of the machine of the base variant.
@@ -120,7 +113,7 @@ impl<'a> Judge<'a> {
             let of_machine = match part {
                 Part::Topology | Part::Constraints | Part::Optional => true,
                 Part::Case => OF_MACHINE.contains(&key.name),
-                Part::Checks => SAMPLED.contains(&key.name),
+                Part::Checks => checks::is_sampled(key.name),
             };
             if of_machine {
                 let name = key.name;

@@ -2,8 +2,30 @@
 
 use ktstr_core::{Outcome, Verdict};
 
-use super::{CgroupRun, Checks};
+use super::{CgroupRun, Check, CheckValue, Checks};
 use crate::workload::{WorkerReport, WorkerRun};
+
+/// Records what a check finds.
+type Judge = fn(&mut Judged<'_>);
+
+/// Each check of what workers report, and what judges it, in the order of a verdict's details.
+const JUDGED: [(Check, Judge); 12] = [
+    (Check::named("not_stuck"), progress),
+    (Check::named("max_gap_ms"), gap),
+    (Check::named("max_spread_pct"), spread),
+    (Check::named("isolation"), isolation),
+    (Check::named("min_iteration_rate"), iteration_rate),
+    (Check::named("max_p99_wake_latency_ns"), wake_latency),
+    (Check::named("max_wake_latency_cv"), ratios::wake_latency_cv),
+    (Check::named("max_throughput_cv"), ratios::throughput_cv),
+    (Check::named("max_migration_ratio"), ratios::migrations),
+    (
+        Check::named("max_cross_node_migration_ratio"),
+        ratios::cross_node_migrations,
+    ),
+    (Check::named("min_work_rate"), ratios::work_rate),
+    (Check::named("min_page_locality"), ratios::page_locality),
+];
 
 /// Judges a run: one detail for each check that does not hold, with value, threshold and place.
 ///
@@ -24,30 +46,29 @@ use crate::workload::{WorkerReport, WorkerRun};
 pub fn judge(checks: &Checks, runs: &[CgroupRun]) -> Verdict {
     let mut verdict = Verdict::pass();
     workers(&mut verdict, runs);
-
-    let not_stuck = checks.not_stuck == Some(true);
-    if not_stuck {
-        progress(&mut verdict, runs);
+    let checks = checks.with_implied();
+    for (check, judge) in JUDGED {
+        let Some(asked) = check.asked_by(&checks) else {
+            continue;
+        };
+        if asked != CheckValue::Switch(false) {
+            judge(&mut Judged {
+                check: check.name,
+                asked,
+                runs,
+                verdict: &mut verdict,
+            });
+        }
     }
-    let default_gap = not_stuck.then_some(Checks::NOT_STUCK_GAP_MS);
-    if let Some(limit) = checks.max_gap_ms.or(default_gap) {
-        gap(&mut verdict, runs, limit);
-    }
-    let default_spread = not_stuck.then_some(Checks::NOT_STUCK_SPREAD_PCT);
-    if let Some(limit) = checks.max_spread_pct.or(default_spread) {
-        spread(&mut verdict, runs, limit);
-    }
-    if checks.isolation == Some(true) {
-        isolation(&mut verdict, runs);
-    }
-    if let Some(limit) = checks.min_iteration_rate {
-        iteration_rate(&mut verdict, runs, limit);
-    }
-    if let Some(limit) = checks.max_p99_wake_latency_ns {
-        wake_latency(&mut verdict, runs, limit);
-    }
-    ratios::judge(&mut verdict, checks, runs);
     verdict
+}
+
+/// A check that is asked for, what it is held against, and the verdict that says what came of it.
+struct Judged<'a> {
+    check: &'static str,
+    asked: CheckValue,
+    runs: &'a [CgroupRun],
+    verdict: &'a mut Verdict,
 }
 
 /// A value and where it was found.
@@ -58,34 +79,60 @@ struct Measured {
 
 /// Whether larger or smaller values are worse.
 #[derive(Clone, Copy)]
-enum Limit {
-    AtMost(f64),
-    AtLeast(f64),
+enum Worse {
+    Larger,
+    Smaller,
 }
 
-/// Holds the worst of `found` against the limit and counts the others that violate it too.
-fn hold(verdict: &mut Verdict, check: &str, limit: Limit, found: Vec<Measured>) {
-    let violates = |value: f64| match limit {
-        Limit::AtMost(limit) => value > limit,
-        Limit::AtLeast(limit) => value < limit,
-    };
-    let others = found.iter().filter(|f| violates(f.value)).count();
-    let worst = found.into_iter().reduce(|worst, next| {
-        let worse = match limit {
-            Limit::AtMost(_) => next.value > worst.value,
-            Limit::AtLeast(_) => next.value < worst.value,
-        };
-        if worse { next } else { worst }
-    });
-    let Some(Measured { value, mut place }) = worst else {
-        return;
-    };
-    if others > 1 {
-        place = format!("{place}, and in {} more", others - 1);
+impl Judged<'_> {
+    /// Records that the check has nothing to judge.
+    fn inconclusive(&mut self, why: impl Into<String>) {
+        self.verdict.record(Outcome::Inconclusive, self.check, why);
     }
-    match limit {
-        Limit::AtMost(limit) => verdict.at_most(check, value, limit, &place),
-        Limit::AtLeast(limit) => verdict.at_least(check, value, limit, &place),
+
+    /// Records that the check does not hold.
+    fn fail(&mut self, message: impl Into<String>) {
+        self.verdict.record(Outcome::Fail, self.check, message);
+    }
+
+    /// Whether any worker reported; that none did is recorded.
+    fn has_reports(&mut self) -> bool {
+        let has_reports = reports(self.runs).next().is_some();
+        if !has_reports {
+            self.inconclusive("no worker reported");
+        }
+        has_reports
+    }
+
+    fn no_time(&mut self, place: &str) {
+        self.inconclusive(no_time_at(place));
+    }
+
+    /// Holds the worst of `found` against the limit and counts the others that violate it too.
+    fn hold(&mut self, worse: Worse, found: Vec<Measured>) {
+        let limit = self.asked.limit();
+        let exceeds = |value: f64, other: f64| match worse {
+            Worse::Larger => value > other,
+            Worse::Smaller => value < other,
+        };
+        let violations = found.iter().filter(|f| exceeds(f.value, limit)).count();
+        let worst = found.into_iter().reduce(|worst, next| {
+            if exceeds(next.value, worst.value) {
+                next
+            } else {
+                worst
+            }
+        });
+        let Some(Measured { value, mut place }) = worst else {
+            return;
+        };
+        if violations > 1 {
+            place = format!("{place}, and in {} more", violations - 1);
+        }
+        match worse {
+            Worse::Larger => self.verdict.at_most(self.check, value, limit, &place),
+            Worse::Smaller => self.verdict.at_least(self.check, value, limit, &place),
+        }
     }
 }
 
@@ -101,10 +148,6 @@ fn place(run: &CgroupRun, worker: &WorkerRun) -> String {
         "cgroup {}, worker {} (pid {})",
         run.name, worker.worker, worker.pid
     )
-}
-
-fn nobody_reported(verdict: &mut Verdict, check: &str) {
-    verdict.record(Outcome::Inconclusive, check, "no worker reported");
 }
 
 /// Every worker must end in time and report. One detail for each that did not, up to a number that
@@ -133,12 +176,11 @@ fn workers(verdict: &mut Verdict, runs: &[CgroupRun]) {
     }
 }
 
-fn progress(verdict: &mut Verdict, runs: &[CgroupRun]) {
-    const CHECK: &str = "not_stuck";
-    if reports(runs).next().is_none() {
-        return nobody_reported(verdict, CHECK);
+fn progress(judged: &mut Judged<'_>) {
+    if !judged.has_reports() {
+        return;
     }
-    let mut stuck = reports(runs).filter(|(_, _, report)| report.iterations == 0);
+    let mut stuck = reports(judged.runs).filter(|(_, _, report)| report.iterations == 0);
     if let Some((run, worker, report)) = stuck.next() {
         let seconds = report.wall_ns as f64 / 1e9;
         let mut message = format!(
@@ -149,28 +191,26 @@ fn progress(verdict: &mut Verdict, runs: &[CgroupRun]) {
         if more > 0 {
             message = format!("{message}, and in {more} more");
         }
-        verdict.record(Outcome::Fail, CHECK, message);
+        judged.fail(message);
     }
 }
 
-fn gap(verdict: &mut Verdict, runs: &[CgroupRun], limit_ms: u64) {
-    const CHECK: &str = "max_gap_ms";
-    let found: Vec<Measured> = reports(runs)
+fn gap(judged: &mut Judged<'_>) {
+    if !judged.has_reports() {
+        return;
+    }
+    let found = reports(judged.runs)
         .map(|(run, worker, report)| Measured {
             value: report.max_gap_ns as f64 / 1e6,
             place: format!("{}, on CPU {}", place(run, worker), report.max_gap_cpu),
         })
         .collect();
-    if found.is_empty() {
-        return nobody_reported(verdict, CHECK);
-    }
-    hold(verdict, CHECK, Limit::AtMost(limit_ms as f64), found);
+    judged.hold(Worse::Larger, found);
 }
 
-fn spread(verdict: &mut Verdict, runs: &[CgroupRun], limit_pct: f64) {
-    const CHECK: &str = "max_spread_pct";
+fn spread(judged: &mut Judged<'_>) {
     let mut found = Vec::new();
-    for run in runs.iter().filter(|run| run.reports().count() >= 2) {
+    for run in judged.runs.iter().filter(|run| run.reports().count() >= 2) {
         match run.spread_pct() {
             Some(value) => found.push(Measured {
                 value,
@@ -180,18 +220,17 @@ fn spread(verdict: &mut Verdict, runs: &[CgroupRun], limit_pct: f64) {
                     run.reports().count()
                 ),
             }),
-            None => no_time(verdict, CHECK, &format!("cgroup {}", run.name)),
+            None => judged.no_time(&format!("cgroup {}", run.name)),
         }
     }
-    hold(verdict, CHECK, Limit::AtMost(limit_pct), found);
+    judged.hold(Worse::Larger, found);
 }
 
-fn isolation(verdict: &mut Verdict, runs: &[CgroupRun]) {
-    const CHECK: &str = "isolation";
-    if reports(runs).next().is_none() {
-        return nobody_reported(verdict, CHECK);
+fn isolation(judged: &mut Judged<'_>) {
+    if !judged.has_reports() {
+        return;
     }
-    let mut violations = reports(runs).filter_map(|(run, worker, report)| {
+    let mut violations = reports(judged.runs).filter_map(|(run, worker, report)| {
         let outside = report.cpus().difference(&run.cpus);
         let cpu = outside.first()?;
         let iterations: u64 = outside
@@ -214,32 +253,31 @@ fn isolation(verdict: &mut Verdict, runs: &[CgroupRun]) {
         if more > 0 {
             message = format!("{message}, and in {more} more");
         }
-        verdict.record(Outcome::Fail, CHECK, message);
+        judged.fail(message);
     }
 }
 
-fn iteration_rate(verdict: &mut Verdict, runs: &[CgroupRun], limit: f64) {
-    const CHECK: &str = "min_iteration_rate";
-    if reports(runs).next().is_none() {
-        return nobody_reported(verdict, CHECK);
+fn iteration_rate(judged: &mut Judged<'_>) {
+    if !judged.has_reports() {
+        return;
     }
     let mut found = Vec::new();
-    for (run, worker, report) in reports(runs) {
+    for (run, worker, report) in reports(judged.runs) {
         let place = place(run, worker);
         match report.iteration_rate() {
             Some(value) => found.push(Measured { value, place }),
-            None => no_time(verdict, CHECK, &place),
+            None => judged.no_time(&place),
         }
     }
-    hold(verdict, CHECK, Limit::AtLeast(limit), found);
+    judged.hold(Worse::Smaller, found);
 }
 
-fn wake_latency(verdict: &mut Verdict, runs: &[CgroupRun], limit_ns: u64) {
-    const CHECK: &str = "max_p99_wake_latency_ns";
-    if reports(runs).next().is_none() {
-        return nobody_reported(verdict, CHECK);
+fn wake_latency(judged: &mut Judged<'_>) {
+    if !judged.has_reports() {
+        return;
     }
-    let found: Vec<Measured> = runs
+    let found: Vec<Measured> = judged
+        .runs
         .iter()
         .filter_map(|run| {
             let wake_ups: u64 = run.reports().map(|(_, report)| report.wake.count).sum();
@@ -250,17 +288,13 @@ fn wake_latency(verdict: &mut Verdict, runs: &[CgroupRun], limit_ns: u64) {
         })
         .collect();
     if found.is_empty() {
-        let message = format!(
-            "the workload produced no wake-ups to measure (limit {limit_ns}); use a work type that sleeps, such as \
+        let limit = judged.asked;
+        return judged.inconclusive(format!(
+            "the workload produced no wake-ups to measure (limit {limit}); use a work type that sleeps, such as \
              FutexPingPong or Mixed"
-        );
-        return verdict.record(Outcome::Inconclusive, CHECK, message);
+        ));
     }
-    hold(verdict, CHECK, Limit::AtMost(limit_ns as f64), found);
-}
-
-fn no_time(verdict: &mut Verdict, check: &str, place: &str) {
-    verdict.record(Outcome::Inconclusive, check, no_time_at(place));
+    judged.hold(Worse::Larger, found);
 }
 
 fn no_time_at(place: &str) -> String {

@@ -1,6 +1,4 @@
-//! A finished run, and the figures that it comes to.
-
-use std::collections::BTreeMap;
+//! A cgroup of a finished run, and the figures that it comes to.
 
 use ktstr_core::CpuSet;
 use ktstr_core::record::CgroupStats;
@@ -8,8 +6,8 @@ use ktstr_core::stats::{coefficient_of_variation, range, weighted_percentile};
 
 use crate::workload::{WorkerReport, WorkerRun};
 
-const NS_PER_S: f64 = 1e9;
-const NS_PER_MS: f64 = 1e6;
+pub(super) const NS_PER_S: f64 = 1e9;
+pub(super) const NS_PER_MS: f64 = 1e6;
 
 /// What became of one cgroup and its workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,75 +112,21 @@ impl CgroupRun {
     }
 }
 
-/// The figures of a whole run, by the names of [`ktstr_core::Metric::ALL`].
-///
-/// Over all workers that reported: the sums of their rates (iterations and work units per second of
-/// each worker's own wall time), of CPU time, run delay and migrations, and the largest gap. Over all
-/// cgroups: the largest spread and the largest median and 99th percentile of wake-up latency. What was not
-/// measured is left out; without any report there are no figures at all.
-pub fn metrics(runs: &[CgroupRun]) -> BTreeMap<String, f64> {
-    let reports: Vec<&WorkerReport> = runs
-        .iter()
-        .flat_map(|run| run.reports().map(|(_, report)| report))
-        .collect();
-    let mut metrics = BTreeMap::new();
-    let mut put = |name: &str, value: Option<f64>| {
-        if let Some(value) = value {
-            metrics.insert(name.to_owned(), value);
-        }
-    };
-    if reports.is_empty() {
-        return metrics;
-    }
-    let sum = |value: &dyn Fn(&WorkerReport) -> Option<f64>| {
-        sum_of(reports.iter().map(|report| value(report)))
-    };
-    put("iterations_per_second", sum(&WorkerReport::iteration_rate));
-    put("work_units_per_second", sum(&WorkerReport::work_rate));
-    put(
-        "cpu_time_s",
-        sum(&|report| Some(report.cpu_ns as f64 / NS_PER_S)),
-    );
-    put("run_delay_s", sum(&run_delay_s));
-    put("migrations", sum(&|report| Some(report.migrations as f64)));
-    put(
-        "max_gap_ms",
-        largest(
-            reports
-                .iter()
-                .map(|report| report.max_gap_ns as f64 / NS_PER_MS),
-        ),
-    );
-    put(
-        "spread_pct",
-        largest(runs.iter().filter_map(CgroupRun::spread_pct)),
-    );
-    for (name, percent) in [("p50_wake_latency_ns", 50.0), ("p99_wake_latency_ns", 99.0)] {
-        let latencies = runs.iter().filter_map(|run| run.wake_latency_ns(percent));
-        put(name, largest(latencies.map(|ns| ns as f64)));
-    }
-    metrics
-}
-
 /// Seconds that a worker was runnable and waited, where the kernel tells.
-fn run_delay_s(report: &WorkerReport) -> Option<f64> {
+pub(super) fn run_delay_s(report: &WorkerReport) -> Option<f64> {
     Some(report.run_delay_ns? as f64 / NS_PER_S)
 }
 
 /// The sum of what is known; `None` where nothing is.
-fn sum_of(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+pub(super) fn sum_of(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     values
         .flatten()
         .fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
 }
 
-fn largest(values: impl Iterator<Item = f64>) -> Option<f64> {
-    values.max_by(f64::total_cmp)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use ktstr_core::Metric;
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::workload::{WakeLatency, WorkerEnd};
@@ -245,29 +189,14 @@ pub(super) mod tests {
             (stats.run_delay_s, stats.under_sched_ext),
             (Some(0.25), Some(0))
         );
-
-        let figures = metrics(&[run, cgroup("b", [report()])]);
-        assert_eq!(figures["iterations_per_second"], 30.0);
-        assert_eq!(figures["work_units_per_second"], 480.0);
-        assert_eq!(figures["run_delay_s"], 0.5);
-        assert_eq!(figures["migrations"], 3.0);
-        assert!(!figures.contains_key("p99_wake_latency_ns"));
-        for name in figures.keys() {
-            assert!(Metric::by_name(name).is_some(), "{name}");
-        }
     }
 
     #[test]
     fn nothing_measured_is_left_out() {
-        assert!(metrics(&[]).is_empty());
         let timeless = cgroup("a", [WorkerReport::default(), WorkerReport::default()]);
         assert_eq!(timeless.spread_pct(), None);
         let stats = timeless.stats();
         assert_eq!((stats.run_delay_s, stats.under_sched_ext), (None, None));
-        let figures = metrics(&[timeless]);
-        assert!(!figures.contains_key("iterations_per_second"));
-        assert!(!figures.contains_key("run_delay_s"));
-        assert_eq!(figures["cpu_time_s"], 0.0);
     }
 
     #[test]

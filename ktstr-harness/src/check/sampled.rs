@@ -3,15 +3,30 @@
 use std::collections::BTreeMap;
 
 use ktstr_core::record::Sampled;
-use ktstr_core::{Outcome, Verdict};
+use ktstr_core::{Metric, Outcome, Verdict};
 
-use super::Checks;
+use super::{Check, Checks};
 
 /// `ops.select_cpu()` chose a CPU that the task may not use, and another one was taken.
 const FALLBACK: &str = "SCX_EV_SELECT_CPU_FALLBACK";
 
 /// A CPU kept running its task because the scheduler gave it no other.
 const KEEP_LAST: &str = "SCX_EV_DISPATCH_KEEP_LAST";
+
+/// Finds what a check judges.
+type Find = fn(&Sampled) -> Value;
+
+/// Each check of samples, and what finds the value that may be at most its limit.
+const JUDGED: [(Check, Find); 4] = [
+    (Check::named("max_imbalance_ratio"), imbalance),
+    (Check::named("max_local_dsq_depth"), local_dsq_depth),
+    (Check::named("max_fallback_rate"), |sampled| {
+        rate(sampled, FALLBACK)
+    }),
+    (Check::named("max_keep_last_rate"), |sampled| {
+        rate(sampled, KEEP_LAST)
+    }),
+];
 
 /// Judges what was sampled during a run; `sampled` is `None` where nothing was.
 ///
@@ -28,46 +43,30 @@ const KEEP_LAST: &str = "SCX_EV_DISPATCH_KEEP_LAST";
 #[must_use]
 pub fn judge_sampled(checks: &Checks, sampled: Option<&Sampled>) -> Verdict {
     let mut verdict = Verdict::pass();
-    let mut hold = |check: &str, limit: Option<f64>, found: &dyn Fn(&Sampled) -> Value| {
-        let Some(limit) = limit else { return };
-        match sampled.map_or_else(|| Err(NOTHING.to_owned()), found) {
-            Ok((value, place)) => verdict.at_most(check, value, limit, &place),
-            Err(why) => verdict.record(Outcome::Inconclusive, check, why),
+    for (check, find) in JUDGED {
+        let Some(limit) = check.asked_by(checks) else {
+            continue;
+        };
+        match sampled.map_or_else(|| Err(NOTHING.to_owned()), find) {
+            Ok((value, place)) => verdict.at_most(check.name, value, limit.limit(), &place),
+            Err(why) => verdict.record(Outcome::Inconclusive, check.name, why),
         }
-    };
-    hold(
-        "max_imbalance_ratio",
-        checks.max_imbalance_ratio,
-        &imbalance,
-    );
-    let depth = checks.max_local_dsq_depth.map(|depth| depth as f64);
-    hold("max_local_dsq_depth", depth, &local_dsq_depth);
-    let rate_of = |event: &'static str| move |sampled: &Sampled| rate(sampled, event);
-    hold(
-        "max_fallback_rate",
-        checks.max_fallback_rate,
-        &rate_of(FALLBACK),
-    );
-    hold(
-        "max_keep_last_rate",
-        checks.max_keep_last_rate,
-        &rate_of(KEEP_LAST),
-    );
+    }
     verdict
 }
 
-/// The figures of [`ktstr_core::Metric::ALL`] that come from samples; what was not there is left out.
+/// The figures that come from samples, by the names of their metrics; what was not there is left out.
 pub fn sampled_metrics(sampled: &Sampled) -> BTreeMap<String, f64> {
-    let figures = [
-        ("imbalance_ratio", imbalance(sampled)),
-        ("local_dsq_depth", local_dsq_depth(sampled)),
-        ("fallbacks_per_second", rate(sampled, FALLBACK)),
-        ("keep_lasts_per_second", rate(sampled, KEEP_LAST)),
-    ];
-    let present = figures
-        .into_iter()
-        .filter_map(|(name, found)| Some((name.to_owned(), found.ok()?.0)));
-    present.collect()
+    let figures = JUDGED.into_iter().filter_map(|(check, find)| {
+        let (value, _) = find(sampled).ok()?;
+        Some((check.metric?.name.to_owned(), value))
+    });
+    figures.collect()
+}
+
+/// The metrics of [`sampled_metrics`].
+pub(super) fn recorded() -> impl Iterator<Item = Metric> {
+    JUDGED.into_iter().filter_map(|(check, _)| check.metric)
 }
 
 const NOTHING: &str = "nothing was sampled: that takes a machine whose test body ran";
@@ -108,7 +107,6 @@ fn rate(sampled: &Sampled, event: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use ktstr_core::Metric;
     use ktstr_core::record::{LocalDsq, RunQueues, Source};
 
     use super::*;
@@ -163,7 +161,7 @@ mod tests {
         let metrics = sampled_metrics(&sound);
         assert_eq!(metrics["fallbacks_per_second"], 10.0);
         assert_eq!(metrics.len(), 4);
-        assert!(metrics.keys().all(|name| Metric::by_name(name).is_some()));
+        assert!(recorded().all(|metric| metrics.contains_key(metric.name)));
     }
 
     #[test]

@@ -77,24 +77,18 @@ impl From<CheckValue> for Limit {
 
 /// Every check with what it asks for.
 fn table(checks: &Checks) -> Vec<Threshold> {
-    // What `not_stuck` brings along.
-    let implied = |name: &str| match name {
-        "max_gap_ms" => Some(Limit::Number(Checks::NOT_STUCK_GAP_MS as f64)),
-        "max_spread_pct" => Some(Limit::Number(Checks::NOT_STUCK_SPREAD_PCT)),
-        _ => None,
-    };
-    let row = |check: Check| {
-        let own = check.value.map(Limit::from);
-        let implied =
-            implied(check.name).filter(|_| own.is_none() && checks.not_stuck == Some(true));
+    let all = checks.with_implied();
+    let row = |check: &Check| {
+        let limit = check.asked_by(&all);
+        let is_implied = limit.is_some() && check.asked_by(checks).is_none();
         Threshold {
             name: check.name.to_owned(),
-            limit: own.or(implied),
+            limit: limit.map(Limit::from),
             unit: check.unit.to_owned(),
-            implied_by: implied.map(|_| "not_stuck".to_owned()),
+            implied_by: is_implied.then(|| "not_stuck".to_owned()),
         }
     };
-    checks.each().map(row).collect()
+    Check::ALL.iter().map(row).collect()
 }
 
 #[cfg(test)]

@@ -1,24 +1,25 @@
 //! The life of a scheduler in the guest: start, be enabled, be watched, go.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+mod program;
+mod sched_ext;
+
+use std::fs;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ktstr_core::CpuSet;
 use ktstr_vmm::BoundedLog;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::Signal;
 
+use self::program::{Program, departure, ending};
+use self::sched_ext::OnlineCpus;
 use super::{CGROUP_ROOT, trace};
 use crate::Scheduler;
 use crate::protocol::{
     Departure, SchedulerProblem, SchedulerReport, SchedulerSpec, SchedulerStart,
 };
-use crate::workload::signal_in_words;
 
 /// Loading means verifying, which takes an emulated CPU seconds for a big scheduler.
 const ENABLE_LIMIT: Duration = Duration::from_secs(30);
@@ -38,24 +39,6 @@ const LOG_LIMITS: (usize, usize) = (64 << 10, 192 << 10);
 /// How long a scheduler that may restart is waited for: it is verified again.
 const RESTART_LIMIT: Duration = ENABLE_LIMIT;
 
-/// `Documentation/scheduler/sched-ext.rst` of the kernel.
-const STATE: &str = "/sys/kernel/sched_ext/state";
-
-/// 1 where all ordinary tasks are the scheduler's, 0 where those are that ask for it (`SCX_OPS_SWITCH_PARTIAL`).
-const SWITCH_ALL: &str = "/sys/kernel/sched_ext/switch_all";
-
-/// Tasks that a scheduler in partial mode refused (`p->scx.disallow`).
-const NR_REJECTED: &str = "/sys/kernel/sched_ext/nr_rejected";
-
-/// Schedulers that were enabled since the boot.
-const ENABLE_SEQ: &str = "/sys/kernel/sched_ext/enable_seq";
-
-/// CPUs that were switched on or off since the boot, while a scheduler was loaded.
-const HOTPLUG_SEQ: &str = "/sys/kernel/sched_ext/hotplug_seq";
-
-/// CPUs that are switched on.
-const ONLINE: &str = "/sys/devices/system/cpu/online";
-
 /// A scheduler in force, or on the way there.
 pub(super) struct Loaded {
     start: SchedulerStart,
@@ -65,20 +48,12 @@ pub(super) struct Loaded {
     partial: bool,
     /// The kernel's count of enabled schedulers, with it: what is beyond that is a restart.
     enable_seq: Option<u64>,
-    /// CPUs that were switched on when it was started, and the kernel's count of changes.
-    online: Option<CpuSet>,
-    hotplug_seq: Option<u64>,
+    /// CPUs when it was started.
+    cpus: OnlineCpus,
     /// How often it was enabled again.
     restarts: u64,
     /// Since when it is not in force.
     down: Option<Instant>,
-}
-
-struct Program {
-    child: Child,
-    pidfd: OwnedFd,
-    /// Both standard streams; `None` once every writer is gone.
-    output: Option<File>,
 }
 
 impl Loaded {
@@ -101,9 +76,8 @@ impl Loaded {
             allow_restarts: spec.allow_restarts,
             partial: false,
             // One that the kernel has enabled already is not counted again.
-            enable_seq: number(ENABLE_SEQ).filter(|_| state().as_deref() != Some("enabled")),
-            online: online(),
-            hotplug_seq: number(HOTPLUG_SEQ),
+            enable_seq: sched_ext::enable_seq().filter(|_| !sched_ext::is_enabled()),
+            cpus: OnlineCpus::now(),
             restarts: 0,
             down: None,
         };
@@ -116,11 +90,7 @@ impl Loaded {
     }
 
     fn begin(&mut self, spec: &SchedulerSpec) -> Result<(), String> {
-        if state().is_none() {
-            return Err(format!(
-                "this kernel has no sched_ext ({STATE} is missing); build it with CONFIG_SCHED_CLASS_EXT"
-            ));
-        }
+        sched_ext::check_present()?;
         for (path, content) in &spec.files {
             let path = Path::new(path);
             let written = path.parent().map_or(Ok(()), fs::create_dir_all);
@@ -144,7 +114,7 @@ impl Loaded {
         if let (Some(name), Some(program)) = (&spec.cgroup, &self.program) {
             let dir = Path::new(CGROUP_ROOT).join(name.trim_start_matches('/'));
             fs::create_dir_all(&dir)
-                .and_then(|()| fs::write(dir.join("cgroup.procs"), program.child.id().to_string()))
+                .and_then(|()| fs::write(dir.join("cgroup.procs"), program.pid().to_string()))
                 .map_err(|error| format!("cgroup {}: {error}", dir.display()))?;
         }
         Ok(())
@@ -155,15 +125,15 @@ impl Loaded {
         loop {
             self.drain();
             look();
-            let state = state().unwrap_or_default();
+            let state = sched_ext::state().unwrap_or_default();
             // The kernel says so a moment before it counts it, and between the two which tasks it takes.
-            let counted = number(ENABLE_SEQ).zip(self.enable_seq);
+            let counted = sched_ext::enable_seq().zip(self.enable_seq);
             if state == "enabled" && counted.is_none_or(|(now, before)| now > before) {
                 self.enable_seq = counted.map(|(now, _)| now);
-                self.partial = number(SWITCH_ALL) == Some(0);
+                self.partial = sched_ext::is_partial();
                 return Ok(());
             }
-            if let Some(how) = self.ended() {
+            if let Some(how) = self.status().map(ending) {
                 return Err(SchedulerProblem::NotEnabled(format!(
                     "its program {how} before it was in force"
                 )));
@@ -180,18 +150,14 @@ impl Loaded {
 
     /// Its program, where it has one.
     pub(super) fn pid(&self) -> Option<i32> {
-        let program = self.program.as_ref()?;
-        Some(Pid::from_child(&program.child).as_raw_nonzero().get())
+        self.program.as_ref().map(Program::pid)
     }
 
     /// Readable when [`Loaded::is_gone`] has something to look at.
     pub(super) fn signals(&self) -> Vec<BorrowedFd<'_>> {
-        let Some(program) = &self.program else {
-            return Vec::new();
-        };
-        let mut fds = vec![program.pidfd.as_fd()];
-        fds.extend(program.output.as_ref().map(AsFd::as_fd));
-        fds
+        self.program
+            .as_ref()
+            .map_or_else(Vec::new, Program::signals)
     }
 
     /// Whether it takes only tasks that ask for it.
@@ -203,12 +169,12 @@ impl Loaded {
     /// in its output on the way.
     pub(super) fn is_gone(&mut self) -> bool {
         self.drain();
-        if self.ended().is_some() {
+        if self.status().is_some() {
             return true;
         }
-        if state().as_deref() == Some("enabled") {
+        if sched_ext::is_enabled() {
             let was_down = u64::from(self.down.take().is_some());
-            let counted = number(ENABLE_SEQ).zip(self.enable_seq);
+            let counted = sched_ext::enable_seq().zip(self.enable_seq);
             let again = counted.map_or(0, |(now, last)| now.saturating_sub(last));
             let again = again.max(was_down);
             self.restarts += again;
@@ -258,34 +224,12 @@ impl Loaded {
 
     /// Whether it is in force, and was ended meanwhile.
     fn is_restarted(&mut self) -> bool {
-        self.is_gone() && self.ended().is_none() && self.down.is_none() && self.restarts > 0
-    }
-
-    /// Which CPUs were switched on or off since it was started.
-    fn hotplug(&self) -> Option<String> {
-        if let (Some(before), Some(after)) = (&self.online, online()) {
-            let gone = before.difference(&after);
-            let come = after.difference(before);
-            let told = [(gone, "offline"), (come, "online")];
-            let told: Vec<String> = told
-                .iter()
-                .filter(|(cpus, _)| !cpus.is_empty())
-                .map(|(cpus, how)| match cpus.len() {
-                    1 => format!("CPU {cpus} went {how}"),
-                    _ => format!("CPUs {cpus} went {how}"),
-                })
-                .collect();
-            if !told.is_empty() {
-                return Some(told.join(", "));
-            }
-        }
-        let changes = number(HOTPLUG_SEQ)?.checked_sub(self.hotplug_seq?)?;
-        (changes > 0).then(|| "a CPU went offline or online meanwhile".to_owned())
+        self.is_gone() && self.status().is_none() && self.down.is_none() && self.restarts > 0
     }
 
     fn end(mut self, problem: Option<SchedulerProblem>) -> SchedulerReport {
-        let rejected = number(NR_REJECTED).unwrap_or(0);
-        let hotplug = self.hotplug();
+        let rejected = sched_ext::rejected();
+        let hotplug = self.cpus.changes();
         let mut left = None;
         if let SchedulerStart::Builtin { disable, .. } = self.start.clone()
             && let Err(why) = self.shell(&disable)
@@ -296,15 +240,13 @@ impl Loaded {
             program.signal(Signal::TERM);
         }
         self.await_program(STOP_LIMIT);
-        let ignored = self.program.is_some() && self.ended().is_none();
+        let ignored = self.program.is_some() && self.status().is_none();
         if let Some(program) = &mut self.program {
-            program.signal(Signal::KILL);
-            let _ = program.child.wait();
+            program.kill();
         }
         let begin = Instant::now();
-        while state().is_some_and(|state| state != "disabled") {
+        while let Some(state) = sched_ext::state().filter(|state| state != "disabled") {
             if begin.elapsed() >= DISABLE_LIMIT {
-                let state = state().unwrap_or_default();
                 let limit = DISABLE_LIMIT.as_secs();
                 left = Some(format!("it is still {state} after {limit} s"));
                 break;
@@ -329,17 +271,13 @@ impl Loaded {
     }
 
     /// How the program ended, if it has.
-    fn ended(&mut self) -> Option<String> {
-        self.status().map(ending)
-    }
-
     fn status(&mut self) -> Option<ExitStatus> {
-        self.program.as_mut()?.child.try_wait().ok()?
+        self.program.as_mut()?.status()
     }
 
     fn await_program(&mut self, limit: Duration) {
         let begin = Instant::now();
-        while self.program.is_some() && self.ended().is_none() && begin.elapsed() < limit {
+        while self.program.is_some() && self.status().is_none() && begin.elapsed() < limit {
             self.drain();
             sleep(POLL);
         }
@@ -362,80 +300,5 @@ impl Loaded {
             }
         }
         Ok(())
-    }
-}
-
-impl Program {
-    fn spawn(command: &mut Command) -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        command
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
-            // What it starts itself ends with it.
-            .process_group(0);
-        let child = command.spawn()?;
-        let pid = Pid::from_child(&child);
-        let reader = OwnedFd::from(reader);
-        rustix::io::ioctl_fionbio(&reader, true)?;
-        Ok(Self {
-            pidfd: pidfd_open(pid, PidfdFlags::empty())?,
-            output: Some(File::from(reader)),
-            child,
-        })
-    }
-
-    fn signal(&self, signal: Signal) {
-        // It fails when nobody of the group is left.
-        let _ = kill_process_group(Pid::from_child(&self.child), signal);
-    }
-
-    fn drain(&mut self, log: &mut BoundedLog) {
-        let mut chunk = [0; 16 << 10];
-        // Bounded: a program that never stops talking must not keep init from its other work.
-        for _ in 0..64 {
-            let Some(output) = &mut self.output else {
-                return;
-            };
-            match output.read(&mut chunk) {
-                Ok(0) => self.output = None,
-                Ok(length) => log.push(&chunk[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
-    }
-}
-
-fn state() -> Option<String> {
-    let state = fs::read_to_string(STATE).ok()?;
-    Some(state.trim().to_owned())
-}
-
-/// The number that a file of the kernel's holds.
-fn number(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-fn online() -> Option<CpuSet> {
-    fs::read_to_string(ONLINE).ok()?.trim().parse().ok()
-}
-
-fn departure(status: ExitStatus) -> Departure {
-    use std::os::unix::process::ExitStatusExt;
-    match status.signal() {
-        Some(signal) => Departure::Killed { signal },
-        // A child that was waited for has one of the two.
-        None => Departure::Exited(status.code().unwrap_or(-1)),
-    }
-}
-
-/// `exited with status 3`, `was killed by signal 9 (SIGKILL)`.
-fn ending(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(signal)) => format!("was killed by {}", signal_in_words(signal)),
-        (None, None) => format!("ended ({status})"),
     }
 }

@@ -1,5 +1,7 @@
 //! Clocks, CPU number and scheduler statistics, without allocation: workers call these.
 
+use std::time::Duration;
+
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{ClockId, clock_nanosleep_absolute, sched_getcpu};
 use rustix::time::{Timespec, clock_gettime};
@@ -60,6 +62,11 @@ pub(super) fn timespec(ns: u64) -> Timespec {
         tv_sec: (ns / NS_PER_S).cast_signed(),
         tv_nsec: (ns % NS_PER_S).cast_signed(),
     }
+}
+
+/// `time` in nanoseconds; the most there is where it does not fit.
+pub(super) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn to_ns(time: Timespec) -> u64 {

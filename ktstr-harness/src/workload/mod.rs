@@ -20,6 +20,7 @@
 //! ```
 
 mod clock;
+mod error;
 mod os;
 mod pool;
 mod report;
@@ -29,7 +30,8 @@ mod slot;
 mod work_type;
 mod worker;
 
-pub use pool::{WorkerGroup, WorkerId, WorkerPool, WorkloadError};
+pub use error::WorkloadError;
+pub use pool::{WorkerGroup, WorkerId, WorkerPool};
 pub(crate) use report::signal_in_words;
 pub use report::{WakeLatency, WorkerEnd, WorkerReport, WorkerRun};
 pub use work_type::{WorkType, WorkTypeError};

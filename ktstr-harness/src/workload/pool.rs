@@ -1,6 +1,7 @@
 //! Starts worker processes, releases them at once, collects what became of them.
 
-use std::io;
+mod members;
+
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
@@ -9,16 +10,16 @@ use ktstr_core::Topology;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, setpriority_process, waitpid,
-};
+use rustix::process::{getpid, setpriority_process};
 use rustix::thread::futex;
 
+use self::members::Member;
+use super::clock::nanoseconds;
 use super::os::{self, Shared};
-use super::report::{WorkerEnd, WorkerReport, WorkerRun};
+use super::report::{WorkerEnd, WorkerRun};
 use super::slot::{Control, Pair, Slot};
 use super::worker::{self, Job};
-use super::{WorkType, WorkTypeError, clock};
+use super::{WorkType, WorkloadError, clock};
 
 /// Workers that do the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,77 +39,6 @@ pub struct WorkerId {
     pub worker: usize,
     /// Process id.
     pub pid: u32,
-}
-
-/// A pool that could not be started.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WorkloadError {
-    /// The work cannot be carried out.
-    #[error(transparent)]
-    Work(#[from] WorkTypeError),
-    /// More workers than a pool may have.
-    #[error("{0} workers in all; use at most {max}", max = WorkerPool::MAX_WORKERS)]
-    TooMany(usize),
-    /// The system gave no memory or pipe.
-    #[error("workers: no {what} ({source}); use fewer workers or a machine with more memory")]
-    Resources {
-        /// What was asked for.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A process could not be made.
-    #[error(
-        "worker {worker} of {workers}: fork failed ({source}); use fewer workers, or raise pids.max or memory"
-    )]
-    Fork {
-        /// Which worker.
-        worker: usize,
-        /// How many were asked for.
-        workers: usize,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The processes were made and did not get as far as the start.
-    #[error(
-        "workers: {ready} of {workers} were ready after {seconds} s; the machine is too slow for so many, or the \
-         scheduler does not run them"
-    )]
-    NotReady {
-        /// How many waited for the start.
-        ready: usize,
-        /// How many were asked for.
-        workers: usize,
-        /// For how long they were waited for.
-        seconds: u64,
-    },
-    /// The nice value could not be set.
-    #[error("worker pid {pid}: nice {nice} could not be set ({source}); below 0 it needs root")]
-    Nice {
-        /// The process.
-        pid: u32,
-        /// The value.
-        nice: i32,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-#[derive(Debug)]
-struct Member {
-    group: usize,
-    worker: usize,
-    pid: Pid,
-    state: WorkerState,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum WorkerState {
-    Running,
-    Ended(WaitStatus),
-    /// Somebody else waited for it.
-    Unknown,
 }
 
 /// Worker processes, from the fork to the reports. Dropping it kills those that are left.
@@ -194,12 +124,7 @@ impl WorkerPool {
                     workers,
                     source,
                 })?;
-                pool.members.push(Member {
-                    group: index,
-                    worker,
-                    pid,
-                    state: WorkerState::Running,
-                });
+                pool.members.push(Member::running(index, worker, pid));
             }
         }
         drop(held);
@@ -215,7 +140,7 @@ impl WorkerPool {
         self.members.iter().map(|member| WorkerId {
             group: member.group,
             worker: member.worker,
-            pid: raw(member.pid),
+            pid: member.raw_pid(),
         })
     }
 
@@ -223,7 +148,7 @@ impl WorkerPool {
     pub fn set_nice(&self, group: usize, nice: i32) -> Result<(), WorkloadError> {
         for member in self.members.iter().filter(|member| member.group == group) {
             setpriority_process(Some(member.pid), nice).map_err(|source| WorkloadError::Nice {
-                pid: raw(member.pid),
+                pid: member.raw_pid(),
                 nice,
                 source: source.into(),
             })?;
@@ -264,14 +189,15 @@ impl WorkerPool {
         self.stop();
         // All have closed the pipe, or time is up: what has ended has ended.
         let left = clock::monotonic_ns() < deadline.saturating_add(grace_ns);
-        self.reap_within(if left {
+        let limit = if left {
             Self::KILL_LIMIT
         } else {
             Duration::ZERO
-        });
+        };
+        members::reap_within(&mut self.members, limit);
         let silent_until = clock::monotonic_ns();
         let stuck: Vec<bool> = self.members.iter().map(Member::is_running).collect();
-        self.kill_within(Self::KILL_LIMIT);
+        members::kill_within(&mut self.members, Self::KILL_LIMIT);
 
         let mut runs = vec![Vec::new(); self.groups];
         for ((member, slot), stuck) in self.members.iter().zip(self.slots.iter()).zip(stuck) {
@@ -287,7 +213,7 @@ impl WorkerPool {
             };
             runs[member.group].push(WorkerRun {
                 worker: member.worker,
-                pid: raw(member.pid),
+                pid: member.raw_pid(),
                 iterations,
                 end,
             });
@@ -310,7 +236,7 @@ impl WorkerPool {
             if futex::wait(ready_cell, futex::Flags::empty(), ready, Some(&step))
                 == Err(Errno::TIMEDOUT)
             {
-                self.reap();
+                members::reap(&mut self.members);
                 let dead = self.members.iter().filter(|m| !m.is_running()).count();
                 // Those that died already are part of the result, not a reason to wait.
                 if self.control[0].ready.load(Acquire) as usize + dead >= workers {
@@ -344,78 +270,15 @@ impl WorkerPool {
         self.control[0].stop.store(1, Release);
         self.pairs.iter().for_each(|pair| wake_all(&pair.turn));
     }
-
-    fn reap(&mut self) {
-        for member in self.members.iter_mut().filter(|m| m.is_running()) {
-            match waitpid(Some(member.pid), WaitOptions::NOHANG) {
-                Ok(Some((_, status))) => member.state = WorkerState::Ended(status),
-                Ok(None) | Err(Errno::INTR) => {}
-                Err(_) => member.state = WorkerState::Unknown,
-            }
-        }
-    }
-
-    /// Collects exit statuses until all are there or the time is over.
-    fn reap_within(&mut self, limit: Duration) {
-        const PAUSE_NS: u64 = 2_000_000;
-        let limit_ns = clock::monotonic_ns().saturating_add(nanoseconds(limit));
-        loop {
-            self.reap();
-            let now = clock::monotonic_ns();
-            if now >= limit_ns || !self.members.iter().any(Member::is_running) {
-                return;
-            }
-            clock::sleep_until(limit_ns.min(now + PAUSE_NS));
-        }
-    }
-
-    fn kill_within(&mut self, limit: Duration) {
-        for member in self.members.iter().filter(|m| m.is_running()) {
-            // Not waited for yet, so that the number still is this process.
-            let _ = kill_process(member.pid, Signal::KILL);
-        }
-        self.reap_within(limit);
-    }
 }
 
 impl Drop for WorkerPool {
     fn drop(&mut self) {
-        self.kill_within(Self::KILL_LIMIT);
-    }
-}
-
-impl Member {
-    fn is_running(&self) -> bool {
-        matches!(self.state, WorkerState::Running)
-    }
-
-    fn end(&self, slot: &Slot, topology: Topology) -> WorkerEnd {
-        if let WorkerState::Ended(status) = self.state {
-            if let Some(signal) = status.terminating_signal() {
-                return WorkerEnd::Killed { signal };
-            }
-            match status.exit_status() {
-                Some(0) => {}
-                Some(status) => return WorkerEnd::Exited { status },
-                None => return WorkerEnd::Lost("ended in a way that the kernel does not name"),
-            }
-        }
-        match WorkerReport::read(slot, topology) {
-            Ok(report) => WorkerEnd::Reported(report),
-            Err(what) => WorkerEnd::Lost(what),
-        }
+        members::kill_within(&mut self.members, Self::KILL_LIMIT);
     }
 }
 
 fn wake_all(word: &std::sync::atomic::AtomicU32) {
     // The kernel reads the number as an `int`: u32::MAX would be -1.
     let _ = futex::wake(word, futex::Flags::empty(), i32::MAX.cast_unsigned());
-}
-
-fn raw(pid: Pid) -> u32 {
-    pid.as_raw_pid().cast_unsigned()
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,22 +1,18 @@
 //! Checks of rates, shares and variation.
 
-use ktstr_core::{Outcome, Verdict};
-
-use super::{Limit, Measured, hold, no_time_at, nobody_reported, place, reports};
-use crate::check::{CgroupRun, Checks};
+use super::{Judged, Measured, Worse, no_time_at, place, reports};
+use crate::check::CgroupRun;
 use crate::workload::WorkerReport;
 
-pub(super) fn judge(verdict: &mut Verdict, checks: &Checks, runs: &[CgroupRun]) {
-    let mut of_cgroups = |check: &str, limit: Option<f64>, value: Value<'_>| {
-        if let Some(limit) = limit {
-            cgroups(verdict, check, Limit::AtMost(limit), runs, value);
-        }
-    };
-    of_cgroups("max_wake_latency_cv", checks.max_wake_latency_cv, &|run| {
-        const NO_WAKES: &str = "no wake-up latency to measure; use a work type that sleeps";
+pub(super) fn wake_latency_cv(judged: &mut Judged<'_>) {
+    const NO_WAKES: &str = "no wake-up latency to measure; use a work type that sleeps";
+    cgroups(judged, |run| {
         run.wake_latency_cv().map(Some).ok_or(NO_WAKES)
     });
-    of_cgroups("max_throughput_cv", checks.max_throughput_cv, &|run| {
+}
+
+pub(super) fn throughput_cv(judged: &mut Judged<'_>) {
+    cgroups(judged, |run| {
         // One worker has nobody to differ from.
         if run.reports().count() < 2 {
             return Ok(None);
@@ -24,88 +20,87 @@ pub(super) fn judge(verdict: &mut Verdict, checks: &Checks, runs: &[CgroupRun]) 
         let cv = run.throughput_cv();
         cv.map(Some).ok_or("no work was done, or no time passed")
     });
-    of_cgroups("max_migration_ratio", checks.max_migration_ratio, &|run| {
+}
+
+pub(super) fn migrations(judged: &mut Judged<'_>) {
+    cgroups(judged, |run| {
         let iterations = run.sum(|report| report.iterations);
         let ratio = share(run.sum(|report| report.migrations), iterations);
         ratio
             .map(Some)
             .ok_or("0 iterations to relate migrations to")
     });
-    of_cgroups(
-        "max_cross_node_migration_ratio",
-        checks.max_cross_node_migration_ratio,
-        &|run| {
-            let migrations = run.sum(|report| report.migrations);
-            let ratio = share(run.sum(|report| report.node_migrations), migrations);
-            ratio
-                .map(Some)
-                .ok_or("0 migrations, of which none can cross nodes")
-        },
-    );
-    if let Some(limit) = checks.min_work_rate {
-        workers(verdict, "min_work_rate", limit, runs, |report, place| {
-            report.work_rate().ok_or_else(|| no_time_at(place))
-        });
-    }
-    if let Some(limit) = checks.min_page_locality {
-        workers(
-            verdict,
-            "min_page_locality",
-            limit,
-            runs,
-            |report, place| {
-                report.page_locality().ok_or_else(|| match report.pages {
-                None => "this kernel does not tell where pages are (move_pages: CONFIG_NUMA, CONFIG_MIGRATION)"
-                    .to_owned(),
-                Some(_) => format!("0 iterations in {place}"),
-            })
-            },
-        );
-    }
 }
 
-/// A cgroup's value, nothing where the check does not apply to it, or why there is none.
-type Value<'a> = &'a dyn Fn(&CgroupRun) -> Result<Option<f64>, &'static str>;
+pub(super) fn cross_node_migrations(judged: &mut Judged<'_>) {
+    cgroups(judged, |run| {
+        let migrations = run.sum(|report| report.migrations);
+        let ratio = share(run.sum(|report| report.node_migrations), migrations);
+        ratio
+            .map(Some)
+            .ok_or("0 migrations, of which none can cross nodes")
+    });
+}
 
-fn cgroups(verdict: &mut Verdict, check: &str, limit: Limit, runs: &[CgroupRun], value: Value<'_>) {
-    if reports(runs).next().is_none() {
-        return nobody_reported(verdict, check);
+pub(super) fn work_rate(judged: &mut Judged<'_>) {
+    workers(judged, |report, place| {
+        report.work_rate().ok_or_else(|| no_time_at(place))
+    });
+}
+
+pub(super) fn page_locality(judged: &mut Judged<'_>) {
+    workers(judged, |report, place| {
+        report.page_locality().ok_or_else(|| match report.pages {
+            None => {
+                "this kernel does not tell where pages are (move_pages: CONFIG_NUMA, CONFIG_MIGRATION)"
+                    .to_owned()
+            }
+            Some(_) => format!("0 iterations in {place}"),
+        })
+    });
+}
+
+/// Holds the largest value of a cgroup against the limit.
+///
+/// `value` gives none where the check does not apply to a cgroup, or says why there is none.
+fn cgroups(
+    judged: &mut Judged<'_>,
+    value: impl Fn(&CgroupRun) -> Result<Option<f64>, &'static str>,
+) {
+    if !judged.has_reports() {
+        return;
     }
     let mut found = Vec::new();
-    for run in runs.iter().filter(|run| run.reports().count() > 0) {
+    let runs = judged.runs.iter();
+    for run in runs.filter(|run| run.reports().count() > 0) {
         let place = format!("cgroup {}", run.name);
         match value(run) {
             Ok(Some(value)) => found.push(Measured { value, place }),
             Ok(None) => {}
-            Err(why) => verdict.record(Outcome::Inconclusive, check, format!("{why} in {place}")),
+            Err(why) => judged.inconclusive(format!("{why} in {place}")),
         }
     }
-    hold(verdict, check, limit, found);
+    judged.hold(Worse::Larger, found);
 }
 
-fn workers(
-    verdict: &mut Verdict,
-    check: &str,
-    limit: f64,
-    runs: &[CgroupRun],
-    value: impl Fn(&WorkerReport, &str) -> Result<f64, String>,
-) {
-    if reports(runs).next().is_none() {
-        return nobody_reported(verdict, check);
+/// Holds the smallest value of a worker against the limit; `value` says why there is none.
+fn workers(judged: &mut Judged<'_>, value: impl Fn(&WorkerReport, &str) -> Result<f64, String>) {
+    if !judged.has_reports() {
+        return;
     }
     let mut found = Vec::new();
-    for (run, worker, report) in reports(runs) {
+    for (run, worker, report) in reports(judged.runs) {
         let place = place(run, worker);
         match value(report, &place) {
             Ok(value) => found.push(Measured { value, place }),
             Err(why) => {
                 // The first says it for all.
-                verdict.record(Outcome::Inconclusive, check, why);
+                judged.inconclusive(why);
                 break;
             }
         }
     }
-    hold(verdict, check, Limit::AtLeast(limit), found);
+    judged.hold(Worse::Smaller, found);
 }
 
 /// `None` where there is nothing to be a part of.

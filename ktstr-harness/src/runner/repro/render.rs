@@ -1,7 +1,10 @@
 //! The trail of a failure as people read it, for 80 columns.
 
+mod words;
+
 use std::fmt::Write as _;
 
+use self::words::{details, flags, nanoseconds, pids_in, wrapped};
 use super::calls::{Call, Trail};
 use super::plan::{Backtrace, Known};
 use super::trace::Task;
@@ -12,8 +15,6 @@ const SHOWN_LINES: usize = 40;
 
 /// Calls that are kept for whoever wants more.
 const KEPT_CALLS: usize = 2000;
-
-const WIDTH: usize = 80;
 
 /// Room for a function's name with its callbacks.
 const FUNCTION_WIDTH: usize = 34;
@@ -336,83 +337,5 @@ impl View<'_> {
             text.push_str("the recording was too long to be read to its end\n");
         }
         text
-    }
-}
-
-/// What else is to be said of a call, word by word.
-fn details(call: &Call, pid: i32) -> Vec<String> {
-    let mut words = Vec::new();
-    if let Some(other) = call.task().filter(|task| task.pid != pid) {
-        words.push(format!("{}[{}]", other.name, other.pid));
-    }
-    for (name, value) in &call.before.others {
-        // No flag is set in most calls.
-        if !(name.ends_with("flags") && value == "0x0") {
-            words.push(argument(name, value));
-        }
-    }
-    if let Some(after) = &call.after {
-        for (name, value) in &after.others {
-            words.push(argument(name, value));
-        }
-        if let (Some(before), Some(after)) = (call.task(), &after.task)
-            && before.vtime != after.vtime
-        {
-            words.push(format!("vtime={}>{}*", before.vtime, after.vtime));
-        }
-    }
-    words
-}
-
-/// `text` in lines of at most [`WIDTH`], each behind `indent`.
-fn wrapped(text: &str, indent: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= WIDTH => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(format!("{indent}{word}")),
-        }
-    }
-    lines
-}
-
-/// The numbers in brackets of a message, the last first: `spin[57] failed` has 57.
-fn pids_in(message: &str) -> impl Iterator<Item = i32> {
-    let parts = message.rsplit('[').filter_map(|part| part.split_once(']'));
-    parts.filter_map(|(digits, _)| digits.parse().ok().filter(|pid| *pid > 0))
-}
-
-/// A slice; `SCX_SLICE_INF` has a name.
-fn nanoseconds(slice: u64) -> String {
-    match slice {
-        u64::MAX => "inf".to_owned(),
-        slice => slice.to_string(),
-    }
-}
-
-/// `scx.flags`, with the one that is asked for most by name (`include/linux/sched/ext.h`).
-fn flags(flags: u64) -> String {
-    let queued = if flags & 1 == 1 { " QUEUED" } else { "" };
-    format!("{flags:#x}{queued}")
-}
-
-/// An argument; queues of the kernel's own have names (`include/linux/sched/ext.h`).
-fn argument(name: &str, value: &str) -> String {
-    const BUILTIN: u64 = 1 << 63;
-    const LOCAL_ON: u64 = 1 << 62;
-    let number = value
-        .strip_prefix("0x")
-        .and_then(|hex| u64::from_str_radix(hex, 16).ok());
-    match (name, number) {
-        ("dsq", Some(id)) if id == BUILTIN | 1 => "dsq=GLOBAL".to_owned(),
-        ("dsq", Some(id)) if id == BUILTIN | 2 => "dsq=LOCAL".to_owned(),
-        ("dsq", Some(id)) if id & (BUILTIN | LOCAL_ON) == BUILTIN | LOCAL_ON => {
-            format!("dsq=LOCAL_ON|{}", id & u64::from(u32::MAX))
-        }
-        ("ret", _) => format!("returned={value}"),
-        _ => format!("{name}={value}"),
     }
 }
