@@ -19,7 +19,7 @@ fn a_pahole_that_hangs_ends_the_build_and_is_named() {
         hanging = hanging.display(),
         never = never.display(),
     );
-    world.options.path = world.with_program("pahole", &script);
+    world.options.host.path = world.with_program("pahole", &script);
     fault(&tree, "btf");
     // A limit that is too short for another step on a busy machine says nothing of pahole: a longer one will.
     for seconds in [1, 4, 16, 64] {
