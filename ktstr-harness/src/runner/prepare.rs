@@ -11,6 +11,7 @@ use ktstr_vmm::{Backend, BackendSelection, KvmError, MachineError, MachineSpec, 
 
 use super::placement;
 use super::plan::MachinePlan;
+use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cases::NamedKernel;
 use crate::scheduler::Source;
@@ -64,7 +65,7 @@ pub(crate) fn discover_kernel(settings: &Settings) -> Result<Kernel, Verdict> {
         dir: &settings.dir,
         root: Path::new("/"),
     })
-    .map_err(|error| fail(crate::remedy::worded(&error)))?;
+    .map_err(|error| fail((settings.words)(Refusal::Kernel(&error))))?;
     let note = format!(
         "kernel {}: {} ({})",
         found.kernel.version,

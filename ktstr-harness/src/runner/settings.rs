@@ -10,6 +10,7 @@ use ktstr_vmm::Backend;
 
 use super::build::Builds;
 use super::origin::RunOrigin;
+use super::refusal::Refusal;
 use crate::relocation::Relocation;
 
 /// The surroundings of runs. Nothing here is looked up later: what is not said has the value of [`Settings::new`].
@@ -57,6 +58,8 @@ pub struct Settings {
     pub kernel_variables: BTreeMap<String, OsString>,
     /// What records say of where the run comes from.
     pub origin: RunOrigin,
+    /// Words what a run needs and cannot have: a command names the options that help. Its own text is the default.
+    pub words: fn(Refusal<'_>) -> String,
 }
 
 /// There is no root for caches.
@@ -99,6 +102,7 @@ impl Settings {
             guest_env: Vec::new(),
             kernel_variables: BTreeMap::new(),
             origin: RunOrigin::new(run_id),
+            words: |refusal| refusal.to_string(),
         }
     }
 
