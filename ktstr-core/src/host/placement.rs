@@ -28,13 +28,11 @@ pub struct Placement {
 #[non_exhaustive]
 pub enum PlacementError {
     /// The host does not say which CPUs share a cache.
-    #[error(
-        "performance mode: this host does not tell its last-level caches; run with --no-perf-mode"
-    )]
+    #[error("performance mode: this host does not tell its last-level caches")]
     CachesUnknown,
     /// Too few CPUs in all.
     #[error(
-        "performance mode: {topology} takes {needed} host CPUs, one for each of its own and one beside, and {allowed} are allowed; use a smaller topology or --no-perf-mode"
+        "performance mode: {topology} takes {needed} host CPUs, one for each of its own and one beside, and {allowed} are allowed; use a smaller topology"
     )]
     TooFewCpus {
         /// The machine's shape.
@@ -46,7 +44,7 @@ pub enum PlacementError {
     },
     /// Too few last-level caches, or too small ones.
     #[error(
-        "performance mode: {topology} takes {} host LLCs with {} allowed CPUs each, and {fitting} have as many; use a smaller topology or --no-perf-mode", topology.llcs(), topology.cpus_per_llc()
+        "performance mode: {topology} takes {} host LLCs with {} allowed CPUs each, and {fitting} have as many; use a smaller topology", topology.llcs(), topology.cpus_per_llc()
     )]
     TooFewLlcs {
         /// The machine's shape.

@@ -13,6 +13,7 @@ use super::SessionInfo;
 use super::kernel_list::parse_kernel_list;
 use crate::cases::NamedKernel;
 use crate::relocation::{Relocation, target_dir_of};
+use crate::remedy;
 use crate::runner::build::Builds;
 use crate::runner::{NextestRun, RunOrigin, Settings, TestTarget, own_epoch};
 
@@ -213,6 +214,7 @@ fn settings(
             .collect(),
         origin,
         host,
+        words: remedy::of_refusal,
     })
 }
 

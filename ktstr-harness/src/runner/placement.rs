@@ -9,6 +9,7 @@ use ktstr_vmm::{Backend, CancelToken, HostPlacement, Performance};
 
 use super::cancel;
 use super::plan::MachinePlan;
+use super::refusal::{Refusal, ReserveError};
 use super::result::RunError;
 use super::settings::Settings;
 
@@ -71,58 +72,46 @@ pub(super) fn reserve(
 ) -> Result<Reserved, RunError> {
     let host =
         HostCpus::read(Path::new("/")).map_err(|error| Verdict::fail("host", error.to_string()))?;
+    let refused = |error: ReserveError| error.verdict((settings.words)(Refusal::HostCpus(&error)));
+    let locked = |error: LockError| refused(error.into());
     let wants = Wants {
         performance: in_performance_mode(plan, settings),
         cap: settings.cpu_cap,
         budget: plan.cpu_budget,
     };
     let lock_dir = &settings.lock_dir;
-    let (placement, reservation) = match demand(&host, plan.topology, backend, wants)? {
-        CpuDemand::Emulated => {
-            let slots = host.allowed.len();
-            let reservation = cancel::wait_for_lock(cancel, WAIT, waiting, |wait| {
-                Reservation::emulator(lock_dir, slots, wait)
-            })?
-            .map_err(refused)?;
-            (HostPlacement::Unpinned, reservation)
-        }
-        CpuDemand::Budget(count) => {
-            // Processes of a run have numbers in a row: each begins where the one before ends.
-            let start = (std::process::id() as usize).wrapping_mul(count);
-            let (cpus, reservation) = cancel::wait_for_lock(cancel, WAIT, waiting, |wait| {
-                Reservation::shared(lock_dir, &host, count, start, wait)
-            })?
-            .map_err(refused)?;
-            (HostPlacement::Affinity(cpus), reservation)
-        }
-        CpuDemand::Alone(mut placements) => {
-            let claims: Vec<Claims> = placements.iter().map(|it| it.claims.clone()).collect();
-            let (index, reservation) = cancel::wait_for_lock(cancel, WAIT, waiting, |wait| {
-                Reservation::any_of(lock_dir, &claims, wait)
-            })?
-            .map_err(refused)?;
-            (alone(placements.swap_remove(index)), reservation)
-        }
-    };
+    let (placement, reservation) =
+        match demand(&host, plan.topology, backend, wants).map_err(refused)? {
+            CpuDemand::Emulated => {
+                let slots = host.allowed.len();
+                let reservation = cancel::wait_for_lock(cancel, WAIT, waiting, |wait| {
+                    Reservation::emulator(lock_dir, slots, wait)
+                })?
+                .map_err(locked)?;
+                (HostPlacement::Unpinned, reservation)
+            }
+            CpuDemand::Budget(count) => {
+                // Processes of a run have numbers in a row: each begins where the one before ends.
+                let start = (std::process::id() as usize).wrapping_mul(count);
+                let (cpus, reservation) = cancel::wait_for_lock(cancel, WAIT, waiting, |wait| {
+                    Reservation::shared(lock_dir, &host, count, start, wait)
+                })?
+                .map_err(locked)?;
+                (HostPlacement::Affinity(cpus), reservation)
+            }
+            CpuDemand::Alone(mut placements) => {
+                let claims: Vec<Claims> = placements.iter().map(|it| it.claims.clone()).collect();
+                let (index, reservation) = cancel::wait_for_lock(cancel, WAIT, waiting, |wait| {
+                    Reservation::any_of(lock_dir, &claims, wait)
+                })?
+                .map_err(locked)?;
+                (alone(placements.swap_remove(index)), reservation)
+            }
+        };
     Ok(Reserved {
         placement,
         _reservation: reservation,
     })
-}
-
-/// The verdict of a run that got no host CPUs: that others have them is no fault, but locks that cannot be taken at all
-/// are, as every test would be skipped.
-// By value: it is what `map_err` wants.
-#[expect(clippy::needless_pass_by_value)]
-fn refused(error: LockError) -> Verdict {
-    if let LockError::Busy { .. } = error {
-        return Verdict::skip(error.to_string());
-    }
-    let message = format!(
-        "{error}; or set {} to a directory that every user of this host can write",
-        ktstr_core::env::LOCK_DIR
-    );
-    Verdict::fail("host CPU locks", message)
 }
 
 /// What of the host a machine in performance mode has.
@@ -151,36 +140,28 @@ fn demand(
     topology: Topology,
     backend: Backend,
     wants: Wants,
-) -> Result<CpuDemand, Verdict> {
+) -> Result<CpuDemand, ReserveError> {
     let allowed = host.allowed.len();
     if let Some(cap) = wants.cap.filter(|cap| *cap > allowed) {
-        let message = format!(
-            "--cpu-cap asks for {cap} host CPUs and {allowed} are allowed to this process; ask for fewer, see taskset -p"
-        );
-        return Err(Verdict::fail("cpu_cap", message));
+        return Err(ReserveError::CapTooHigh { cap, allowed });
     }
     let needed = topology.cpus() as usize + 1;
     if wants.performance {
         if backend == Backend::Qemu {
-            let why = "performance mode needs KVM, and machines run on qemu here; --no-perf-mode runs the test without it";
-            return Err(Verdict::skip(why));
+            return Err(ReserveError::NotKvm);
         }
         if let Some(cap) = wants.cap.filter(|cap| *cap < needed) {
-            let why = format!(
-                "performance mode: {topology} takes {needed} host CPUs, and --cpu-cap grants {cap}; grant more or run with --no-perf-mode"
-            );
-            return Err(Verdict::skip(why));
+            return Err(ReserveError::CapTooLow {
+                topology,
+                needed,
+                cap,
+            });
         }
-        let places = Placement::candidates(host, topology)
-            .map_err(|error| Verdict::skip(error.to_string()))?;
-        return Ok(CpuDemand::Alone(places));
+        return Ok(CpuDemand::Alone(Placement::candidates(host, topology)?));
     }
     let budget = wants.budget.map(|budget| budget as usize);
     if let Some(budget) = budget.filter(|budget| wants.cap.is_none() && *budget > allowed) {
-        let why = format!(
-            "cpu_budget: {budget} host CPUs are more than the {allowed} that are allowed to this process; see taskset -p"
-        );
-        return Err(Verdict::skip(why));
+        return Err(ReserveError::BudgetTooHigh { budget, allowed });
     }
     if backend == Backend::Qemu {
         // It takes one CPU, whatever the budget.
@@ -213,9 +194,8 @@ mod tests {
     const TWO: Topology = Topology::constant(1, 1, 2, 1);
 
     fn refusal(cpus: u32, backend: Backend, wants: Wants) -> (Outcome, String) {
-        let verdict = demand(&host(cpus), TWO, backend, wants).unwrap_err();
-        let message = verdict.decisive().next().unwrap().message.clone();
-        (verdict.outcome(), message)
+        let error = demand(&host(cpus), TWO, backend, wants).unwrap_err();
+        (error.verdict(String::new()).outcome(), error.to_string())
     }
 
     #[test]
@@ -247,7 +227,7 @@ mod tests {
             };
             let (outcome, why) = refusal(2, backend, wants);
             assert_eq!(outcome, Outcome::Fail);
-            assert!(why.contains("asks for 3 host CPUs and 2 are"), "{why}");
+            assert!(why.contains("3 host CPUs is above the 2 that"), "{why}");
             let wants = Wants {
                 budget: Some(3),
                 ..Wants::default()
@@ -278,7 +258,7 @@ mod tests {
         for (cpus, backend, wants, expected) in [
             (3, Backend::Qemu, wants, "needs KVM"),
             (2, Backend::Kvm, wants, "takes 3 host CPUs"),
-            (8, Backend::Kvm, capped, "--cpu-cap grants 2"),
+            (8, Backend::Kvm, capped, "the cap grants 2"),
         ] {
             let (outcome, why) = refusal(cpus, backend, wants);
             assert_eq!(outcome, Outcome::Skip);
@@ -292,19 +272,21 @@ mod tests {
     #[test]
     fn only_locks_that_others_hold_are_a_skip() {
         let dir = tempfile::tempdir().unwrap();
-        let now = Duration::ZERO;
-        let held = Reservation::emulator(dir.path(), 1, now).unwrap();
-        let busy = refused(Reservation::emulator(dir.path(), 1, now).unwrap_err());
-        assert_eq!(busy.outcome(), Outcome::Skip);
+        let refused = |lock_dir: &Path| {
+            let error = Reservation::emulator(lock_dir, 1, Duration::ZERO).unwrap_err();
+            let error = ReserveError::from(error);
+            let verdict = error.verdict(error.to_string());
+            (verdict.outcome(), verdict.details()[0].message.clone())
+        };
+        let held = Reservation::emulator(dir.path(), 1, Duration::ZERO).unwrap();
+        assert_eq!(refused(dir.path()).0, Outcome::Skip);
         drop(held);
         let no_dir = dir.path().join("file");
         std::fs::write(&no_dir, "").unwrap();
         for lock_dir in [&no_dir, Path::new("/proc/none")] {
-            let broken = refused(Reservation::emulator(lock_dir, 1, now).unwrap_err());
-            assert_eq!(broken.outcome(), Outcome::Fail);
-            let message = &broken.decisive().next().unwrap().message;
+            let (outcome, message) = refused(lock_dir);
+            assert_eq!(outcome, Outcome::Fail);
             assert!(message.contains(lock_dir.to_str().unwrap()), "{message}");
-            assert!(message.contains("KTSTR_LOCK_DIR"), "{message}");
         }
     }
 

@@ -11,6 +11,7 @@ use ktstr_vmm::{Backend, BackendSelection, KvmError, MachineError, MachineSpec, 
 
 use super::placement;
 use super::plan::MachinePlan;
+use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cases::NamedKernel;
 use crate::scheduler::Source;
@@ -56,7 +57,7 @@ pub(crate) fn discover_kernel(settings: &Settings) -> Result<Kernel, Verdict> {
     let fail = |message: String| Verdict::fail("kernel", message);
     let cache = Cache::new(settings.cache().map_err(|error| fail(error.to_string()))?);
     let found = discover(&settings.host, &cache, &settings.dir)
-        .map_err(|error| fail(crate::remedy::worded(&error)))?;
+        .map_err(|error| fail((settings.words)(Refusal::Kernel(&error))))?;
     let note = format!(
         "kernel {}: {} ({})",
         found.kernel.version,

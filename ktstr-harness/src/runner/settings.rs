@@ -9,6 +9,7 @@ use ktstr_vmm::Backend;
 
 use super::build::Builds;
 use super::origin::RunOrigin;
+use super::refusal::Refusal;
 use crate::relocation::Relocation;
 
 /// The surroundings of runs. Nothing here is looked up later: what is not said has the value of [`Settings::new`].
@@ -53,6 +54,8 @@ pub struct Settings {
     pub guest_env: Vec<(String, String)>,
     /// What records say of where the run comes from.
     pub origin: RunOrigin,
+    /// Words what a run needs and cannot have: a command names the options that help. Its own text is the default.
+    pub words: fn(Refusal<'_>) -> String,
 }
 
 /// There is no root for caches.
@@ -87,6 +90,7 @@ impl Settings {
             guest_env: Vec::new(),
             origin: RunOrigin::new(run_id),
             host,
+            words: |refusal| refusal.to_string(),
         }
     }
 
