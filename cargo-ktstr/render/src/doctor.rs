@@ -100,3 +100,101 @@ fn fix_text(fix: &Fix, style: &Style) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ktstr_driver::doctor::State;
+
+    use super::*;
+
+    fn report() -> Report {
+        let source = "/usr/src/my linux.tar.xz".to_owned();
+        let install = "sudo apt-get install clang".to_owned();
+        let advice = "ask whoever may to load the module and to let you use its device";
+        Report {
+            ready: false,
+            checks: vec![
+                Check::new("QEMU", State::Ok, "9.2"),
+                Check::new("kernel", State::Missing, "none is built yet")
+                    .fix(Fix::BuildKernel { source }),
+                Check::new(
+                    "KVM",
+                    State::Limited,
+                    "there is no /dev/kvm, and emulation is slow",
+                )
+                .fix(Fix::Advice(advice.to_owned())),
+            ],
+            install: Some(Fix::Command(install)),
+        }
+    }
+
+    #[test]
+    fn each_check_has_its_line_and_what_to_do() {
+        let expected = "  \
+  ok       QEMU           9.2
+  missing  kernel         none is built yet
+    $ x kernel build --base-config lean --kernel '/usr/src/my linux.tar.xz'
+  limited  KVM            there is no /dev/kvm, and emulation is slow
+    ask whoever may to load the module and to let you use its device
+
+All packages that are missing:
+    $ sudo apt-get install clang
+
+Tests cannot run here yet.
+";
+        let style = Style::new("x", None, None);
+        assert_eq!(text(&report(), &style), expected);
+    }
+
+    #[test]
+    fn what_a_check_says_is_not_said_again() {
+        let mut report = report();
+        report.checks[2].fix = report.install.clone();
+        let text = text(&report, &Style::default());
+        assert_eq!(
+            text.matches("sudo apt-get install clang").count(),
+            1,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn lines_are_as_narrow_as_the_terminal() {
+        for width in [0, 1, 30, 59, 60, 61] {
+            let style = Style {
+                width,
+                ..Style::new("x", None, None)
+            };
+            let text = text(&report(), &style);
+            let can_be_broken = |line: &str| line.trim().split(' ').count() > 3;
+            let mut wide = text
+                .lines()
+                .filter(|line| line.chars().count() > width.max(30));
+            assert_eq!(
+                wide.find(|line| can_be_broken(line)),
+                None,
+                "{width}: {text}"
+            );
+            assert!(text.contains("QEMU"), "{text}");
+        }
+    }
+
+    #[test]
+    fn documents_have_commands() {
+        let report = with_commands(report(), "x");
+        let fixes: Vec<_> = report.checks.iter().map(|check| &check.fix).collect();
+        let command = "x kernel build --base-config lean --kernel '/usr/src/my linux.tar.xz'";
+        assert_eq!(*fixes[1], Some(Fix::Command(command.to_owned())));
+        assert!(matches!(fixes[2], Some(Fix::Advice(_))));
+        let corrupt = Check::new("x", State::Limited, "").fix(Fix::RemoveCorruptKernels);
+        let report = with_commands(
+            Report {
+                checks: vec![corrupt],
+                ..report
+            },
+            "y",
+        );
+        let command = "y kernel clean --corrupt-only".to_owned();
+        assert_eq!(report.checks[0].fix, Some(Fix::Command(command)));
+    }
+}

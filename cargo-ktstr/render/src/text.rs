@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use ktstr_core::text;
+use textwrap::core::display_width;
 
 /// `word` quoted for a shell, where that needs it.
 ///
@@ -62,10 +62,20 @@ pub fn wrap(text: &str, width: usize, joint: &str) -> String {
 /// assert_eq!(fit("a command that is long", 12), "a command...");
 /// ```
 pub fn fit(line: &str, width: usize) -> String {
-    if line.chars().count() <= width {
+    if display_width(line) <= width {
         return line.to_owned();
     }
-    text::cut(line, width.saturating_sub(3))
+    let mut room = width.saturating_sub(3);
+    let mut shown = String::new();
+    for c in line.chars() {
+        let needed = display_width(c.encode_utf8(&mut [0; 4]));
+        if needed > room {
+            break;
+        }
+        room -= needed;
+        shown.push(c);
+    }
+    shown + "..."
 }
 
 /// `path` with `~` for the home directory, if one is given.
@@ -120,6 +130,9 @@ mod tests {
         assert_eq!(fit("123456", 6), "123456");
         assert_eq!(fit("1234567", 6), "123...");
         assert_eq!(fit("1234567", 2), "...");
+        // Each of these takes two columns.
+        assert_eq!(fit("漢字漢字", 8), "漢字漢字");
+        assert_eq!(fit("漢字漢字", 6), "漢...");
     }
 
     #[test]

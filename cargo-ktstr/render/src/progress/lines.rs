@@ -12,24 +12,16 @@ use super::{Unit, View};
 const EVERY: Duration = Duration::from_secs(10);
 
 /// When lines are due: of the step, and of each transfer.
+#[derive(Default)]
 pub(super) struct Lines {
-    step: LineTimer,
+    step: Option<LineTimer>,
     /// By the names of the files.
     transfers: HashMap<String, LineTimer>,
 }
 
-impl Lines {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            step: LineTimer::new(0, None, now),
-            transfers: HashMap::new(),
-        }
-    }
-}
-
 impl View for Lines {
     fn started(&mut self, stage: Stage, total: Option<u64>, now: Instant) -> Option<String> {
-        self.step = LineTimer::new(0, total, now);
+        self.step = Some(LineTimer::new(0, total, now));
         Some(match total {
             Some(steps) if stage == Stage::Compile => format!("{stage} (about {steps} steps)"),
             _ => stage.to_string(),
@@ -43,7 +35,7 @@ impl View for Lines {
         _: Option<&str>,
         now: Instant,
     ) -> Option<String> {
-        let how_far = self.step.due(done, now)?;
+        let how_far = self.step.as_mut()?.due(done, now)?;
         Some(format!("{stage}: {}", how_far.text(Unit::of(stage))))
     }
 

@@ -30,7 +30,7 @@ mod lines;
 use std::fmt;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::HumanDuration;
 pub use indicatif::ProgressDrawTarget;
@@ -118,7 +118,7 @@ impl Unit {
 impl Reporter {
     /// Shows everything as lines on `out`; how far a step is, every ten seconds. A line that cannot be written is left out.
     pub fn lines(style: &Style, out: impl Write + Send + 'static) -> Self {
-        Self::new(style, out, Lines::new(Instant::now()))
+        Self::new(style, out, Lines::default())
     }
 
     /// Shows steps and transfers as bars on `bars`, and the rest as lines on `out`, which is the same terminal. A line that
@@ -139,6 +139,13 @@ impl Reporter {
                 view: Box::new(view),
             }),
         }
+    }
+
+    /// Takes the time from `clock`, not from the system's: what is shown depends on nothing else then.
+    #[must_use]
+    pub fn with_clock(mut self, clock: fn() -> Instant) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Shows a line, which begins with the name of the program.
@@ -230,18 +237,12 @@ impl Progress for Reporter {
                 let now = (self.clock)();
                 self.show(|view| view.advanced(stage, done, what, now));
             }
-            Event::Finished { stage, took } => self.finished(stage, took),
+            Event::Finished { stage, took } => self.show(|view| {
+                view.finished();
+                Some(format!("{stage} took {}", duration(took)))
+            }),
             _ => {}
         }
-    }
-}
-
-impl Reporter {
-    fn finished(&self, stage: Stage, took: Duration) {
-        self.show(|view| {
-            view.finished();
-            Some(format!("{stage} took {}", duration(took)))
-        });
     }
 }
 

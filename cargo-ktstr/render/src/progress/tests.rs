@@ -1,6 +1,7 @@
 use std::cell::Cell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use indicatif::TermLike;
 use ktstr_core::KernelLabel;
@@ -75,7 +76,7 @@ thread_local! {
 }
 
 fn clock() -> Instant {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now) + PASSED.get()
 }
 
@@ -86,8 +87,7 @@ fn style() -> Style {
 /// A reporter of lines, and what it writes.
 fn lines() -> (Reporter, Written) {
     let out = Written::default();
-    let mut reporter = Reporter::new(&style(), out.clone(), Lines::new(clock()));
-    reporter.clock = clock;
+    let reporter = Reporter::lines(&style(), out.clone()).with_clock(clock);
     (reporter, out)
 }
 

@@ -1,6 +1,7 @@
 //! Why kernels cannot be resolved or listed.
 
 use ktstr_core::host::{HostCpusError, LockError};
+use ktstr_harness::runner::NoCacheRoot;
 use ktstr_kernel::remote::MirrorError;
 use ktstr_kernel::{BuildOptionsError, CacheError, Error, Failures, FetchError, SpecError};
 
@@ -9,8 +10,8 @@ use ktstr_kernel::{BuildOptionsError, CacheError, Error, Failures, FetchError, S
 #[non_exhaustive]
 pub enum KernelsError {
     /// The environment names no directory for the kernel cache.
-    #[error("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")]
-    NoCache,
+    #[error(transparent)]
+    NoCache(#[from] NoCacheRoot),
     /// The environment does not say how to build.
     #[error(transparent)]
     Options(#[from] BuildOptionsError),

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use ktstr_core::host::{Host, HostCpus, Reservation};
 use ktstr_core::{CpuSet, env};
+use ktstr_harness::runner::NoCacheRoot;
 use ktstr_kernel::{
     BaseConfig, BuildOptions, Cache, Event, ExtraKconfig, KernelSpec, Mirror, Progress, Remote,
     RemoteOptions, ResolvedKernel, Resolver,
@@ -147,10 +148,10 @@ pub fn list(host: &Host) -> Result<KernelList, KernelsError> {
 }
 
 /// The cache that the environment names.
-fn cache(host: &Host) -> Result<Cache, KernelsError> {
+fn cache(host: &Host) -> Result<Cache, NoCacheRoot> {
     env::cache_root(|name| host.var(name))
         .map(Cache::new)
-        .ok_or(KernelsError::NoCache)
+        .ok_or(NoCacheRoot)
 }
 
 /// The mirror that the environment names, else kernel.org.
@@ -227,7 +228,7 @@ mod tests {
         let error = releases(&host, "6.14.2", false, &silent).unwrap_err();
         assert!(matches!(error, KernelsError::NotARange { .. }), "{error}");
         let nowhere = self::host(&[]);
-        assert!(matches!(list(&nowhere), Err(KernelsError::NoCache)));
+        assert!(matches!(list(&nowhere), Err(KernelsError::NoCache(_))));
         assert!(list(&host).unwrap().kernels.is_empty());
         assert!(!dir.path().join("cache").exists());
     }
