@@ -6,13 +6,13 @@
 //! ```
 
 use std::error::Error;
-use std::ffi::OsStr;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use ktstr_core::host::Host;
+use ktstr_core::record::Record;
 use ktstr_driver::{
     KernelChoice, OutputStream, RunSummary, Session, SessionEvent, SessionObserver, replay_args,
 };
@@ -93,19 +93,13 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     }
     // What `cargo ktstr test` shows at its end, with commands of our own.
     let failures = report.runs.iter().flat_map(RunSummary::failures);
-    let replays: Vec<String> = failures
-        .map(|failure| replay_args(&failure.sidecar, &nextest_args))
-        .map(|args| {
-            let words = [
-                "run_session".as_ref(),
-                "--dir".as_ref(),
-                dir.as_os_str(),
-                "--".as_ref(),
-            ];
-            let words = words.into_iter().chain(args.iter().map(AsRef::as_ref));
-            text::command(words.map(OsStr::to_string_lossy))
-        })
-        .collect();
+    let replay = |failure: &Record| {
+        let args = replay_args(&failure.sidecar, &nextest_args);
+        let args = text::command(args.iter().map(|arg| arg.to_string_lossy()));
+        let dir = dir.to_string_lossy();
+        format!("run_session --dir {} -- {args}", text::quote(&dir))
+    };
+    let replays: Vec<String> = failures.map(replay).collect();
     let style = Style::new("run_session", None, std::env::home_dir());
     print!("{}", summary::text(&report, "test", &replays, &style));
     Ok(ExitCode::from(report.exit_code))
