@@ -1,41 +1,28 @@
 //! The result of a command.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use crate::remedy::worded;
-use ktstr_core::text;
+use ktstr_render::errors::{Problem, problems, text};
+
+use crate::RECOMMENDED;
 
 /// An exit code, or what went wrong.
 pub(crate) type CommandResult = Result<ExitCode, Failure>;
 
-/// One or more problems, each printed as one `error:` line.
+/// What went wrong; nothing yet, by default.
 #[derive(Debug, Default)]
 pub(crate) struct Failure(Vec<Problem>);
 
-#[derive(Debug)]
-struct Problem {
-    /// Lines to show before the error itself.
-    context: Vec<String>,
-    message: String,
-}
-
 impl Failure {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        let mut failure = Self::default();
-        failure.add(message);
-        failure
+    pub(crate) fn new(message: impl Display) -> Self {
+        Self(vec![Problem::new(message)])
     }
 
-    pub(crate) fn add(&mut self, message: impl Into<String>) {
-        self.add_with(Vec::new(), message);
-    }
-
-    pub(crate) fn add_with(&mut self, context: Vec<String>, message: impl Into<String>) {
-        self.0.push(Problem {
-            context,
-            message: message.into(),
-        });
+    /// Adds what another failure tells.
+    pub(crate) fn add(&mut self, other: impl Into<Self>) {
+        self.0.extend(other.into().0);
     }
 
     /// `Ok` when nothing went wrong.
@@ -47,21 +34,14 @@ impl Failure {
         }
     }
 
-    /// The text to print: explaining lines first, then one `error:` line for each problem.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
-        let context = self.0.iter().flat_map(|problem| problem.context.clone());
-        let errors = self.0.iter().map(|it| format!("error: {}", it.message));
-        context.chain(errors)
+    /// Explaining lines first, then one `error:` line for each problem.
+    pub(crate) fn text(&self) -> String {
+        text(&self.0)
     }
 }
 
-impl<E: std::error::Error + 'static> From<E> for Failure {
+impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::new(one_line(worded(&error)))
+        Self(problems(&error, RECOMMENDED))
     }
-}
-
-/// `text` in one line and without terminal commands: a path may contain both.
-pub(crate) fn one_line(text: impl Display) -> String {
-    text::line(&text.to_string())
 }

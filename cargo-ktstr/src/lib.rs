@@ -1,17 +1,13 @@
 //! The command line of ktstr: clap types, calls into the libraries, printing.
 //!
-//! Everything it does is a public call of `ktstr-kernel` or `ktstr-driver`; see `examples/` for the same without it.
+//! Everything it does is a public call of `ktstr-driver` or `ktstr-kernel`, and what it shows is text of `ktstr-render`; see
+//! `examples/` for the same without it.
 
 mod cli;
 mod doctor;
 mod failure;
 mod kernel;
 mod locks;
-mod progress;
-mod remedy;
-mod resolve;
-mod summary;
-mod table;
 mod terminal;
 mod test;
 mod thresholds;
@@ -25,71 +21,81 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use ktstr_core::env::check_paths;
 use ktstr_core::host::Host;
+use ktstr_render::Style;
 
 use cli::{Cargo, Command, Completions, Ktstr, StandaloneCommand};
 use failure::{CommandResult, Failure};
 
+/// The program whose commands errors recommend: it has all of them.
+const RECOMMENDED: &str = "cargo ktstr";
+
+/// What every command has around it.
+struct Context {
+    host: Host,
+    style: Style,
+}
+
 /// The entry of the `cargo-ktstr` binary.
 pub fn cargo_main() -> ExitCode {
-    const PROGRAM: &str = "cargo ktstr";
     let mut args: Vec<OsString> = args_os().collect();
     // Cargo passes its subcommand on; somebody who types `cargo-ktstr test` does not.
     if args.get(1).is_none_or(|word| word != "ktstr") {
         args.insert(1.min(args.len()), "ktstr".into());
     }
-    let arguments = match parse(args, PROGRAM, cli::PLANNED) {
-        Ok(Cargo::Ktstr(arguments)) => arguments,
-        Err(code) => return code,
-    };
-    let host = &Host::of_this_process();
-    if let Err(error) = check_paths(host) {
-        return report(Err(error.into()));
-    }
-    report(match arguments.command {
-        Command::Test(arguments) => test::run(&arguments, PROGRAM, host),
-        Command::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
-        Command::Verifier(arguments) => verifier::run(&arguments, PROGRAM, host),
-        Command::ShowThresholds(arguments) => thresholds::run(&arguments, PROGRAM, host),
-        Command::Doctor(arguments) => doctor::run(&arguments, host),
-        Command::Locks(arguments) => locks::run(&arguments, host),
+    let run = |Cargo::Ktstr(arguments), context: &Context| match arguments.command {
+        Command::Test(arguments) => test::run(&arguments, context),
+        Command::Kernel(arguments) => kernel::run(&arguments, context),
+        Command::Verifier(arguments) => verifier::run(&arguments, context),
+        Command::ShowThresholds(arguments) => thresholds::run(&arguments, context),
+        Command::Doctor(arguments) => doctor::run(&arguments, context),
+        Command::Locks(arguments) => locks::run(&arguments, context),
         Command::Completions(arguments) => completions(&arguments),
-    })
+    };
+    main("cargo ktstr", args, cli::PLANNED, run)
 }
 
 /// The entry of the `ktstr` binary.
 pub fn ktstr_main() -> ExitCode {
-    const PROGRAM: &str = "ktstr";
-    let arguments: Ktstr = match parse(args_os(), PROGRAM, cli::PLANNED_STANDALONE) {
-        Ok(arguments) => arguments,
-        Err(code) => return code,
+    let run = |arguments: Ktstr, context: &Context| match arguments.command {
+        StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, context),
+        StandaloneCommand::Doctor(arguments) => doctor::run(&arguments, context),
+        StandaloneCommand::Locks(arguments) => locks::run(&arguments, context),
     };
-    let host = &Host::of_this_process();
-    if let Err(error) = check_paths(host) {
-        return report(Err(error.into()));
-    }
-    report(match arguments.command {
-        StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, PROGRAM),
-        StandaloneCommand::Doctor(arguments) => doctor::run(&arguments, host),
-        StandaloneCommand::Locks(arguments) => locks::run(&arguments, host),
+    main("ktstr", args_os(), cli::PLANNED_STANDALONE, run)
+}
+
+/// Parses `args` of `program` and runs the command; `planned` are those that later versions bring.
+fn main<P: Parser>(
+    program: &str,
+    args: impl IntoIterator<Item = OsString>,
+    planned: &[&str],
+    run: impl FnOnce(P, &Context) -> CommandResult,
+) -> ExitCode {
+    let result = match P::try_parse_from(args) {
+        Ok(arguments) => context(program).and_then(|context| run(arguments, &context)),
+        Err(error) => {
+            let Some(word) = planned_word(&error, planned) else {
+                // It is no error when the reader of a help text has gone.
+                let _ = error.print();
+                return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            };
+            Err(Failure::new(format!(
+                "`{word}` is planned and not built yet; `{program} --help` lists what there is"
+            )))
+        }
+    };
+    result.unwrap_or_else(|failure| {
+        terminal::tell(failure.text());
+        ExitCode::FAILURE
     })
 }
 
-fn parse<P: Parser>(
-    args: impl IntoIterator<Item = OsString>,
-    program: &str,
-    planned: &[&str],
-) -> Result<P, ExitCode> {
-    P::try_parse_from(args).map_err(|error| {
-        if let Some(word) = planned_word(&error, planned) {
-            let text = format!(
-                "`{word}` is planned and not built yet; `{program} --help` lists what there is"
-            );
-            return report(Err(Failure::new(text)));
-        }
-        // It is no error when the reader of a help text has gone.
-        let _ = error.print();
-        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-    })
+/// This process's surroundings, where its variables name places that can be used.
+fn context(program: &str) -> Result<Context, Failure> {
+    let host = Host::of_this_process();
+    check_paths(&host)?;
+    let style = terminal::style(program, &host);
+    Ok(Context { host, style })
 }
 
 /// The command or option that `error` is about, if it is planned.
@@ -103,15 +109,6 @@ fn planned_word(error: &clap::Error, commands: &[&str]) -> Option<String> {
         Some(ContextValue::String(word)) if planned.contains(&word.as_str()) => Some(word.clone()),
         _ => None,
     }
-}
-
-fn report(result: CommandResult) -> ExitCode {
-    result.unwrap_or_else(|failure| {
-        for line in failure.lines() {
-            terminal::say(line);
-        }
-        ExitCode::FAILURE
-    })
 }
 
 fn completions(arguments: &Completions) -> CommandResult {
@@ -132,5 +129,5 @@ fn completions(arguments: &Completions) -> CommandResult {
         &arguments.binary,
         &mut script,
     );
-    terminal::print(&script)
+    terminal::print(script)
 }

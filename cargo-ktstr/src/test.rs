@@ -1,45 +1,41 @@
 //! `test`: kernels first, then nextest, then where results are and how to run failures again.
 
 use std::env::current_dir;
-use std::io::{self, Write};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use ktstr_core::host::Host;
-use ktstr_driver::{
-    KernelChoice, NextestStreams, Session, SessionError, SessionEvent, SessionObserver,
-};
-use ktstr_kernel::discover::Found;
+use ktstr_driver::kernels::{self, KernelOptions};
+use ktstr_driver::{KernelChoice, NextestStreams, RunSummary, Session, SessionReport, replay_args};
+use ktstr_kernel::BaseConfig;
+use ktstr_render::progress::Reporter;
+use ktstr_render::{summary, text};
 use ktstr_vmm::CancelToken;
 
+use crate::Context;
 use crate::cli::Test;
-use crate::failure::{CommandResult, Failure, one_line};
-use crate::progress::Reporter;
-use crate::resolve::{self, Fetching};
-use crate::summary;
-use crate::terminal::tilde;
+use crate::failure::{CommandResult, Failure};
+use crate::terminal::{reporter, tell};
 
-pub(crate) fn run(arguments: &Test, program: &'static str, host: &Host) -> CommandResult {
-    let reporter = Reporter::new(program);
-    let session = session(arguments, &reporter, host)?;
-    let report = session
-        .run(&Shown(&reporter), &CancelToken::new()?)
-        .map_err(worded)?;
-    summary::print(&report, arguments, program, "test");
+pub(crate) fn run(arguments: &Test, context: &Context) -> CommandResult {
+    let reporter = reporter(&context.style);
+    let session = session(arguments, context, &reporter)?;
+    let report = session.run(&reporter, &CancelToken::new()?)?;
+    summarize(&report, arguments, "test", context);
     Ok(ExitCode::from(report.exit_code))
 }
 
 /// A session as `arguments` want it, with its kernels.
 pub(crate) fn session(
     arguments: &Test,
+    context: &Context,
     reporter: &Reporter,
-    host: &Host,
 ) -> Result<Session, Failure> {
     let source = if arguments.kernel.is_empty() {
         KernelChoice::Discover
     } else {
         KernelChoice::Given
     };
-    let session = Session::new(host.clone(), current_dir()?)
+    let session = Session::new(context.host.clone(), current_dir()?)
         .release(arguments.release)
         .nextest_profile(arguments.nextest_profile.clone())
         .scheduler_profile(arguments.profile.clone())
@@ -50,52 +46,62 @@ pub(crate) fn session(
         .streams(NextestStreams::Foreground)
         .nextest_args(arguments.nextest_args.iter().cloned())
         // Before kernels are built, which takes its time.
-        .prepare(source, &Shown(reporter))
-        .map_err(worded)?;
+        .prepare(source, reporter)?;
     if source == KernelChoice::Discover {
         return Ok(session);
     }
-    let options = resolve::build_options(arguments.base_config)?;
-    let fetching = Fetching {
+    let options = KernelOptions {
+        base_config: arguments.base_config.map(BaseConfig::from),
         include_eol: arguments.include_eol,
-        ..Fetching::default()
+        ..KernelOptions::default()
     };
-    let resolver = resolve::resolver(options, fetching)?;
-    let kernels = resolve::all(&arguments.kernel, &resolver, reporter, |_| {})?;
+    let mut ready = |spec: &_, kernel: &_| reporter.resolved(spec, kernel);
+    let identifiers = &arguments.kernel;
+    let kernels = kernels::resolve(&context.host, identifiers, options, reporter, &mut ready)?;
     Ok(session.kernels(kernels))
 }
 
-/// `error`, with the option that it is about.
-pub(crate) fn worded(error: SessionError) -> Failure {
-    match error {
-        SessionError::SameLabel { .. } => Failure::new(format!("--kernel: {}", one_line(error))),
-        SessionError::Kernel(error) => error.into(),
-        other => other.into(),
-    }
+/// Tells where results are, how many cases (each called a `noun`) ended how, and how to run failures again.
+pub(crate) fn summarize(report: &SessionReport, arguments: &Test, noun: &str, context: &Context) {
+    let replays: Vec<String> = report
+        .runs
+        .iter()
+        .flat_map(RunSummary::failures)
+        .map(|record| replay_args(&record.sidecar, &arguments.nextest_args))
+        .map(|nextest_args| command_line(arguments, &context.style.program, &nextest_args))
+        .collect();
+    tell(summary::text(report, noun, &replays, &context.style));
 }
 
-/// Shows the events of a session on standard error.
-pub(crate) struct Shown<'r>(pub(crate) &'r Reporter);
-
-impl SessionObserver for Shown<'_> {
-    fn event(&self, event: SessionEvent<'_>) {
-        match event {
-            SessionEvent::BackendSelected(selection) => {
-                if let Some(note) = selection.note() {
-                    self.0.line(&note);
-                }
-            }
-            SessionEvent::KernelFound(Found { kernel, origin, .. }) => {
-                let image = tilde(&kernel.image);
-                let line = format!("kernel {}: {image} ({origin})", kernel.version);
-                self.0.line(&line);
-            }
-            SessionEvent::SchedulerBuildOutput { line, .. }
-            | SessionEvent::NextestOutput { line, .. } => {
-                // As cargo's own output, which nextest shows as it comes.
-                let _ = io::stderr().write_all(&[line, b"\n"].concat());
-            }
-            _ => {}
+/// The command that was given, with other arguments for nextest.
+fn command_line(arguments: &Test, program: &str, nextest_args: &[OsString]) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for kernel in &arguments.kernel {
+        words.extend(["--kernel".to_owned(), kernel.clone()]);
+    }
+    let base = arguments.base_config.map(BaseConfig::from);
+    let options = [
+        ("--base-config", base.map(|base| base.to_string())),
+        ("--backend", arguments.backend.map(|it| it.to_string())),
+        ("--profile", arguments.profile.clone()),
+        ("--nextest-profile", arguments.nextest_profile.clone()),
+        ("--cpu-cap", arguments.cpu_cap.map(|cap| cap.to_string())),
+    ];
+    for (option, value) in options {
+        if let Some(value) = value {
+            words.extend([option.to_owned(), value]);
         }
     }
+    let switches = [
+        (arguments.include_eol, "--include-eol"),
+        (arguments.release, "--release"),
+        (arguments.no_skip_mode, "--no-skip-mode"),
+        (arguments.no_perf_mode, "--no-perf-mode"),
+        (true, "--"),
+    ];
+    let on = switches.iter().filter(|(on, _)| *on);
+    words.extend(on.map(|(_, switch)| (*switch).to_owned()));
+    let nextest_args = nextest_args.iter();
+    words.extend(nextest_args.map(|arg| arg.to_string_lossy().into_owned()));
+    format!("{program} test {}", text::command(words))
 }

@@ -9,12 +9,14 @@ use crate::runner::{Refusal, ReserveError};
 
 /// The error in one line, with what to do.
 pub fn worded(error: &DiscoverError) -> String {
-    let words = error.remedy().as_ref().map(words);
+    let remedy = error.remedy();
+    let words = remedy.map(|remedy| words(&remedy, "cargo ktstr"));
     format!("{error}{}", words.unwrap_or_default())
 }
 
-/// What follows an error with that remedy, beginning with what separates the two.
-pub fn words(remedy: &Remedy) -> String {
+/// What follows an error with that remedy, beginning with what separates the two. The commands in it are those of
+/// `program`, the options those of `cargo ktstr`.
+pub fn words(remedy: &Remedy, program: &str) -> String {
     match remedy {
         Remedy::LeaveOutClean => "; leave out --clean (--force builds it again)".to_owned(),
         Remedy::LeaveOutForce => ", or leave out --force".to_owned(),
@@ -22,18 +24,17 @@ pub fn words(remedy: &Remedy) -> String {
         Remedy::BuildClean => ", or build with --clean".to_owned(),
         Remedy::SkipChecksums => ", or build with --skip-sha256".to_owned(),
         Remedy::IncludeEol => "; --include-eol also includes end-of-life series".to_owned(),
-        Remedy::ListKeys => ", `cargo ktstr kernel list` shows the keys".to_owned(),
+        Remedy::ListKeys => format!(", `{program} kernel list` shows the keys"),
         Remedy::RemoveCorrupt => {
-            "; run: cargo ktstr kernel clean --corrupt-only, then build it again".to_owned()
+            format!("; run: {program} kernel clean --corrupt-only, then build it again")
         }
         Remedy::Build { kernel } => format!(
-            "; run: cargo ktstr kernel build --kernel {kernel}, or cargo ktstr test --kernel {kernel}"
+            "; run: {program} kernel build --kernel {kernel}, or {program} test --kernel {kernel}"
         ),
-        Remedy::Resolve { kernel } => format!(", or run: cargo ktstr test --kernel {kernel}"),
-        Remedy::BuildAny => {
-            "; build one: cargo ktstr kernel build --kernel ../linux (or a source tarball), or run: cargo ktstr test --kernel ../linux"
-                .to_owned()
-        }
+        Remedy::Resolve { kernel } => format!(", or run: {program} test --kernel {kernel}"),
+        Remedy::BuildAny => format!(
+            "; build one: {program} kernel build --kernel ../linux (or a source tarball), or run: {program} test --kernel ../linux"
+        ),
         _ => String::new(),
     }
 }

@@ -12,9 +12,11 @@ use std::thread;
 use std::time::Duration;
 
 use ktstr_core::host::Host;
+use ktstr_core::record::Record;
 use ktstr_driver::{
-    KernelChoice, OutputStream, RunSummary, Session, SessionEvent, SessionObserver,
+    KernelChoice, OutputStream, RunSummary, Session, SessionEvent, SessionObserver, replay_args,
 };
+use ktstr_render::{Style, errors, summary, text};
 use ktstr_vmm::CancelToken;
 use lexopt::prelude::*;
 
@@ -68,8 +70,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let session = Session::new(Host::of_this_process(), dir)
-        .nextest_args(nextest_args)
+    let session = Session::new(Host::of_this_process(), &dir)
+        .nextest_args(nextest_args.clone())
         .prepare(KernelChoice::Discover, &Lines)?;
     let cancel = CancelToken::new()?;
     let (ended, wait) = mpsc::channel::<()>();
@@ -86,21 +88,28 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         drop(ended);
         report
     })?;
-    let how = if report.cancelled {
-        "cancelled"
-    } else {
-        "ended"
-    };
-    println!("{how}: {}", report.tally());
-    for failure in report.runs.iter().flat_map(RunSummary::failures) {
-        println!("{}: {}", failure.sidecar.case, failure.path.display());
+    if report.cancelled {
+        println!("cancelled: what ran until then follows");
     }
+    // What `cargo ktstr test` shows at its end, with commands of our own.
+    let failures = report.runs.iter().flat_map(RunSummary::failures);
+    let replay = |failure: &Record| {
+        let args = replay_args(&failure.sidecar, &nextest_args);
+        let args = text::command(args.iter().map(|arg| arg.to_string_lossy()));
+        let dir = dir.to_string_lossy();
+        format!("run_session --dir {} -- {args}", text::quote(&dir))
+    };
+    let replays: Vec<String> = failures.map(replay).collect();
+    let style = Style::new("run_session", None, std::env::home_dir());
+    print!("{}", summary::text(&report, "test", &replays, &style));
     Ok(ExitCode::from(report.exit_code))
 }
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        // One line, with what to do next.
+        let problems = errors::problems(&*error, "cargo ktstr");
+        eprint!("{}", errors::text(&problems));
         ExitCode::FAILURE
     })
 }

@@ -27,17 +27,21 @@
 //! The parts, in the order in which one meets them:
 //!
 //! - [`doctor`] tells what a host has for running tests, and what it lacks.
+//! - [`kernels`] resolves, builds and lists kernels with the cache, mirror and tool chain that the environment names.
 //! - [`Session`] runs a project's tests under nextest. It tells a [`SessionObserver`] what happens, as
-//!   [`SessionEvent`]s, and is cancelled by a [`CancelToken`](ktstr_vmm::CancelToken). Kernels are resolved by
-//!   `ktstr-kernel` before that, or found: [`KernelChoice`].
+//!   [`SessionEvent`]s, and is cancelled by a [`CancelToken`](ktstr_vmm::CancelToken). Its kernels are resolved before, or
+//!   found: [`KernelChoice`].
 //! - [`SessionReport`] tells how it ended, with the records by run directory ([`RunSummary`]), counted ([`Tally`]).
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
-//! - [`lock_places`] tells where the locks are that sessions share this host by.
+//! - [`LocksReport`] tells who holds the locks by which sessions share this host.
+//!
+//! `ktstr-render` makes text of these reports, for a terminal.
 
 mod cargo;
 pub mod doctor;
+pub mod kernels;
 mod locks;
 mod nextest;
 mod process;
@@ -51,7 +55,7 @@ pub mod verifier;
 
 pub use ktstr_harness::dispatch::{CaseThresholds, Limit, Threshold};
 pub use ktstr_harness::runner::build::Package;
-pub use locks::lock_places;
+pub use locks::{LocksReport, lock_places};
 pub use nextest::{Binary, Listing, ListingError};
 pub use records::RunSummary;
 pub use replay::{replay_args, replay_filter};

@@ -1,14 +1,39 @@
-//! Where the locks of a project and this host are.
+//! The locks of a project and this host: where they are, and who holds them.
 
 use std::path::{Path, PathBuf};
 
 use ktstr_core::env;
-use ktstr_core::host::{Host, LockPlaces};
+use ktstr_core::host::{HeldLocksError, Host, LockPlaces, LockStatus, held_locks};
+use serde::Serialize;
 
 use crate::Session;
 
-/// Where ktstr's locks are, by the environment of `host` and the cargo project around `dir`: what
-/// [`ktstr_core::host::held_locks`] looks at.
+/// Who holds which lock: the document that `cargo ktstr locks --json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LocksReport {
+    /// Directory of the locks of last-level caches, CPUs and emulator places.
+    pub lock_dir: PathBuf,
+    /// Directory of the locks of the kernel cache; `None` where the environment names no cache.
+    pub cache_locks: Option<PathBuf>,
+    /// Directory of the locks of run directories; `None` outside of a cargo project.
+    pub run_locks: Option<PathBuf>,
+    /// Every lock there, held or free, by kind, number and name.
+    pub locks: Vec<LockStatus>,
+}
+
+impl LocksReport {
+    /// Looks at the locks in `places`, of which it takes none; see [`lock_places`].
+    pub fn read(places: &LockPlaces, host: &Host) -> Result<Self, HeldLocksError> {
+        Ok(Self {
+            locks: held_locks(places, &host.root)?,
+            lock_dir: places.lock_dir.clone(),
+            cache_locks: places.cache.clone(),
+            run_locks: places.runs.clone(),
+        })
+    }
+}
+
+/// Where ktstr's locks are, by the environment of `host` and the cargo project around `dir`, which cargo is asked for.
 pub fn lock_places(host: &Host, dir: &Path) -> LockPlaces {
     let runs = match env::path(host, env::SIDECAR_DIR) {
         Some(dir) => dir.parent().map(Path::to_owned),

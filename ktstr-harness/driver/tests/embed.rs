@@ -72,7 +72,12 @@ session: 2
 session: exit status: 100
 session: exit code 100, 1 failed
 failure: ktstr/bad: oops (-E test(=ktstr/bad))
-locks held: 0
+host CPU locks: ~/locks
+  no locks
+kernel cache: ~/cache/.locks
+  no locks
+runs: ~/project/target/ktstr/.locks
+  r: free
 ";
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }

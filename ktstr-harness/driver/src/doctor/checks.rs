@@ -23,7 +23,8 @@ const BUILD_BYTES: u64 = 4 << 30;
 const OLDEST_CLANG: u32 = 16;
 
 impl Check {
-    fn new(name: &'static str, state: State, detail: impl Into<String>) -> Self {
+    /// A check that needs nothing done.
+    pub fn new(name: &'static str, state: State, detail: impl Into<String>) -> Self {
         Self {
             name,
             state,
@@ -33,7 +34,9 @@ impl Check {
         }
     }
 
-    fn fix(mut self, fix: Fix) -> Self {
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn fix(mut self, fix: Fix) -> Self {
         self.fix = Some(fix);
         self
     }

@@ -5,15 +5,17 @@ use std::env::{args_os, join_paths};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use ktstr_core::host::{Host, held_locks};
+use ktstr_core::host::Host;
 use ktstr_driver::doctor::{Request, examine};
 use ktstr_driver::{
-    KernelChoice, RunSummary, Session, SessionError, SessionEvent, lock_places, replay_args,
+    KernelChoice, LocksReport, RunSummary, Session, SessionError, SessionEvent, lock_places,
+    replay_args,
 };
 use ktstr_harness::runner::FailureArtifacts;
 use ktstr_kernel::{
     BaseConfig, BuildOptions, Cache, Event, KernelSpec, Progress, ResolvedKernel, Resolver,
 };
+use ktstr_render::{Style, locks};
 use ktstr_vmm::CancelToken;
 
 /// Progress of its own.
@@ -60,11 +62,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     run(&host, &project, kernels)?;
     records(&project)?;
 
-    let locks = held_locks(&lock_places(&host, &project), Path::new("/"))?;
-    println!(
-        "locks held: {}",
-        locks.iter().filter(|lock| !lock.holders.is_empty()).count()
-    );
+    let places = lock_places(&host, &project);
+    // The locks that this kernel knows of.
+    let host = Host {
+        root: "/".into(),
+        ..host
+    };
+    let report = LocksReport::read(&places, &host)?;
+    let style = Style::new("embedder", None, Some(dir));
+    print!("{}", locks::text(&report, &style));
     Ok(())
 }
 
