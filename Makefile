@@ -7,7 +7,7 @@ export KTSTR_BASE_CONFIG ?= lean
 
 KTSTR = target/debug/cargo-ktstr ktstr
 
-.PHONY: help demo demo-schedulers test test-kvm soak lint doc bench setup setup-demo setup-tests built built-kernel kernel tool clean
+.PHONY: help demo demo-schedulers test test-release test-kvm soak lint doc bench setup setup-demo setup-tests built built-kernel kernel tool clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -29,9 +29,11 @@ TEST_ENV = KTSTR_TEST_SCHEDULERS="$$(scripts/kernel-schedulers "$(KERNEL)" "$(IM
 test: setup-tests built-kernel ## Install what is missing, build a kernel, run every test of the project
 	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --no-fail-fast
 	scripts/demo --schedulers "$(KERNEL)" --workspace
-	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run --workspace -E 'binary_id(cargo-ktstr::release)' --run-ignored all
 	cargo nextest run --workspace -E 'binary_id(ktstr-driver::embed)' --run-ignored all
 	cargo test --workspace --doc --quiet
+
+test-release: setup-tests built ## Download a release from a mirror on this machine, build and boot it: two minutes and more
+	KTSTR_TEST_SOURCE="$(KERNEL)" cargo nextest run --workspace -E 'binary_id(cargo-ktstr::release)' --run-ignored only
 
 test-kvm: setup-tests built-kernel ## What takes minutes on the KVM of an emulated host: many CPUs, many bytes
 	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --run-ignored only \

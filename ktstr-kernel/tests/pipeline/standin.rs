@@ -2,6 +2,8 @@
 
 #[path = "../support/bz_image.rs"]
 mod bz_image;
+#[path = "../support/standin_tree.rs"]
+mod standin_tree;
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,30 +23,6 @@ use ktstr_kernel::{
 use tempfile::TempDir;
 
 pub(crate) use bz_image::bz_image;
-
-const MAKEFILE: &str = "\
-VERSION = 6
-PATCHLEVEL = 99
-SUBLEVEL = 1
-EXTRAVERSION =
-KCONFIG_CONFIG ?= .config
-export KCONFIG_CONFIG
-O ?= .
-.PHONY: mrproper defconfig tinyconfig olddefconfig bzImage
-mrproper defconfig tinyconfig olddefconfig bzImage:
-\t@STEPS=@STEPS@ SRC=$(CURDIR) exec sh standin.sh $@ $(O)
-";
-
-const KCONFIG: &str = "\
-config SCHED_CLASS_EXT
-\tbool \"sched_ext\"
-\tdepends on BPF_SYSCALL && STANDIN_THING
-config PSI
-\tbool \"psi\"
-";
-
-/// Three objects in an archive.
-const KBUILD: &str = "obj-y += main.o fork.o\nobj-$(CONFIG_SCHED_CLASS_EXT) += core.o\nobj-$(CONFIG_NONE) += none.o\n";
 
 /// A directory with a cache, and room for sources.
 pub(crate) struct World {
@@ -189,15 +167,8 @@ impl World {
     /// A source tree without git.
     pub(crate) fn tree(&self, name: &str) -> PathBuf {
         let tree = self.path(name);
-        fs::create_dir_all(tree.join("arch/x86/boot")).unwrap();
-        let steps = self.path("steps");
-        let makefile = MAKEFILE.replace("@STEPS@", steps.to_str().unwrap());
-        fs::write(tree.join("Makefile"), makefile).unwrap();
-        fs::write(tree.join("Kconfig"), KCONFIG).unwrap();
-        fs::write(tree.join("Kbuild"), KBUILD).unwrap();
-        fs::write(tree.join("standin.sh"), include_str!("standin.sh")).unwrap();
-        fs::write(tree.join("image"), bz_image("6.99.1-standin")).unwrap();
-        fs::write(tree.join("arch/x86/boot/keep"), "").unwrap();
+        let image = bz_image("6.99.1-standin");
+        standin_tree::write(&tree, [6, 99, 1], &image, &self.path("steps"));
         fs::write(
             tree.join(".gitignore"),
             ".*\n!.gitignore\nvmlinux\nbzImage\nbanner\nfault\nhanging\ninclude\ncompile_commands.json\n",
