@@ -1,4 +1,4 @@
-//! The metrics that runs are compared by.
+//! The metrics that compare runs.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ pub enum Better {
     Lower,
 }
 
-/// One metric that a sidecar may carry, and when a change of it counts.
+/// A metric of a sidecar, and the size of a change that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Metric {
     /// Key in [`crate::record::Sidecar::metrics`].
