@@ -29,12 +29,12 @@ pub struct Placement {
 pub enum PlacementError {
     /// The host does not report which CPUs share a cache.
     #[error(
-        "performance mode: this host does not tell its last-level caches; run with --no-perf-mode"
+        "performance mode: this host does not report its last-level caches; run the test without performance mode"
     )]
     CachesUnknown,
     /// Too few CPUs in total.
     #[error(
-        "performance mode: {topology} takes {needed} host CPUs, one for each of its own and one beside, and {allowed} are allowed; use a smaller topology or --no-perf-mode"
+        "performance mode: {topology} takes {needed} host CPUs, one for each of its own and one beside, and {allowed} are allowed; use a smaller topology, or run the test without performance mode"
     )]
     TooFewCpus {
         /// The machine's shape.
@@ -46,7 +46,7 @@ pub enum PlacementError {
     },
     /// Too few last-level caches, or too small ones.
     #[error(
-        "performance mode: {topology} takes {} host LLCs with {} allowed CPUs each, and {fitting} have as many; use a smaller topology or --no-perf-mode", topology.llcs(), topology.cpus_per_llc()
+        "performance mode: {topology} takes {} host LLCs with {} allowed CPUs each, and {fitting} have as many; use a smaller topology, or run the test without performance mode", topology.llcs(), topology.cpus_per_llc()
     )]
     TooFewLlcs {
         /// The machine's shape.
@@ -282,7 +282,7 @@ mod tests {
             caches_known: false,
             ..small
         };
-        assert!(error(&untold, shape(1, 1, 1, 1)).contains("does not tell"));
+        assert!(error(&untold, shape(1, 1, 1, 1)).contains("does not report"));
     }
 
     proptest! {

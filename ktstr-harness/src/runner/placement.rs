@@ -172,7 +172,7 @@ fn demand(
             return Err(Verdict::skip(why));
         }
         let places = Placement::candidates(host, topology)
-            .map_err(|error| Verdict::skip(error.to_string()))?;
+            .map_err(|error| Verdict::skip(format!("{error} (--no-perf-mode)")))?;
         return Ok(CpuDemand::Alone(places));
     }
     let budget = wants.budget.map(|budget| budget as usize);
@@ -283,6 +283,7 @@ mod tests {
             let (outcome, why) = refusal(cpus, backend, wants);
             assert_eq!(outcome, Outcome::Skip);
             assert!(why.contains(expected), "{why}");
+            assert!(why.contains("--no-perf-mode"), "{why}");
         }
         // Emulated machines take a CPU each, and that is all.
         let emulated = demand(&host(2), TWO, Backend::Qemu, Wants::default());
