@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::{KernelLabel, Preset};
 
-/// The name of one case: what nextest lists, runs and reports, and what records are of.
+/// The name of one case. Nextest lists, runs and reports cases by it, and records carry it.
 ///
 /// ```
 /// use ktstr_core::CaseName;
@@ -17,7 +17,7 @@ use crate::{KernelLabel, Preset};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaseName {
-    /// `ktstr/{test}`: a test on the machine that it declares. With `/{kernel}` behind it where the session has several
+    /// `ktstr/{test}`: a test on the machine that it declares, followed by `/{kernel}` if the session has several
     /// kernels.
     Base {
         /// The test function.
@@ -25,7 +25,8 @@ pub enum CaseName {
         /// The kernel, where the name has one.
         kernel: Option<KernelLabel>,
     },
-    /// `gauntlet/{test}/{preset}`: the test on the machine of a preset, with `/{kernel}` likewise.
+    /// `gauntlet/{test}/{preset}`: the test on the machine of a preset, followed by `/{kernel}` if the session has
+    /// several kernels.
     Gauntlet {
         /// The test function.
         test: String,
@@ -59,13 +60,13 @@ pub enum CaseName {
 pub struct ParseCaseNameError(String);
 
 impl CaseName {
-    /// What names of tests on the machine that they declare begin with.
+    /// Prefix of the names of tests on the machine that they declare.
     pub const BASE: &'static str = "ktstr";
-    /// What names of tests on the machine of a preset begin with.
+    /// Prefix of the names of tests on the machine of a preset.
     pub const GAUNTLET: &'static str = "gauntlet";
-    /// What names of tests without a machine begin with.
+    /// Prefix of the names of tests without a machine.
     pub const HOST: &'static str = "host";
-    /// What names of cells of the verifier sweep begin with.
+    /// Prefix of the names of verifier-sweep cells.
     pub const VERIFIER: &'static str = "verifier";
 
     /// The name of the test function; a cell has none.
@@ -78,7 +79,7 @@ impl CaseName {
         }
     }
 
-    /// The name that the case has in a session without kernels, or with one. A cell is always of a kernel.
+    /// The name of the case in a session with at most one kernel. A verifier cell always names its kernel.
     #[must_use]
     pub fn without_kernel(mut self) -> Self {
         if let Self::Base { kernel, .. } | Self::Gauntlet { kernel, .. } = &mut self {
@@ -87,7 +88,7 @@ impl CaseName {
         self
     }
 
-    /// Whether every run leaves it out that does not ask for ignored tests: there are dozens of these for each test.
+    /// Whether the case is ignored unless a run asks for ignored tests: each test has dozens of these.
     pub fn is_variant(&self) -> bool {
         matches!(self, Self::Gauntlet { .. } | Self::Verifier { .. })
     }

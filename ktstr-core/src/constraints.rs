@@ -2,7 +2,7 @@
 
 use crate::Topology;
 
-/// The topologies a test accepts as gauntlet variants; all bounds are inclusive.
+/// The topologies that a test accepts as gauntlet variants. All bounds are inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Constraints {
     /// Fewest LLCs.
@@ -21,7 +21,7 @@ pub struct Constraints {
     pub requires_smt: bool,
 }
 
-/// The bound that a topology breaks.
+/// The bound that a topology violates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// A count lies outside its bounds.
@@ -42,7 +42,7 @@ pub enum Rejection {
 }
 
 impl Constraints {
-    /// What a test accepts when it says nothing: 1 to 12 LLCs, one node, 1 to 192 CPUs.
+    /// The bounds of a test that declares none: 1 to 12 LLCs, one NUMA node, 1 to 192 CPUs.
     pub const DEFAULT: Self = Self {
         min_llcs: 1,
         max_llcs: 12,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "String", try_from = "String")]
 pub struct CpuSet(BTreeSet<u32>);
 
-/// A text that is not a CPU list.
+/// A string that is not a CPU list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a CPU list such as 0-3,8: {why}")]
 pub struct ParseCpuSetError {
@@ -29,7 +29,7 @@ pub struct ParseCpuSetError {
 }
 
 impl CpuSet {
-    /// Largest CPU number that is taken from text; the kernel's own ceiling is `NR_CPUS` <= 8192.
+    /// Largest CPU number that parsing accepts; the kernel's own limit is `NR_CPUS` <= 8192.
     pub const MAX_CPU: u32 = 8191;
 
     /// The empty set.
@@ -53,7 +53,7 @@ impl CpuSet {
         self.0.contains(&cpu)
     }
 
-    /// Adds `cpu`; false when it was there already.
+    /// Adds `cpu`; returns false if the set already has it.
     pub fn insert(&mut self, cpu: u32) -> bool {
         self.0.insert(cpu)
     }
@@ -134,7 +134,7 @@ impl fmt::Display for CpuSet {
 impl FromStr for CpuSet {
     type Err = ParseCpuSetError;
 
-    /// Reads the kernel's list notation; an empty text (or a lone newline) is the empty set.
+    /// Parses the kernel's list notation; an empty string, or a lone newline, is the empty set.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = |why| ParseCpuSetError {
             text: text.to_owned(),

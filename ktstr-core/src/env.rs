@@ -1,4 +1,4 @@
-//! The environment variables ktstr reads, named once.
+//! The names of the environment variables that ktstr reads.
 //!
 //! Nothing here reads the environment: a [`Host`] has it, which the edges (command, dispatch) make of their process and
 //! embedders of what they like. Paths come out absolute: a relative one is below [`Host::dir`].
@@ -11,20 +11,20 @@ use crate::host::Host;
 
 /// Kernel identifier or image to test on.
 pub const KERNEL: &str = "KTSTR_KERNEL";
-/// Like [`KERNEL`], looked at first: for pinning the kernel of a test environment.
+/// Like [`KERNEL`], and takes precedence over it: pins the kernel of a test environment.
 pub const TEST_KERNEL: &str = "KTSTR_TEST_KERNEL";
-/// The resolved kernels of a session, `label=path` pairs joined by `;`; in a path, a backslash goes before `;` and
-/// before a backslash.
+/// The resolved kernels of a session: `label=path` pairs joined by `;`. In a path, a backslash escapes `;` and the
+/// backslash itself.
 pub const KERNEL_LIST: &str = "KTSTR_KERNEL_LIST";
-/// What a session of `cargo ktstr` decided for all of its test processes, as JSON; nobody else sets it.
+/// The decisions of a `cargo ktstr` session that all of its test processes share, as JSON. Only the session sets it.
 pub const SESSION: &str = "KTSTR_SESSION";
-/// Program of the scheduler under test, instead of the cargo package that its declaration names.
+/// Program of the scheduler under test; replaces the cargo package that the declaration names.
 pub const SCHEDULER: &str = "KTSTR_SCHEDULER";
 /// Base configuration of kernel builds: `defconfig` or `lean`.
 pub const BASE_CONFIG: &str = "KTSTR_BASE_CONFIG";
-/// `0` has kernels built without ccache.
+/// `0` disables ccache for kernel builds.
 pub const CCACHE: &str = "KTSTR_CCACHE";
-/// What carries machines: `kvm` or `qemu`; what works here where nothing is said.
+/// The backend of machines: `kvm` or `qemu`. If unset, one that works on this host is chosen.
 pub const BACKEND: &str = "KTSTR_BACKEND";
 /// Turns performance mode off; a switch, see [`is_on`].
 pub const NO_PERF_MODE: &str = "KTSTR_NO_PERF_MODE";
@@ -34,34 +34,35 @@ pub const CPU_CAP: &str = "KTSTR_CPU_CAP";
 pub const NO_SKIP_MODE: &str = "KTSTR_NO_SKIP_MODE";
 /// Directory of the CPU, LLC and emulator locks.
 pub const LOCK_DIR: &str = "KTSTR_LOCK_DIR";
-/// Root of everything cached.
+/// Root directory of all caches.
 pub const CACHE_DIR: &str = "KTSTR_CACHE_DIR";
-/// Where sidecars go, instead of `target/ktstr/{run}`.
+/// Directory for sidecars; the default is `target/ktstr/{run}`.
 pub const SIDECAR_DIR: &str = "KTSTR_SIDECAR_DIR";
-/// Names the run that sidecars belong to, so that its processes keep each other's.
+/// Name of the run that sidecars belong to, so that the processes of one run keep each other's.
 pub const RUN_EPOCH: &str = "KTSTR_RUN_EPOCH";
 /// Base address of a mirror of kernel.org to fetch from.
 pub const KERNEL_MIRROR: &str = "KTSTR_KERNEL_MIRROR";
-/// Marks results as coming from CI; a switch, see [`is_on`].
+/// Marks results as produced by CI; a switch, see [`is_on`].
 pub const CI: &str = "KTSTR_CI";
-/// Shows the guest console as it comes; a switch, see [`is_on`].
+/// Shows the guest console while the guest runs; a switch, see [`is_on`].
 pub const VERBOSE: &str = "KTSTR_VERBOSE";
-/// The commit of the project, from a session that asked git once for all of its tests; empty outside of git.
+/// The commit of the project. A session asks git once for all of its tests; empty outside a git work tree.
 pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
 /// Cargo profile of schedulers under test, from a session's `--profile`.
 pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
-/// A failed cell of the verifier sweep shows the verifier's log as it is, from a session's `--raw`; a switch, see
-/// [`is_on`].
+/// Makes a failed cell of the verifier sweep show the verifier's log unabridged, from a session's `--raw`; a switch,
+/// see [`is_on`].
 pub const VERIFIER_RAW: &str = "KTSTR_VERIFIER_RAW";
-/// Would list only the tests that cover most within so many seconds: refused, as that is not built yet.
+/// Reserved: a time budget in seconds for the tests that a run selects. It is refused, as it is not implemented.
 pub const BUDGET_SECS: &str = "KTSTR_BUDGET_SECS";
-/// Set in the guest, by its kernel's command line: the test binary is init there.
+/// Set in the guest by the kernel command line: there, the test binary is init.
 pub const GUEST: &str = "KTSTR_GUEST";
 
-/// Variables whose value is a path. Sessions hand them on [absolute](paths): each test runs in a directory of its own.
+/// Variables whose value is a path. Sessions pass them on as [absolute paths](paths), as each test runs in
+/// its own directory.
 const PATHS: &[&str] = &[CACHE_DIR, LOCK_DIR, SIDECAR_DIR, SCHEDULER];
 
-/// A variable whose `~` names no directory.
+/// A variable with a `~` that cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}={}: `~` cannot be expanded ({why}); write the whole path", value.display())]
 pub struct PathError {
@@ -73,14 +74,15 @@ pub struct PathError {
     pub why: &'static str,
 }
 
-/// Makes sure that every variable that holds a path makes sense. Whoever starts from an environment calls this first: the
-/// other functions take a `~` that cannot be expanded for the name of a directory.
+/// Checks every variable that holds a path. Call it before the other functions of this module, which take a `~` that
+/// cannot be expanded literally.
 pub fn check_paths(host: &Host) -> Result<(), PathError> {
     let checked = PATHS.iter().map(|name| read_path(host, name).map(drop));
     checked.collect()
 }
 
-/// The absolute values of all variables that hold paths and are set: for the environment of a child that runs elsewhere.
+/// The absolute values of all path variables that are set, for the environment of a child with another working
+/// directory.
 pub fn paths(host: &Host) -> Vec<(&'static str, PathBuf)> {
     let set = PATHS
         .iter()
@@ -88,7 +90,7 @@ pub fn paths(host: &Host) -> Vec<(&'static str, PathBuf)> {
     set.collect()
 }
 
-/// The absolute path that the variable `name` holds, with `~` and `~/` expanded; `None` where it is unset or empty.
+/// The absolute path in the variable `name`, with `~` and `~/` expanded; `None` if it is unset or empty.
 pub fn path(host: &Host, name: &'static str) -> Option<PathBuf> {
     match read_path(host, name) {
         Ok(path) => path,
@@ -117,13 +119,13 @@ fn read_path(host: &Host, name: &'static str) -> Result<Option<PathBuf>, PathErr
         .non_empty_var("HOME")
         .ok_or_else(|| error("HOME is not set"))?;
     let below = Path::new(OsStr::from_bytes(below));
-    // A second slash would make it a path of its own.
+    // With a second leading slash, `join` would replace the home directory.
     let below = below.strip_prefix("/").unwrap_or(below);
     Ok(Some(host.absolute(PathBuf::from(home).join(below))))
 }
 
-/// Where ktstr keeps what it can make again: `KTSTR_CACHE_DIR`, else `$XDG_CACHE_HOME/ktstr`, else
-/// `~/.cache/ktstr`; `None` when the environment names none of them. Absolute.
+/// The cache directory, absolute: `KTSTR_CACHE_DIR`, else `$XDG_CACHE_HOME/ktstr`, else `~/.cache/ktstr`; `None` if the
+/// environment sets none of them.
 pub fn cache_root(host: &Host) -> Option<PathBuf> {
     let set = |name: &str| host.non_empty_var(name).map(PathBuf::from);
     path(host, CACHE_DIR)
@@ -136,12 +138,12 @@ pub fn cache_root(host: &Host) -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| host.absolute(home.join(".cache/ktstr"))))
 }
 
-/// Where CPU, LLC and emulator locks live: `KTSTR_LOCK_DIR`, else `/tmp`. Absolute.
+/// The directory of the CPU, LLC and emulator locks, absolute: `KTSTR_LOCK_DIR`, else `/tmp`.
 pub fn lock_dir(host: &Host) -> PathBuf {
     path(host, LOCK_DIR).unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
-/// Whether the switch variable `name` is on: set, and neither empty nor `0`.
+/// Whether the switch variable `name` is on: set to something other than the empty string and `0`.
 pub fn is_on(host: &Host, name: &str) -> bool {
     host.non_empty_var(name).is_some_and(|value| value != "0")
 }

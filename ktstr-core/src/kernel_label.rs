@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What a kernel is called as a dimension of the test matrix: `kernel_6_16_1`.
+/// The name of a kernel in the test matrix: `kernel_6_16_1`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KernelLabel(String);
@@ -14,7 +14,7 @@ pub struct KernelLabel(String);
 impl KernelLabel {
     /// The label of a released version: `6.16.1` becomes `kernel_6_16_1`.
     ///
-    /// Letters turn lower case; every run of other characters turns into one `_`.
+    /// Letters become lower case; each run of other characters becomes one `_`.
     #[must_use]
     pub fn from_version(version: &str) -> Self {
         Self(format!("kernel_{}", squash(version)))
@@ -22,8 +22,7 @@ impl KernelLabel {
 
     /// The label of a source tree or image at `path`, which must be absolute.
     ///
-    /// Six digits of a hash of the path tell trees of the same name apart; `dirty` marks
-    /// uncommitted changes.
+    /// Six hex digits of a hash of the path distinguish trees of the same name; `dirty` marks uncommitted changes.
     #[must_use]
     pub fn from_path(path: &Path, dirty: bool) -> Self {
         let base = path.file_name().unwrap_or_default().to_string_lossy();
@@ -37,7 +36,7 @@ impl KernelLabel {
         &self.0
     }
 
-    /// Reads a label back, such as from a test name; `None` when it cannot be one.
+    /// Parses a label, for example from a test name; `None` if it cannot be one.
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("kernel_")?;
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';

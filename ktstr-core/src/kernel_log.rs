@@ -1,20 +1,20 @@
-//! What the kernel under test said against itself while a test ran.
+//! Faults that the kernel under test reported of itself while a test ran.
 
 use serde::{Deserialize, Serialize};
 
 /// A line in which the kernel reports a fault of its own, such as `WARNING: CPU: 0 PID: 7 at …`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelWarning {
-    /// The line, without its time.
+    /// The line, without its timestamp.
     pub line: String,
-    /// Whether the test expects it (`allow_kernel_warnings`), or it came before the test began.
+    /// Whether the test allows it (`allow_kernel_warnings`), or the kernel logged it before the test began.
     pub allowed: bool,
-    /// Whether it came before scheduler and body were started.
+    /// Whether the kernel logged it before the scheduler and the body were started.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub at_boot: bool,
 }
 
-/// What `/proc/sys/kernel/tainted` told, in the kernel's letters.
+/// The kernel's taint flags, from `/proc/sys/kernel/tainted`, as letters.
 ///
 /// ```
 /// use ktstr_core::Taint;
@@ -24,9 +24,9 @@ pub struct KernelWarning {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taint {
-    /// Before scheduler and body were started.
+    /// Flags that were set before the scheduler and the body were started.
     pub before: String,
-    /// What came while they ran.
+    /// Flags that were set while they ran.
     pub added: String,
 }
 

@@ -1,9 +1,9 @@
-//! The vocabulary that every ktstr crate speaks.
+//! The types that all ktstr crates share.
 //!
-//! Plain data and small algebra: what a machine looks like ([`Topology`], [`Preset`], [`CpuSet`]), what a kernel is called
-//! ([`KernelLabel`]) and said against itself ([`KernelWarning`], [`Taint`]), how a test ended ([`Outcome`], [`Verdict`]) and
-//! by which figures runs are compared ([`Metric`]). Beside it two rooms: [`host`], the machine that tests run on, and
-//! [`record`], what they leave behind.
+//! Most of it is plain data: the shape of a machine ([`Topology`], [`Preset`], [`CpuSet`]), the name of a kernel
+//! ([`KernelLabel`]) and the faults it reported of itself ([`KernelWarning`], [`Taint`]), the result of a test
+//! ([`Outcome`], [`Verdict`]), and the metrics that compare runs ([`Metric`]). Two modules stand beside it: [`host`],
+//! the machine that tests run on, and [`record`], the results that they leave.
 //!
 //! ```
 //! use ktstr_core::{Outcome, Topology, Verdict};

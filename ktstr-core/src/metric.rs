@@ -1,4 +1,4 @@
-//! What a metric is by which runs are compared.
+//! The metrics that compare runs.
 
 use serde::Serialize;
 
@@ -12,9 +12,9 @@ pub enum Better {
     Lower,
 }
 
-/// A metric that a sidecar may carry, and when a change of it counts.
+/// A metric of a sidecar, and the size of a change that counts.
 ///
-/// Which there are says who measures them: `ktstr_harness::check::all_metrics`.
+/// `ktstr_harness::check::all_metrics` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Metric {
     /// Key in [`crate::record::Sidecar::metrics`].

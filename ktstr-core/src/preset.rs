@@ -50,7 +50,7 @@ impl Preset {
     /// [`Preset::by_name`] for constants: an unknown name is a compile error.
     ///
     /// # Panics
-    /// When no preset is called so.
+    /// If there is no preset of that name.
     #[must_use]
     pub const fn constant(name: &str) -> Self {
         let mut at = 0;
@@ -69,7 +69,7 @@ impl Preset {
     }
 }
 
-/// `==` of texts is nothing for constants yet.
+/// `==` of strings is not const yet.
 const fn is_same(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() != b.len() {

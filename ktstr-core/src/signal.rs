@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-/// The name of a signal that ends processes, such as `SIGKILL`; `None` for others.
+/// The name of a signal that terminates processes by default, such as `SIGKILL`; `None` for others.
 pub fn name(signal: i32) -> Option<&'static str> {
     const NAMES: [(Signal, &str); 24] = [
         (Signal::HUP, "SIGHUP"),
@@ -34,7 +34,7 @@ pub fn name(signal: i32) -> Option<&'static str> {
     found.map(|(_, name)| *name)
 }
 
-/// The name of a signal, else its number.
+/// The name of a signal, or its number if it has none here.
 ///
 /// ```
 /// use ktstr_core::signal::name_or_number;

@@ -1,8 +1,8 @@
-//! The few statistics that verdicts rest on.
+//! The statistics that verdicts are based on.
 
 /// The smallest sample that at least `percent` % of the samples do not exceed (nearest rank).
 ///
-/// `None` without samples. Sorts `samples` in place.
+/// `None` if there are no samples. Sorts `samples` in place.
 pub fn percentile(samples: &mut [u64], percent: f64) -> Option<u64> {
     if samples.is_empty() {
         return None;
@@ -12,10 +12,10 @@ pub fn percentile(samples: &mut [u64], percent: f64) -> Option<u64> {
     samples.get(rank.saturating_sub(1)).copied()
 }
 
-/// The smallest sample such that it and the smaller ones have at least `percent` % of the weight.
+/// The smallest sample for which it and all smaller ones carry at least `percent` % of the total weight.
 ///
-/// Samples are `(value, weight)`: a sample that stands for ten weighs ten. `None` when nothing has
-/// weight. Sorts `samples` in place. With equal weights this is [`percentile`].
+/// Samples are `(value, weight)`: a sample that stands for ten has a weight of ten. `None` if the total weight is zero.
+/// Sorts `samples` in place. With equal weights this is [`percentile`].
 ///
 /// ```
 /// use ktstr_core::stats::weighted_percentile;
@@ -27,7 +27,7 @@ pub fn weighted_percentile(samples: &mut [(u64, f64)], percent: f64) -> Option<u
     samples.sort_unstable_by_key(|(value, _)| *value);
     let total: f64 = samples.iter().map(|(_, weight)| weight).sum();
     let wanted = percent.clamp(0.0, 100.0) / 100.0 * total;
-    // Sums of weights round: the last sample must still be found for 100 %.
+    // Sums of floats round: for 100 %, the last sample must still be found.
     let wanted = wanted - total * 1e-12;
     let mut weight = 0.0;
     samples
@@ -40,7 +40,7 @@ pub fn weighted_percentile(samples: &mut [(u64, f64)], percent: f64) -> Option<u
         .map(|(value, _)| *value)
 }
 
-/// Largest minus smallest; `None` without values.
+/// The largest value minus the smallest; `None` if there are none.
 pub fn range(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values = values.into_iter();
     let first = values.next()?;
@@ -48,7 +48,7 @@ pub fn range(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(high - low)
 }
 
-/// Standard deviation divided by the mean, with weights; `None` without values or with a mean of zero.
+/// The weighted standard deviation divided by the mean; `None` if there are no values or the mean is zero.
 ///
 /// ```
 /// use ktstr_core::stats::coefficient_of_variation;
@@ -56,7 +56,7 @@ pub fn range(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 /// assert_eq!(coefficient_of_variation([]), None);
 /// ```
 pub fn coefficient_of_variation(values: impl IntoIterator<Item = (f64, f64)>) -> Option<f64> {
-    // Welford's method with weights (West 1979): no difference of large sums.
+    // Welford's algorithm with weights (West 1979), which avoids the difference of two large sums.
     let (mut weight, mut mean, mut squares) = (0.0, 0.0, 0.0);
     for (value, own) in values.into_iter().filter(|(_, own)| *own > 0.0) {
         weight += own;

@@ -1,12 +1,12 @@
-//! Foreign text in what people read.
+//! Untrusted text in output for people.
 //!
-//! Logs, names and messages come from guests, kernels and programs under test. None of them may command the
-//! terminal or pass for a line of ktstr's own.
+//! Logs, names and messages come from guests, kernels and programs under test. They must neither control the terminal
+//! nor look like a line of ktstr's own.
 
-/// What stands for a character that cannot be shown.
+/// Replaces a character that cannot be shown.
 const HIDDEN: char = '?';
 
-/// `text` as it may be printed: lines and tabs stay, colours go, other control characters are shown as `?`.
+/// `text` made safe to print: line breaks and tabs stay, colours are removed, and other control characters become `?`.
 ///
 /// ```
 /// assert_eq!(ktstr_core::text::plain("\u{1b}[31mred\u{1b}[0m\r\n\u{7}x"), "red\n?x");
@@ -17,7 +17,7 @@ pub fn plain(text: &str) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\n' | '\t' => shown.push(c),
-            // Terminals and DOS end lines so.
+            // The line ending of terminals and DOS.
             '\r' if chars.peek() == Some(&'\n') => {}
             '\u{1b}' if chars.peek() == Some(&'[') => {
                 chars.next();
@@ -32,7 +32,7 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
-/// `text` as a part of one line: like [`plain`], with a space for each tab and end of a line.
+/// `text` as one line: like [`plain`], with tabs and line breaks as spaces.
 ///
 /// ```
 /// assert_eq!(ktstr_core::text::line(" one\n\n  two\n"), "one two");
@@ -47,7 +47,7 @@ pub fn line(text: &str) -> String {
     words.join(" ")
 }
 
-/// At most `most` characters of `text`, with `...` where some are left out.
+/// `text` cut to at most `most` characters, with `...` for what is left out.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -55,7 +55,7 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Whether a character does something instead of being shown: it moves, colours, or turns text around.
+/// Whether a character has an effect instead of a glyph: it moves the cursor, colours text, or changes its direction.
 fn commands(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}')

@@ -1,10 +1,10 @@
-//! Times as records carry them.
+//! Timestamps in the format of records.
 
 use std::time::SystemTime;
 
 /// `time` in UTC as RFC 3339 with whole seconds: `2026-07-04T23:06:12Z`.
 ///
-/// Times that the format cannot hold (before 1970, after 9999) become the nearest that it can.
+/// A time that the format cannot represent (before 1970, after 9999) becomes the nearest one that it can.
 pub fn rfc3339(time: SystemTime) -> String {
     let latest = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799);
     let time = time.clamp(SystemTime::UNIX_EPOCH, latest);

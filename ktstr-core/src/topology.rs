@@ -32,14 +32,14 @@ pub struct Topology {
     threads: u32,
 }
 
-/// Why four numbers are not a machine.
+/// Why four numbers do not describe a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TopologyError {
     /// One of the four numbers is zero.
     #[error("topology: {0} is 0; every level needs at least 1")]
     Zero(&'static str),
-    /// The LLCs cannot be shared out evenly over the nodes.
+    /// The LLCs cannot be divided evenly among the NUMA nodes.
     #[error(
         "topology: {llcs} LLCs do not divide over {numa_nodes} NUMA nodes; \
          make llcs a multiple of numa_nodes"
@@ -50,29 +50,28 @@ pub enum TopologyError {
         /// NUMA nodes asked for.
         numa_nodes: u32,
     },
-    /// More CPUs than a ktstr kernel can carry.
+    /// More CPUs than a ktstr kernel supports.
     #[error("topology: {0} CPUs; at most {max} are supported (CONFIG_NR_CPUS)", max = Topology::MAX_CPUS)]
     TooLarge(u64),
 }
 
-/// Why a text is not a topology.
+/// Why a string is not a topology.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTopologyError {
-    /// Not the short form.
+    /// It does not have the short form.
     #[error("topology: `{0}` is not of the form 1n2l4c2t (nodes, LLCs, cores per LLC, threads)")]
     Syntax(String),
-    /// The form is right, the numbers are not.
+    /// It has the short form, and the numbers do not describe a machine.
     #[error(transparent)]
     Shape(#[from] TopologyError),
 }
 
 impl Topology {
-    /// CPUs that ktstr's kernels are configured for (`CONFIG_NR_CPUS`).
+    /// The number of CPUs that ktstr's kernels are configured for (`CONFIG_NR_CPUS`).
     pub const MAX_CPUS: u32 = 512;
 
-    /// A machine of `numa_nodes` nodes and `llcs` LLCs in all, with `cores` per LLC and `threads`
-    /// per core.
+    /// A machine of `numa_nodes` nodes and `llcs` LLCs in total, with `cores` per LLC and `threads` per core.
     pub const fn new(
         numa_nodes: u32,
         llcs: u32,
@@ -94,7 +93,7 @@ impl Topology {
         if !llcs.is_multiple_of(numa_nodes) {
             return Err(TopologyError::Uneven { llcs, numa_nodes });
         }
-        // Saturating: three u32 factors can exceed a u64, and any such product is too large.
+        // The product of three u32 values can overflow a u64; it saturates, which is too large in any case.
         let cpus = (llcs as u64)
             .saturating_mul(cores as u64)
             .saturating_mul(threads as u64);
@@ -109,10 +108,10 @@ impl Topology {
         })
     }
 
-    /// [`Topology::new`] for constants: a bad shape is a compile error.
+    /// [`Topology::new`] for constants: an invalid shape is a compile error.
     ///
     /// # Panics
-    /// When the four numbers are not a topology.
+    /// If the four numbers are not a topology.
     #[must_use]
     pub const fn constant(numa_nodes: u32, llcs: u32, cores: u32, threads: u32) -> Self {
         match Self::new(numa_nodes, llcs, cores, threads) {
@@ -128,7 +127,7 @@ impl Topology {
         self.numa_nodes
     }
 
-    /// LLCs over the whole machine.
+    /// LLCs of the whole machine.
     pub const fn llcs(self) -> u32 {
         self.llcs
     }
@@ -143,7 +142,7 @@ impl Topology {
         self.threads
     }
 
-    /// CPUs over the whole machine.
+    /// CPUs of the whole machine.
     pub const fn cpus(self) -> u32 {
         self.llcs * self.cores * self.threads
     }
@@ -168,17 +167,17 @@ impl Topology {
         self.threads > 1
     }
 
-    /// The LLC that `cpu` belongs to, counted over the machine.
+    /// The LLC of `cpu`, numbered across the machine.
     pub const fn llc_of(self, cpu: u32) -> u32 {
         cpu / self.cpus_per_llc()
     }
 
-    /// The NUMA node that `cpu` belongs to.
+    /// The NUMA node of `cpu`.
     pub const fn node_of(self, cpu: u32) -> u32 {
         cpu / self.cpus_per_node()
     }
 
-    /// The core that `cpu` belongs to, counted over the machine.
+    /// The core of `cpu`, numbered across the machine.
     pub const fn core_of(self, cpu: u32) -> u32 {
         cpu / self.threads
     }
@@ -188,17 +187,17 @@ impl Topology {
         (0..self.cpus()).collect()
     }
 
-    /// The CPUs of LLC `llc`; empty when there is no such LLC.
+    /// The CPUs of LLC `llc`; empty if there is no such LLC.
     pub fn cpus_of_llc(self, llc: u32) -> CpuSet {
         self.block(llc, self.cpus_per_llc())
     }
 
-    /// The CPUs of NUMA node `node`; empty when there is no such node.
+    /// The CPUs of NUMA node `node`; empty if there is no such node.
     pub fn cpus_of_node(self, node: u32) -> CpuSet {
         self.block(node, self.cpus_per_node())
     }
 
-    /// The sibling threads of core `core`, counted over the machine; empty when there is none.
+    /// The sibling threads of core `core`, numbered across the machine; empty if there is no such core.
     pub fn cpus_of_core(self, core: u32) -> CpuSet {
         self.block(core, self.threads)
     }

@@ -1,4 +1,4 @@
-//! How a test ended, and the algebra that folds many endings into one.
+//! The result of a test, and how several results combine into one.
 
 use std::fmt;
 
@@ -8,25 +8,25 @@ use serde::{Deserialize, Serialize};
 pub const EXIT_PASS: u8 = 0;
 /// Exit code of a test that failed.
 pub const EXIT_FAIL: u8 = 1;
-/// Exit code of a test whose run gave no signal to judge by.
+/// Exit code of a test that is inconclusive.
 pub const EXIT_INCONCLUSIVE: u8 = 2;
 
-/// One ending. Ordered by severity: the most severe is the greatest.
+/// The outcome of a test. Outcomes are ordered by severity: the most severe is the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It did not run.
+    /// The test did not run.
     Skip,
-    /// Everything that was asked for held.
+    /// Every check held.
     Pass,
-    /// A ratio had a zero denominator, or what it needed was not measured.
+    /// A check could not be decided: the denominator of a ratio was zero, or a value was not measured.
     Inconclusive,
-    /// Something that was asked for did not hold, or the run broke.
+    /// A check did not hold, or the run broke.
     Fail,
 }
 
 impl Outcome {
-    /// The exit code of a test process that ends so.
+    /// The exit code of a test process with this outcome.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Pass | Self::Skip => EXIT_PASS,
@@ -47,10 +47,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One thing that was found, with the outcome it stands for.
+/// One finding, and the outcome that it implies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
-    /// What it stands for.
+    /// The outcome that it implies.
     pub outcome: Outcome,
     /// Name of the check or part of the run, such as `max_gap_ms`.
     pub check: String,
@@ -64,9 +64,9 @@ impl fmt::Display for Detail {
     }
 }
 
-/// What a test came to: an outcome and everything that led to it.
+/// The result of a test: an outcome and the findings that led to it.
 ///
-/// The outcome is the most severe of what was recorded. Nothing recorded is a pass.
+/// The outcome is that of the most severe finding. A verdict without findings is a pass.
 ///
 /// ```
 /// use ktstr_core::{Outcome, Verdict};
@@ -83,7 +83,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// A pass with nothing to tell.
+    /// A pass without findings.
     #[must_use]
     pub const fn pass() -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Verdict {
         }
     }
 
-    /// A skip; `why` says what was missing.
+    /// A skip; `why` says what is missing.
     #[must_use]
     pub fn skip(why: impl Into<String>) -> Self {
         Self::single(Outcome::Skip, "skip", why.into())
@@ -104,7 +104,7 @@ impl Verdict {
         Self::single(Outcome::Fail, check, message.into())
     }
 
-    /// No signal for `check`.
+    /// An inconclusive `check`.
     #[must_use]
     pub fn inconclusive(check: &str, message: impl Into<String>) -> Self {
         Self::single(Outcome::Inconclusive, check, message.into())
@@ -121,24 +121,24 @@ impl Verdict {
         }
     }
 
-    /// The most severe outcome recorded.
+    /// The outcome of the most severe finding.
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// Everything recorded, in order.
+    /// All findings, in the order in which they were recorded.
     pub fn details(&self) -> &[Detail] {
         &self.details
     }
 
-    /// The details that the outcome rests on: those as severe as the outcome itself.
+    /// The findings that decide the outcome: those that are as severe as it.
     pub fn decisive(&self) -> impl Iterator<Item = &Detail> {
         self.details
             .iter()
             .filter(|detail| detail.outcome == self.outcome)
     }
 
-    /// Records `other` as well; the more severe outcome stands.
+    /// Adds the findings of `other`; the more severe outcome wins.
     pub fn merge(&mut self, other: Self) {
         self.outcome = self.outcome.max(other.outcome);
         self.details.extend(other.details);
@@ -161,7 +161,8 @@ impl Verdict {
 
     /// Records whether `numerator / denominator` is at most `limit`.
     ///
-    /// A denominator of zero means that the run gave nothing to relate to: Inconclusive, not 0.0.
+    /// With a denominator of zero the ratio is undefined: the check is Inconclusive, and the ratio is not taken for
+    /// 0.0.
     pub fn at_most_ratio(&mut self, check: &str, numerator: f64, denominator: f64, limit: f64) {
         if denominator == 0.0 {
             let message =
@@ -199,7 +200,7 @@ impl Verdict {
         self.outcome.exit_code()
     }
 
-    /// The verdict under `--no-skip-mode`: a skip turns into a failure that keeps its reason.
+    /// The verdict if skips are not allowed: a skip becomes a failure with the same reason.
     #[must_use]
     pub fn without_skips(self) -> Self {
         match self.outcome {
@@ -219,7 +220,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict of a test that is allowed to be inconclusive: such an ending passes.
+    /// The verdict of a test that may be inconclusive: an inconclusive result passes.
     #[must_use]
     pub fn allowing_inconclusive(mut self) -> Self {
         if self.outcome == Outcome::Inconclusive {
@@ -230,8 +231,8 @@ impl Verdict {
 
     /// The verdict of a test that must fail: a failure passes, a clean pass fails.
     ///
-    /// A run that gave no signal stays Inconclusive and one that did not happen stays a skip:
-    /// neither shows that the expected failure occurs.
+    /// An inconclusive run stays Inconclusive and a skipped one stays a skip: neither shows that the expected failure
+    /// occurs.
     #[must_use]
     pub fn expecting_error(mut self) -> Self {
         match self.outcome {
@@ -255,7 +256,7 @@ impl Default for Verdict {
     }
 }
 
-/// A number with no more digits than a person reads.
+/// A number rounded for display.
 #[derive(Debug, Clone, Copy)]
 pub struct Short(pub f64);
 

@@ -109,7 +109,7 @@ mod tests {
             ),
             (
                 PlacementError::CachesUnknown.into(),
-                "performance mode: this host does not tell its last-level caches; run with --no-perf-mode",
+                "performance mode: this host does not report its last-level caches; run with --no-perf-mode",
             ),
             (
                 too_few.into(),

@@ -14,8 +14,8 @@ pub struct Commit {
     pub dirty: bool,
 }
 
-/// What git sets for its hooks, and whoever uses it by hand: the repository it names is not the one around a directory.
-/// `git rev-parse --local-env-vars` lists them.
+/// Variables that override which repository git uses. Git sets them for its hooks; they would hide the repository
+/// around a directory. `git rev-parse --local-env-vars` lists them.
 const OF_ANOTHER_REPOSITORY: &[&str] = &[
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -38,7 +38,7 @@ const OF_ANOTHER_REPOSITORY: &[&str] = &[
 ];
 
 impl Commit {
-    /// Asks the git of `host` about the work tree around `dir`; `None` outside one, or without git.
+    /// Asks the git of `host` about the work tree around `dir`; `None` if there is no work tree or no git.
     pub fn of(host: &Host, dir: &Path) -> Option<Self> {
         let git = |args: &[&str]| {
             let mut command = host.command("git");
@@ -46,7 +46,7 @@ impl Commit {
                 command.env_remove(name);
             }
             let output = command
-                // Somebody's commit may hold the index lock; we only look.
+                // A commit in progress may hold the index lock; this only reads.
                 .arg("--no-optional-locks")
                 .args(args)
                 .current_dir(dir)
@@ -60,12 +60,12 @@ impl Commit {
                 .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
         let short = git(&["rev-parse", "--short=7", "HEAD"])?;
-        // Untracked files do not count: results and scratch files are not part of the project.
+        // Untracked files are ignored: results and scratch files are not part of the project.
         let dirty = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
         Some(Self { short, dirty })
     }
 
-    /// Reads what [`Display`](std::fmt::Display) wrote; `None` for an empty text.
+    /// Parses the [`Display`](std::fmt::Display) form; `None` for an empty string.
     pub fn parse(text: &str) -> Option<Self> {
         let (short, dirty) = match text.strip_suffix("-dirty") {
             Some(short) => (short, true),

@@ -1,4 +1,4 @@
-//! The machine that a run happened on.
+//! The host of a run, for its record.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::CpuSet;
 
-/// What a reader of a result wants to know of the host. A field is absent where the host does not
-/// tell.
+/// Facts about the host of a run that help to read its results. A field is absent if the host does not provide it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostContext {
     /// Release of the host kernel, as `uname -r` prints it.
@@ -32,7 +31,7 @@ pub struct HostContext {
 }
 
 impl HostContext {
-    /// Reads the host's own account of itself below `root` (`/` but in tests).
+    /// Reads `/proc` and `/sys` below `root`, which is `/` except in tests.
     pub fn read(root: &Path) -> Self {
         let text = |path: &str| fs::read_to_string(root.join(path)).ok();
         let cpus = |path: &str| text(path)?.parse().ok();

@@ -1,4 +1,4 @@
-//! The host's CPUs: which share a core, a last-level cache, a NUMA node, and which are ours to use.
+//! The host's CPUs: which of them share a core, a last-level cache or a NUMA node, and which this process may use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,33 +7,33 @@ use std::path::{Path, PathBuf};
 use super::context::field;
 use crate::{CpuSet, ParseCpuSetError};
 
-/// The host's CPUs as the kernel tells them in sysfs.
+/// The host's CPUs as sysfs describes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostCpus {
     /// CPUs that are online and in this process's affinity.
     pub allowed: CpuSet,
-    /// Every last-level cache of the host, by its lowest CPU; together they have all online CPUs.
+    /// Every last-level cache of the host, ordered by its lowest CPU; together they cover all online CPUs.
     pub llcs: Vec<HostLlc>,
-    /// NUMA nodes with the CPUs that are online; empty where the kernel was built without.
+    /// NUMA nodes with their online CPUs; empty if the kernel was built without NUMA.
     pub nodes: BTreeMap<u32, CpuSet>,
-    /// Whether the host tells its caches. Where it does not, a socket stands for a last-level cache.
+    /// Whether sysfs describes the caches. If not, each socket counts as one last-level cache.
     pub caches_known: bool,
 }
 
-/// A last-level cache: CPUs that talk to each other without going to memory.
+/// A last-level cache, and the CPUs that share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostLlc {
-    /// Its place among the host's; the same for every process, whatever its affinity.
+    /// Its index among the host's caches; the same for every process, whatever its affinity.
     pub number: u32,
-    /// The CPUs of each core, by its lowest CPU.
+    /// The CPUs of each core, ordered by its lowest CPU.
     pub cores: Vec<CpuSet>,
 }
 
-/// A host that does not say what CPUs it has.
+/// The host's CPUs could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostCpusError {
-    /// A file that every kernel has is not there.
+    /// A file that every kernel provides is missing.
     #[error("{path}: {source}; see that /proc and /sys are mounted")]
     Read {
         /// The file.
@@ -49,7 +49,7 @@ pub enum HostCpusError {
         /// What is wrong.
         source: ParseCpuSetError,
     },
-    /// The affinity is not told, or leaves nothing.
+    /// The affinity is missing, or it allows no CPU.
     #[error("{path}: no CPU that is online is in `Cpus_allowed_list`; see taskset -p")]
     NoneAllowed {
         /// The file.
@@ -65,7 +65,7 @@ impl HostLlc {
 }
 
 impl HostCpus {
-    /// Reads sysfs and the process's affinity below `root` (`/` but in tests).
+    /// Reads sysfs and the affinity of this process below `root`, which is `/` except in tests.
     ///
     /// Files: `cpu*/cache/index*` and `cpu*/topology` (kernel: `Documentation/ABI/testing/sysfs-devices-system-cpu`),
     /// `node*/cpulist`.
@@ -118,7 +118,7 @@ impl HostCpus {
         self.llcs.iter().find(on)
     }
 
-    /// The NUMA nodes that `cpus` are on; empty where the host has none.
+    /// The NUMA nodes that `cpus` are on; empty if the host has none.
     pub fn nodes_of(&self, cpus: &CpuSet) -> BTreeSet<u32> {
         let nodes = self.nodes.iter();
         nodes
@@ -128,8 +128,8 @@ impl HostCpus {
     }
 }
 
-/// `cpus` in groups that `group_of` tells, by their lowest CPU. Each CPU is in one group, whatever files say: that of
-/// the lowest CPU that claims it. CPUs that nothing is told of are one group.
+/// Groups `cpus` by `group_of`, ordered by the lowest CPU of each group. Even if the files contradict each other, each
+/// CPU is in one group: that of the lowest CPU that claims it. CPUs without a group form one of their own.
 fn grouped(cpus: &CpuSet, mut group_of: impl FnMut(u32) -> Option<CpuSet>) -> Vec<CpuSet> {
     let mut left = cpus.clone();
     let mut groups = Vec::new();
@@ -155,7 +155,7 @@ fn grouped(cpus: &CpuSet, mut group_of: impl FnMut(u32) -> Option<CpuSet>) -> Ve
     groups
 }
 
-/// The CPUs that share the highest cache of a CPU with it, from its directory of caches.
+/// The CPUs that share the last-level cache of a CPU, from its `cache` directory.
 fn last_level(caches: &Path) -> Option<CpuSet> {
     let indices = fs::read_dir(caches).ok()?.flatten();
     let cache = |dir: &Path| -> Option<(u32, CpuSet)> {
@@ -172,7 +172,7 @@ fn last_level(caches: &Path) -> Option<CpuSet> {
         .map(|(_, cpus)| cpus)
 }
 
-/// The first of the lists `names` in a CPU's `topology` directory that is there and makes sense.
+/// The first of the files `names` in a CPU's `topology` directory that holds a CPU list.
 fn first_list(cpu: &Path, names: &[&str]) -> Option<CpuSet> {
     names.iter().find_map(|name| {
         let text = fs::read_to_string(cpu.join("topology").join(name)).ok()?;
@@ -185,7 +185,7 @@ fn nodes(dir: &Path, online: &CpuSet) -> Result<BTreeMap<u32, CpuSet>, HostCpusE
     if !path.exists() {
         return Ok(BTreeMap::new());
     }
-    // A list of nodes is written like one of CPUs.
+    // A list of nodes has the format of a list of CPUs.
     cpu_list(&path)?
         .iter()
         .map(|node| {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     proptest! {
-        /// However files contradict each other, every CPU is in exactly one group.
+        /// Even if files contradict each other, every CPU is in exactly one group.
         #[test]
         fn groups_are_a_partition(
             cpus in proptest::collection::btree_set(0..24_u32, 1..24),

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all, and files that are programs.
+//! Atomic writes of files, and the search for programs.
 
 use std::env::split_paths;
 use std::ffi::OsStr;
@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags, open};
 
-/// Writes `bytes` to `path`: a temporary file beside it, synced, then renamed over it.
+/// Writes `bytes` to `path` atomically: to a temporary file beside it, which is synced and renamed over it.
 ///
-/// A reader sees the old content or the new one. The temporary file is removed on failure.
+/// A reader sees either the old content or the new one. On failure the temporary file is removed.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Staged::write(path, bytes)?.publish()
 }
 
-/// A file that is written and synced, and has not got its name yet; dropping it removes it.
+/// A file that is written and synced under a temporary name; dropping it removes it.
 #[derive(Debug)]
 pub struct Staged {
     temporary: PathBuf,
@@ -27,7 +27,7 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Writes what `path` is to hold beside it.
+    /// Writes the future content of `path` to a temporary file beside it.
     pub fn write(path: &Path, bytes: &[u8]) -> io::Result<Self> {
         let temporary = temporary_beside(path);
         let mut file = OpenOptions::new()
@@ -43,7 +43,7 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Gives it its name, in the place of whatever had that.
+    /// Renames the file to its final name, and replaces a file of that name.
     pub fn publish(self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.path)?;
         sync_parent(&self.path)
@@ -52,14 +52,14 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // Gone where it has its name.
+        // After the rename there is nothing to remove.
         let _ = fs::remove_file(&self.temporary);
     }
 }
 
-/// A name in the directory of `path` that no other call of any process returns meanwhile.
+/// A name in the directory of `path` that no other call returns, in any process that is alive.
 ///
-/// It starts with a dot and holds the process id, so leftovers of a killed process can be told.
+/// It starts with a dot and contains the process id, so that leftovers of a killed process can be recognized.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let serial = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -67,7 +67,7 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}-{serial}.tmp", process::id()))
 }
 
-/// Makes a rename of `path` last: syncs the directory that holds it.
+/// Makes a rename of `path` durable: syncs its directory.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(dir) if dir.as_os_str().is_empty() => File::open(".")?.sync_all(),
@@ -76,7 +76,7 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens `path` to be read, if it is a regular file: opening a pipe would wait for a writer that may never come.
+/// Opens `path` for reading if it is a regular file. Opening a pipe would block until a writer opens it.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = File::from(open(path, flags, Mode::empty())?);
@@ -87,13 +87,14 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Whether `path` is a file that somebody may execute.
+/// Whether `path` is a file with an execute permission.
 pub fn is_program(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Finds the program `name` in the search path `path`, which is in the form of `PATH`; a name with a slash is a path itself.
+/// Finds the program `name` in the search path `path`, which is in the form of `PATH`; a name with a slash is a path
+/// itself.
 ///
 /// ```
 /// use ktstr_core::host::files::find_program;

@@ -1,4 +1,4 @@
-//! Which of ktstr's locks there are on this host, and who holds them. Reading takes none of them.
+//! The locks of ktstr on this host and their holders. Reading them takes no lock.
 
 mod holder;
 mod proc_locks;
@@ -13,14 +13,14 @@ pub use holder::LockHolder;
 use holder::holder;
 use proc_locks::{FileId, held};
 
-/// Where lock files are.
+/// The directories of lock files.
 #[derive(Debug, Clone)]
 pub struct LockPlaces {
-    /// Those of CPUs, last-level caches and emulator places: `KTSTR_LOCK_DIR`.
+    /// Locks of CPUs, last-level caches and emulator slots: `KTSTR_LOCK_DIR`.
     pub lock_dir: PathBuf,
-    /// Those of the kernel cache: `{cache}/.locks`.
+    /// Locks of the kernel cache: `{cache}/.locks`.
     pub cache: Option<PathBuf>,
-    /// Those of run directories: `{runs}/.locks`.
+    /// Locks of run directories: `{runs}/.locks`.
     pub runs: Option<PathBuf>,
 }
 
@@ -32,7 +32,7 @@ pub enum LockKind {
     Llc,
     /// A CPU of the host.
     Cpu,
-    /// A place for an emulated machine.
+    /// A slot for an emulated machine.
     Emulator,
     /// An entry of the kernel cache, or a source tree that is being built.
     Cache,
@@ -45,17 +45,17 @@ pub enum LockKind {
 pub struct LockStatus {
     /// What it stands for.
     pub kind: LockKind,
-    /// Number of the cache, CPU or place; `None` for what has a name only.
+    /// Number of the cache, CPU or slot; `None` for a lock that only has a name.
     pub number: Option<u32>,
-    /// Name of the file without `.lock`.
+    /// File name without `.lock`.
     pub name: String,
     /// The file.
     pub path: PathBuf,
-    /// Who holds the lock: nobody when empty. Processes of other PID namespaces are not seen from inside one.
+    /// The holders; empty if the lock is free. A process in a PID namespace does not see those of other namespaces.
     pub holders: Vec<LockHolder>,
 }
 
-/// Locks that could not be looked at.
+/// The state of locks could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {source}; check that it can be read")]
 pub struct HeldLocksError {
@@ -63,7 +63,7 @@ pub struct HeldLocksError {
     source: io::Error,
 }
 
-/// Who holds the lock on the file at `path`, which takes none of them; `root` is `/` but in tests.
+/// The holders of the lock on the file at `path`. This does not take the lock. `root` is `/` except in tests.
 pub fn lock_holders(path: &Path, root: &Path) -> Result<Vec<LockHolder>, HeldLocksError> {
     let id = match FileId::of(path, root) {
         Ok(id) => id,
@@ -77,9 +77,10 @@ pub fn lock_holders(path: &Path, root: &Path) -> Result<Vec<LockHolder>, HeldLoc
     Ok(held.into_iter().map(|held| holder(root, held)).collect())
 }
 
-/// Every lock of ktstr's in `places`, by kind, number and name; `root` is `/` but in tests.
+/// Every lock of ktstr in `places`, ordered by kind, number and name. `root` is `/` except in tests.
 ///
-/// Holders are those of `{root}/proc/locks`, by device and inode (kernel: `fs/locks.c`, `lock_get_status`).
+/// Holders come from `{root}/proc/locks`, which names files by device and inode (kernel: `fs/locks.c`,
+/// `lock_get_status`).
 pub fn held_locks(places: &LockPlaces, root: &Path) -> Result<Vec<LockStatus>, HeldLocksError> {
     let held = held(root)?;
     let mut locks = Vec::new();
@@ -100,7 +101,7 @@ pub fn held_locks(places: &LockPlaces, root: &Path) -> Result<Vec<LockStatus>, H
     let status = |(kind, number, name, path): (LockKind, Option<u32>, String, PathBuf)| {
         let id = match FileId::of(&path, root) {
             Ok(id) => id,
-            // Somebody removed it meanwhile.
+            // It was removed in the meantime.
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(source) => return Some(Err(HeldLocksError { path, source })),
         };
@@ -117,7 +118,7 @@ pub fn held_locks(places: &LockPlaces, root: &Path) -> Result<Vec<LockStatus>, H
     locks.into_iter().filter_map(status).collect()
 }
 
-/// The files `*.lock` in `dir`, with their names without that; none where there is no such directory.
+/// The files `*.lock` in `dir`, with their names without `.lock`; none if there is no such directory.
 fn lock_files(dir: &Path) -> Result<Vec<(PathBuf, String)>, HeldLocksError> {
     let error = |source| HeldLocksError {
         path: dir.to_owned(),
@@ -138,7 +139,8 @@ fn lock_files(dir: &Path) -> Result<Vec<(PathBuf, String)>, HeldLocksError> {
     Ok(files)
 }
 
-/// What the lock called `name` stands for in the directory of host locks, which may well be `/tmp`.
+/// What the lock `name` of the directory of host locks stands for; `None` for other files, as that directory may be
+/// `/tmp`.
 fn host_lock(name: &str) -> Option<(LockKind, u32)> {
     [
         ("ktstr-llc-", LockKind::Llc),

@@ -1,8 +1,8 @@
 //! Advisory locks on files (`flock`).
 //!
-//! The kernel drops a lock when the last descriptor of its open file goes away, so a killed process
-//! never leaves one behind. Lock files themselves stay: removing one would let two processes lock
-//! two different files of the same name.
+//! The kernel releases a lock when the last descriptor of its open file is closed, so a killed process leaves no lock
+//! behind. Lock files themselves are never removed: otherwise two processes could lock two different files of the same
+//! name.
 
 mod shared_file;
 
@@ -17,14 +17,14 @@ use serde::Serialize;
 pub(crate) use shared_file::make_shared_dir;
 use shared_file::{FOR_ALL, denied, open};
 
-/// How long to sleep between two tries for a lock: short against any run, long against the cost of a try.
+/// Interval between two attempts: short compared with any run, long compared with the cost of an attempt.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A lock that could not be taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// The lock file or its directory could not be made or opened.
+    /// The lock file or its directory could not be created or opened.
     #[error("lock file {path}: {source}; check that its directory exists and can be written")]
     Open {
         /// The lock file.
@@ -32,26 +32,26 @@ pub enum LockError {
         /// What the system said.
         source: io::Error,
     },
-    /// The lock file is another user's, who keeps it from others.
+    /// The lock file belongs to another user, and its mode denies access.
     #[error(
         "lock file {path}: permission denied, as user {owner} made it with mode {mode:03o}; have that user run: chmod {FOR_ALL:o} {path}"
     )]
     Denied {
         /// The lock file.
         path: PathBuf,
-        /// Number of its owner.
+        /// User id of its owner.
         owner: u32,
         /// Its permissions.
         mode: u32,
     },
-    /// Somebody else held the lock for the whole wait.
+    /// Another process held the lock during the whole wait.
     #[error("{what} is still taken after {} s; see who holds {path}", waited.as_secs())]
     Busy {
         /// What the lock stands for.
         what: String,
         /// The lock file (one of them, where any would do).
         path: PathBuf,
-        /// How long was waited.
+        /// How long the wait lasted.
         waited: Duration,
     },
 }
@@ -60,24 +60,24 @@ pub enum LockError {
 #[derive(Debug)]
 pub struct LockFile {
     path: PathBuf,
-    // Held for its lock alone.
+    // Only kept open: closing it releases the lock.
     _file: File,
 }
 
-/// Who may hold a lock beside us.
+/// Whether others may hold the lock at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LockMode {
-    /// Nobody.
+    /// No other holder.
     Exclusive,
-    /// Others that also ask for [`LockMode::Shared`].
+    /// Other holders in [`LockMode::Shared`].
     Shared,
 }
 
 impl LockFile {
-    /// Takes the lock on `path` if it is free right now; `None` when somebody else has it.
+    /// Takes the lock on `path` without waiting; `None` if another process holds it.
     ///
-    /// The file and its parent directories are created when missing.
+    /// Creates the file and its parent directories if they are missing.
     pub fn try_acquire(path: &Path, mode: LockMode) -> Result<Option<Self>, LockError> {
         let open_error = |source| LockError::Open {
             path: path.to_owned(),
@@ -102,7 +102,7 @@ impl LockFile {
         }
     }
 
-    /// Takes the lock on `path`, waiting up to `wait`; `what` names it in the error.
+    /// Takes the lock on `path`, and waits for it up to `wait`; `what` names it in the error.
     pub fn acquire(
         path: &Path,
         mode: LockMode,
@@ -112,13 +112,13 @@ impl LockFile {
         first_of(&[path.to_owned()], mode, wait, what)
     }
 
-    /// The file that is locked.
+    /// The lock file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Takes the first of the locks on `paths` that is free, waiting up to `wait`.
+/// Takes the first free lock of `paths`, and waits for one up to `wait`.
 pub(crate) fn first_of(
     paths: &[PathBuf],
     mode: LockMode,
@@ -135,10 +135,10 @@ pub(crate) fn first_of(
     })
 }
 
-/// What a try came to: something, or the lock file that somebody else holds.
+/// The result of an attempt: a value, or the lock file that another process holds.
 pub(crate) type Attempt<T> = Result<Result<T, PathBuf>, LockError>;
 
-/// Tries until something comes of it or `wait` is over; `what` names it in the error.
+/// Calls `attempt` until it returns a value or `wait` is over; `what` names the lock in the error.
 pub(crate) fn retry<T>(
     wait: Duration,
     what: &str,

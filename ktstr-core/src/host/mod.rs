@@ -1,9 +1,9 @@
-//! The machine that tests run on: its CPUs and what shares them, locks and the reservations made of them, files, and the
-//! project's commit.
+//! The machine that tests run on: its CPUs and caches, locks and the reservations of CPUs that they make up, files, and
+//! the commit of the project.
 //!
-//! [`Host`] is what everything else asks, so that a library reads no surroundings by itself. [`HostCpus`] reads the CPUs,
-//! [`Placement`] finds a machine's place on them, [`Reservation`] takes it, and [`held_locks`] tells who holds what.
-//! [`HostContext`] is what a record says of the host.
+//! [`Host`] carries the environment of a process, so that libraries do not read it themselves. [`HostCpus`] reads the
+//! CPUs, [`Placement`] finds a place for a machine on them, [`Reservation`] takes it, and [`held_locks()`] lists the
+//! holders of locks. [`HostContext`] describes the host in a record.
 
 mod commit;
 mod context;
@@ -31,10 +31,9 @@ pub use lock::{LockError, LockFile, LockMode};
 pub use placement::{Placement, PlacementError};
 pub use reservation::{Claims, Reservation, Resource};
 
-/// The surroundings of a process, as a value.
+/// The environment of a process, as a value: variables, search path and root directory.
 ///
-/// A command makes one of its own process by [`Host::of_this_process`]; an embedder, or a test, makes up whatever it likes
-/// and passes it to everything that asks. The default has no variable and no search path.
+/// A command takes that of its own process by [`Host::of_this_process`]; an embedder or a test can supply another one. The default has no variable and no search path.
 ///
 /// ```
 /// use ktstr_core::env;
@@ -48,12 +47,12 @@ pub use reservation::{Claims, Reservation, Resource};
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Below which `/proc`, `/sys`, `/dev` and `/boot` are read: `/`.
+    /// The directory below which `/proc`, `/sys`, `/dev` and `/boot` are read: `/`.
     pub root: PathBuf,
-    /// Where programs are searched for, as in `PATH`.
+    /// The search path for programs, in the format of `PATH`.
     pub path: OsString,
-    /// Environment variables, which programs get that are [started](Host::command) here. The names that mean something
-    /// to ktstr are in [`crate::env`].
+    /// Environment variables, also of the programs that [`Host::command`] starts. [`crate::env`] has the names that ktstr
+    /// reads.
     pub env: BTreeMap<OsString, OsString>,
     /// The directory that relative paths in variables are below. Where it is empty they stay relative.
     pub dir: PathBuf,
@@ -83,7 +82,7 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// What this process has around it.
+    /// The environment of this process.
     pub fn of_this_process() -> Self {
         let env: BTreeMap<_, _> = env::vars_os().collect();
         Self {

@@ -1,4 +1,4 @@
-//! Where a machine of performance mode goes on the host: a CPU for each of its own, a cache for each of its own.
+//! The placement of a machine in performance mode: a host CPU for each of its CPUs, a host LLC for each of its LLCs.
 
 use std::collections::BTreeSet;
 
@@ -7,39 +7,39 @@ use super::lock::LockMode;
 use super::reservation::{Claims, Resource};
 use crate::{CpuSet, Topology};
 
-/// How many CPUs beside a machine's caches are tried for its other threads: any would do, and some may be taken.
+/// How many CPUs outside a machine's caches are tried for its other threads: any would do, and some may be taken.
 const SERVICE_CHOICES: usize = 8;
 
-/// A place for a machine that nobody else is in.
+/// Host CPUs that a machine has to itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// The host CPU of each of the machine's.
+    /// The host CPU of each vCPU.
     pub vcpus: Vec<u32>,
-    /// The host CPU for everything else that the machine's process does.
+    /// The host CPU of all other threads of the machine's process.
     pub service: u32,
-    /// The host's NUMA nodes for the memory of each of the machine's; empty sets where the host has none.
+    /// The host's NUMA nodes for the memory of each guest node; empty sets if the host has none.
     pub nodes: Vec<BTreeSet<u32>>,
-    /// What is to be locked for it.
+    /// The locks that it needs.
     pub claims: Claims,
 }
 
-/// A machine that no place on this host is like: a reason to skip.
+/// Why no placement on this host fits a machine: a reason to skip the test.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlacementError {
-    /// The host does not say which CPUs share a cache.
-    #[error("performance mode: this host does not tell its last-level caches")]
+    /// The host does not report which CPUs share a cache.
+    #[error("performance mode: this host does not report its last-level caches")]
     CachesUnknown,
-    /// Too few CPUs in all.
+    /// Too few CPUs in total.
     #[error(
         "performance mode: {topology} takes {needed} host CPUs, one for each of its own and one beside, and {allowed} are allowed; use a smaller topology"
     )]
     TooFewCpus {
         /// The machine's shape.
         topology: Topology,
-        /// How many it takes.
+        /// The number of host CPUs that it needs.
         needed: u32,
-        /// How many there are for this process.
+        /// The number of host CPUs that this process may use.
         allowed: usize,
     },
     /// Too few last-level caches, or too small ones.
@@ -49,22 +49,22 @@ pub enum PlacementError {
     TooFewLlcs {
         /// The machine's shape.
         topology: Topology,
-        /// How many of the host's caches would do.
+        /// The number of host LLCs that have enough CPUs.
         fitting: usize,
     },
 }
 
-/// A cache of the host's that is large enough, with its CPUs in the order in which they are taken.
+/// A host LLC with enough CPUs, in the order in which they are taken.
 struct Seat<'h> {
     llc: &'h HostLlc,
     cpus: Vec<u32>,
 }
 
 impl Placement {
-    /// Every place on `host` that is worth trying for a machine of `topology`, those on few NUMA nodes first.
+    /// Every placement on `host` to try for a machine of `topology`, those on few NUMA nodes first.
     ///
-    /// Each last-level cache of the machine's is on one of the host's, and threads of a core on threads of a core
-    /// where the host has as many. Beside them one CPU is needed for what is not a vCPU.
+    /// Each guest LLC maps to one host LLC, and the threads of a guest core map to those of a host core if that has as
+    /// many. One more CPU is needed for the threads that are not vCPUs.
     pub fn candidates(host: &HostCpus, topology: Topology) -> Result<Vec<Self>, PlacementError> {
         let needed = topology.cpus() + 1;
         let allowed = host.allowed.len();
@@ -93,7 +93,7 @@ impl Placement {
         if fitting < llcs {
             return Err(PlacementError::TooFewLlcs { topology, fitting });
         }
-        // Neighbours, from each in turn; with as many as it takes there is one choice.
+        // Runs of adjacent caches, from each in turn; if there are just enough caches, there is one choice.
         let firsts = if fitting == llcs { 1 } else { fitting };
         let mut candidates: Vec<Self> = (0..firsts)
             .flat_map(|first| {
@@ -109,7 +109,7 @@ impl Placement {
     }
 }
 
-/// The places on the caches `seats`: they differ in the CPU for other threads.
+/// The placements on the caches `seats`: they differ in the CPU for the other threads.
 fn on(host: &HostCpus, topology: Topology, seats: &[&Seat<'_>]) -> Vec<Placement> {
     let per_llc = topology.cpus_per_llc() as usize;
     let vcpus: Vec<u32> = seats
@@ -144,7 +144,7 @@ fn on(host: &HostCpus, topology: Topology, seats: &[&Seat<'_>]) -> Vec<Placement
             let mut claims = claims.clone();
             claims.insert(Resource::Cpu(service), LockMode::Exclusive);
             if let Some(llc) = host.llc_of(service) {
-                // Its own stays exclusive.
+                // A cache of its own stays exclusive.
                 claims
                     .entry(Resource::Llc(llc.number))
                     .or_insert(LockMode::Shared);
@@ -159,8 +159,8 @@ fn on(host: &HostCpus, topology: Topology, seats: &[&Seat<'_>]) -> Vec<Placement
         .collect()
 }
 
-/// The allowed CPUs of a cache such that the first of them are the best for cores of `threads` threads: siblings
-/// together for several, one of each core before any sibling for one.
+/// The allowed CPUs of a cache, in order of preference for cores of `threads` threads: for several, siblings are
+/// adjacent; for one, one CPU of each core comes before any sibling.
 fn in_order(llc: &HostLlc, allowed: &CpuSet, threads: usize) -> Vec<u32> {
     let mut cores: Vec<Vec<u32>> = llc
         .cores
@@ -174,7 +174,7 @@ fn in_order(llc: &HostLlc, allowed: &CpuSet, threads: usize) -> Vec<u32> {
             .copied()
             .collect();
     }
-    // Whole cores first; what is left over of a core comes last.
+    // Whole cores first, then the rest of partly used cores.
     let mut rest = Vec::new();
     for core in &mut cores {
         rest.extend(core.drain(core.len() / threads * threads..));
@@ -280,12 +280,12 @@ mod tests {
             caches_known: false,
             ..small
         };
-        assert!(error(&untold, shape(1, 1, 1, 1)).contains("does not tell"));
+        assert!(error(&untold, shape(1, 1, 1, 1)).contains("does not report"));
     }
 
     proptest! {
-        /// Whatever the host and the machine: a place has every CPU once, all allowed, caches one to one, and every
-        /// CPU it uses is locked.
+        /// For any host and machine: a placement has every CPU once, only allowed ones, maps caches one to one, and
+        /// locks every CPU that it uses.
         #[test]
         fn places_hold_what_they_promise(
             (nodes, llcs, cores, threads) in (1..3_u32, 1..5_u32, 1..7_u32, 1..3_u32),

@@ -1,8 +1,8 @@
-//! Host capacity that a machine holds for itself: CPUs, last-level caches, places to emulate in.
+//! Host resources that a machine reserves: CPUs, last-level caches, slots for emulation.
 //!
-//! A machine of performance mode holds the locks of its caches and CPUs exclusively, every other one shares those of
-//! the CPUs it runs on. All locks of a reservation are taken in one go or not at all, and nothing is held while
-//! waiting: two processes cannot wait for each other.
+//! A machine in performance mode holds the locks of its caches and CPUs exclusively; any other machine shares those of
+//! the CPUs that it runs on. A reservation takes all of its locks at once or none, and a waiting process holds none, so
+//! that no two processes can deadlock.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::lock::{Attempt, first_of, make_shared_dir, retry};
 use super::lock::{LockError, LockFile, LockMode};
 use crate::CpuSet;
 
-/// Something of the host's that there is a lock for.
+/// A host resource that has a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
     /// A last-level cache, by [`crate::host::HostLlc::number`].
@@ -22,7 +22,7 @@ pub enum Resource {
     Cpu(u32),
 }
 
-/// What a reservation takes, and in which mode; by the order of it they are locked.
+/// The resources of a reservation with their modes; they are locked in this order.
 pub type Claims = BTreeMap<Resource, LockMode>;
 
 impl Resource {
@@ -35,18 +35,18 @@ impl Resource {
     }
 }
 
-/// Host capacity held for one machine; dropping it gives the capacity back.
+/// Host resources reserved for one machine; dropping it releases them.
 #[derive(Debug)]
 pub struct Reservation {
     _locks: Vec<LockFile>,
 }
 
 impl Reservation {
-    /// Reserves one of `slots` places for an emulated machine, waiting up to `wait`.
+    /// Reserves one of `slots` slots for an emulated machine, and waits for one up to `wait`.
     ///
-    /// Single-threaded emulation keeps one host CPU busy. Guest time is host time, so machines that
-    /// share a CPU would see stalls no scheduler caused: with one place per CPU, the verdicts of
-    /// parallel tests are those of tests run one after another.
+    /// Single-threaded emulation keeps one host CPU busy. Guest time is host time, so machines that share a CPU would
+    /// see stalls that no scheduler caused. With one slot per CPU, parallel tests have the verdicts that they would
+    /// have one after another.
     pub fn emulator(lock_dir: &Path, slots: usize, wait: Duration) -> Result<Self, LockError> {
         make_shared_dir(lock_dir)?;
         let paths: Vec<PathBuf> = (0..slots.max(1))
@@ -56,12 +56,13 @@ impl Reservation {
             &paths,
             LockMode::Exclusive,
             wait,
-            "every emulator place of this host",
+            "every emulator slot of this host",
         )?;
         Ok(Self { _locks: vec![lock] })
     }
 
-    /// Takes all of the first of `candidates` that is free, waiting up to `wait`; tells which one it was.
+    /// Reserves the first of `candidates` whose resources are all free, and waits for one up to `wait`; returns its
+    /// index.
     pub fn any_of(
         lock_dir: &Path,
         candidates: &[Claims],
@@ -80,11 +81,11 @@ impl Reservation {
         })
     }
 
-    /// Shares `count` of the CPUs that this process may use, and their caches, with whoever shares as well; waits up
-    /// to `wait` for those that somebody has alone. Tells which CPUs.
+    /// Reserves `count` of the CPUs that this process may use, and their caches, in shared mode; waits up to `wait` for
+    /// those that are reserved exclusively. Returns the CPUs.
     ///
-    /// `start` says where to begin: processes that begin at different places load the host evenly. The caller sees
-    /// that `count` is between 1 and the number of allowed CPUs.
+    /// `start` is the index of the first CPU to try: processes with different values load the host evenly. `count` must
+    /// be between 1 and the number of allowed CPUs.
     pub fn shared(
         lock_dir: &Path,
         host: &HostCpus,
@@ -116,7 +117,8 @@ fn share(
             break;
         }
         let llc = host.llc_of(cpu).map(|llc| Resource::Llc(llc.number));
-        // A cache that no CPU was got on stays locked too: others' service CPUs are on it, so it is nobody's alone.
+        // A cache without a reserved CPU stays locked as well: service CPUs of other machines are on it, so it is not
+        // exclusive.
         let wanted = llc.into_iter().chain([Resource::Cpu(cpu)]);
         let mut got = true;
         for resource in wanted
@@ -237,7 +239,7 @@ mod tests {
         assert!(Reservation::any_of(dir.path(), &rest, NOW).is_ok());
     }
 
-    /// Reservations that overlap in every order: all get their turn, and no two have a CPU at once.
+    /// Reservations that overlap in every order: each gets its turn, and no two have a CPU at the same time.
     #[test]
     fn overlapping_reservations_neither_deadlock_nor_overlap() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,19 +1,19 @@
-//! What a record says of each cgroup.
+//! Statistics of a cgroup in a record.
 
 use serde::{Deserialize, Serialize};
 
 use crate::CpuSet;
 
-/// What the workers of one cgroup came to.
+/// Statistics of the workers of one cgroup.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CgroupStats {
     /// Name of the cgroup.
     pub name: String,
-    /// Workers that reported.
+    /// Number of workers that reported.
     pub workers: usize,
-    /// CPUs the cgroup was allowed to use.
+    /// CPUs that the cgroup could use.
     pub cpuset: CpuSet,
-    /// CPUs its workers were seen on.
+    /// CPUs that its workers ran on.
     pub cpus_used: CpuSet,
     /// Loop iterations of all workers.
     pub iterations: u64,
@@ -21,13 +21,14 @@ pub struct CgroupStats {
     pub work_units: u64,
     /// CPU time of all workers, in seconds.
     pub cpu_time_s: f64,
-    /// Time that workers were runnable and waited, in seconds; absent where the kernel does not tell.
+    /// Time that the workers were runnable and did not run, in seconds; absent if the kernel does not report it.
     #[serde(default)]
     pub run_delay_s: Option<f64>,
-    /// How many of the workers ran under a sched_ext scheduler at their end; absent where the kernel does not tell.
+    /// Number of workers that were under a sched_ext scheduler when they ended; absent if the kernel does not report
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_sched_ext: Option<usize>,
-    /// Changes of CPU seen by the workers.
+    /// Migrations between CPUs that the workers observed.
     pub migrations: u64,
     /// Longest time between two iterations of one worker, in milliseconds.
     pub max_gap_ms: f64,

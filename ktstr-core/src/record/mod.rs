@@ -1,4 +1,4 @@
-//! What a run leaves behind: a record of each case ([`Sidecar`]) in a directory of the run ([`RunDir`]).
+//! The results that a run leaves: a record for each case ([`Sidecar`]) in the directory of the run ([`RunDir`]).
 
 mod cgroup_stats;
 mod run_dir;

@@ -1,4 +1,4 @@
-//! Where the results of a run are kept.
+//! The directory that holds the results of a run.
 
 mod records;
 #[cfg(test)]
@@ -18,28 +18,28 @@ use crate::host::{LockError, LockFile, LockMode};
 
 pub use records::{Record, RecordKind, standing};
 
-/// Names the runs that wrote into a directory, one a line, the last one last.
+/// Name of the file that lists the runs that wrote into a directory, one per line, the most recent one last.
 const EPOCH_FILE: &str = ".epoch";
 
-/// How many runs of a directory are remembered.
+/// Maximum number of runs that it lists.
 const EPOCHS: usize = 32;
 
-/// Directory entries are few and small; a peer that holds the lock this long is stuck.
+/// Updates of a directory are short: a process that holds the lock for so long is stuck.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
-/// What no record is written without being able to: about as much as a failure's evidence takes.
+/// Bytes that must be free before a case runs: about the size of the evidence of a failure.
 const ROOM: usize = 256 << 10;
 
-/// A temporary file that is older is a killed process's.
+/// Age at which a temporary file must be the leftover of a killed process.
 const LEFTOVER: Duration = Duration::from_secs(3600);
 
-/// The check that a test which did not end is told as.
+/// Name of the check that reports a test that did not end.
 pub const INTERRUPTED: &str = "interrupted";
 
 /// One run's directory: `target/ktstr/{kernel}-{project_commit}[-dirty]/`.
 ///
-/// A record is replaced by a newer one of the same case, iteration and attempt, and by nothing else. Those of several
-/// runs lie beside each other and are told apart by their epoch, which the processes of one run share.
+/// Only a newer record of the same case, iteration and attempt replaces a record. The directory may hold records of
+/// several runs; their epochs distinguish them, and all processes of one run share an epoch.
 ///
 /// | file | |
 /// |---|---|
@@ -47,14 +47,14 @@ pub const INTERRUPTED: &str = "interrupted";
 /// | `{stem}.failure-dump.json` | the evidence of its failure |
 /// | `{stem}.attempt-1.json`, `{stem}.stress-2-attempt-1.json` | an earlier attempt, an earlier iteration of a stress run |
 /// | `{stem}.attempt-1.failure-dump.json` | the evidence of its failure |
-/// | `{stem}.attempt-1.unfinished.json` | an attempt that runs, or that was killed |
+/// | `{stem}.attempt-1.unfinished.json` | an attempt that is running or was killed |
 #[derive(Debug, Clone)]
 pub struct RunDir {
     path: PathBuf,
     epoch: String,
 }
 
-/// A result that could not be kept.
+/// A result that could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunDirError {
@@ -73,7 +73,7 @@ pub enum RunDirError {
     Lock(#[from] LockError),
 }
 
-/// A case that runs: what [`RunDir::begin`] left is there until it ends, however it ends.
+/// A running case. The record that [`RunDir::begin`] wrote exists until the case ends, however that happens.
 #[derive(Debug)]
 #[must_use = "the case counts as interrupted until `end` is called"]
 pub struct Begun {
@@ -81,9 +81,9 @@ pub struct Begun {
     epoch: String,
 }
 
-/// The directory name of a run: `{kernel}-{commit}`, `unknown` for what is not known.
+/// The directory name of a run: `{kernel}-{commit}`, with `unknown` for a missing part.
 ///
-/// `commit` ends in `-dirty` where the work tree had changes.
+/// `commit` ends in `-dirty` if the work tree has changes.
 pub fn run_name(kernel: Option<&str>, commit: Option<&str>) -> String {
     let part = |text: Option<&str>| {
         let safe = |c: char| {
@@ -101,12 +101,12 @@ pub fn run_name(kernel: Option<&str>, commit: Option<&str>) -> String {
     format!("{}-{}", part(kernel), part(commit))
 }
 
-/// A name for a run that nobody named: `nanos` since some epoch, and the process that starts it.
+/// A generated name for a run: `nanos` since some epoch, and the id of the process that starts it.
 pub fn new_epoch(nanos: u128, pid: u32) -> String {
     format!("{nanos}-{pid}")
 }
 
-/// Whether records can be written to `dir`: makes it where it is missing, and writes and removes a file in it.
+/// Checks that records can be written to `dir`: creates it if it is missing, and writes and removes a file in it.
 pub fn check(dir: &Path) -> Result<(), RunDirError> {
     let probe = temporary_beside(&dir.join("check"));
     let written = fs::create_dir_all(dir).and_then(|()| {
@@ -124,7 +124,7 @@ pub fn check(dir: &Path) -> Result<(), RunDirError> {
 }
 
 impl RunDir {
-    /// The directory at `path`, for the run called `epoch`. Nothing is created before a write.
+    /// The directory at `path`, for the run `epoch`. It is created by the first write.
     pub fn new(path: impl Into<PathBuf>, epoch: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -132,14 +132,14 @@ impl RunDir {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Notes that the case of `sidecar` runs from now on: where its process is killed, that is its record.
+    /// Records that the case of `sidecar` is running. If its process is killed, this stays as its record.
     ///
-    /// Fails where no record could be written, so that nothing needs to run to find that out.
+    /// Fails if no record can be written, so that this is known before the case runs.
     pub fn begin(&self, sidecar: &Sidecar) -> Result<Begun, RunDirError> {
         check(&self.path)?;
         let verdict = Verdict::fail(
@@ -154,7 +154,7 @@ impl RunDir {
         let _lock = self.lock()?;
         self.writing(|| {
             self.enter()?;
-            // Not synced: of a host that went down there is more to tell than this.
+            // Not synced: after a crash of the host, a lost marker is the least problem.
             let temporary = temporary_beside(&path);
             fs::write(&temporary, serde_json::to_vec_pretty(&sidecar)?)
                 .and_then(|()| fs::rename(&temporary, &path))
@@ -166,7 +166,8 @@ impl RunDir {
         })
     }
 
-    /// Writes `sidecar` as a record of this run and, when given, the evidence of its failure; returns the record's path.
+    /// Writes `sidecar` as a record of this run, with the evidence of its failure if there is any; returns the record's
+    /// path.
     pub fn write(
         &self,
         sidecar: &Sidecar,
@@ -178,7 +179,7 @@ impl RunDir {
         let _lock = self.lock()?;
         self.writing(|| {
             self.enter()?;
-            // All of it, before anything that is there is moved: on a full disk that stays.
+            // Everything is written before an existing file is moved, so that a full disk loses nothing.
             let record = Staged::write(&path, &serde_json::to_vec_pretty(&sidecar)?)?;
             let dump = failure_dump
                 .map(|dump| Staged::write(&dump_path, &serde_json::to_vec_pretty(dump)?))
@@ -186,11 +187,11 @@ impl RunDir {
             self.set_aside(&sidecar, &path, &dump_path)?;
             match dump {
                 Some(dump) => dump.publish()?,
-                // The same attempt failed when it was made before.
+                // An earlier run of the same attempt failed.
                 None => remove_if_there(&dump_path)?,
             }
             record.publish()?;
-            // What this one replaces, where another attempt of the case was written after it.
+            // The record that this one replaces, if another attempt of the case was written after it.
             let tag = tag(&sidecar);
             for suffix in [records::EARLIER, Sidecar::FAILURE_DUMP_SUFFIX] {
                 remove_if_there(&self.file(&sidecar, Some(&tag), suffix))?;
@@ -200,19 +201,19 @@ impl RunDir {
         Ok(path)
     }
 
-    /// Whether the run called `epoch` wrote into the directory at `path`.
+    /// Whether the run `epoch` wrote into the directory at `path`.
     pub fn has_epoch(path: &Path, epoch: &str) -> bool {
         epochs(path).iter().any(|other| other == epoch)
     }
 
-    /// The epoch of the run that was the last to begin writing here; `None` when nothing did.
+    /// The epoch of the run that began writing here most recently; `None` if there is none.
     pub fn last_epoch(path: &Path) -> Option<String> {
         epochs(path).pop()
     }
 
-    /// Gives the newest record of the case of `sidecar` another name, unless `sidecar` is to replace it.
+    /// Renames the newest record of the case of `sidecar`, unless `sidecar` replaces it.
     fn set_aside(&self, sidecar: &Sidecar, path: &Path, dump_path: &Path) -> io::Result<()> {
-        // What cannot be read has no attempt that it could be told by.
+        // A record that cannot be read has no attempt to name it by.
         let Ok(before) = Sidecar::read(path) else {
             return Ok(());
         };
@@ -222,7 +223,7 @@ impl RunDir {
         }
         let dump = self.file(sidecar, Some(&before), Sidecar::FAILURE_DUMP_SUFFIX);
         match fs::rename(dump_path, &dump) {
-            // It did not fail; one of that name is of an earlier run.
+            // It did not fail: a file of that name belongs to an earlier run.
             Err(error) if error.kind() == ErrorKind::NotFound => remove_if_there(&dump)?,
             renamed => renamed?,
         }
@@ -254,7 +255,7 @@ impl RunDir {
             LockFile::acquire(&path, LockMode::Exclusive, LOCK_WAIT, &what)
         };
         match lock(runs) {
-            // It may be the only directory there that we can write.
+            // It may be the only directory there that this process can write.
             Err(LockError::Open { .. } | LockError::Denied { .. }) => Ok(lock(&self.path)?),
             locked => Ok(locked?),
         }
@@ -267,7 +268,7 @@ impl RunDir {
         })
     }
 
-    /// Puts this run down as one that writes here: the caller holds the lock.
+    /// Adds this run to the list of those that write here. The caller holds the lock.
     fn enter(&self) -> io::Result<()> {
         let mut epochs = epochs(&self.path);
         if epochs.contains(&self.epoch) {
@@ -283,9 +284,9 @@ impl RunDir {
 }
 
 impl Begun {
-    /// The case ended, and there is a record of that or none is wanted.
+    /// Ends the case: its record is written, or none is wanted.
     pub fn end(self) {
-        // Another run of the case may have begun meanwhile; then it is that one's.
+        // If another run of the case has begun in the meantime, the file belongs to that one.
         let ours = Sidecar::read(&self.path).is_ok_and(|sidecar| sidecar.epoch == self.epoch);
         if ours {
             let _ = fs::remove_file(&self.path);
@@ -293,7 +294,7 @@ impl Begun {
     }
 }
 
-/// What tells the records of a case apart, in file names: `attempt-2`, `stress-3-attempt-1`.
+/// The part of a file name that distinguishes the records of a case: `attempt-2`, `stress-3-attempt-1`.
 fn tag(sidecar: &Sidecar) -> String {
     match sidecar.stress {
         Some(iteration) => format!("stress-{iteration}-attempt-{}", sidecar.attempt),
@@ -301,13 +302,13 @@ fn tag(sidecar: &Sidecar) -> String {
     }
 }
 
-/// The runs that wrote into the directory at `path`, as far as they are remembered, the last one last.
+/// The runs that wrote into the directory at `path`, as far as they are listed, the most recent one last.
 fn epochs(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path.join(EPOCH_FILE)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
-/// Removes what killed processes left half-written.
+/// Removes temporary files that killed processes left.
 fn remove_leftovers(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -318,7 +319,7 @@ fn remove_leftovers(dir: &Path) -> io::Result<()> {
             && name.ends_with(".tmp")
             && modified().is_some_and(|age| age > LEFTOVER)
         {
-            // Another user's, perhaps.
+            // It may belong to another user.
             let _ = fs::remove_file(entry.path());
         }
     }

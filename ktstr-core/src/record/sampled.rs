@@ -1,58 +1,58 @@
-//! What the guest saw of the kernel's scheduling while a test ran.
+//! Samples of the kernel's scheduling that the guest took while a test ran.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Samples of a run, summed up.
+/// A summary of the samples of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sampled {
-    /// How many were taken.
+    /// Number of samples.
     pub samples: u64,
-    /// Over how long, in seconds of the guest.
+    /// Time over which they were taken, in seconds of the guest.
     pub wall_s: f64,
-    /// CPU time that taking them cost, in seconds.
+    /// CPU time that sampling took, in seconds.
     pub cpu_s: f64,
-    /// What was on the run queues.
+    /// The run queues over all samples.
     pub run_queues: Source<RunQueues>,
-    /// What sched_ext counted over the run, by the kernel's names, such as `SCX_EV_SELECT_CPU_FALLBACK`.
+    /// Events that sched_ext counted during the run, by the kernel's names, such as `SCX_EV_SELECT_CPU_FALLBACK`.
     pub events: Source<BTreeMap<String, u64>>,
-    /// How the run went, in order of time.
+    /// Samples of the run in chronological order.
     pub timeline: Vec<Moment>,
 }
 
-/// Something that a kernel offers, or not.
+/// Data that not every kernel provides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source<T> {
     /// It was read.
     Read(T),
-    /// It could not be; why.
+    /// It could not be read, for this reason.
     Absent(String),
 }
 
 /// Run queues over all samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunQueues {
-    /// Mean over the samples that had a runnable task of the longest run queue, in tasks, divided by the longest that
-    /// is left when the tasks are spread evenly; 1 is perfect. Absent when no sample had a runnable task.
+    /// The mean of a ratio over all samples with a runnable task: the tasks on the longest run queue, divided by those
+    /// that it would have if all tasks were spread evenly. 1 is perfect. Absent if no sample had a runnable task.
     pub imbalance: Option<f64>,
     /// The deepest local dispatch queue; absent on a kernel without sched_ext.
     pub local_dsq: Option<LocalDsq>,
 }
 
-/// A local dispatch queue at one moment.
+/// A local dispatch queue at one point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LocalDsq {
     /// Tasks on it.
     pub depth: u32,
     /// The CPU it belongs to.
     pub cpu: u32,
-    /// When, in seconds from the start of the run.
+    /// Seconds from the start of the run.
     pub at_s: f64,
 }
 
-/// One moment of a run.
+/// One sample of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
     /// Seconds from the start of the run.
@@ -64,7 +64,7 @@ pub struct Moment {
 }
 
 impl<T> Source<T> {
-    /// What was read, or why it could not be.
+    /// The data, or why it could not be read.
     pub fn get(&self) -> Result<&T, &str> {
         match self {
             Self::Read(value) => Ok(value),
@@ -74,7 +74,8 @@ impl<T> Source<T> {
 }
 
 impl Sampled {
-    /// Share of the CPU time of a machine with `cpus` CPUs that sampling took, in percent; `None` when no time passed.
+    /// The share of the CPU time of a machine with `cpus` CPUs that sampling took, in percent; `None` if no time
+    /// passed.
     pub fn cost_pct(&self, cpus: u32) -> Option<f64> {
         let capacity = self.wall_s * f64::from(cpus);
         (capacity > 0.0).then(|| 100.0 * self.cpu_s / capacity)

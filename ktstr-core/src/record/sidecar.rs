@@ -1,4 +1,4 @@
-//! The record that a test variant leaves behind.
+//! The record of a test variant.
 
 mod read;
 
@@ -15,7 +15,7 @@ use super::verifier::VerifierStats;
 use crate::host::HostContext;
 use crate::{KernelLabel, KernelWarning, Taint, Topology, Verdict};
 
-/// Everything that is kept of one test variant's run: `{test}-{variant hash}.ktstr.json`.
+/// The record of one run of a test variant: `{test}-{variant hash}.ktstr.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sidecar {
     /// Version of this layout, [`Sidecar::SCHEMA`].
@@ -24,25 +24,25 @@ pub struct Sidecar {
     pub test: String,
     /// Full name of the test case, such as `gauntlet/steady/8cpu-2llc-smt`.
     pub case: String,
-    /// Run that it belongs to; empty in records of earlier versions.
+    /// The run that it belongs to; empty in records of earlier versions.
     #[serde(default)]
     pub epoch: String,
     /// Cargo package of the test target that holds the test.
     #[serde(default)]
     pub package: Option<String>,
-    /// That test target, as rustc calls it: hyphens are underscores.
+    /// The crate name of that test target: underscores for hyphens.
     #[serde(default)]
     pub target: Option<String>,
     /// Source file of that test target.
     #[serde(default)]
     pub source: Option<String>,
-    /// What nextest calls that test target; absent where nextest did not run the test.
+    /// Nextest's id of that test target; absent if nextest did not run the test.
     #[serde(default)]
     pub binary_id: Option<String>,
-    /// Which try it was, from 1: more than one where nextest retries.
+    /// Number of the attempt, from 1; greater than 1 if nextest retried the test.
     #[serde(default = "first")]
     pub attempt: u32,
-    /// Which iteration of a stress run it was, from 1; absent in other runs.
+    /// Number of the iteration of a stress run, from 1; absent in other runs.
     #[serde(default)]
     pub stress: Option<u32>,
     /// `base`, or the name of the gauntlet preset.
@@ -55,59 +55,59 @@ pub struct Sidecar {
     pub kernel_version: Option<String>,
     /// Label of the kernel under test.
     pub kernel_label: Option<KernelLabel>,
-    /// What carried the machine, such as `qemu`; absent when none ran.
+    /// The backend of the machine, such as `qemu`; absent if none ran.
     pub backend: Option<String>,
-    /// Whether the machine ran in performance mode; absent where none ran.
+    /// Whether the machine ran in performance mode; absent if none ran.
     #[serde(default)]
     pub performance_mode: Option<bool>,
-    /// How it ended, with every detail.
+    /// The result, with every finding.
     pub verdict: Verdict,
-    /// What the workers of each cgroup came to.
+    /// Statistics of the workers of each cgroup.
     pub cgroups: Vec<CgroupStats>,
     /// Values by the names of their [metrics](crate::Metric).
     pub metrics: BTreeMap<String, f64>,
-    /// What the kernel's scheduling looked like meanwhile; absent where no machine ran, or not to its end.
+    /// Samples of the kernel's scheduling; absent if no machine ran, or if it did not reach the end of the test.
     #[serde(default)]
     pub sampled: Option<Sampled>,
-    /// What the kernel's verifier had to do; present for cells of the verifier sweep.
+    /// Statistics of the BPF verifier; only in records of verifier-sweep cells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier: Option<VerifierStats>,
-    /// Lines in which the kernel reported faults of its own, of its boot as well.
+    /// Lines in which the kernel reported faults of its own, including those of its boot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernel_warnings: Vec<KernelWarning>,
-    /// What tainted the kernel; absent where no machine ran, or not to its end.
+    /// The kernel's taint flags; absent if no machine ran, or if it did not reach the end of the test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taint: Option<Taint>,
-    /// Messages of the kernel that were overwritten before they could be read.
+    /// Number of kernel messages that were overwritten before they could be read.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub kernel_messages_lost: u64,
-    /// How often the scheduler was ended by the kernel and came back.
+    /// How often the kernel ejected the scheduler and its program restarted it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub scheduler_restarts: u64,
-    /// Where the time went.
+    /// How long each phase took.
     pub timings: Timings,
-    /// Of a test that was run again because its scheduler died: `reproduced`, `not reproduced: …` or
+    /// The result of the second run of a test whose scheduler died: `reproduced`, `not reproduced: …` or
     /// `could not run: …`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_repro: Option<String>,
-    /// The machine it ran on.
+    /// The host of the run.
     pub host: HostContext,
     /// Commit of the project under test.
     pub project_commit: Option<String>,
     /// Who asked for the run.
     pub run_source: RunSource,
-    /// When the test process started, RFC 3339 in UTC.
+    /// Time at which the test process started, RFC 3339 in UTC.
     pub started: String,
-    /// When this record was made, RFC 3339 in UTC.
+    /// Time at which this record was written, RFC 3339 in UTC.
     pub finished: String,
 }
 
-/// The attempt of records that tell none.
+/// The attempt in records that lack the field.
 const fn first() -> u32 {
     1
 }
 
-// By reference: serde wants it so.
+// Serde passes a reference.
 #[expect(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(count: &u64) -> bool {
     *count == 0
@@ -119,18 +119,18 @@ fn is_zero(count: &u64) -> bool {
 pub enum RunSource {
     /// A CI system (`KTSTR_CI`).
     Ci,
-    /// Somebody at their machine.
+    /// A person.
     Local,
 }
 
-/// Where the time of a run went, in seconds of host time; absent where a phase was not reached.
+/// How long each phase of a run took, in seconds of host time; absent if the phase was not reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timings {
-    /// Waiting for a place to run.
+    /// Waiting for host CPUs.
     pub wait_s: Option<f64>,
     /// From starting the machine until the guest was ready.
     pub boot_s: Option<f64>,
-    /// From ready to the report.
+    /// From there until the guest reported.
     pub scenario_s: Option<f64>,
     /// From the report until the machine was gone.
     pub teardown_s: Option<f64>,
@@ -140,16 +140,16 @@ impl Sidecar {
     /// The layout this version writes and reads.
     pub const SCHEMA: u32 = 1;
 
-    /// Ending of every sidecar's file name.
+    /// Suffix of the file name of every sidecar.
     pub const SUFFIX: &'static str = ".ktstr.json";
 
-    /// Ending of the file that holds the rest of a failed variant's evidence.
+    /// Suffix of the file with the further evidence of a failed variant.
     pub const FAILURE_DUMP_SUFFIX: &'static str = ".failure-dump.json";
 
-    /// How much of a test's name is in file names: those end at 255 bytes.
+    /// Maximum length of a test's name in file names, which are limited to 255 bytes.
     const STEM_TEST_BYTES: usize = 120;
 
-    /// A record of the base variant with nothing but a verdict: no machine, nothing measured, no times.
+    /// A record of the base variant that only has a verdict: no machine, no measurements, no times.
     pub fn new(test: &str, case: &str, verdict: Verdict) -> Self {
         Self {
             schema: Self::SCHEMA,
@@ -188,10 +188,10 @@ impl Sidecar {
         }
     }
 
-    /// `{test}-{16 hex}`: what the files of this variant start with.
+    /// `{test}-{16 hex digits}`: the prefix of the file names of this variant.
     ///
-    /// The hash tells apart whatever makes a variant: test target, case, topology, scheduler and kernel. It is the same
-    /// in every run. A name that is too long for a file, or has what no file name may have, is cut to what fits.
+    /// The hash covers what identifies a variant: test target, case, topology, scheduler and kernel. It is the same in
+    /// every run. In the test's name, `/` and control characters become `_`, and a name that is too long is cut.
     pub fn stem(&self) -> String {
         let kernel = self.kernel_label.as_ref().map_or("", KernelLabel::as_str);
         let topology = self.topology.map(|t| t.to_string()).unwrap_or_default();

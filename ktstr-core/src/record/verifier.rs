@@ -1,25 +1,25 @@
-//! What a cell of the verifier sweep came to.
+//! The results of a cell of the verifier sweep.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The steps of a verifier cell, in their order.
+/// The stages of a verifier cell, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The kernel verifies the programs.
     Load,
-    /// The scheduler comes into force.
+    /// The scheduler is enabled.
     Attach,
     /// It runs tasks.
     Dispatch,
-    /// It is still in force when those tasks have ended, and goes when it is told to.
+    /// It is still enabled when those tasks have ended, and exits when it is told to.
     Liveness,
 }
 
 impl Stage {
-    /// What a failure in it is told as: the name of a check.
+    /// The name of the check that reports a failure in this stage.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
@@ -36,12 +36,12 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What a cell of the verifier sweep saw.
+/// Measurements of a cell of the verifier sweep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerifierStats {
-    /// The last step that was begun; the verdict tells whether it was passed.
+    /// The last stage that began; the verdict says whether it passed.
     pub stage: Stage,
-    /// From the start of the scheduler until it was in force, in seconds of the guest.
+    /// Time from the start of the scheduler until it was enabled, in seconds of the guest.
     pub load_s: Option<f64>,
     /// Programs that the kernel had accepted by then.
     pub programs: Vec<VerifiedProgram>,
@@ -50,10 +50,11 @@ pub struct VerifierStats {
 /// A BPF program that the kernel has accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifiedProgram {
-    /// Its name, as far as the kernel keeps it: 15 bytes.
+    /// Its name; the kernel keeps 15 bytes of it.
     pub name: String,
-    /// `BPF_PROG_TYPE_…` of the kernel's `include/uapi/linux/bpf.h`; 27 is a part of a scheduler (`struct_ops`).
+    /// `BPF_PROG_TYPE_…` of the kernel's `include/uapi/linux/bpf.h`; 27 is `struct_ops`, the type of a scheduler's
+    /// callbacks.
     pub prog_type: u32,
-    /// Verified instructions; absent where the kernel does not tell (before 5.16).
+    /// Number of verified instructions; absent if the kernel does not report it (before 5.16).
     pub verified_insns: Option<u64>,
 }

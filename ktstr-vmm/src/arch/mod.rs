@@ -1,23 +1,23 @@
 //! What depends on the processor's architecture.
 //!
-//! The rest of the crate uses these modules, which every architecture has under the same names:
+//! The rest of the crate uses these modules, which every architecture provides:
 //!
-//! | module | what it knows |
+//! | module | contents |
 //! | --- | --- |
-//! | `layout` | where everything is in the guest's physical memory |
-//! | `boot` | the kernel's boot protocol: what is put where, and where the kernel is entered |
-//! | `cmdline` | the kernel arguments that every machine gets |
+//! | `layout` | the layout of the guest's physical address space |
+//! | `boot` | the kernel's boot protocol: what is loaded at which address, and the entry point |
+//! | `cmdline` | the kernel arguments of every machine |
 //! | `cpu_ids` | how the hardware numbers CPUs |
 //! | `firmware` | the tables that describe the machine to the kernel |
 //! | `interrupts` | the interrupt controllers |
-//! | `vcpu` | creating a vCPU: what it can do, and its state at reset or at the kernel's entry |
-//! | `exits` | what an exit from the guest asks for |
+//! | `vcpu` | the creation of vCPUs: their features, and their state at reset or at the kernel's entry |
+//! | `exits` | the handling of exits from the guest |
 //! | `activity` | what a vCPU is doing |
-//! | `state` | the whole state of a vCPU, saved and restored |
-//! | `trial` | the guest that tells whether KVM can run Linux |
+//! | `state` | the complete state of a vCPU, to save and restore |
+//! | `trial` | the guest that finds out whether KVM can run Linux |
 //!
-//! There is one architecture so far. What a second one needs besides: kernel images (`image.rs`) and QEMU's machine and
-//! CPU model (`qemu/args.rs`).
+//! There is one architecture so far. A second one also needs kernel images (`image.rs`) and QEMU's machine and CPU
+//! model (`qemu/args.rs`).
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!(

@@ -1,4 +1,4 @@
-//! The host CPUs that threads of a machine run on.
+//! The host CPUs that the threads of a machine run on.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -12,7 +12,7 @@ use crate::error::KvmError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct VcpuPin {
     pub(super) cpu: u32,
-    /// Priority under `SCHED_FIFO`, 1 to 99.
+    /// `SCHED_FIFO` priority, 1 to 99.
     pub(super) priority: u8,
 }
 
@@ -37,8 +37,8 @@ impl VcpuPin {
     }
 }
 
-/// Keeps the calling thread, and the threads it starts meanwhile, on some host CPUs. Dropping it gives the thread back
-/// the CPUs it had.
+/// Restricts the calling thread, and the threads that it starts in the meantime, to some host CPUs. Dropping it
+/// restores the affinity of the thread.
 #[derive(Debug)]
 pub(super) struct AffinityGuard {
     thread: Pid,
@@ -56,7 +56,7 @@ impl AffinityGuard {
 
 impl Drop for AffinityGuard {
     fn drop(&mut self) {
-        // It fails when that thread is gone, or its CPUs are.
+        // It fails if that thread has exited, or if its CPUs are offline.
         let _ = sched_setaffinity(Some(self.thread), &self.before);
     }
 }
@@ -129,13 +129,13 @@ mod tests {
         assert_eq!(cpus, [cpu]);
         match taken {
             Ok(()) => assert_eq!(policy, libc::SCHED_FIFO),
-            // A host that does not grant it.
+            // This host does not grant it.
             Err(error) => {
                 assert!(error.to_string().contains("RLIMIT_RTPRIO"), "{error}");
                 assert_eq!(policy, libc::SCHED_OTHER);
             }
         }
-        // The kernel refuses no priority for want of a right.
+        // The kernel does not refuse a priority for lack of privileges.
         let refused = std::thread::spawn(move || VcpuPin { cpu, priority: 0 }.apply());
         let error = refused.join().unwrap().unwrap_err();
         assert!(error.to_string().contains("SCHED_FIFO"), "{error}");

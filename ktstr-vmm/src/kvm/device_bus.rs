@@ -1,4 +1,4 @@
-//! The devices of a machine, as its CPUs reach them.
+//! The devices of a machine, by port and address.
 
 use std::os::fd::OwnedFd;
 
@@ -44,7 +44,7 @@ impl DeviceBus {
         Ok(Self { serial, console })
     }
 
-    /// The serial port's register behind `port`, if it is one.
+    /// The serial port's register at `port`, if there is one.
     fn serial_offset(port: u16) -> Option<u8> {
         let offset = port.checked_sub(COM1).filter(|offset| *offset < 8)?;
         Some(offset as u8)
@@ -58,7 +58,7 @@ impl DeviceBus {
 
 impl Devices for DeviceBus {
     fn port_read(&self, port: u16, data: &mut [u8]) {
-        // Where nothing is, a bus reads as ones.
+        // A read without a device returns all ones.
         data.fill(0xff);
         if let (Some(offset), [byte]) = (Self::serial_offset(port), data) {
             *byte = self.serial.read(offset);

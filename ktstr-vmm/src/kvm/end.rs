@@ -8,11 +8,11 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::hypervisor::MachineEnd;
 
-/// How a machine ended, from whichever vCPU was first to see it.
+/// How a machine ended, as reported by the first vCPU that saw it.
 #[derive(Debug)]
 pub(super) struct EndEvent {
     how: Mutex<Option<MachineEnd>>,
-    /// Readable once it ended.
+    /// Readable once the machine has ended.
     event: OwnedFd,
 }
 
@@ -24,7 +24,7 @@ impl EndEvent {
         })
     }
 
-    /// Readable once it ended.
+    /// Readable once the machine has ended.
     pub(super) fn event(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }
@@ -34,16 +34,16 @@ impl EndEvent {
         how.clone()
     }
 
-    /// Makes the event unreadable again, once it was seen.
+    /// Clears the event after it was seen.
     pub(super) fn silence(&self) {
-        // It fails when there is nothing to read.
+        // It fails if there is nothing to read.
         let _ = rustix::io::read(&self.event, &mut [0; 8]);
     }
 
     pub(super) fn set(&self, ended: MachineEnd) {
         let mut how = self.how.lock().unwrap_or_else(PoisonError::into_inner);
         how.get_or_insert(ended);
-        // It fails when the counter is full: then it is readable.
+        // It fails if the counter is full, and then the event is readable anyway.
         let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
     }
 }

@@ -1,4 +1,4 @@
-//! The host's KVM, and what every VM needs of it.
+//! The host's KVM, and the setup that every VM needs.
 
 use std::ffi::CString;
 use std::io;
@@ -12,7 +12,7 @@ use super::memory;
 use crate::arch::interrupts;
 use crate::error::KvmError;
 
-/// Opens KVM's device.
+/// Opens the KVM device.
 pub(super) fn open(path: &Path) -> Result<Device, KvmError> {
     let refused = |source| KvmError::Open {
         path: path.to_owned(),
@@ -23,7 +23,7 @@ pub(super) fn open(path: &Path) -> Result<Device, KvmError> {
         .map_err(|error| refused(io::Error::from_raw_os_error(error.errno())))
 }
 
-/// Gives `vm` what has to be there before vCPUs, `memory` included; `wide_ids` for CPU ids beyond eight bits.
+/// Sets up in `vm` what must exist before vCPUs, including `memory`; `wide_ids` for APIC ids of more than eight bits.
 pub(super) fn prepare(
     device: &Device,
     vm: &VmFd,
@@ -40,7 +40,8 @@ pub(super) fn prepare(
             return Err(KvmError::Missing(name));
         }
     }
-    // Before the interrupt controllers: once they are there, KVM waits some 7 ms for a grace period before it takes any.
+    // Memory comes before the interrupt controllers: once those exist, KVM waits about 7 ms for a grace period before
+    // it accepts any.
     memory::register(vm, memory)?;
     interrupts::create(vm, wide_ids)
 }

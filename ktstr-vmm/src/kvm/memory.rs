@@ -1,4 +1,4 @@
-//! The guest's memory: host memory, mapped where the guest expects it.
+//! Guest memory: host memory, mapped at guest physical addresses.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -18,29 +18,30 @@ use crate::error::KvmError;
 /// Size of a huge page.
 const HUGE: usize = 2 << 20;
 
-/// What guest memory is to be like.
+/// Requirements for guest memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct MemoryPolicy<'a> {
-    /// Made of 2 MiB pages.
+    /// Back it with 2 MiB pages.
     pub(super) hugepages: bool,
-    /// The host's nodes that each of the guest's is bound to; those it has no entry for, or an empty one, are not.
+    /// The host nodes that each guest node is bound to. A guest node without an entry, or with an empty one, is not
+    /// bound.
     pub(super) nodes: &'a [BTreeSet<u32>],
 }
 
-/// Guest memory, and where it is not as the policy asks.
+/// Guest memory, and where it deviates from the policy.
 #[derive(Debug)]
 pub(super) struct Allocated {
     pub(super) memory: GuestMemoryMmap,
     pub(super) note: Option<String>,
 }
 
-/// Takes memory for `ram` from the host. Pages come into being when they are first touched, 2 MiB at once where the host
-/// has them.
+/// Allocates memory for `ram`. The kernel allocates its pages at the first access, as transparent huge pages if the
+/// host provides them.
 pub(super) fn allocate(ram: &[Ram]) -> Result<GuestMemoryMmap, KvmError> {
     allocate_as(ram, MemoryPolicy::default()).map(|allocated| allocated.memory)
 }
 
-/// Like [`allocate`], as close to `policy` as the host allows. Huge pages are there at once, or not at all.
+/// Like [`allocate`], as close to `policy` as the host allows. Huge pages are allocated immediately, or not at all.
 pub(super) fn allocate_as(ram: &[Ram], policy: MemoryPolicy<'_>) -> Result<Allocated, KvmError> {
     let mut note = None;
     let mut regions = Vec::with_capacity(ram.len());
@@ -58,7 +59,8 @@ pub(super) fn allocate_as(ram: &[Ram], policy: MemoryPolicy<'_>) -> Result<Alloc
         } else {
             let mapping = map(size, libc::MAP_NORESERVE).map_err(KvmError::memory)?;
             bind(&mapping, nodes)?;
-            // Fewer faults on both sides. Most hosts give such pages only where they are asked for.
+            // Transparent huge pages cause fewer page faults in host and guest. Most hosts require this advice for
+            // them.
             let asked = advise(&mapping, libc::MADV_HUGEPAGE);
             if policy.hugepages {
                 note.get_or_insert_with(|| not_huge(asked.err()));
@@ -82,7 +84,7 @@ fn not_huge(error: Option<io::Error>) -> String {
     )
 }
 
-/// A mapping of huge pages, all of them there and on `nodes`; `None` where not as many are free.
+/// A mapping of huge pages, all of them allocated and on `nodes`; `None` if too few are free.
 fn huge(size: usize, nodes: &BTreeSet<u32>) -> Result<Option<MmapRegion>, KvmError> {
     // The kernel would not unmap it.
     if !size.is_multiple_of(HUGE) {
@@ -92,7 +94,7 @@ fn huge(size: usize, nodes: &BTreeSet<u32>) -> Result<Option<MmapRegion>, KvmErr
         return Ok(None);
     };
     bind(&mapping, nodes)?;
-    // What is reserved may be on other nodes: touching it would end in a SIGBUS. This fails instead.
+    // Reserved pages may be on other nodes, and an access to them would raise SIGBUS. This call fails instead.
     let filled = advise(&mapping, libc::MADV_POPULATE_WRITE);
     Ok(filled.is_ok().then_some(mapping))
 }
@@ -114,7 +116,7 @@ fn advise(mapping: &MmapRegion, advice: i32) -> io::Result<()> {
     }
 }
 
-/// Has pages of `mapping` come from the host's `nodes` only; the kernel's `mbind`.
+/// Binds the pages of `mapping` to the host nodes `nodes` by `mbind`.
 fn bind(mapping: &MmapRegion, nodes: &BTreeSet<u32>) -> Result<(), KvmError> {
     let Some(&highest) = nodes.last() else {
         return Ok(());
@@ -123,8 +125,8 @@ fn bind(mapping: &MmapRegion, nodes: &BTreeSet<u32>) -> Result<(), KvmError> {
     for node in nodes {
         mask[*node as usize / 64] |= 1 << (node % 64);
     }
-    // SAFETY: the range is a mapping that `mapping` owns; the kernel reads the mask, whose bits are fewer by one than
-    // it is told (`get_nodes` of mm/mempolicy.c takes one off).
+    // SAFETY: the range is a mapping that `mapping` owns; the kernel reads the mask, which has one bit less than
+    // `maxnode` says (`get_nodes` in mm/mempolicy.c subtracts one).
     let code = unsafe {
         libc::syscall(
             libc::SYS_mbind,
@@ -146,7 +148,7 @@ fn bind(mapping: &MmapRegion, nodes: &BTreeSet<u32>) -> Result<(), KvmError> {
     })
 }
 
-/// Maps it into the guest.
+/// Maps the memory into the guest.
 pub(super) fn register(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), KvmError> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let host = region
@@ -185,7 +187,7 @@ mod tests {
         sizes.iter().map(piece).collect()
     }
 
-    /// The line `name:` in kB of the mapping that the first region of `memory` is.
+    /// The value of the line `name:`, in kB, for the mapping of the first region of `memory`.
     fn kib_of(memory: &GuestMemoryMmap, name: &str) -> u64 {
         let region = memory.iter().next().unwrap();
         let at = region.get_host_address(vm_memory::MemoryRegionAddress(0));
@@ -233,7 +235,7 @@ mod tests {
         let nodes = [BTreeSet::from([1000])];
         let error = allocate_as(&ram(&[1 << 20]), policy(&nodes)).unwrap_err();
         assert!(error.to_string().contains("mbind"), "{error}");
-        // What no node is told for is bound to none.
+        // Memory without an entry is not bound.
         assert!(allocate_as(&ram(&[1 << 20]), policy(&[])).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Machines on the host's KVM: a microVM of our own.
+//! Runs machines as microVMs on the host's KVM.
 
 mod affinity;
 mod device_bus;

@@ -1,4 +1,5 @@
-//! Performance mode: what a machine's placement asks of KVM and the host, for CPUs that behave like hardware of its own.
+//! Performance mode: what a machine's placement requires of KVM and the host, so that its CPUs behave like physical
+//! ones.
 
 use ktstr_core::CpuSet;
 use kvm_bindings::{
@@ -13,10 +14,10 @@ use crate::error::KvmError;
 use crate::placement::{HostPlacement, Performance};
 use crate::spec::MachineSpec;
 
-/// A guest that halts or spins is to stay on its CPU.
+/// The exits to turn off, so that a guest which halts or spins stays on its CPU.
 const EXITS: u32 = KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE;
 
-/// Puts the calling thread, and what it will start, where all but the vCPUs run.
+/// Moves the calling thread, and those that it will start, to the CPU of all threads but the vCPUs.
 pub(super) fn confine(placement: &HostPlacement) -> Result<Option<AffinityGuard>, KvmError> {
     match placement {
         HostPlacement::Unpinned => Ok(None),
@@ -27,7 +28,7 @@ pub(super) fn confine(placement: &HostPlacement) -> Result<Option<AffinityGuard>
     }
 }
 
-/// Where each vCPU is pinned; empty where none is.
+/// The host CPU that each vCPU is pinned to; empty without pinning.
 pub(super) fn pins(placement: &HostPlacement) -> Vec<VcpuPin> {
     let Some(performance) = placement.performance() else {
         return Vec::new();
@@ -39,7 +40,7 @@ pub(super) fn pins(placement: &HostPlacement) -> Vec<VcpuPin> {
     performance.vcpus.iter().map(pin).collect()
 }
 
-/// What guest memory is to be like.
+/// Requirements for guest memory.
 pub(super) fn memory_policy(placement: &HostPlacement) -> MemoryPolicy<'_> {
     placement
         .performance()
@@ -102,10 +103,10 @@ fn shape(performance: &Performance, spec: &MachineSpec) -> Result<(), KvmError> 
     Ok(())
 }
 
-/// Highest NUMA node of any kernel: `MAX_NUMNODES` of include/linux/numa.h, less one.
+/// Highest NUMA node of any kernel: `MAX_NUMNODES` of include/linux/numa.h, minus one.
 const MAX_NODE: u32 = 1023;
 
-/// Has guests of `vm` halt and spin without an exit; called before it has vCPUs.
+/// Disables the exits of `vm` for halting and spinning; called before it has vCPUs.
 pub(super) fn keep_in_guest(vm: &VmFd) -> Result<(), KvmError> {
     let mut capability = kvm_enable_cap {
         cap: KVM_CAP_X86_DISABLE_EXITS,

@@ -1,4 +1,4 @@
-//! The console: the first serial port of a PC, into a stream.
+//! The console: COM1, whose output goes to a stream.
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::error::KvmError;
 
-/// How long a vCPU waits for room before it looks whether the machine ends.
+/// How long a vCPU waits for room before it checks whether the machine is ending.
 const WAIT: Duration = Duration::from_millis(100);
 
 /// COM1.
@@ -26,7 +26,7 @@ pub(super) struct Serial {
 }
 
 impl Serial {
-    /// A port whose interrupt is `interrupt`, and whose output goes into `stream`.
+    /// A port that raises `interrupt`, and whose output goes to `stream`.
     pub(super) fn new(interrupt: &EventFd, stream: OwnedFd) -> Result<Self, KvmError> {
         let interrupt = interrupt
             .try_clone()
@@ -53,7 +53,7 @@ impl Serial {
         serial.read(offset)
     }
 
-    /// Writes to it. What cannot be passed on is lost, as on a cable that nobody holds.
+    /// Writes the register at `offset`. Output that the stream does not take is lost, as on an unconnected serial line.
     pub(super) fn write(&self, offset: u8, value: u8) {
         let mut serial = self.lock();
         if offset != DATA {
@@ -62,12 +62,12 @@ impl Serial {
         let _ = serial.write(offset, value);
     }
 
-    /// From now on nobody waits for room: the machine ends.
+    /// Makes writes stop waiting for room, as the machine is ending.
     pub(super) fn hang_up(&self) {
         self.hung_up.store(true, Ordering::SeqCst);
     }
 
-    /// Passes on what a vCPU that is gone wrote last, as far as there is room.
+    /// Sends the last output of a vCPU that has exited, as far as the stream has room.
     pub(super) fn end(&self) {
         self.lock().writer_mut().send(SendFlags::DONTWAIT);
     }
@@ -77,7 +77,7 @@ impl Serial {
     }
 }
 
-/// An interrupt of the guest's.
+/// An interrupt of the guest.
 #[derive(Debug)]
 struct Interrupt(EventFd);
 
@@ -89,16 +89,16 @@ impl Trigger for Interrupt {
     }
 }
 
-/// The register that bytes are written to.
+/// The register that takes bytes to send (THR).
 const DATA: u8 = 0;
 
-/// Most bytes that wait to be sent together. A driver fills the port's queue of 16 and then looks at another register.
+/// Maximum number of bytes that are sent together. A driver fills the 16-byte FIFO and then accesses another register.
 const BURST: usize = 16;
 
-/// A socket that is written to, waiting for room where there is none.
+/// A writer to a socket that waits if the socket has no room.
 ///
-/// Bytes in a row leave together: a system call for each would cost as much as the exit from the guest. They wait no
-/// longer than until the driver looks whether they are gone, which it does after every burst.
+/// Consecutive bytes are sent together: a system call for each would cost as much as the exit from the guest. They are
+/// sent at the latest when the driver checks that the transmitter is empty, which it does after every burst.
 #[derive(Debug)]
 struct Stream {
     socket: OwnedFd,
@@ -107,13 +107,13 @@ struct Stream {
 }
 
 impl Stream {
-    /// Sends what waits; what the socket does not take is lost, as on a cable that nobody holds.
+    /// Sends the buffered bytes. Those that the socket does not take are lost, as on an unconnected serial line.
     fn send(&mut self, flags: SendFlags) {
         let mut left = &self.burst[..];
         while !left.is_empty() {
             match send(&self.socket, left, SendFlags::NOSIGNAL | flags) {
                 Ok(count) => left = &left[count..],
-                // A signal, or no room yet: the vCPU is kicked, or the machine ends.
+                // A signal or no room: the vCPU was kicked, or the machine is ending.
                 Err(Errno::INTR | Errno::AGAIN)
                     if flags.is_empty() && !self.hung_up.load(Ordering::SeqCst) => {}
                 Err(_) => break,
@@ -134,7 +134,7 @@ impl Write for Stream {
         Ok(bytes.len())
     }
 
-    /// Called after every byte; see [`Serial::read`] for when they leave.
+    /// Called after every byte; [`Serial::read`] says when they are sent.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -155,7 +155,7 @@ mod tests {
         for byte in *b"Linux" {
             serial.write(0, byte);
         }
-        // The transmitter is empty: drivers wait for that, and then everything has left.
+        // Drivers wait until the transmitter is empty; by then everything is sent.
         assert_eq!(serial.read(5) & 0x20, 0x20);
         let mut text = [0; 5];
         ours.read_exact(&mut text).unwrap();
@@ -180,11 +180,11 @@ mod tests {
         heard(0);
         serial.write(0, b'x');
         heard(16);
-        // Another register, written.
+        // A write to another register.
         serial.write(0, b'x');
         serial.write(1, 0);
         heard(1);
-        // The machine is gone.
+        // The machine has exited.
         serial.write(0, b'x');
         serial.end();
         heard(1);
@@ -209,7 +209,7 @@ mod tests {
                 serial.read(5)
             })
         };
-        // It waits longer than it does at once, and what it said comes out.
+        // It waits longer than one step, and its output arrives.
         let waiting = vcpu(b'y');
         std::thread::sleep(2 * WAIT);
         assert!(!waiting.is_finished());

@@ -1,4 +1,4 @@
-//! Whether this KVM can run Linux: by a throw-away guest, see [`crate::arch::trial`].
+//! Finds out by a throw-away guest whether this KVM can run Linux; see [`crate::arch::trial`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::arch::trial;
 use crate::error::KvmError;
 use crate::hypervisor::MachineEnd;
 
-/// Far beyond what a working KVM needs, which is a few milliseconds in all.
+/// A working KVM needs a few milliseconds in total.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// Runs the guest on the KVM at `device`; an error says in one line why no kernel can run there.
+/// Runs the guest on the KVM at `device`. The error is one line that says why no kernel can run there.
 pub(crate) fn run(device: &Path) -> Result<(), String> {
     let ended = attempt(device).map_err(|error| error.to_string())?;
     let why = match ended {
@@ -47,7 +47,7 @@ fn attempt(device: &Path) -> Result<Option<MachineEnd>, KvmError> {
     let mut vcpus = Vcpus::start(vec![vcpu], &memory, &devices, &end, &[])?;
     vcpus.resume()?;
     let mut fds = [PollFd::from_borrowed_fd(end.event(), PollFlags::IN)];
-    // Interrupted or not, what counts is whether it ended.
+    // Whether the wait was interrupted does not matter: the end of the machine is checked.
     let _ = poll(&mut fds, Timespec::try_from(LIMIT).ok().as_ref());
     vcpus.stop();
     Ok(end.how().map(trial::name_instruction))
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn it_comes_to_an_answer() {
-        // Whatever the device does: nothing is waited for longer than the limit.
+        // Whatever the device does, no wait exceeds the limit.
         let begin = Instant::now();
         let answer = run(Path::new("/dev/kvm"));
         println!("{answer:?} in {:?}", begin.elapsed());

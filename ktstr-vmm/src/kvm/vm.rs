@@ -1,4 +1,4 @@
-//! A machine on KVM, from its specification to one that runs.
+//! Builds a machine on KVM from its specification, and runs it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Kvm {
     }
 
     fn boot(&self, spec: &MachineSpec) -> Result<KvmMachine, MachineError> {
-        // First: whatever is started below inherits it.
+        // This comes first, as all threads that are started below inherit it.
         let affinity = performance::confine(&spec.host_placement)?;
         let (console, guest_console) = stream::pair().map_err(MachineError::host("socketpair"))?;
         let (channel, guest_channel) = stream::pair().map_err(MachineError::host("socketpair"))?;
@@ -92,7 +92,7 @@ impl Kvm {
     }
 }
 
-/// The ports of the virtio console: the channel, and the terminal where there is one.
+/// The ports of the virtio console: the channel, and the terminal if there is one.
 fn ports(channel: OwnedFd, terminal: Option<&Terminal>) -> Result<Vec<Port>, MachineError> {
     let mut ports = vec![Port {
         name: PORT_NAME.to_owned(),
@@ -137,8 +137,7 @@ impl Hypervisor for Kvm {
     }
 }
 
-/// A machine that runs. The order of fields is the order in which it is taken apart: vCPUs, devices, then the
-/// VM and what it ran in.
+/// A running machine. Fields are dropped in this order: the vCPUs, the devices, then the VM, its memory and the affinity.
 #[derive(Debug)]
 struct KvmMachine {
     vcpus: Vcpus,
@@ -146,7 +145,7 @@ struct KvmMachine {
     end: Arc<EndEvent>,
     console: OwnedFd,
     channel: OwnedFd,
-    /// Where its memory is not as it was asked for.
+    /// Where its memory deviates from what was requested.
     note: Option<String>,
     _vm: VmFd,
     _memory: GuestMemoryMmap,
@@ -174,7 +173,7 @@ impl RunningMachine for KvmMachine {
         self.vcpus.stop();
         self.devices.serial.end();
         self.end.silence();
-        // What the guest said before is on its way; meanwhile it is read.
+        // Earlier output of the guest is still in transit, and is read in the meantime.
         let console = &self.devices.console;
         console.drain();
         Ok(is_readable(console.ended())?.then_some(ended))
@@ -197,7 +196,7 @@ impl RunningMachine for KvmMachine {
 }
 
 impl Drop for KvmMachine {
-    /// Its vCPUs are joined next: none of them may wait for a console that nobody reads.
+    /// The vCPUs are joined next: none of them may wait for a console that nobody reads.
     fn drop(&mut self) {
         self.devices.serial.hang_up();
     }

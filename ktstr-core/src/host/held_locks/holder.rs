@@ -1,4 +1,4 @@
-//! A process that holds a lock, and how it displays.
+//! A process that holds a lock.
 
 use std::fmt;
 use std::fs::File;
@@ -9,17 +9,17 @@ use serde::Serialize;
 
 use super::super::lock::LockMode;
 
-/// Longest command line that is read, in bytes.
+/// Maximum number of bytes of a command line that are read.
 const MAX_COMMAND: u64 = 64 << 10;
 
 /// A process that took a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LockHolder {
-    /// Who took it. A child may keep it when that one is gone.
+    /// The process that took the lock. A child may still hold it after this process exits.
     pub pid: u32,
-    /// Alone or with others.
+    /// Whether it holds the lock alone or shares it.
     pub mode: LockMode,
-    /// Its program and arguments; `None` when the process is gone or has none to show.
+    /// Its program and arguments; `None` if the process has exited or has no command line.
     pub command: Option<Vec<String>>,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for LockHolder {
         let program = program.rsplit('/').next().unwrap_or_default();
         let mut words = words.peekable();
         let mut command = match (program, words.peek()) {
-            // How cargo calls it is nothing that anybody typed.
+            // Cargo runs `cargo-ktstr ktstr` for `cargo ktstr`.
             ("cargo-ktstr", Some(&"ktstr")) => "cargo".to_owned(),
             _ => program.to_owned(),
         };
@@ -58,7 +58,7 @@ impl fmt::Display for LockHolder {
     }
 }
 
-/// What can be told of the process `pid`.
+/// The process `pid`, with its command line.
 pub(super) fn holder(root: &Path, (pid, mode): (u32, LockMode)) -> LockHolder {
     LockHolder {
         pid,

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, major, minor, statx};
 use super::super::lock::LockMode;
 use super::HeldLocksError;
 
-/// The locks that are held, by file: process and mode.
+/// The locks that are held, by file: the process and the mode of each.
 pub(super) fn held(root: &Path) -> Result<HashMap<FileId, Vec<(u32, LockMode)>>, HeldLocksError> {
     let path = root.join("proc/locks");
     let text = fs::read_to_string(&path).map_err(|source| HeldLocksError { path, source })?;
@@ -31,7 +31,8 @@ pub(super) struct FileId {
 }
 
 impl FileId {
-    /// The device is the file system's own, which differs from that of `stat` on btrfs and its like: the mount knows.
+    /// The device is that of the superblock, which differs from `st_dev` on btrfs and similar file systems; the mount
+    /// table has it.
     pub(super) fn of(path: &Path, root: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
         let (major, minor) = device_of_mount(path, root)
@@ -44,7 +45,7 @@ impl FileId {
     }
 }
 
-/// The device of the mount that `path` is on; `None` where the kernel (before 5.8) does not tell which one it is.
+/// The device of the mount that `path` is on; `None` if the kernel (before 5.8) does not report the mount of a file.
 fn device_of_mount(path: &Path, root: &Path) -> Option<(u32, u32)> {
     let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
@@ -61,10 +62,10 @@ fn device_of_mount(path: &Path, root: &Path) -> Option<(u32, u32)> {
     })
 }
 
-/// The file, process and mode of a line of `/proc/locks` that is about a `flock` somebody holds.
+/// Parses a line of `/proc/locks`: the file, the process and the mode of a `flock` that is held.
 fn flock(line: &str) -> Option<(FileId, u32, LockMode)> {
     let mut words = line.split_ascii_whitespace().skip(1);
-    // One that waits has an arrow here.
+    // A waiting process has an arrow in this place.
     if words.next()? != "FLOCK" {
         return None;
     }

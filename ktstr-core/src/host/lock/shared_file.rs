@@ -11,16 +11,16 @@ use rustix::io::Errno;
 use super::super::files::temporary_beside;
 use super::LockError;
 
-/// Mode of lock files: whoever can reach one may lock it, whatever the umask of whoever made it.
+/// Mode of lock files: every user who can reach one may lock it, whatever the umask of its creator.
 pub(super) const FOR_ALL: u32 = 0o666;
 
-/// Mode of a directory of locks that all users share: that of `/tmp`.
+/// Mode of a lock directory that all users share: that of `/tmp`.
 const DIR_FOR_ALL: u32 = 0o1777;
 
-/// Opens the lock file `path`, and makes it where it is missing.
+/// Opens the lock file `path`, and creates it if it is missing.
 ///
-/// It may be another user's, and the kernel refuses `O_CREAT` on others' files in `/tmp`, even to root
-/// (`fs.protected_regular`): what is there is opened without.
+/// An existing file is opened without `O_CREAT`: the kernel refuses that flag on files of other users in `/tmp`, even
+/// to root (`fs.protected_regular`).
 pub(super) fn open(path: &Path) -> io::Result<File> {
     match open_existing(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -36,11 +36,11 @@ fn open_existing(path: &Path) -> io::Result<File> {
         OpenOptions::new()
             .read(true)
             .write(write)
-            // Others may have put anything there: a pipe must not hold us up, and no link is followed.
+            // Other users may have put anything there: a pipe must not block the open, and links are not followed.
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(path)
     };
-    // To write is needed on network file systems alone.
+    // Only network file systems require write access for a lock.
     let file = match open(true) {
         Err(error)
             if matches!(
@@ -60,14 +60,14 @@ fn open_existing(path: &Path) -> io::Result<File> {
         ));
     }
     let ours = found.uid() == rustix::process::geteuid().as_raw();
-    // Made under a strict umask by an earlier version. Nothing else is a lock file: not what has content or other names.
+    // An earlier version created it under a strict umask. A file with content or with other names is no lock file.
     if ours && found.mode() & FOR_ALL != FOR_ALL && found.nlink() == 1 && found.len() == 0 {
         let _ = file.set_permissions(Permissions::from_mode(FOR_ALL));
     }
     Ok(file)
 }
 
-/// Makes the lock file `path`, which appears with the mode it is to have; one that somebody else makes meanwhile stays.
+/// Creates the lock file `path`, which appears with its final mode. A file that another process creates first is kept.
 fn create(path: &Path) -> io::Result<()> {
     let temporary = temporary_beside(path);
     let file = OpenOptions::new()
@@ -81,10 +81,10 @@ fn create(path: &Path) -> io::Result<()> {
     made
 }
 
-/// Gives `temporary` the name `path`, unless that is taken.
+/// Renames `temporary` to `path`, unless that exists.
 fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     let published = match renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
-        // File systems that cannot do that can do this.
+        // Some file systems do not support the flag; those have hard links.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(temporary, path),
         renamed => renamed.map_err(io::Error::from),
     };
@@ -94,7 +94,7 @@ fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// What there is to say of a lock file that is there and may not be opened.
+/// The error for a lock file that exists and may not be opened.
 pub(super) fn denied(path: &Path, error: &io::Error) -> Option<LockError> {
     if error.kind() != ErrorKind::PermissionDenied {
         return None;
@@ -107,7 +107,7 @@ pub(super) fn denied(path: &Path, error: &io::Error) -> Option<LockError> {
     })
 }
 
-/// Makes the directory `dir` where it is missing, for locks that every user of this host can take.
+/// Creates the directory `dir` if it is missing, for locks that every user of this host can take.
 pub(crate) fn make_shared_dir(dir: &Path) -> Result<(), LockError> {
     let make = || {
         if dir.is_dir() {
@@ -117,7 +117,7 @@ pub(crate) fn make_shared_dir(dir: &Path) -> Result<(), LockError> {
             fs::create_dir_all(parent)?;
         }
         match DirBuilder::new().mode(DIR_FOR_ALL).create(dir) {
-            // The umask had a say in its mode.
+            // The umask has reduced the mode.
             Ok(()) => fs::set_permissions(dir, Permissions::from_mode(DIR_FOR_ALL)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Reading what runs left.
+//! Reads the records of runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,20 +10,20 @@ use super::super::sidecar::SidecarError;
 use super::RunDir;
 use crate::Outcome;
 
-/// Ending of a record that is not the newest of its case.
+/// Suffix of a record that is not the newest of its case.
 pub(super) const EARLIER: &str = ".json";
 
-/// Ending of the record of an attempt that has not ended.
+/// Suffix of the record of an attempt that has not ended.
 pub(super) const UNFINISHED: &str = ".unfinished.json";
 
-/// A record as it lies in a run directory.
+/// A record in a run directory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The file.
     pub path: PathBuf,
     /// What it holds.
     pub sidecar: Sidecar,
-    /// The file with the evidence of its failure, where there is one.
+    /// The file with the evidence of its failure, if there is one.
     pub failure_dump: Option<PathBuf>,
     /// Which record of its case it is.
     pub kind: RecordKind,
@@ -34,19 +34,19 @@ pub struct Record {
 pub enum RecordKind {
     /// The newest.
     Latest,
-    /// An attempt, or an iteration of a stress run, after which there was another.
+    /// An attempt, or an iteration of a stress run, that was followed by another.
     Earlier,
-    /// An attempt that began and has not ended: it runs, or it was killed.
+    /// An attempt that has not ended: it is running, or it was killed.
     Unfinished,
 }
 
 impl RunDir {
-    /// Every record in the directory, of any run, by file name; each read or with the reason why not.
+    /// Every record in the directory, of any run, ordered by file name; an error for each that cannot be read.
     pub fn records(&self) -> io::Result<Vec<Result<Record, SidecarError>>> {
         self.read(|_| true)
     }
 
-    /// Those of this run, and what cannot be read.
+    /// The records of this run, and an error for each that cannot be read.
     pub fn own_records(&self) -> io::Result<Vec<Result<Record, SidecarError>>> {
         let mut records = self.read(|_| true)?;
         records.retain(|record| {
@@ -57,7 +57,7 @@ impl RunDir {
         Ok(records)
     }
 
-    /// The newest record of every case, of any run, by file name; each read or with the reason why not.
+    /// The newest record of every case, of any run, ordered by file name; an error for each that cannot be read.
     pub fn sidecars(&self) -> io::Result<Vec<Result<Sidecar, SidecarError>>> {
         let records = self.read(|kind| kind == RecordKind::Latest)?;
         let sidecar = |record: Result<Record, _>| record.map(|record| record.sidecar);
@@ -92,7 +92,7 @@ impl RunDir {
                         kind,
                     }));
                 }
-                // It ended, or was replaced, since the directory was listed.
+                // The attempt ended, or was replaced, after the directory was listed.
                 Err(SidecarError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
                 Err(error) => records.push(Err(error)),
             }
@@ -101,7 +101,7 @@ impl RunDir {
     }
 }
 
-/// What a file of this name is, and what stands before its ending. Anything else is not ours.
+/// The kind of a record, and the part of its name before the suffix; `None` for other files.
 fn kind_of(name: &str) -> Option<(RecordKind, &str)> {
     if name.starts_with('.') || name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX) {
         return None;
@@ -125,10 +125,10 @@ fn kind_of(name: &str) -> Option<(RecordKind, &str)> {
     is_tag.then_some((kind, tagged))
 }
 
-/// What stands of `records`, which are those of one run: one record for each case, by stem.
+/// The results of one run from its `records`: one record for each case, by stem.
 ///
-/// Of the attempts of one iteration the last one counts, as it does for nextest; of iterations the worst one. An attempt
-/// that did not end counts unless there is a record of it or a later one.
+/// Of the attempts of one iteration the last one counts, as for nextest; of the iterations the worst one. An attempt
+/// that did not end counts unless there is a record of it or of a later attempt.
 pub fn standing(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
     let mut last: BTreeMap<(String, Option<u32>), Record> = BTreeMap::new();
     for record in records {

@@ -1,4 +1,4 @@
-//! Reads sidecars, of earlier versions as well.
+//! Reads sidecars, including those of earlier versions.
 
 use std::path::Path;
 use std::{fs, io};
@@ -22,7 +22,7 @@ pub enum SidecarError {
     Parse {
         /// The file.
         path: String,
-        /// Where the text stops making sense.
+        /// Where parsing failed.
         source: serde_json::Error,
     },
     /// Another version of ktstr wrote it.
@@ -33,7 +33,7 @@ pub enum SidecarError {
     Schema {
         /// The file.
         path: String,
-        /// Its layout.
+        /// The version of its layout.
         found: u64,
     },
 }
@@ -50,7 +50,7 @@ impl Sidecar {
             path: name(),
             source,
         };
-        // The layout first: a later one may not fit the struct at all.
+        // The layout is checked first, as another one may not fit the struct.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(parse_error)?;
         match value.get("schema").and_then(serde_json::Value::as_u64) {
             Some(found) if found != u64::from(Self::SCHEMA) => Err(SidecarError::Schema {

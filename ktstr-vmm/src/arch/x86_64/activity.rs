@@ -1,4 +1,4 @@
-//! What a vCPU is doing, by its registers.
+//! Derives from its registers what a vCPU is doing.
 
 use kvm_bindings::{KVM_MP_STATE_HALTED, KVM_MP_STATE_RUNNABLE};
 use kvm_ioctls::VcpuFd;
@@ -9,10 +9,10 @@ use crate::hypervisor::CpuActivity;
 /// The instruction `hlt`.
 const HALT: u8 = 0xf4;
 
-/// The flag of a CPU that takes interrupts.
+/// The interrupt flag.
 const INTERRUPTS: u64 = 1 << 9;
 
-/// What `vcpu` is doing while it is not in the guest. One that KVM tells nothing of counts as one that runs a program.
+/// What `vcpu` does in the guest, asked while it is not there. If KVM does not answer, it counts as running a program.
 pub(crate) fn of(vcpu: &VcpuFd, memory: &GuestMemoryMmap) -> CpuActivity {
     let (Ok(regs), Ok(sregs), Ok(mp)) = (vcpu.get_regs(), vcpu.get_sregs(), vcpu.get_mp_state())
     else {
@@ -23,11 +23,11 @@ pub(crate) fn of(vcpu: &VcpuFd, memory: &GuestMemoryMmap) -> CpuActivity {
             if sregs.ss.dpl == 3 {
                 return CpuActivity::Program;
             }
-            // In performance mode the guest halts without KVM.
+            // In performance mode the guest halts without an exit to KVM.
             is_behind_halt(vcpu, memory, regs.rip)
         }
         KVM_MP_STATE_HALTED => true,
-        // Never started, or stopped by a reset of its own.
+        // It was never started, or its own reset stopped it.
         _ => return CpuActivity::Stopped,
     };
     match (halted, regs.rflags & INTERRUPTS != 0) {

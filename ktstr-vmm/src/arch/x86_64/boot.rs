@@ -1,4 +1,4 @@
-//! The kernel in the guest's memory, and what the 64-bit boot protocol wants beside it.
+//! Loads the kernel into guest memory, with the data that the 64-bit boot protocol requires.
 //!
 //! `Documentation/arch/x86/boot.rst` of the kernel, "64-bit Boot Protocol".
 
@@ -18,25 +18,25 @@ use super::layout::{ACPI_END, ACPI_START, DEVICES_START, HIGH_MEMORY, Ram, ZERO_
 use crate::error::KvmError;
 use crate::image::{Image, ImageFormat};
 
-/// The command line, NUL at its end.
+/// The command line with a final NUL.
 const CMDLINE: u64 = 0x2_0000;
 
-/// Where ordinary memory below 1 MiB ends: a PC keeps its extended BIOS data there.
+/// The end of usable memory below 1 MiB: a PC has its extended BIOS data area there.
 const LOW_MEMORY_END: u64 = 0x9_fc00;
 
-/// How far behind the start of a bzImage's code its 64-bit entry is.
+/// Offset of the 64-bit entry point from the start of a bzImage's code.
 const ENTRY_64: u64 = 0x200;
 
-/// A boot loader without a number of its own.
+/// The type of a boot loader without an assigned number.
 const LOADER_UNDEFINED: u8 = 0xff;
 
-/// Kinds of memory for the kernel: `E820_TYPE_RAM` and `E820_TYPE_RESERVED`.
+/// Types of memory: `E820_TYPE_RAM` and `E820_TYPE_RESERVED`.
 const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
 
 const PAGE: u64 = 4096;
 
-/// What is booted.
+/// The parts of a boot.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Payload<'a> {
     pub(crate) image: &'a Image,
@@ -46,7 +46,7 @@ pub(crate) struct Payload<'a> {
     pub(crate) acpi: &'a [u8],
 }
 
-/// Puts everything into `memory`; gives the address of the first instruction.
+/// Writes everything into `memory`; returns the address of the entry point.
 pub(crate) fn load(
     memory: &GuestMemoryMmap,
     ram: &[Ram],
@@ -103,7 +103,7 @@ fn kernel(memory: &GuestMemoryMmap, image: &Image) -> Result<(KernelLoaderResult
     Ok((loaded, loaded.kernel_load.0 + behind))
 }
 
-/// What a bzImage brings along, for a kernel that does not.
+/// A setup header for a kernel without one: a bzImage has its own.
 fn elf_header() -> setup_header {
     setup_header {
         boot_flag: 0xaa55,
@@ -118,14 +118,14 @@ fn elf_header() -> setup_header {
     }
 }
 
-/// Where the kernel is done with, unpacked and with its own working memory.
+/// The end of the memory that the kernel uses while it unpacks itself, and after.
 fn kernel_end(header: &setup_header, kernel: &KernelLoaderResult) -> u64 {
-    // What a compressed kernel unpacks into begins at its preferred address.
+    // A compressed kernel unpacks itself to its preferred address.
     let unpacked = header.pref_address + u64::from(header.init_size);
     kernel.kernel_end.max(unpacked)
 }
 
-/// Puts it at the end of the memory below the devices, where the kernel does not unpack itself.
+/// Writes the initramfs to the end of the memory below the devices, away from where the kernel unpacks itself.
 fn initramfs(
     memory: &GuestMemoryMmap,
     ram: &[Ram],
@@ -148,7 +148,7 @@ fn initramfs(
     Ok((at, size))
 }
 
-/// Where memory below the devices ends; nodes follow each other without gaps up to there.
+/// The end of the memory below the devices; up to there, nodes are contiguous.
 fn low_end(ram: &[Ram]) -> u64 {
     let low = ram.iter().filter(|piece| piece.start < DEVICES_START);
     low.map(|piece| piece.start + piece.size).max().unwrap_or(0)

@@ -1,36 +1,36 @@
-//! The kernel's command line: what makes boots fast and quiet, then the machine's own arguments.
+//! The kernel command line: arguments for a fast and quiet boot, then those of the machine.
 
 use super::cpu_ids::ApicIds;
 use super::tsc;
 use crate::error::MachineError;
 use crate::spec::MachineSpec;
 
-/// Longest command line that a kernel accepts, without the final NUL: `COMMAND_LINE_SIZE` of arch/x86, less one.
+/// Maximum length of a command line, without the final NUL: `COMMAND_LINE_SIZE` of arch/x86, minus one.
 const MAX_LEN: usize = 2047;
 
-/// What every kernel is told.
+/// Arguments of every kernel.
 const COMMON: &[&str] = &[
     "console=ttyS0",
-    // A panic resets the machine at once, and that ends the run.
+    // A panic resets the machine immediately, which ends the run.
     "panic=-1",
-    // Nobody here opens BSD-style terminals, and making 256 of them takes an emulated CPU 60 ms.
+    // BSD-style terminals are not used, and creating 256 of them takes an emulated CPU 60 ms.
     "pty.legacy_count=0",
 ];
 
-/// What kernels are told that QEMU emulates.
+/// Arguments of kernels on QEMU's emulation.
 const EMULATED: &[&str] = &[
-    // One host thread reads the one host counter for all guest CPUs: it cannot disagree with itself.
+    // One host thread reads the host's TSC for all guest CPUs, so that their counters cannot diverge.
     "tsc=reliable",
-    // A busy host takes longer to deliver the ten timer ticks than the kernel waits for them, and it panics.
+    // On a busy host the ten timer ticks take longer than the kernel waits for them, and it would panic.
     "no_timer_check",
 ];
 
 /// The command line of a machine on KVM.
 pub(crate) fn for_kvm(spec: &MachineSpec) -> String {
-    // There is no PCI to be looked for.
+    // There is no PCI to probe.
     let mut words = vec!["pci=off"];
     if ApicIds::new(spec.topology).needs_x2apic() {
-        // The IOAPIC has eight bits for whom an interrupt goes to.
+        // The IOAPIC has eight bits for the destination of an interrupt.
         words.push("irqaffinity=0");
     }
     join(&words, spec)
@@ -40,10 +40,10 @@ pub(crate) fn for_kvm(spec: &MachineSpec) -> String {
 pub(crate) fn for_qemu(spec: &MachineSpec) -> String {
     let mut words = EMULATED.to_vec();
     let khz = tsc::frequency_khz();
-    // On a busy host calibration is wrong by factors, and so would be every time the guest measures.
+    // On a busy host, calibration is off by a factor, and so would be every time that the guest measures.
     let tsc = format!("tsc_early_khz={khz}");
     words.push(&tsc);
-    // What the other CPUs would calibrate: a delay loop counts the TSC's ticks per jiffy.
+    // The other CPUs would calibrate this: a delay loop counts TSC ticks per jiffy.
     let lpj = spec
         .kernel_hz
         .filter(|hz| *hz > 0)
@@ -61,7 +61,7 @@ fn join(own: &[&str], spec: &MachineSpec) -> String {
     words.join(" ")
 }
 
-/// Checks that `cmdline` is no longer than kernels accept.
+/// Checks that `cmdline` is not longer than kernels accept.
 pub(crate) fn check_length(cmdline: &str) -> Result<(), MachineError> {
     if cmdline.len() > MAX_LEN {
         return Err(MachineError::CmdlineTooLong {

@@ -1,14 +1,14 @@
-//! APIC ids as hardware gives them out.
+//! APIC ids, assigned as hardware does.
 
 use ktstr_core::Topology;
 
-/// Highest id that an xAPIC can have: 8 bits, and 255 is the broadcast (Intel SDM volume 3, 11.12.1).
+/// Highest id of an xAPIC: ids have 8 bits, and 255 is the broadcast (Intel SDM volume 3, 11.12.1).
 const MAX_XAPIC_ID: u32 = 254;
 
 /// The APIC ids of a machine.
 ///
-/// An id has a field of whole bits each for the thread, the core and the package; an LLC is a package. So
-/// counts that are no powers of two leave gaps, and ids go higher than the number of CPUs.
+/// An id consists of bit fields for the thread, the core and the package; an LLC is a package. So counts that are not
+/// powers of two leave gaps, and ids exceed the number of CPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ApicIds {
     topology: Topology,
@@ -27,22 +27,22 @@ impl ApicIds {
         }
     }
 
-    /// The machine they are for.
+    /// The topology of the machine.
     pub(crate) fn topology(self) -> Topology {
         self.topology
     }
 
-    /// Bits of the thread within its core: shifted right by them, an id numbers the cores.
+    /// Width of the thread field: an id shifted right by it is the number of the core.
     pub(crate) fn core_shift(self) -> u32 {
         self.core_shift
     }
 
-    /// Bits of the thread and the core within their package: shifted right by them, an id numbers the packages.
+    /// Width of the thread and core fields: an id shifted right by it is the number of the package.
     pub(crate) fn package_shift(self) -> u32 {
         self.package_shift
     }
 
-    /// The core of `cpu`, counted in its package.
+    /// The core of `cpu`, numbered within its package.
     pub(crate) fn core_in_package(self, cpu: u32) -> u32 {
         self.topology.core_of(cpu) % self.topology.cores()
     }
@@ -55,12 +55,12 @@ impl ApicIds {
         package | core | thread
     }
 
-    /// The highest of them.
+    /// The highest id.
     pub(crate) fn highest(self) -> u32 {
         self.id_of(self.topology.cpus() - 1)
     }
 
-    /// Whether some do not fit an xAPIC.
+    /// Whether some ids exceed those of an xAPIC.
     pub(crate) fn needs_x2apic(self) -> bool {
         self.highest() > MAX_XAPIC_ID
     }

@@ -1,4 +1,4 @@
-//! What an exit from the guest asks for.
+//! Handles exits from the guest.
 #![allow(unsafe_code)]
 
 use kvm_ioctls::{VcpuExit, VcpuFd};
@@ -6,33 +6,33 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 use super::layout::{RESET_PORT, RESET_VALUE, SLEEP_CONTROL_PORT, SLEEP_OFF};
 use crate::hypervisor::MachineEnd;
 
-/// The controller of a PC's keyboard, and its command that resets the CPUs: what Linux falls back to.
+/// The keyboard controller of a PC, and its command that resets the CPUs: Linux's last resort.
 const KEYBOARD_PORT: u16 = 0x64;
 const KEYBOARD_RESET: u8 = 0xfe;
 
-/// The devices that the guest's CPUs access. Called from the threads of all vCPUs; nothing may block for long.
+/// The devices that the guest accesses. The threads of all vCPUs call it, so that no call may block for long.
 pub(crate) trait Devices: Send + Sync {
     /// Reads from an I/O port.
     fn port_read(&self, port: u16, data: &mut [u8]);
     /// Writes to an I/O port.
     fn port_write(&self, port: u16, data: &[u8]);
-    /// Reads from a device's memory.
+    /// Reads from a device's MMIO region.
     fn memory_read(&self, address: u64, data: &mut [u8]);
-    /// Writes to a device's memory.
+    /// Writes to a device's MMIO region.
     fn memory_write(&self, address: u64, data: &[u8]);
 }
 
-/// What came of an exit.
+/// The result of an exit.
 pub(crate) enum Handled {
-    /// The guest runs on.
+    /// The guest continues.
     Done,
     /// The guest ended the machine.
     Ended(MachineEnd),
-    /// KVM cannot run the guest any further; why.
+    /// KVM cannot run the guest any further, for this reason.
     Broken(String),
 }
 
-/// Does what `exit` asks for.
+/// Handles `exit`.
 pub(crate) fn handle(exit: VcpuExit<'_>, devices: &dyn Devices) -> Handled {
     match exit {
         VcpuExit::IoOut(SLEEP_CONTROL_PORT, [SLEEP_OFF]) => {
@@ -56,7 +56,7 @@ pub(crate) fn handle(exit: VcpuExit<'_>, devices: &dyn Devices) -> Handled {
     Handled::Done
 }
 
-/// What KVM tells of a guest that it cannot run any further, in one line that ends with the address of the instruction.
+/// Why KVM cannot run the guest any further, in one line that ends with the address of the instruction.
 pub(crate) fn describe_broken(vcpu: &mut VcpuFd, cpu: u32, what: &str) -> String {
     let run = vcpu.get_kvm_run();
     let suberror = match run.exit_reason {

@@ -1,18 +1,18 @@
-//! The interrupt controllers: a local APIC per vCPU and one IOAPIC, all of them KVM's.
+//! The interrupt controllers, which KVM emulates: a local APIC per vCPU and one IOAPIC.
 
 use kvm_bindings::{KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip};
 use kvm_ioctls::VmFd;
 
 use crate::error::KvmError;
 
-/// Pages by which Intel processors without unrestricted guests run real mode; in the hole for devices.
+/// Pages that KVM needs for real mode on Intel processors without unrestricted guest; they lie in the device hole.
 const IDENTITY_MAP: u64 = 0xfffb_c000;
 const TSS: usize = 0xfffb_d000;
 
 /// Pins of KVM's IOAPIC.
 const IOAPIC_PINS: u32 = 24;
 
-/// Creates them in `vm`, before it has vCPUs; `wide_ids` for APIC ids beyond 254.
+/// Creates them in `vm` before it has vCPUs; `wide_ids` for APIC ids above 254.
 pub(crate) fn create(vm: &VmFd, wide_ids: bool) -> Result<(), KvmError> {
     vm.set_identity_map_address(IDENTITY_MAP)
         .map_err(KvmError::ioctl("KVM_SET_IDENTITY_MAP_ADDR"))?;
@@ -30,7 +30,7 @@ pub(crate) fn create(vm: &VmFd, wide_ids: bool) -> Result<(), KvmError> {
         vm.enable_cap(&capability)
             .map_err(KvmError::ioctl("KVM_ENABLE_CAP(KVM_CAP_X2APIC_API)"))?;
     }
-    // No timer besides: hardware-reduced ACPI has none, and the local APICs have theirs.
+    // No PIT: hardware-reduced ACPI has none, and the local APICs have timers.
     vm.create_irq_chip()
         .map_err(KvmError::ioctl("KVM_CREATE_IRQCHIP"))?;
     let routes: Vec<kvm_irq_routing_entry> = (0..IOAPIC_PINS).map(to_ioapic).collect();
@@ -39,8 +39,8 @@ pub(crate) fn create(vm: &VmFd, wide_ids: bool) -> Result<(), KvmError> {
         .map_err(KvmError::ioctl("KVM_SET_GSI_ROUTING"))
 }
 
-/// Routes an interrupt to the IOAPIC only. By default it goes to a PC's old controller as well, which a kernel on
-/// hardware-reduced ACPI never masks.
+/// Routes an interrupt to the IOAPIC only. By default it also goes to the 8259, which a kernel on hardware-reduced ACPI
+/// never masks.
 fn to_ioapic(pin: u32) -> kvm_irq_routing_entry {
     let mut route = kvm_irq_routing_entry {
         gsi: pin,

@@ -1,49 +1,49 @@
-//! Where everything is in the guest's physical address space.
+//! The layout of the guest's physical address space.
 //!
 //! ```text
 //! 0x0000_0000  RAM: page tables, zero page and command line; ACPI tables in the last 128 KiB below 1 MiB
 //! 0x0010_0000  RAM: the kernel; the initramfs at its end
 //! 0xc000_0000  devices: virtio at 0xd000_0000, IOAPIC, local APICs
-//! 0x1_0000_0000  RAM that did not fit below
+//! 0x1_0000_0000  RAM that does not fit below
 //! ```
 
 use ktstr_core::Topology;
 
-// Below the zero page and behind it: tables for the kernel's entry, in memory that the kernel may overwrite once it has
-// tables of its own.
+// Before and after the zero page: tables for the kernel's entry, in memory that the kernel may overwrite once it has
+// its own tables.
 
-/// The descriptors of segments.
+/// The segment descriptors (GDT).
 pub(crate) const GDT: u64 = 0x500;
 
-/// The interrupt table, empty.
+/// The interrupt descriptor table (IDT), which is empty.
 pub(crate) const IDT: u64 = 0x520;
 
 /// The zero page: `struct boot_params`.
 pub(crate) const ZERO_PAGE: u64 = 0x7000;
 
-/// The end of the stack with which the kernel is entered.
+/// The end of the stack at the kernel's entry.
 pub(crate) const BOOT_STACK: u64 = 0x8ff0;
 
-/// The page tables: of each of the upper two levels one, and the directory that maps the first GiB.
+/// The page tables: one for each of the two upper levels, and the directory that maps the first GiB.
 pub(crate) const PML4: u64 = 0x9000;
 /// See [`PML4`].
 pub(crate) const PDPT: u64 = 0xa000;
 /// See [`PML4`].
 pub(crate) const PAGE_DIRECTORY: u64 = 0xb000;
 
-/// Where ACPI tables are, the root pointer first: Linux looks for it here (`acpi_find_root_pointer`).
+/// Address of the ACPI tables, the root pointer first: Linux looks for it here (`acpi_find_root_pointer`).
 pub(crate) const ACPI_START: u64 = 0xe_0000;
 
-/// The end of that room.
+/// The end of the space for ACPI tables.
 pub(crate) const ACPI_END: u64 = 0x10_0000;
 
-/// Where memory above 1 MiB begins.
+/// The start of memory above 1 MiB.
 pub(crate) const HIGH_MEMORY: u64 = 0x10_0000;
 
-/// Where RAM makes room for devices.
+/// The start of the device hole in RAM.
 pub(crate) const DEVICES_START: u64 = 0xc000_0000;
 
-/// Where it goes on.
+/// The end of the device hole.
 pub(crate) const DEVICES_END: u64 = 0x1_0000_0000;
 
 /// The virtio console's registers.
@@ -52,7 +52,7 @@ pub(crate) const VIRTIO_MMIO: u64 = 0xd000_0000;
 /// Size of a virtio device's registers.
 pub(crate) const VIRTIO_MMIO_SIZE: u64 = 0x1000;
 
-/// The virtio console's interrupt: pin of the IOAPIC.
+/// The IOAPIC pin of the virtio console's interrupt.
 pub(crate) const VIRTIO_GSI: u32 = 5;
 
 /// The first serial port.
@@ -82,20 +82,20 @@ pub(crate) const IOAPIC: u64 = 0xfec0_0000;
 /// Physical address of the local APICs.
 pub(crate) const LOCAL_APIC: u64 = 0xfee0_0000;
 
-/// A piece of RAM, in bytes.
+/// A contiguous range of RAM, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ram {
     /// The NUMA node it belongs to.
     pub(crate) node: u32,
-    /// Its first address.
+    /// Its start address.
     pub(crate) start: u64,
-    /// Its size, never zero.
+    /// Its size, which is never zero.
     pub(crate) size: u64,
 }
 
-/// The RAM of a machine in order of addresses: nodes one after the other, with a hole for the devices.
+/// The RAM of a machine, ordered by address: one node after the other, with a hole for the devices.
 ///
-/// What does not divide by the nodes goes to the first; a node that the hole cuts has two pieces.
+/// The first node gets the remainder of the division; a node across the hole has two ranges.
 pub(crate) fn ram(topology: Topology, memory_mib: u32) -> Vec<Ram> {
     let nodes = topology.numa_nodes();
     let share = memory_mib / nodes;

@@ -1,5 +1,5 @@
-//! x86-64, the only architecture so far. Beside what every architecture has (see [`crate::arch`]): CPUID, registers and
-//! model-specific registers, the descriptor and page tables of the kernel's entry, the time stamp counter.
+//! x86-64, the only architecture so far. In addition to the modules of every architecture (see [`crate::arch`]): CPUID,
+//! registers and MSRs, the descriptor and page tables at the kernel's entry, and the TSC.
 
 pub(crate) mod activity;
 pub(crate) mod boot;

@@ -1,23 +1,23 @@
-//! Model-specific registers: those of a reset, and all of a vCPU's, read and written.
+//! Model-specific registers: their reset values, and access to those of a vCPU.
 
 use kvm_bindings::{KVM_MAX_MSR_ENTRIES, Msrs, kvm_msr_entry};
 use kvm_ioctls::{Kvm, VcpuFd};
 
 use crate::error::KvmError;
 
-// All memory is cached: the type is write-back, and the registers are on (Intel SDM, volume 3, 12.11.2.1).
+// All memory is cached: the default type is write-back, and MTRRs are enabled (Intel SDM, volume 3, 12.11.2.1).
 const MTRR_DEF_TYPE: u32 = 0x2ff;
 const MTRR_ON_WRITE_BACK: u64 = 1 << 11 | 6;
 
-/// When the local APIC's timer fires, by the time stamp counter.
+/// The TSC deadline of the local APIC's timer.
 const TSC_DEADLINE: u32 = 0x6e0;
 
-/// Sets what firmware sets.
+/// Sets the registers that firmware sets.
 pub(super) fn reset(vcpu: &VcpuFd) -> Result<(), KvmError> {
     write(vcpu, &[entry(MTRR_DEF_TYPE, MTRR_ON_WRITE_BACK)])
 }
 
-/// A register with its value.
+/// A register and its value.
 pub(super) fn entry(index: u32, data: u64) -> kvm_msr_entry {
     kvm_msr_entry {
         index,
@@ -26,13 +26,13 @@ pub(super) fn entry(index: u32, data: u64) -> kvm_msr_entry {
     }
 }
 
-/// Numbers of the registers that make up a vCPU's state, in the order in which they are to be written.
+/// The registers of a vCPU's state, in the order in which they must be written.
 pub(super) fn of_state(kvm: &Kvm) -> Result<Vec<u32>, KvmError> {
     let list = kvm
         .get_msr_index_list()
         .map_err(KvmError::ioctl("KVM_GET_MSR_INDEX_LIST"))?;
     let mut indices = list.as_slice().to_vec();
-    // A deadline means something only once the counter is set.
+    // The TSC must be set before the deadline.
     indices.sort_by_key(|index| *index == TSC_DEADLINE);
     Ok(indices)
 }
@@ -64,7 +64,7 @@ pub(super) fn write(vcpu: &VcpuFd, values: &[kvm_msr_entry]) -> Result<(), KvmEr
     Ok(())
 }
 
-/// KVM stops at the first register that it refuses, and counts those before it.
+/// KVM stops at the first register that it refuses, and returns the number of those before it.
 fn all_done(what: &'static str, count: usize, entries: &[kvm_msr_entry]) -> Result<(), KvmError> {
     match entries.get(count) {
         None => Ok(()),

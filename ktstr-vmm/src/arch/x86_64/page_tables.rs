@@ -1,11 +1,11 @@
-//! The page tables with which the kernel is entered: the first GiB is mapped one to one, with pages of 2 MiB.
+//! The page tables at the kernel's entry: they map the first GiB one to one, with 2 MiB pages.
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::layout::{PAGE_DIRECTORY, PDPT, PML4};
 use crate::error::KvmError;
 
-// Bits of entries (Intel SDM, volume 3, 4.5).
+// Bits of page table entries (Intel SDM, volume 3, 4.5).
 const PRESENT_WRITABLE: u64 = 0b11;
 const LARGE_PAGE: u64 = 1 << 7;
 

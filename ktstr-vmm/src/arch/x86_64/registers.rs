@@ -1,7 +1,7 @@
-//! The registers with which a vCPU starts.
+//! The initial registers of a vCPU.
 //!
-//! The first one enters the kernel as the 64-bit boot protocol wants it: protected mode with paging and 64-bit code. The
-//! others are started by the first and need none of this.
+//! The first vCPU enters the kernel as the 64-bit boot protocol requires: in protected mode with paging and 64-bit
+//! code. It starts the others, which need none of this.
 
 use kvm_bindings::{kvm_fpu, kvm_regs, kvm_sregs};
 use kvm_ioctls::VcpuFd;
@@ -24,13 +24,13 @@ pub(super) const RFLAGS: u64 = 1 << 1;
 /// `EXTD` of `IA32_APIC_BASE` (Intel SDM, volume 3, 11.12.1).
 const APIC_BASE_X2APIC: u64 = 1 << 10;
 
-/// Writes the tables into `memory` that [`set_long_mode`] has registers point to.
+/// Writes into `memory` the tables that the registers of [`set_long_mode`] point to.
 pub(super) fn write_tables(memory: &GuestMemoryMmap) -> Result<(), KvmError> {
     page_tables::write(memory)?;
     segments::write(memory)
 }
 
-/// Has the first vCPU enter the kernel at `entry`.
+/// Sets the registers of the first vCPU to enter the kernel at `entry`.
 pub(super) fn enter(vcpu: &VcpuFd, entry: u64) -> Result<(), KvmError> {
     let mut sregs = vcpu.get_sregs().map_err(KvmError::ioctl("KVM_GET_SREGS"))?;
     set_long_mode(&mut sregs);
@@ -48,9 +48,9 @@ pub(super) fn enter(vcpu: &VcpuFd, entry: u64) -> Result<(), KvmError> {
         .map_err(KvmError::ioctl("KVM_SET_REGS"))
 }
 
-/// What every vCPU has after its reset; `x2apic` for one whose local APIC has a wide id from the start.
+/// Sets the reset state of every vCPU; `x2apic` if its local APIC starts in x2APIC mode.
 ///
-/// Otherwise Linux passes over ids above 254 in the firmware's tables (`acpi_parse_x2apic`).
+/// Without x2APIC mode, Linux ignores ids above 254 in the firmware's tables (`acpi_parse_x2apic`).
 pub(super) fn reset(vcpu: &VcpuFd, x2apic: bool) -> Result<(), KvmError> {
     if x2apic {
         let mut sregs = vcpu.get_sregs().map_err(KvmError::ioctl("KVM_GET_SREGS"))?;
@@ -67,7 +67,7 @@ pub(super) fn reset(vcpu: &VcpuFd, x2apic: bool) -> Result<(), KvmError> {
     msr::reset(vcpu)
 }
 
-/// 64-bit code, with the tables of [`write_tables`].
+/// Sets 64-bit mode with the tables of [`write_tables`].
 pub(super) fn set_long_mode(sregs: &mut kvm_sregs) {
     sregs.cs = segments::code();
     let data = segments::data();

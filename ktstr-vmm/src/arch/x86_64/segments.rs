@@ -1,4 +1,4 @@
-//! The segments with which the kernel is entered, in registers and in the descriptor tables.
+//! The segments at the kernel's entry, in registers and in descriptor tables.
 
 use kvm_bindings::kvm_segment;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
@@ -13,11 +13,11 @@ const BOOT_DS: u16 = 0x18;
 /// The limit of a GDT whose last entry is that of [`BOOT_DS`].
 pub(super) const GDT_LIMIT: u16 = BOOT_DS + 7;
 
-/// Types of segments: code that was executed and may be read, data that was accessed and may be written.
+/// Segment types: code that is readable and accessed, data that is writable and accessed.
 const CODE: u8 = 0xb;
 const DATA: u8 = 0x3;
 
-/// Writes the descriptor tables into `memory`; that of interrupts is empty.
+/// Writes the descriptor tables into `memory`; the IDT is empty.
 pub(super) fn write(memory: &GuestMemoryMmap) -> Result<(), KvmError> {
     let write = |value: u64, at: u64| {
         memory
@@ -50,9 +50,9 @@ fn segment(selector: u16, kind: u8) -> kvm_segment {
         type_: kind,
         present: 1,
         dpl: 0,
-        // Of 32 bits; code has 64.
+        // 32-bit; code is 64-bit.
         db: 1 - is_code,
-        // Code or data, not of the system's.
+        // Code or data, not a system segment.
         s: 1,
         l: is_code,
         // Limits count pages.
@@ -63,7 +63,7 @@ fn segment(selector: u16, kind: u8) -> kvm_segment {
     }
 }
 
-/// An entry of the interrupt table that leads to `handler`, with interrupts off (Intel SDM, volume 3, 6.14.1).
+/// An entry of the IDT: an interrupt gate to `handler` (Intel SDM, volume 3, 6.14.1).
 pub(super) fn interrupt_gate(handler: u64) -> [u8; 16] {
     const PRESENT_INTERRUPT_GATE: u64 = 0x8e;
     let low = handler & 0xffff

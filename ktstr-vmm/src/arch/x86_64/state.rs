@@ -1,7 +1,7 @@
-//! The whole state of a vCPU, as a snapshot needs it.
+//! The complete state of a vCPU, for snapshots.
 //!
-//! It is that of the vCPU alone: memory, the IOAPIC, the guest's clock and devices are the machine's. Not in it is what
-//! a hypervisor inside the guest has in the vCPU (`KVM_GET_NESTED_STATE`).
+//! It is only that of the vCPU: memory, the IOAPIC, the guest's clock and devices belong to the machine. It does not
+//! include nested virtualization (`KVM_GET_NESTED_STATE`).
 #![allow(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -20,7 +20,7 @@ use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use super::msr;
 use crate::error::KvmError;
 
-/// The registers that KVM lists as those of a vCPU's state on this host.
+/// The MSRs that are part of a vCPU's state on this host, as KVM lists them.
 #[derive(Debug)]
 pub(crate) struct RegisterList {
     msrs: Vec<u32>,
@@ -51,16 +51,16 @@ pub(crate) struct VcpuState {
 }
 
 impl VcpuState {
-    /// Saves the state of `vcpu`, which its thread has out of the guest with nothing left to complete: the last
-    /// `KVM_RUN` returned `EINTR`.
+    /// Saves the state of `vcpu`. Its thread must have left the guest without pending I/O: the last `KVM_RUN` returned
+    /// `EINTR`.
     pub(crate) fn save(vcpu: &VcpuFd, list: &RegisterList) -> Result<Self, KvmError> {
-        // First: KVM takes pending INIT and SIPI into the state then, which changes the rest.
+        // This comes first: KVM then applies pending INIT and SIPI, which changes the rest.
         let mp_state = vcpu
             .get_mp_state()
             .map_err(KvmError::ioctl("KVM_GET_MP_STATE"))?;
         let regs = vcpu.get_regs().map_err(KvmError::ioctl("KVM_GET_REGS"))?;
         let sregs = vcpu.get_sregs().map_err(KvmError::ioctl("KVM_GET_SREGS"))?;
-        // It fails where the state is larger than the structure.
+        // It fails if the state is larger than the structure.
         let xsave = vcpu.get_xsave().map_err(KvmError::ioctl("KVM_GET_XSAVE"))?;
         let xcrs = vcpu.get_xcrs().map_err(KvmError::ioctl("KVM_GET_XCRS"))?;
         let debug_regs = vcpu
@@ -74,7 +74,7 @@ impl VcpuState {
             .get_cpuid2(KVM_MAX_CPUID_ENTRIES)
             .map_err(KvmError::ioctl("KVM_GET_CPUID2"))?;
         let msrs = msr::read(vcpu, &list.msrs)?;
-        // Last: the calls before may leave an event pending.
+        // This comes last, as the calls above may leave an event pending.
         let events = vcpu
             .get_vcpu_events()
             .map_err(KvmError::ioctl("KVM_GET_VCPU_EVENTS"))?;
@@ -93,9 +93,9 @@ impl VcpuState {
         })
     }
 
-    /// Gives `vcpu` of `vm`, which has not run yet and has the same APIC id, this state.
+    /// Restores this state to `vcpu` of `vm`, which has the same APIC id and has not run yet.
     pub(crate) fn restore(&self, vm: &VmFd, vcpu: &VcpuFd) -> Result<(), KvmError> {
-        // It says which registers there are.
+        // CPUID says which registers exist.
         vcpu.set_cpuid2(&self.cpuid)
             .map_err(KvmError::ioctl("KVM_SET_CPUID2"))?;
         vcpu.set_tsc_khz(self.tsc_khz)
@@ -106,28 +106,28 @@ impl VcpuState {
             .map_err(KvmError::ioctl("KVM_SET_REGS"))?;
         vcpu.set_sregs(&self.sregs)
             .map_err(KvmError::ioctl("KVM_SET_SREGS"))?;
-        // XCR0 says which parts of the rest there are.
+        // XCR0 says which parts of the XSAVE state exist.
         vcpu.set_xcrs(&self.xcrs)
             .map_err(KvmError::ioctl("KVM_SET_XCRS"))?;
         self.restore_xsave(vm, vcpu)?;
         vcpu.set_debug_regs(&self.debug_regs)
             .map_err(KvmError::ioctl("KVM_SET_DEBUGREGS"))?;
-        // Its base address is in `sregs`; the timer's deadline, an MSR, needs its mode.
+        // Its base address is in `sregs`. The timer's deadline is an MSR, which requires the APIC's mode.
         vcpu.set_lapic(&self.lapic)
             .map_err(KvmError::ioctl("KVM_SET_LAPIC"))?;
         msr::write(vcpu, &self.msrs)?;
-        // Last: setting registers clears pending exceptions.
+        // This comes last, as setting registers clears pending exceptions.
         vcpu.set_vcpu_events(&self.events)
             .map_err(KvmError::ioctl("KVM_SET_VCPU_EVENTS"))
     }
 
     fn restore_xsave(&self, vm: &VmFd, vcpu: &VcpuFd) -> Result<(), KvmError> {
-        // 0 where KVM does not know it: then it reads the structure and no more.
+        // 0 if KVM does not know the capability: then it reads only the structure.
         let size = vm.check_extension_int(Cap::Xsave2);
         if usize::try_from(size).unwrap_or(0) > size_of::<kvm_xsave>() {
             return Err(KvmError::Missing("FPU state of 4096 bytes at most"));
         }
-        // SAFETY: KVM reads as many bytes as the capability tells, which the structure has.
+        // SAFETY: KVM reads as many bytes as the capability says, and the structure has them.
         unsafe { vcpu.set_xsave(&self.xsave) }.map_err(KvmError::ioctl("KVM_SET_XSAVE"))
     }
 }

@@ -1,7 +1,7 @@
-//! A guest that executes what half-working virtualization fails at.
+//! A guest that executes instructions at which incomplete virtualization fails.
 //!
-//! `/dev/kvm` may open, create VMs and run small guests where it cannot run a kernel: in a VM whose own hypervisor
-//! interprets its guests. The instructions here are those that unmodified kernels die of there.
+//! `/dev/kvm` may open, create VMs and run small guests although it cannot run a kernel: in a VM whose hypervisor
+//! interprets nested guests. These are the instructions at which unmodified kernels crash there.
 
 use kvm_bindings::kvm_regs;
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -28,7 +28,7 @@ const STACK: u64 = 0x1_8000;
 /// `OSFXSR`, `OSXMMEXCPT` and `OSXSAVE` of CR4.
 const CR4_VECTORS: u64 = 1 << 9 | 1 << 10 | 1 << 18;
 
-/// The instructions, each with its name.
+/// The instructions with their names.
 fn instructions() -> Vec<(&'static str, Vec<u8>)> {
     let absolute = |code: &[u8]| [code, &(DATA as u32).to_le_bytes()].concat();
     let [port_low, port_high] = SLEEP_CONTROL_PORT.to_le_bytes();
@@ -49,7 +49,7 @@ fn instructions() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Creates the guest's vCPU, and writes the guest into `memory`. It turns its machine off when it comes to its end.
+/// Creates the guest's vCPU, and writes the guest into `memory`. The guest turns the machine off at its end.
 pub(crate) fn create(kvm: &Kvm, vm: &VmFd, memory: &GuestMemoryMmap) -> Result<VcpuFd, KvmError> {
     registers::write_tables(memory)?;
     write_guest(memory)?;
@@ -94,7 +94,7 @@ fn enter(vcpu: &VcpuFd) -> Result<(), KvmError> {
         .map_err(KvmError::ioctl("KVM_SET_REGS"))
 }
 
-/// Names the instruction at which a guest crashed, where that is known.
+/// Adds the name of the instruction at which a guest crashed, if it is known.
 pub(crate) fn name_instruction(ended: MachineEnd) -> MachineEnd {
     let MachineEnd::Crashed(why) = &ended else {
         return ended;

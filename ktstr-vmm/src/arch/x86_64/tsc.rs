@@ -5,16 +5,15 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Between the two readings: two clocks that are read within 100 ns of each other agree to 0.01 % over it.
+/// Time between the two readings: if each reads both clocks within 100 ns, the result is exact to 0.01 %.
 const SAMPLE: Duration = Duration::from_millis(1);
 
-/// Readings of which the best is taken: we may lose the CPU in the middle of one.
+/// Number of readings, of which the best one is used: the thread may be preempted during one.
 const TRIES: usize = 16;
 
 /// Frequency of the host's TSC in kHz, measured once per process.
 ///
-/// An emulated machine on an x86-64 host counts with the same frequency: QEMU hands the host's counter
-/// through, with an offset.
+/// An emulated machine on an x86-64 host has the same frequency: QEMU passes the host's TSC through, with an offset.
 pub(super) fn frequency_khz() -> u64 {
     static FREQUENCY: OnceLock<u64> = OnceLock::new();
     *FREQUENCY.get_or_init(|| {
@@ -27,7 +26,7 @@ pub(super) fn frequency_khz() -> u64 {
     })
 }
 
-/// The counter, and the time at which it was read.
+/// The TSC, and the time at which it was read.
 fn reading() -> (Instant, u64) {
     let one = || {
         let before = Instant::now();
@@ -41,8 +40,8 @@ fn reading() -> (Instant, u64) {
 }
 
 fn read() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction, and Linux lets userspace execute it unless a
-    // process asked for the opposite (`PR_SET_TSC`), which nothing here does.
+    // SAFETY: every x86-64 processor has the instruction, and Linux allows it in user space unless a process disables
+    // it by `PR_SET_TSC`, which nothing here does.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 

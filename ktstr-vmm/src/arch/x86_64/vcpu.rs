@@ -1,4 +1,4 @@
-//! Creating a machine's vCPUs.
+//! Creates the vCPUs of a machine.
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
@@ -8,8 +8,8 @@ use super::cpu_ids::ApicIds;
 use super::{cpuid, registers};
 use crate::error::KvmError;
 
-/// Creates the vCPUs, the first at the kernel's `entry` and the others waiting to be started by it. What the first one
-/// needs in `memory` to enter the kernel is written there.
+/// Creates the vCPUs: the first one at the kernel's `entry`, the others waiting for it to start them. Writes into
+/// `memory` the tables that the first one needs to enter the kernel.
 ///
 /// `realtime` tells the guest that its CPUs are never preempted for long.
 pub(crate) fn create_all(
@@ -28,7 +28,7 @@ pub(crate) fn create_all(
     };
     let mut vcpus = Vec::new();
     for cpu in 0..ids.topology().cpus() {
-        // KVM takes the number of a vCPU for its APIC id.
+        // KVM uses the id of a vCPU as its APIC id.
         let vcpu = create(vm, ids.id_of(cpu))?;
         let entries = cpuid::vcpu(supported.as_slice(), ids, cpu, features);
         let entries = CpuId::from_entries(&entries).map_err(KvmError::memory)?;
@@ -43,13 +43,13 @@ pub(crate) fn create_all(
     Ok(vcpus)
 }
 
-/// Creates a vCPU as KVM makes it.
+/// Creates a vCPU in KVM's initial state.
 pub(super) fn create(vm: &VmFd, id: u32) -> Result<VcpuFd, KvmError> {
     vm.create_vcpu(u64::from(id))
         .map_err(KvmError::ioctl("KVM_CREATE_VCPU"))
 }
 
-/// What CPUID can say on this host.
+/// The CPUID leaves that this host supports.
 pub(super) fn supported_cpuid(kvm: &Kvm) -> Result<CpuId, KvmError> {
     kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(KvmError::ioctl("KVM_GET_SUPPORTED_CPUID"))

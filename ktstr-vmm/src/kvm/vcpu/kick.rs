@@ -1,9 +1,8 @@
-//! Taking a vCPU out of the guest from another thread.
+//! Interrupts a vCPU in the guest from another thread.
 //!
-//! A kick sets `immediate_exit`, so that the next entry into the guest returns at once, and sends a signal, which takes
-//! the vCPU out of the guest, out of a halt, or out of a system call that waits. Whoever wants something of the vCPU
-//! says so before the kick; the vCPU clears the byte before it looks what is wanted. So nothing is missed, whenever the
-//! kick comes.
+//! A kick sets `immediate_exit`, so that the next entry into the guest returns immediately, and sends a signal, which
+//! interrupts the guest, a halt, or a blocking system call. The sender queues its request before the kick, and the vCPU
+//! clears the byte before it looks for requests. So no request is missed, at whatever time the kick arrives.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -24,25 +23,25 @@ pub(super) struct ImmediateExit(*mut u8);
 unsafe impl Send for ImmediateExit {}
 
 impl ImmediateExit {
-    /// That of `vcpu`.
+    /// The byte of `vcpu`.
     ///
-    /// Whoever keeps the value beside a thread to which `vcpu` is moved must have the thread return `vcpu` when it is
-    /// joined, also when it panics, and must not use the value after that.
+    /// The thread to which `vcpu` is moved must return it when it is joined, even after a panic, and the value must not
+    /// be used after that.
     pub(super) fn of(vcpu: &mut VcpuFd) -> Self {
         Self(&raw mut vcpu.get_kvm_run().immediate_exit)
     }
 
-    /// Takes the vCPU that `thread` runs out of the guest.
+    /// Kicks the vCPU that `thread` runs.
     pub(super) fn kick<T>(&self, thread: &JoinHandle<T>) {
         // SAFETY: the thread that owns the mapping has not been joined yet, and keeps it until then; the kernel only
         // reads the byte.
         let byte = unsafe { AtomicU8::from_ptr(self.0) };
         byte.store(1, Ordering::SeqCst);
-        // It fails for a thread that has ended already.
+        // It fails if the thread has already ended.
         let _ = thread.kill(SIGRTMIN());
     }
 
-    /// Clears the byte of the thread's own `vcpu`.
+    /// Clears the byte of `vcpu`, which the calling thread runs.
     pub(super) fn clear(vcpu: &mut VcpuFd) {
         let byte = &raw mut vcpu.get_kvm_run().immediate_exit;
         // SAFETY: `vcpu` owns the mapping; whoever else has a pointer to the byte writes atomically as well.
@@ -51,7 +50,7 @@ impl ImmediateExit {
     }
 }
 
-/// Installs a handler for the signal, once per process; it does nothing but interrupt.
+/// Installs a handler for the signal, once per process. It does nothing: the signal only interrupts.
 pub(super) fn install_handler() -> Result<(), KvmError> {
     static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
     extern "C" fn nothing(_: std::ffi::c_int, _: *mut libc::siginfo_t, _: *mut std::ffi::c_void) {}

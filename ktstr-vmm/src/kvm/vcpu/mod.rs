@@ -1,4 +1,4 @@
-//! The vCPUs of a machine: one thread each, which runs the guest and takes commands.
+//! The vCPUs of a machine. Each has a thread that runs the guest and takes commands.
 //!
 //! ```text
 //!            Resume
@@ -7,8 +7,8 @@
 //!             Pause             the machine's end
 //! ```
 //!
-//! Threads start paused. A command goes through a channel, followed by a kick (`kick.rs`) that takes a vCPU out of the
-//! guest. The answer comes through a channel that goes with the command, and closes if the thread ends instead.
+//! Threads start paused. A command goes through a channel, followed by a kick (`kick.rs`) that interrupts the guest.
+//! The answer comes through a channel in the command, which closes if the thread ends instead.
 
 mod kick;
 #[cfg(test)]
@@ -33,36 +33,36 @@ use crate::arch::state::{RegisterList, VcpuState};
 use crate::error::KvmError;
 use crate::hypervisor::CpuActivity;
 
-/// How long a vCPU may take to react. It is out of the guest at once, but its thread may wait for a console that nobody
-/// reads, or for a CPU of a busy host.
+/// How long a vCPU may take to answer. A kick interrupts the guest immediately, but the thread may wait for a console
+/// that nobody reads, or for a CPU of a busy host.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The vCPUs of a machine. Dropping them ends them.
 #[derive(Debug)]
 pub(super) struct Vcpus {
-    /// By the guest's CPU numbers.
+    /// Indexed by the guest's CPU numbers.
     vcpus: Vec<Vcpu>,
     limit: Duration,
 }
 
-/// A vCPU's thread, from outside.
+/// A handle to the thread of a vCPU.
 #[derive(Debug)]
 struct Vcpu {
     cpu: u32,
     thread: JoinHandle<VcpuFd>,
     immediate_exit: ImmediateExit,
     commands: Sender<Command>,
-    /// Whether the thread ended in order.
+    /// Whether the thread ended without a panic.
     exited: Arc<AtomicBool>,
-    /// The answer to the last [`Command::Activity`] that is still to come.
+    /// The pending answer to the last [`Command::Activity`].
     asked: Option<Receiver<CpuActivity>>,
-    /// That answer, once it has come.
+    /// That answer, once it has arrived.
     activity: Option<CpuActivity>,
 }
 
 impl Vcpus {
-    /// Starts a thread for each of `vcpus`, paused, and waits until each is where its pin wants it; without `pins` they
-    /// run where this thread may. `memory` is the guest's.
+    /// Starts a paused thread for each of `vcpus`, and waits until each is pinned. Without `pins` they inherit the
+    /// affinity of the calling thread. `memory` is guest memory.
     pub(super) fn start(
         vcpus: Vec<VcpuFd>,
         memory: &GuestMemoryMmap,
@@ -99,18 +99,17 @@ impl Vcpus {
         Ok(started)
     }
 
-    /// Has those that are paused run the guest where they were, the first one last: at the start it is the one that
-    /// wakes the others.
+    /// Resumes the paused vCPUs. The first one comes last, as it starts the others when the machine boots.
     pub(super) fn resume(&self) -> Result<(), KvmError> {
         for vcpu in self.vcpus.iter().rev() {
-            // No kick: one that is paused waits for a command, and one that runs is to run on.
+            // No kick: a paused vCPU waits for a command, and a running one continues.
             vcpu.send(Command::Resume)?;
         }
         Ok(())
     }
 
-    /// Takes all of them out of the guest. When this returns none executes anything until [`Vcpus::resume`]. On an error
-    /// some run on, and others are paused.
+    /// Pauses all vCPUs. After this returns, none executes guest code until [`Vcpus::resume`]. After an error, some may
+    /// be paused and others running.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "for snapshots, which come next")
@@ -123,7 +122,7 @@ impl Vcpus {
         Ok(())
     }
 
-    /// The states of all of them, which are paused.
+    /// The states of all vCPUs, which must be paused.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "for snapshots, which come next")
@@ -135,7 +134,7 @@ impl Vcpus {
         self.wait_all(&saved)?.into_iter().collect()
     }
 
-    /// What the vCPUs did when this was called the last time, once all of them have answered; asks anew then. Never
+    /// The activity of the vCPUs as of the previous call, once all of them have answered; then requests it again. Never
     /// waits.
     pub(super) fn activity(&mut self) -> Option<Vec<CpuActivity>> {
         for vcpu in &mut self.vcpus {
@@ -151,26 +150,26 @@ impl Vcpus {
                 vcpu.activity = None;
             }
             if vcpu.activity.is_none() && vcpu.asked.is_none() {
-                // It fails for one that has ended: the machine's end is known otherwise.
+                // It fails if the thread has ended; the end of the machine is reported elsewhere.
                 vcpu.asked = vcpu.ask(Command::Activity).ok();
             }
         }
         all
     }
 
-    /// Has their threads exit, and waits for them.
+    /// Ends all threads and waits for them.
     pub(super) fn stop(&mut self) {
         for vcpu in &self.vcpus {
-            // It fails for one that has ended already.
+            // It fails if the thread has already ended.
             let _ = vcpu.command(Command::Exit);
         }
         for vcpu in self.vcpus.drain(..) {
-            // They do not panic: see `VcpuThread::run`.
+            // Threads do not panic: see `VcpuThread::run`.
             let _ = vcpu.thread.join();
         }
     }
 
-    /// Waits for the answers of all of them, in the same order.
+    /// Waits for the answers of all vCPUs, in their order.
     fn wait_all<T>(&self, answers: &[Receiver<T>]) -> Result<Vec<T>, KvmError> {
         let deadline = Instant::now() + self.limit;
         let wait = |(vcpu, answer): (&Vcpu, &Receiver<T>)| {
@@ -217,26 +216,26 @@ impl Vcpu {
         })
     }
 
-    /// Sends a command and has the thread look at it.
+    /// Sends a command and kicks the thread, so that it handles it.
     fn command(&self, command: Command) -> Result<(), KvmError> {
         self.send(command)?;
         self.immediate_exit.kick(&self.thread);
         Ok(())
     }
 
-    /// Sends a command that the thread finds when it looks for one.
+    /// Sends a command without a kick.
     fn send(&self, command: Command) -> Result<(), KvmError> {
         self.commands.send(command).map_err(|_| self.gone())
     }
 
-    /// Sends a command that is answered; gives where the answer comes.
+    /// Sends a command that has an answer; returns the channel for it.
     fn ask<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> Result<Receiver<T>, KvmError> {
         let (answer, answers) = mpsc::channel();
         self.command(command(answer))?;
         Ok(answers)
     }
 
-    /// Why the thread takes no commands.
+    /// The error for a thread that takes no commands.
     fn gone(&self) -> KvmError {
         if self.exited.load(Ordering::SeqCst) {
             KvmError::VcpuExited(self.cpu)

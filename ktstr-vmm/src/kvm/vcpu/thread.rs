@@ -17,34 +17,34 @@ use crate::arch::state::{RegisterList, VcpuState};
 use crate::error::KvmError;
 use crate::hypervisor::{CpuActivity, MachineEnd};
 
-/// What a vCPU's thread is told. It looks for commands when it has left the guest for a kick, and answers through the
-/// sender that comes with the command: an answer that nobody waits for any more is lost.
+/// A command to the thread of a vCPU. The thread handles commands after a kick, and answers through the sender in the
+/// command. An answer that nobody waits for is dropped.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Stay out of the guest until [`Command::Resume`].
     Pause(Sender<()>),
-    /// Run the guest where it was; not answered.
+    /// Continue to run the guest; has no answer.
     Resume,
-    /// Save the state of a vCPU that is paused.
+    /// Save the state of the paused vCPU.
     Save(Arc<RegisterList>, Sender<Result<VcpuState, KvmError>>),
-    /// Tell what the vCPU is doing.
+    /// Report what the vCPU is doing.
     Activity(Sender<CpuActivity>),
-    /// End the thread; not answered.
+    /// End the thread; has no answer.
     Exit,
 }
 
-/// Whether a vCPU runs the guest.
+/// The run state of a vCPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RunState {
-    /// It waits for a command. It has nothing to complete: its last entry into the guest was interrupted.
+    /// It waits for a command. Its last entry into the guest was interrupted, so no I/O is pending.
     Paused,
     /// It runs the guest.
     Running,
-    /// It will never run again: it was told to exit, or the machine ended.
+    /// It will not run again: it was told to exit, or the machine has ended.
     Exited,
 }
 
-/// A vCPU's thread, before it runs.
+/// The state of a vCPU's thread.
 pub(super) struct VcpuThread {
     pub(super) cpu: u32,
     pub(super) memory: GuestMemoryMmap,
@@ -52,17 +52,17 @@ pub(super) struct VcpuThread {
     pub(super) end: Arc<EndEvent>,
     pub(super) pin: Option<VcpuPin>,
     pub(super) commands: Receiver<Command>,
-    /// Told once the thread is where it is to run, or why it cannot be.
+    /// Reports that the thread is pinned, or why it could not be.
     pub(super) started: Sender<Result<(), KvmError>>,
-    /// Set when the thread ends in order: not by a panic.
+    /// Set if the thread ends without a panic.
     pub(super) exited: Arc<AtomicBool>,
 }
 
 impl VcpuThread {
-    /// Runs `vcpu` until it is told to exit or the machine ends. Returns `vcpu` however it ends, as
-    /// [`ImmediateExit::of`] wants it.
+    /// Runs `vcpu` until it is told to exit or the machine ends. Always returns `vcpu`, even after a panic, as
+    /// [`ImmediateExit::of`] requires.
     pub(super) fn run(self, mut vcpu: VcpuFd) -> VcpuFd {
-        // Nothing of what is broken halfway is used after it: the machine ends.
+        // After a panic the machine ends, so that no inconsistent state is used.
         let run = AssertUnwindSafe(|| self.run_states(&mut vcpu));
         if catch_unwind(run).is_err() {
             let panicked = KvmError::VcpuThread(self.cpu).to_string();
@@ -91,12 +91,12 @@ impl VcpuThread {
     fn wait_for_command(&self, vcpu: &VcpuFd) -> RunState {
         match self.commands.recv() {
             Ok(command) => self.obey(command, RunState::Paused, vcpu),
-            // Nobody is left to resume it.
+            // The sender is gone, so that nobody can resume it.
             Err(_) => RunState::Exited,
         }
     }
 
-    /// Runs the guest up to its next exit.
+    /// Runs the guest until its next exit.
     fn run_guest(&self, vcpu: &mut VcpuFd) -> RunState {
         let cpu = self.cpu;
         let ended = match vcpu.run() {
@@ -115,7 +115,7 @@ impl VcpuThread {
         RunState::Exited
     }
 
-    /// Takes the commands that have come, up to one that has it run no more.
+    /// Handles pending commands, up to one that stops the vCPU.
     fn obey_all(&self, vcpu: &VcpuFd) -> RunState {
         let mut state = RunState::Running;
         while state == RunState::Running {
@@ -153,6 +153,6 @@ impl VcpuThread {
 }
 
 fn answer<T>(to: &Sender<T>, answer: T) {
-    // It fails when nobody waits for it any more.
+    // It fails if nobody waits for the answer.
     let _ = to.send(answer);
 }

@@ -1,9 +1,9 @@
-//! Bytes on their way between a queue and a socket, a fixed number at most.
+//! A fixed-size buffer for bytes between a queue and a socket.
 
-/// How much is moved at once, and held when one side is slower.
+/// How many bytes are moved at once, and held if one side is slower.
 pub(super) const CAPACITY: usize = 64 << 10;
 
-/// A buffer of fixed size, filled at its end and emptied at its beginning.
+/// A buffer of fixed size: bytes are added at its end and taken from its start.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Box<[u8]>,
@@ -28,12 +28,12 @@ impl Buffer {
         self.end - self.start == self.bytes.len()
     }
 
-    /// What is in it.
+    /// The bytes in it.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// Where more can be put; followed by [`Buffer::fill`].
+    /// The free space; [`Buffer::fill`] marks a part of it as filled.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.end == self.bytes.len() && self.start > 0 {
             self.bytes.copy_within(self.start.., 0);
@@ -43,12 +43,12 @@ impl Buffer {
         &mut self.bytes[self.end..]
     }
 
-    /// So many bytes were put into the room.
+    /// Marks `count` bytes of the free space as filled.
     pub(super) fn fill(&mut self, count: usize) {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
-    /// The first so many bytes are done with.
+    /// Removes the first `count` bytes.
     pub(super) fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
@@ -57,7 +57,7 @@ impl Buffer {
         }
     }
 
-    /// All of them are.
+    /// Removes all bytes.
     pub(super) fn clear(&mut self) {
         self.consume(usize::MAX);
     }

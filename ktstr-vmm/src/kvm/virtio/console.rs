@@ -1,4 +1,4 @@
-//! The console device with many ports: virtio 1.2, section 5.3.
+//! The multiport console device: virtio 1.2, section 5.3.
 
 use virtio_queue::Queue;
 
@@ -8,36 +8,36 @@ use super::mmio::Device;
 use super::port::Port;
 use super::ring::{Fault, Memory, Next, Ring};
 
-/// Feature: more than one port, and control queues.
+/// The feature bit for several ports and the control queues (`VIRTIO_CONSOLE_F_MULTIPORT`).
 pub(super) const MULTIPORT: u64 = 1 << 1;
 
-/// Queues of port 0, which is there for drivers that know no other. It takes what they say and drops it.
+/// Queues of port 0, which exists for drivers without multiport support. Its input is dropped.
 const PORT_0_SENDS: usize = 1;
 
-/// Messages to the driver.
+/// The queue of control messages to the driver.
 pub(super) const CONTROL_RECEIVES: usize = 2;
 
-/// Messages from the driver.
+/// The queue of control messages from the driver.
 pub(super) const CONTROL_SENDS: usize = 3;
 
-/// Buffers of a port. A driver keeps as many pages ready to receive into.
+/// Queue size of a port. A driver fills the receive queue with as many pages.
 const PORT_QUEUE: u16 = 128;
 
-/// Buffers of the control queues.
+/// Size of the control queues.
 const CONTROL_QUEUE: u16 = 32;
 
-/// Buffers of port 0.
+/// Queue size of port 0.
 const PORT_0_QUEUE: u16 = 16;
 
 /// Columns, rows, number of ports, emergency write: `struct virtio_console_config`.
 const CONFIG_LEN: usize = 12;
 
-/// The queue that port `id` receives with; the one it sends with follows.
+/// The receive queue of port `id`; its transmit queue follows.
 pub(super) const fn receives(id: usize) -> usize {
     2 * id + 2
 }
 
-/// A port and its name; its id is its place, from 1.
+/// A port and its name; its id is its index plus 1.
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) name: String,
@@ -50,16 +50,16 @@ pub(super) struct Console {
     ports: Vec<Named>,
     config: [u8; CONFIG_LEN],
     multiport: bool,
-    /// A message of the driver; what is longer is not one.
+    /// A buffer for a message of the driver; longer ones are invalid.
     message: Buffer,
-    /// The driver has sent more than one turn took.
+    /// More messages of the driver are queued than one turn takes.
     more: bool,
 }
 
 impl Console {
     pub(super) fn new(ports: Vec<Named>) -> Self {
         let mut config = [0; CONFIG_LEN];
-        // The caller has few ports; port 0 counts.
+        // The number of ports is small; port 0 is included.
         config[4..8].copy_from_slice(&(ports.len() as u32 + 1).to_le_bytes());
         Self {
             ports,
@@ -70,12 +70,12 @@ impl Console {
         }
     }
 
-    /// The port whose socket that is, counted from 0.
+    /// The port of socket `index`, from 0.
     pub(super) fn port(&mut self, index: usize) -> &mut Port {
         &mut self.ports[index].port
     }
 
-    /// One bounded turn at everything; true when the driver wants an interrupt.
+    /// Does one bounded turn for all queues and sockets; returns true if the driver wants an interrupt.
     pub(super) fn serve(&mut self, queues: &mut [Queue], memory: &Memory) -> Result<bool, Fault> {
         let mut interrupt = self.drop_port_0(&mut queues[PORT_0_SENDS], memory)?;
         if !self.multiport {
@@ -91,7 +91,7 @@ impl Console {
         Ok(interrupt)
     }
 
-    /// Takes what the guest sent through its ports, and nothing else; true when the driver wants an interrupt.
+    /// Only takes what the guest sent through its ports; returns true if the driver wants an interrupt.
     pub(super) fn transmit(
         &mut self,
         queues: &mut [Queue],
@@ -125,7 +125,7 @@ impl Console {
         self.ports.iter().any(|named| named.port.can_transmit())
     }
 
-    /// Whether something of the guest's must wait for room in a socket.
+    /// Whether output of the guest waits for room in a socket.
     pub(super) fn is_blocked(&self) -> bool {
         self.ports.iter().any(|named| named.port.is_blocked())
     }
@@ -148,7 +148,7 @@ impl Console {
         ring.end()
     }
 
-    /// Hears what the driver has to say.
+    /// Handles control messages of the driver.
     fn hear(&mut self, queue: &mut Queue, memory: &Memory) -> Result<bool, Fault> {
         let Some(mut ring) = Ring::new(queue, memory)? else {
             return Ok(false);
@@ -163,7 +163,7 @@ impl Console {
                 }
             };
             self.message.clear();
-            // Not more than the buffer takes, however long the chain is.
+            // The buffer bounds the message, however long the chain is.
             ring.read(&mut chain, &mut self.message)?;
             ring.give_back(&chain, 0)?;
             if let Some(message) = Message::decode(self.message.bytes()) {
@@ -173,7 +173,7 @@ impl Console {
         ring.end()
     }
 
-    /// Does what a message says; what makes no sense is ignored.
+    /// Handles a message; an invalid one is ignored.
     fn handle(&mut self, message: Message) {
         let yes = message.value != 0;
         if message.event == event::DEVICE_READY {
@@ -195,7 +195,7 @@ impl Console {
         }
     }
 
-    /// Tells the driver what it has to know, as far as it has buffers for it.
+    /// Sends pending control messages to the driver, as far as it has provided buffers.
     fn tell(&mut self, queue: &mut Queue, memory: &Memory) -> Result<bool, Fault> {
         let Some(mut ring) = Ring::new(queue, memory)? else {
             return Ok(false);
@@ -220,7 +220,7 @@ impl Console {
 }
 
 impl Named {
-    /// What the driver has to be told next, with the name that belongs to it.
+    /// The next message to the driver, with the port's name if it has one.
     fn next_message(&self, id: u32) -> Option<(Message, &str)> {
         let tell = self.port.tell;
         let message = |event, value: bool, name| {
@@ -241,7 +241,7 @@ impl Named {
         }
     }
 
-    /// The driver was told.
+    /// Marks the message as sent.
     fn said(&mut self, message: Message) {
         let tell = &mut self.port.tell;
         match message.event {

@@ -1,4 +1,4 @@
-//! The device with its registers, under one lock, and how it is driven.
+//! The device with its registers, behind one lock.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use super::interrupt::{Interrupt, USED_BUFFER};
 use super::mmio::Mmio;
 use super::ring::Fault;
 
-/// Registers, queues and ports. Everything here returns after a bounded piece of work.
+/// Registers, queues and ports. Every call does a bounded amount of work.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) mmio: Mmio<Console>,
     interrupt: Arc<Interrupt>,
 }
 
-/// What is left of what the guest sent.
+/// What remains of the guest's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flush {
     /// Nothing.
     Done,
-    /// More to take.
+    /// More is queued.
     Again,
-    /// A socket is full.
+    /// Some waits for room in a socket.
     Blocked,
 }
 
@@ -39,7 +39,7 @@ impl Core {
         Ok(Self { mmio, interrupt })
     }
 
-    /// One turn; true when another one would find something to do at once.
+    /// Does one turn; returns true if another one has work to do immediately.
     pub(super) fn step(&mut self) -> bool {
         let mut running = false;
         if let Some((console, queues, memory)) = self.mmio.running() {
@@ -51,7 +51,7 @@ impl Core {
         running && console.can_go_on()
     }
 
-    /// A turn that only takes what the guest sent.
+    /// Does a turn that only takes what the guest sent.
     pub(super) fn flush(&mut self) -> Flush {
         let mut running = false;
         if let Some((console, queues, memory)) = self.mmio.running() {
@@ -69,7 +69,7 @@ impl Core {
         }
     }
 
-    /// What the I/O thread should watch a port's socket for.
+    /// The events for which the I/O thread watches a port's socket.
     pub(super) fn wants(&mut self, port: usize) -> EventSet {
         let running = self.mmio.running().is_some();
         let port = self.mmio.device().port(port);
@@ -79,7 +79,7 @@ impl Core {
         events
     }
 
-    /// Interrupts the guest, or gives the driver up; true when all is well.
+    /// Interrupts the guest, or marks the device as broken after a fault; returns true if there was none.
     fn settle(&mut self, served: Result<bool, Fault>) -> bool {
         match served {
             Ok(interrupt) => {

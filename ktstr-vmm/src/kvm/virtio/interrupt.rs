@@ -1,4 +1,4 @@
-//! The device's interrupt: why, and the eventfd that raises it.
+//! The device's interrupt: its causes, and the eventfd that raises it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,7 +10,7 @@ pub(super) const USED_BUFFER: u32 = 1;
 /// The configuration changed, or the device needs a reset.
 pub(super) const CONFIG_CHANGED: u32 = 2;
 
-/// Shared by the registers and the I/O thread, without a lock: the driver's interrupt handler reads it.
+/// The registers and the I/O thread share it without a lock, as the driver's interrupt handler reads it.
 #[derive(Debug)]
 pub(super) struct Interrupt {
     causes: AtomicU32,
@@ -25,19 +25,19 @@ impl Interrupt {
         }
     }
 
-    /// Interrupts the guest. Also when the cause is there already: an edge may have been lost.
+    /// Interrupts the guest, even if the cause is already set, as an edge may have been lost.
     pub(super) fn raise(&self, cause: u32) {
         self.causes.fetch_or(cause, Ordering::SeqCst);
-        // It fails only when the counter is full, and then the interrupt is pending.
+        // It only fails if the counter is full, and then the interrupt is pending.
         let _ = self.event.write(1);
     }
 
-    /// What the driver has not acknowledged.
+    /// The causes that the driver has not acknowledged.
     pub(super) fn causes(&self) -> u32 {
         self.causes.load(Ordering::SeqCst)
     }
 
-    /// The driver saw these.
+    /// The driver acknowledges these causes.
     pub(super) fn acknowledge(&self, causes: u32) {
         self.causes.fetch_and(!causes, Ordering::SeqCst);
     }

@@ -1,7 +1,7 @@
 //! The registers of a virtio device: virtio 1.2, section 4.2 (MMIO, version 2), as a state machine.
 //!
-//! What a driver must not do is ignored where the specification leaves it at that; queues that cannot
-//! work make the device ask for a reset. Nothing here waits.
+//! A violation by the driver is ignored where the specification allows that; an unusable queue makes the device request
+//! a reset. Nothing here blocks.
 
 use std::sync::Arc;
 
@@ -45,25 +45,25 @@ pub(super) mod status {
     pub(in super::super) const FEATURES_OK: u32 = 8;
     pub(in super::super) const NEEDS_RESET: u32 = 64;
     pub(in super::super) const FAILED: u32 = 128;
-    /// Those that belong to the driver.
+    /// The bits that the driver may set.
     pub(super) const OF_DRIVER: u32 = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED;
-    /// In the order in which a driver sets them.
+    /// The order in which a driver sets them.
     pub(super) const LADDER: [u32; 4] = [ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK];
 }
 
-/// Used and available rings say when to notify: section 6, `VIRTIO_F_EVENT_IDX`.
+/// Used and available rings carry the index at which to notify: section 6, `VIRTIO_F_EVENT_IDX`.
 pub(super) const EVENT_IDX: u64 = 1 << 29;
 
-/// Not a legacy device: section 6, `VIRTIO_F_VERSION_1`.
+/// The device is not a legacy one: section 6, `VIRTIO_F_VERSION_1`.
 pub(super) const VERSION_1: u64 = 1 << 32;
 
 /// "virt".
 const MAGIC_VALUE: u32 = 0x7472_6976;
 
-/// Who made the device; any number will do.
+/// The vendor id; any number is valid.
 const VENDOR: u32 = u32::from_le_bytes(*b"ktst");
 
-/// What is behind the registers.
+/// The device behind the registers.
 pub(super) trait Device {
     /// Its type: section 5.
     const ID: u32;
@@ -71,31 +71,31 @@ pub(super) trait Device {
     /// Features of this type of device.
     fn features(&self) -> u64;
 
-    /// Largest size of each queue, powers of two.
+    /// Maximum size of each queue; powers of two.
     fn queue_sizes(&self) -> Vec<u16>;
 
-    /// Its configuration, which never changes.
+    /// Its configuration space, which never changes.
     fn config(&self) -> &[u8];
 
     /// The driver is ready, with these features.
     fn start(&mut self, features: u64);
 
-    /// The driver starts over.
+    /// The driver resets the device.
     fn reset(&mut self);
 }
 
-/// What a write to a register asks for.
+/// What a write to a register requires of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// Nothing.
     None,
-    /// This queue has something.
+    /// Handle this queue.
     Notify(u16),
-    /// Look at everything again.
+    /// Handle everything.
     Wake,
 }
 
-/// Where the driver wants a queue; checked when it says that the queue is ready.
+/// The addresses of a queue from the driver; checked when it sets the queue ready.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
     size: u32,
@@ -142,17 +142,17 @@ impl<D: Device> Mmio<D> {
         })
     }
 
-    /// The device, whether the driver runs or not.
+    /// The device, whether the driver is ready or not.
     pub(super) fn device(&mut self) -> &mut D {
         &mut self.device
     }
 
-    /// How many queues there are.
+    /// Number of queues.
     pub(super) fn queue_count(&self) -> usize {
         self.queues.len()
     }
 
-    /// The device with its queues, while the driver runs and all is well.
+    /// The device with its queues, if the driver is ready and has broken nothing.
     pub(super) fn running(&mut self) -> Option<(&mut D, &mut [Queue], &Memory)> {
         let deciding = status::DRIVER_OK | status::NEEDS_RESET | status::FAILED;
         (self.status & deciding == status::DRIVER_OK).then_some((
@@ -162,7 +162,7 @@ impl<D: Device> Mmio<D> {
         ))
     }
 
-    /// The driver broke a queue: nothing is done until it resets the device (section 2.1.2).
+    /// Marks a queue as broken by the driver: the device does nothing until it is reset (section 2.1.2).
     pub(super) fn fail(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
         self.status |= status::NEEDS_RESET;
@@ -171,7 +171,7 @@ impl<D: Device> Mmio<D> {
         }
     }
 
-    /// The first thing that the driver broke.
+    /// The first violation by the driver.
     pub(super) fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
     }
@@ -237,11 +237,11 @@ impl<D: Device> Mmio<D> {
                 .map_or(0, |index| u32::from(self.queues[index].ready())),
             register::INTERRUPT_STATUS => self.interrupt.causes(),
             register::STATUS => self.status,
-            // There is none: its length reads as all ones.
+            // There is no shared memory: its length reads as all ones.
             register::SHARED_MEMORY..register::SHARED_MEMORY_END if offset.is_multiple_of(4) => {
                 u32::MAX
             }
-            // Also the configuration's generation: it never changes.
+            // This includes the configuration generation, which never changes.
             _ => 0,
         }
     }
@@ -313,7 +313,7 @@ impl<D: Device> Mmio<D> {
             self.queues[index].set_ready(false);
             return;
         }
-        // Queues are placed after the features are agreed on and before the driver runs (section 3.1.1).
+        // Queues are set up after feature negotiation and before `DRIVER_OK` (section 3.1.1).
         let open = self.status & (status::FEATURES_OK | status::DRIVER_OK | status::FAILED)
             == status::FEATURES_OK;
         if !open || self.queues[index].ready() {
@@ -345,12 +345,12 @@ impl<D: Device> Mmio<D> {
         }
     }
 
-    /// Checks where the driver put a queue, and takes it into service.
+    /// Checks the addresses of a queue, and enables it.
     fn ready(&mut self, index: usize) -> Result<(), Fault> {
         let place = self.places[index];
         let queue = &mut self.queues[index];
         queue.reset();
-        // What does not fit 16 bits is not a size.
+        // A value of more than 16 bits is not a size.
         queue.try_set_size(u16::try_from(place.size).unwrap_or(0))?;
         queue.try_set_desc_table_address(GuestAddress(place.descriptors))?;
         queue.try_set_avail_ring_address(GuestAddress(place.available))?;

@@ -1,8 +1,7 @@
 //! The virtio console: named ports between the guest and stream sockets of the host.
 //!
-//! Virtual CPUs access registers and return at once; an I/O thread moves the bytes. What the guest does with
-//! registers and memory is hostile until checked: every turn is bounded, every access checked, and nothing that the
-//! guest asks for makes anything grow.
+//! vCPUs only access registers, which never blocks; an I/O thread moves the bytes. The guest is not trusted: every turn
+//! is bounded, every access to its memory is checked, and no request of the guest makes the host allocate memory.
 
 mod buffer;
 mod console;
@@ -34,29 +33,29 @@ use self::interrupt::Interrupt;
 use self::mmio::{Action, register};
 use self::worker::{Shared, Worker};
 
-/// Offset of the register that notifies of a queue, for ioeventfds: one per queue, 32 bits, the queue's
-/// number as the datum.
+/// Offset of the notification register, for ioeventfds: one per queue, 32 bits wide, with the queue's number as the
+/// datum.
 pub(crate) const QUEUE_NOTIFY: u64 = register::QUEUE_NOTIFY;
 
-/// Most ports of a device.
+/// Maximum number of ports of a device.
 const MAX_PORTS: usize = 15;
 
-/// Longest name of a port in bytes; it ends in a file of the guest's sysfs.
+/// Maximum length of a port's name in bytes; the guest shows it in a file of sysfs.
 const MAX_NAME: usize = 64;
 
-/// A port to make.
+/// The description of a port.
 #[derive(Debug)]
 pub(crate) struct Port {
     /// Its name, as in the guest's `/sys/class/virtio-ports/*/name`.
     pub(crate) name: String,
     /// The device's end of a stream socket.
     pub(crate) socket: OwnedFd,
-    /// Whether the guest's kernel makes a terminal (`hvc`) of it. The kernel waits for a terminal with its
-    /// CPU, so what the host does not read in time is dropped, not held.
+    /// Whether the guest's kernel makes a terminal (`hvc`) of it. The kernel busy-waits for a terminal, so output that
+    /// the host does not read in time is dropped, not held.
     pub(crate) console: bool,
 }
 
-/// A virtio console at work. Dropping it stops it.
+/// A running virtio console. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct VirtioConsole {
     shared: Arc<Shared>,
@@ -64,7 +63,7 @@ pub(crate) struct VirtioConsole {
 }
 
 impl VirtioConsole {
-    /// A device with these ports, which interrupts the guest by writing to `interrupt`, an edge each time.
+    /// A device with these ports. Each write to `interrupt` is an edge that interrupts the guest.
     pub(crate) fn new(
         memory: GuestMemoryMmap,
         interrupt: EventFd,
@@ -99,7 +98,7 @@ impl VirtioConsole {
 
     /// The guest reads `data` at `offset` from the device's first register.
     pub(crate) fn read(&self, offset: u64, data: &mut [u8]) {
-        // What the interrupt handler reads needs no lock.
+        // The register that the interrupt handler reads needs no lock.
         if let (register::INTERRUPT_STATUS, Ok(word)) =
             (offset, <&mut [u8; 4]>::try_from(&mut *data))
         {
@@ -118,20 +117,20 @@ impl VirtioConsole {
         let action = self.shared.core().mmio.write(offset, data);
         match action {
             Action::None => {}
-            // It fails only when the counter is full, and then the thread is on its way.
+            // It only fails if the counter is full, and then the thread is about to run.
             Action::Notify(queue) => drop(self.shared.notify[usize::from(queue)].write(1)),
             Action::Wake => self.shared.wake(),
         }
     }
 
-    /// One eventfd per queue, in order of their numbers: writing to it notifies of that queue, as writing
-    /// the number to [`QUEUE_NOTIFY`] does.
+    /// One eventfd per queue, ordered by number. A write to it notifies the device of that queue, like a write of the
+    /// number to [`QUEUE_NOTIFY`].
     pub(crate) fn notify_eventfds(&self) -> &[EventFd] {
         &self.shared.notify
     }
 
-    /// Ends the I/O thread once the host has taken what the guest sent, waiting half a second for a host
-    /// that reads nothing and five in all. Returns at once; see [`VirtioConsole::ended`].
+    /// Ends the I/O thread once the host has taken what the guest sent. It waits half a second for a host that reads
+    /// nothing and five seconds in total. Returns immediately; see [`VirtioConsole::ended`].
     pub(crate) fn drain(&self) {
         self.shared.end(true);
     }
@@ -141,16 +140,16 @@ impl VirtioConsole {
         self.shared.ended.as_fd()
     }
 
-    /// Ends the I/O thread, which moves what the host takes at once; waits for its end. Registers stay,
-    /// so that a virtual CPU that runs on finds a device that does nothing.
+    /// Ends the I/O thread after it has moved what the host takes without waiting, and waits for its end. The registers
+    /// stay accessible for vCPUs that still run.
     pub(crate) fn stop(&self) {
         self.shared.end(false);
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that panicked has said so on standard error, and is as gone.
+        // A thread that panicked has reported it on standard error, and has ended as well.
         drop(worker.take().map(JoinHandle::join));
     }
 
-    /// What the guest's driver did that no device puts up with, if anything.
+    /// The violation by the guest's driver that broke the device, if there is one.
     pub(crate) fn fault(&self) -> Option<String> {
         self.shared.core().mmio.fault().map(ToString::to_string)
     }

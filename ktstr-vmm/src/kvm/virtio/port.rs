@@ -1,4 +1,4 @@
-//! A port: bytes between a pair of queues and a stream socket, as each side takes them.
+//! A port: moves bytes between a pair of queues and a stream socket.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use super::buffer::{Buffer, CAPACITY};
 use super::ring::{Chain, Fault, Memory, Next, Ring};
 use crate::stream::{self, Got};
 
-/// What the driver has to be told about a port. One bit each: however often a driver asks, nothing piles up.
+/// Pending messages to the driver about a port. Each is one bit, so that repeated requests of a driver do not
+/// accumulate.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tell {
     pub(super) add: bool,
@@ -21,29 +22,29 @@ pub(super) struct Tell {
 /// A port's state.
 #[derive(Debug)]
 pub(super) struct Port {
-    /// The host's end.
+    /// The socket to the host.
     socket: Arc<OwnedFd>,
-    /// Whether it is a console, which must not wait for its host: the guest's CPU would.
+    /// Whether it is a console. A console does not wait for the host, as the guest would busy-wait.
     console: bool,
-    /// From the guest, not yet in the socket.
+    /// Bytes from the guest that are not yet in the socket.
     outgoing: Buffer,
-    /// From the socket, not yet with the guest.
+    /// Bytes from the socket that the guest does not have yet.
     incoming: Buffer,
-    /// A chain that is read in part.
+    /// A chain that is partly read.
     chain: Option<Chain>,
     /// The guest has queued more than `outgoing` took.
     more: bool,
     /// The guest has given no buffers to receive into.
     starved: bool,
-    /// The host will send no more.
+    /// The host has closed its sending side.
     incoming_ended: bool,
-    /// The host will take no more.
+    /// The host has closed its receiving side.
     outgoing_ended: bool,
-    /// The driver has set the port up.
+    /// The driver has set up the port.
     ready: bool,
     /// A program in the guest has opened it.
     guest_open: bool,
-    /// What the driver believes of the host's end.
+    /// The state of the host's side that the driver was told last.
     told_open: bool,
     pub(super) tell: Tell,
 }
@@ -67,12 +68,13 @@ impl Port {
         }
     }
 
-    /// The socket, to wait for it.
+    /// The socket, for polling.
     pub(super) fn socket(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.socket)
     }
 
-    /// The driver starts over. What it sent stays sent, what is on its way to it waits for the next one.
+    /// Resets the port for a new driver. What the old one sent is still delivered, and what it did not receive waits
+    /// for the new one.
     pub(super) fn reset(&mut self) {
         self.chain = None;
         self.more = false;
@@ -83,7 +85,7 @@ impl Port {
         self.tell = Tell::default();
     }
 
-    /// The driver has set the port up, or failed to.
+    /// The driver has set up the port, or failed to.
     pub(super) fn set_ready(&mut self, ready: bool) {
         self.ready = ready;
         self.guest_open &= ready;
@@ -100,18 +102,18 @@ impl Port {
         self.guest_open = open && self.ready;
     }
 
-    /// Whether the guest finds somebody at the other end. A program that reads gets the rest first.
+    /// Whether the guest sees the host's side as open. A program that reads gets the remaining bytes first.
     pub(super) fn host_open(&self) -> bool {
         !self.incoming_ended && (self.guest_open || !self.outgoing_ended)
     }
 
-    /// The driver has been told about the host's end.
+    /// The driver was told the state of the host's side.
     pub(super) fn told(&mut self, open: bool) {
         self.tell.open = false;
         self.told_open = open;
     }
 
-    /// Notices when the driver must be told about the host's end.
+    /// Queues a message to the driver if the state of the host's side has changed.
     pub(super) fn review(&mut self) {
         self.tell.open |= self.ready && self.host_open() != self.told_open;
     }
@@ -121,12 +123,12 @@ impl Port {
         self.guest_open && !self.starved && !self.incoming_ended && self.incoming.is_empty()
     }
 
-    /// Whether something waits for room in the socket.
+    /// Whether bytes wait for room in the socket.
     pub(super) fn wants_write(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
-    /// Whether it must, too, before the machine ends. A console does not hold anybody up.
+    /// Whether they must be sent before the machine ends. A console does not delay that.
     pub(super) fn is_blocked(&self) -> bool {
         self.wants_write() && !self.console
     }
@@ -136,7 +138,7 @@ impl Port {
         self.more && !self.outgoing.is_full()
     }
 
-    /// Takes what the guest sent, as far as there is room; true when the driver wants an interrupt.
+    /// Takes what the guest sent, as far as there is room; returns true if the driver wants an interrupt.
     pub(super) fn transmit(&mut self, queue: &mut Queue, memory: &Memory) -> Result<bool, Fault> {
         self.more = false;
         let Some(mut ring) = Ring::new(queue, memory)? else {
@@ -164,7 +166,7 @@ impl Port {
         ring.end()
     }
 
-    /// Gives the guest what the host sent; true when the driver wants an interrupt.
+    /// Gives the guest what the host sent; returns true if the driver wants an interrupt.
     pub(super) fn receive(&mut self, queue: &mut Queue, memory: &Memory) -> Result<bool, Fault> {
         self.starved = true;
         if !self.guest_open {
@@ -189,7 +191,7 @@ impl Port {
         ring.end()
     }
 
-    /// Whether something for the guest could go on its way at once: a turn was too short for it.
+    /// Whether bytes for the guest could be moved immediately, as the last turn was too short.
     pub(super) fn can_deliver(&self) -> bool {
         self.guest_open && !self.starved && !self.incoming.is_empty()
     }

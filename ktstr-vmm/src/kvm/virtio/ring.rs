@@ -1,4 +1,4 @@
-//! A queue while it is served: bounded walks over what a driver put there, which may be anything.
+//! Access to a queue: bounded walks over descriptors of the driver, which is not trusted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,10 +11,10 @@ use super::buffer::Buffer;
 /// The guest's memory.
 pub(super) type Memory = Arc<GuestMemoryMmap>;
 
-/// Most chains and descriptors that are looked at in one turn at a queue.
+/// Maximum number of chains and descriptors that one turn at a queue handles.
 pub(super) const TURN: u32 = 1024;
 
-/// What a driver did to a queue that makes it useless.
+/// A violation by the driver that makes a queue unusable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     /// A ring is broken.
@@ -28,22 +28,22 @@ pub(super) enum Fault {
     Outside,
 }
 
-/// A chain of descriptors, and how far it was read.
+/// A descriptor chain, and how far it was read.
 #[derive(Debug)]
 pub(super) struct Chain {
     rest: DescriptorChain<Memory>,
-    /// What is left of the descriptor that is being read.
+    /// The rest of the descriptor that is being read.
     piece: Option<(GuestAddress, u32)>,
 }
 
-/// What a queue has.
+/// The next chain of a queue.
 #[derive(Debug)]
 pub(super) enum Next {
     /// A chain.
     Chain(Chain),
-    /// Nothing; the driver will notify us.
+    /// The queue is empty; the driver will notify the device.
     Empty,
-    /// Perhaps something, but this turn is over.
+    /// The turn is over; the queue may have more.
     Later,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Ring<'r> {
 }
 
 impl<'r> Ring<'r> {
-    /// Begins a turn; `None` when the driver does not use the queue.
+    /// Begins a turn; `None` if the driver does not use the queue.
     pub(super) fn new(queue: &'r mut Queue, memory: &'r Memory) -> Result<Option<Self>, Fault> {
         if !queue.ready() {
             return Ok(None);
@@ -71,14 +71,14 @@ impl<'r> Ring<'r> {
         }))
     }
 
-    /// Counts one more look at something; false when this turn is over.
+    /// Counts a step of this turn; returns false if the turn is over.
     fn look(&mut self) -> bool {
         let go = self.left > 0;
         self.left = self.left.saturating_sub(1);
         go
     }
 
-    /// Whether a chain is there. If not, the driver will notify us.
+    /// Whether there is a chain. If not, the driver will notify the device.
     pub(super) fn available(&mut self) -> Result<bool, Fault> {
         let memory = &**self.memory;
         let there = self.queue.avail_idx(memory, Ordering::Acquire)?.0 != self.queue.next_avail();
@@ -98,8 +98,8 @@ impl<'r> Ring<'r> {
         Ok(Next::Later)
     }
 
-    /// Reads from `chain` as much as `buffer` takes; true when the chain was read to its end. What the
-    /// driver says is for writing is skipped.
+    /// Reads from `chain` until `buffer` is full; returns true at the end of the chain. Descriptors for writing are
+    /// skipped.
     pub(super) fn read(&mut self, chain: &mut Chain, buffer: &mut Buffer) -> Result<bool, Fault> {
         loop {
             let Some((address, len)) = chain.piece else {
@@ -120,7 +120,7 @@ impl<'r> Ring<'r> {
             let count = room.len().min(len as usize);
             self.memory.read_slice(&mut room[..count], address)?;
             buffer.fill(count);
-            // Not more than `len`, so it fits.
+            // At most `len`, so it fits.
             let left = len - count as u32;
             chain.piece = match address.checked_add(count as u64) {
                 Some(address) if left > 0 => Some((address, left)),
@@ -129,7 +129,7 @@ impl<'r> Ring<'r> {
         }
     }
 
-    /// Writes `bytes` into `chain` as far as it goes, and gives how many went in.
+    /// Writes `bytes` into `chain` as far as it has room; returns how many were written.
     pub(super) fn write(&mut self, chain: &mut Chain, bytes: &[u8]) -> Result<usize, Fault> {
         let mut rest = bytes;
         while !rest.is_empty() && self.look() {
@@ -145,10 +145,10 @@ impl<'r> Ring<'r> {
         Ok(bytes.len() - rest.len())
     }
 
-    /// Gives `chain` back to the driver, `written` bytes of it with something new.
+    /// Returns `chain` to the driver as used, with `written` bytes written.
     pub(super) fn give_back(&mut self, chain: &Chain, written: usize) -> Result<(), Fault> {
         let head = chain.rest.head_index();
-        // What is written at once is a buffer or a message, both small.
+        // One write is a buffer or a message, which are both small.
         self.queue.add_used(
             &**self.memory,
             head,
@@ -158,7 +158,7 @@ impl<'r> Ring<'r> {
         Ok(())
     }
 
-    /// Ends the turn; true when the driver wants an interrupt.
+    /// Ends the turn; returns true if the driver wants an interrupt.
     pub(super) fn end(self) -> Result<bool, Fault> {
         Ok(self.used && self.queue.needs_notification(&**self.memory)?)
     }

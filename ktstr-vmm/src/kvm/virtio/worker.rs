@@ -1,4 +1,4 @@
-//! The thread that moves bytes between queues and sockets, so that no virtual CPU ever does.
+//! The thread that moves bytes between queues and sockets, so that vCPUs never do.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,27 +12,27 @@ use vmm_sys_util::eventfd::EventFd;
 use super::device::{Core, Flush};
 use super::interrupt::Interrupt;
 
-/// How long a drain goes on in all.
+/// How long a drain may take in total.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a drain waits for a host that reads nothing.
 const DRAIN_STALL: Duration = Duration::from_millis(500);
 
-/// Most turns of a stop: more than any socket holds.
+/// Maximum number of turns of a stop: more than fill any socket.
 const STOP_TURNS: u32 = 64;
 
-/// [`Shared::order`]: go on.
+/// [`Shared::order`]: continue.
 const RUN: u8 = 0;
-/// Move what the guest has sent, waiting for the host, and end.
+/// Move what the guest has sent, wait for the host, and end.
 const DRAIN: u8 = 1;
-/// Move what the host takes at once, and end.
+/// Move what the host takes without waiting, and end.
 const STOP: u8 = 2;
 
-/// What an epoll event is about: a queue's notifications by number, sockets from here on, and the wake-up.
+/// Tokens of epoll events: queues by number, sockets from here on, and the wake-up.
 const SOCKETS: u64 = 1 << 32;
 const WAKE: u64 = u64::MAX;
 
-/// What the I/O thread shares with the virtual CPUs and the machine.
+/// State that the I/O thread shares with the vCPUs and the machine.
 #[derive(Debug)]
 pub(super) struct Shared {
     core: Mutex<Core>,
@@ -62,18 +62,18 @@ impl Shared {
         }
     }
 
-    /// The device. Nobody keeps it longer than one turn takes.
+    /// Locks the device. The lock is held for one turn at most.
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the thread look at everything.
+    /// Wakes the thread to handle everything.
     pub(super) fn wake(&self) {
-        // It fails only when the counter is full, which wakes it as well.
+        // It only fails if the counter is full, and then the thread wakes up as well.
         let _ = self.wake.write(1);
     }
 
-    /// Orders an end that waits for the host, or one that does not; the second overrides the first.
+    /// Tells the thread to end, after waiting for the host or without; the latter overrides the former.
     pub(super) fn end(&self, wait_for_host: bool) {
         let order = if wait_for_host { DRAIN } else { STOP };
         self.order.fetch_max(order, Ordering::SeqCst);
@@ -92,7 +92,7 @@ pub(super) struct Worker {
 #[derive(Debug)]
 struct Socket {
     fd: Arc<OwnedFd>,
-    /// What epoll watches it for; empty when it is not watched at all, so that its end does not spin.
+    /// The events that epoll watches it for. An empty set removes it from epoll, so that a hang-up does not spin.
     watched: EventSet,
 }
 
@@ -118,11 +118,11 @@ impl Worker {
         })
     }
 
-    /// Works until it is told to end.
+    /// Runs until it is told to end.
     pub(super) fn run(mut self) {
-        // Also when it panics: nobody waits for it in vain.
+        // Also after a panic, so that nobody waits for it forever.
         let _ended = Ended(Arc::clone(&self.shared));
-        // Without epoll it can still move what is there.
+        // Without epoll it can still move what is already queued.
         let _ = self.serve();
         self.finish();
     }
@@ -143,7 +143,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Moves what the guest sent before it ended.
+    /// Moves what the guest sent before its end.
     fn finish(&mut self) {
         let shared = Arc::clone(&self.shared);
         let start = Instant::now();
@@ -162,7 +162,7 @@ impl Worker {
                 Flush::Again => {}
                 Flush::Blocked => {
                     let wait = |()| self.wait(Some(DRAIN_STALL.min(left)));
-                    // Woken by nothing: the host does not read.
+                    // Nothing happened: the host does not read.
                     if !patient || !watched.and_then(wait).unwrap_or(false) {
                         return;
                     }
@@ -171,7 +171,7 @@ impl Worker {
         }
     }
 
-    /// Has epoll watch what the ports want.
+    /// Updates the events that epoll watches for each port.
     fn watch(&mut self, core: &mut Core) -> io::Result<()> {
         for (index, socket) in self.sockets.iter_mut().enumerate() {
             let wanted = core.wants(index);
@@ -188,7 +188,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits until something happens, and takes note of it; false when nothing did in time.
+    /// Waits for events and records them; returns false on a timeout.
     fn wait(&self, limit: Option<Duration>) -> io::Result<bool> {
         let mut events = [EpollEvent::default(); 32];
         let limit = limit.map_or(-1, |limit| limit.as_millis() as i32);
@@ -198,10 +198,10 @@ impl Worker {
             Err(error) => return Err(error),
         };
         for event in &events[..count] {
-            // Reading an eventfd that is not readable any more fails, which is fine.
+            // The read fails if the eventfd is no longer readable, which is fine.
             match event.data() {
                 WAKE => drop(self.shared.wake.read()),
-                // The next turn reads and writes, and finds its end, too.
+                // The next turn reads and writes, and notices a hang-up as well.
                 SOCKETS.. => {}
                 queue => drop(self.shared.notify[queue as usize].read()),
             }
@@ -210,12 +210,12 @@ impl Worker {
     }
 }
 
-/// Says that the thread has ended, when dropped.
+/// Reports the end of the thread when dropped.
 struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // The counter is at zero: it cannot be full.
+        // The counter is zero, so that it cannot be full.
         let _ = rustix::io::write(&self.0.ended, &1u64.to_ne_bytes());
     }
 }

@@ -1,7 +1,7 @@
-//! The caches of a machine: of the host's sizes, shared as the topology says.
+//! The caches of a machine: they have the host's sizes, and the topology determines which CPUs share them.
 //!
-//! Intel's leaf 4 and AMD's leaf 0x8000001D have one form (SDM volume 2, CPUID; APM volume 3, E.4.15):
-//! a subleaf for each cache, ended by one of type 0.
+//! Intel's leaf 4 and AMD's leaf 0x8000001D have the same format (SDM volume 2, CPUID; APM volume 3, E.4.15): a subleaf
+//! for each cache, terminated by one of type 0.
 
 use super::super::cpu_ids::ApicIds;
 use super::leaves::Registers;
@@ -11,17 +11,17 @@ const DATA: u32 = 1;
 const INSTRUCTION: u32 = 2;
 const UNIFIED: u32 = 3;
 
-/// EAX below what says who shares the cache: type, level, and how it behaves.
+/// The bits of EAX below the sharing count: type, level and properties.
 const KIND: u32 = 0x3fff;
 
-/// EAX 25:14, how many ids share the cache, less one.
+/// EAX 25:14: the number of ids that share the cache, minus one.
 const SHARING_SHIFT: u32 = 14;
 
-/// EAX 8: needs no initialization by software.
+/// EAX 8: self-initializing.
 const SELF_INITIALIZING: u32 = 1 << 8;
 
-/// The caches that a machine has, in the order in which Linux wants them: on AMD it takes subleaf 3 for
-/// the L3 (`__cache_amd_cpumap_setup` in arch/x86/kernel/cpu/cacheinfo.c).
+/// The caches of a machine, in the order that Linux expects: on AMD, it takes subleaf 3 for the L3
+/// (`__cache_amd_cpumap_setup` in arch/x86/kernel/cpu/cacheinfo.c).
 const CACHES: [Cache; 4] = [
     Cache::new(1, DATA, 8, 64),
     Cache::new(1, INSTRUCTION, 8, 64),
@@ -29,7 +29,7 @@ const CACHES: [Cache; 4] = [
     Cache::new(3, UNIFIED, 16, 16384),
 ];
 
-/// A kind of cache, and its size where the host has none: 32 KiB, 32 KiB, 512 KiB and 16 MiB.
+/// A kind of cache, and its size if the host has no such cache: 32 KiB, 32 KiB, 512 KiB and 16 MiB.
 struct Cache {
     level: u32,
     kind: u32,
@@ -65,13 +65,13 @@ impl Cache {
     }
 }
 
-/// The subleaves: L1 and L2 are a core's, the L3 is a package's.
+/// The subleaves: each core has its L1 and L2, each package its L3.
 ///
-/// The counts are of ids, not of CPUs: powers of two, the whole of a core's or a package's field. That is what
-/// Intel defines, and AMD's rule (round up to a power of two, shift the id right by it) gives the same. The
-/// number of CPUs would be wrong with both: 5 cores of 3 threads are 15, which rounds up to 16 where ids have
-/// 32 places; and Linux divides an AMD's ids by the very number (`__cache_amd_cpumap_setup`), so that with 3
-/// threads of 4 places caches would be shared across cores.
+/// The counts are those of ids, not of CPUs: powers of two that cover the id field of a core or a package. Intel
+/// defines them so, and AMD's rule (round up to a power of two, shift the id right by it) has the same result. The
+/// number of CPUs would be wrong for both: 5 cores of 3 threads are 15 CPUs, which rounds up to 16, but their ids take
+/// 32; and Linux divides AMD ids by the exact count (`__cache_amd_cpumap_setup`), so that 3 threads with 4 ids per core
+/// would share caches across cores.
 ///
 /// `upper` goes into EAX 31:26.
 pub(super) fn subleaves(

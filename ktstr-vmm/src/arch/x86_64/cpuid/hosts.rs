@@ -1,4 +1,4 @@
-//! Hosts of the tests: what KVM lists on processors that Linux tells apart.
+//! Hosts for tests: the CPUID that KVM supports on processors that Linux treats differently.
 
 use ktstr_core::Topology;
 use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
@@ -12,19 +12,19 @@ pub(super) const FEATURES: Features = Features {
     realtime: false,
 };
 
-/// A host, by what its KVM lists.
+/// A host, described by the CPUID that its KVM supports.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Host {
     vendor: Vendor,
-    /// Of leaf 1: family, model and stepping.
+    /// EAX of leaf 1: family, model and stepping.
     signature: u32,
     highest: u32,
     highest_extended: u32,
-    /// Levels of cache that the vendor's own leaf tells of.
+    /// Cache levels in the vendor's cache leaf.
     cache_levels: u32,
 }
 
-/// Sapphire Rapids, whose leaf 0x1F counts.
+/// Sapphire Rapids, on which Linux reads leaf 0x1F.
 pub(super) const INTEL: Host = Host {
     vendor: Vendor::Intel,
     signature: 0x0008_06f8,
@@ -42,7 +42,7 @@ pub(super) const AMD: Host = Host {
     cache_levels: 3,
 };
 
-/// The first of family 17h: an LLC is bit 3 of the id, if it were not for us.
+/// The first of family 17h: without our CPUID, Linux would derive the LLC from bit 3 of the id.
 pub(super) const NAPLES: Host = Host {
     signature: 0x0080_0f12,
     highest: 0xd,
@@ -50,7 +50,7 @@ pub(super) const NAPLES: Host = Host {
     ..AMD
 };
 
-/// Family 15h, of compute units.
+/// Family 15h, which has compute units.
 pub(super) const PILEDRIVER: Host = Host {
     signature: 0x0060_0f20,
     highest: 0xd,
@@ -58,10 +58,10 @@ pub(super) const PILEDRIVER: Host = Host {
     ..AMD
 };
 
-/// The kinds of host that Linux tells apart.
+/// The kinds of hosts that Linux treats differently.
 pub(super) const HOSTS: &[Host] = &[
     INTEL,
-    // Leaf 0xB and no 0x1F; no L3; an end before 0xB.
+    // Leaf 0xB without 0x1F; no L3; no leaf 0xB.
     Host {
         highest: 0xb,
         ..INTEL
@@ -85,7 +85,7 @@ pub(super) const HOSTS: &[Host] = &[
         cache_levels: 0,
         ..AMD
     },
-    // One that tells of 0x1F and 0x80000026.
+    // A host with 0x1F and 0x80000026.
     Host {
         signature: 0x00b0_0f20,
         highest: 0x23,
@@ -101,7 +101,7 @@ pub(super) const HOSTS: &[Host] = &[
 ];
 
 impl Host {
-    /// This host where the vendor's own leaf tells of `cache_levels` levels of cache.
+    /// This host with `cache_levels` cache levels in the vendor's cache leaf.
     pub(super) fn with_cache_levels(self, cache_levels: u32) -> Self {
         Self {
             cache_levels,
@@ -109,7 +109,7 @@ impl Host {
         }
     }
 
-    /// What `KVM_GET_SUPPORTED_CPUID` says, with a topology of the host's own where old KVMs leave it in.
+    /// The result of `KVM_GET_SUPPORTED_CPUID`, including the host's topology as old versions of KVM do.
     pub(super) fn supported(self) -> Vec<kvm_cpuid_entry2> {
         let name = match self.vendor {
             Vendor::Intel => b"GenuineIntel",
@@ -176,7 +176,7 @@ impl Host {
         entries
     }
 
-    /// What Linux makes of a machine of `topology` on this host.
+    /// Linux, booted on a machine of `topology` on this host.
     pub(super) fn boot(self, topology: Topology) -> Linux {
         let ids = ApicIds::new(topology);
         let supported = self.supported();

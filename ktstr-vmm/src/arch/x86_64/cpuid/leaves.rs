@@ -1,11 +1,11 @@
-//! What CPUID answers, leaf by leaf.
+//! CPUID leaves and their registers.
 
 use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
 /// EAX, EBX, ECX and EDX.
 pub(super) type Registers = [u32; 4];
 
-/// The answers of one CPU, in KVM's form.
+/// The CPUID leaves of one CPU, in KVM's format.
 pub(super) struct Leaves(Vec<kvm_cpuid_entry2>);
 
 impl Leaves {
@@ -22,7 +22,7 @@ impl Leaves {
         self.0.iter_mut().find(|entry| entry.function == function)
     }
 
-    /// The same, made of zeros where there is none: that is what KVM answers then.
+    /// The first entry of leaf `function`; created with zeros if it is missing, as KVM returns zeros then.
     pub(super) fn leaf(&mut self, function: u32) -> &mut kvm_cpuid_entry2 {
         let found = self.0.iter().position(|entry| entry.function == function);
         let index = found.unwrap_or_else(|| {
@@ -47,7 +47,7 @@ impl Leaves {
         self.0.retain(|entry| entry.function != function);
     }
 
-    /// Gives `function` these subleaves, the first of index 0, and no others.
+    /// Replaces all subleaves of `function` by these, numbered from 0.
     pub(super) fn replace(
         &mut self,
         function: u32,

@@ -1,4 +1,4 @@
-//! What Linux makes of CPUID: its topology and cache code of 6.12, function by function, for tests.
+//! How Linux interprets CPUID: its topology and cache code of 6.12, function by function, for tests.
 
 use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
@@ -26,7 +26,7 @@ pub(super) struct Cpu {
     family: u32,
     model: u32,
     pub(super) apic_id: u32,
-    /// As CPUID says; differing from the APIC's own is a firmware bug in Linux's eyes.
+    /// The id in CPUID; Linux reports a firmware bug if it differs from the APIC's.
     pub(super) initial_apic_id: u32,
     /// `dom_shifts` of SMT and CORE.
     pub(super) shifts: [u32; 2],
@@ -49,7 +49,7 @@ pub(super) struct Cache {
 }
 
 impl Linux {
-    /// `cpus` are APIC ids in the MADT's order, with what CPUID says on each.
+    /// `cpus` are APIC ids in the order of the MADT, with the CPUID of each.
     pub(super) fn boot(cpus: &[(u32, Vec<kvm_cpuid_entry2>)]) -> Self {
         let boot_cpu = Processor(&cpus[0].1);
         let topoext = boot_cpu.topoext();
@@ -144,7 +144,7 @@ impl Linux {
 pub(super) struct Processor<'a>(pub(super) &'a [kvm_cpuid_entry2]);
 
 impl Processor<'_> {
-    /// `kvm_cpuid()`: no entry is zeros, or on Intel the highest basic leaf if `function` is beyond its class.
+    /// `kvm_cpuid()`: a missing entry is zeros, or on Intel the highest basic leaf if `function` is out of range.
     pub(super) fn cpuid(&self, function: u32, index: u32) -> Registers {
         if let Some(found) = self.find(function, index) {
             return found;
@@ -179,7 +179,7 @@ impl Processor<'_> {
         self.vendor() != Vendor::Intel && ecx & 1 << 22 != 0
     }
 
-    /// `identify_cpu()`, as far as it is about topology.
+    /// `identify_cpu()`, as far as it concerns topology.
     fn identify(&self, apic_id: u32) -> Cpu {
         let [eax, ebx, ..] = self.cpuid(1, 0);
         let base = eax >> 8 & 0xf;
@@ -231,7 +231,7 @@ impl Processor<'_> {
             || (highest >= 0xb && self.topology_leaf(0xb, cpu))
     }
 
-    /// `parse_topology_leaf()`; levels above the core are none of ours.
+    /// `parse_topology_leaf()`; there are no levels above the core here.
     fn topology_leaf(&self, leaf: u32, cpu: &mut Cpu) -> bool {
         for index in 0.. {
             let [eax, ebx, ecx, edx] = self.cpuid(leaf, index);

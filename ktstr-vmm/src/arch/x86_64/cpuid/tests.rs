@@ -9,7 +9,7 @@ use super::hosts::{AMD, FEATURES, HOSTS, Host, INTEL, NAPLES, PILEDRIVER};
 use super::linux::{Linux, Processor};
 use super::{Features, vcpu};
 
-/// What is wrong with the topology that Linux shows on `host`, if anything.
+/// Checks the topology that Linux shows on `host`; the error says what is wrong.
 fn check(host: Host, topology: Topology) -> Result<(), String> {
     let linux = host.boot(topology);
     let shifts = linux.cpu(0).shifts;
@@ -98,7 +98,7 @@ proptest! {
     }
 }
 
-/// What would go wrong without care: an L3 in the old leaf on Naples, an AMD's cache for 3 ids, a lost level.
+/// Mistakes that the oracle must detect: an L3 in the legacy leaf on Naples, a cache for 3 ids on AMD, a missing level.
 #[test]
 fn the_oracle_tells_wrong_from_right() {
     let topology = Topology::constant(1, 3, 3, 1);
@@ -217,7 +217,7 @@ fn kvm_is_still_known_and_hints_are_given() {
             cpuid(host, small, 0, FEATURES)(0x8000_0002, 0)[0],
             0x2044_4d41
         );
-        // 512 ids need 15 bits as an interrupt's target.
+        // 512 ids need 15 bits for the destination of an interrupt.
         let wide = Topology::constant(1, 512, 1, 1);
         assert_eq!(
             cpuid(host, wide, 0, FEATURES)(0x4000_0001, 0)[0],

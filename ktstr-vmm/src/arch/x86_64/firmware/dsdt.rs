@@ -1,4 +1,4 @@
-//! The devices.
+//! The DSDT: the devices.
 
 use acpi_tables::Aml;
 use acpi_tables::aml::{
@@ -42,7 +42,7 @@ pub(super) fn dsdt() -> Sdt {
     table(*b"DSDT", REVISION, &body)
 }
 
-/// A device with one range of registers and one interrupt.
+/// A device with one register range and one interrupt.
 fn device(name: &str, id: &dyn Aml, registers: &dyn Aml, gsi: u32) -> Vec<u8> {
     let (consumer, edge, active_low, shared) = (true, true, false, false);
     let interrupt = Interrupt::new(consumer, edge, active_low, shared, gsi);

@@ -1,11 +1,10 @@
-//! The machine as ACPI describes it: CPUs, NUMA nodes, the two devices, how to turn off and reset.
+//! The ACPI tables of the machine: CPUs, NUMA nodes, the two devices, power-off and reset.
 //!
-//! It is hardware-reduced (ACPI 6.5, 4.1): no PM timer, no SCI, no fixed registers but sleep and reset. Linux
-//! then leaves the old timer and interrupt controllers alone (`acpi_generic_reduced_hw_init` in
-//! arch/x86/kernel/acpi/boot.c), with all that it does at boot to find out how they are wired; kvmclock and the
-//! local APIC's timer are its time. No interrupt is its own then but what a device here names: COM1's too, which
-//! takes `CONFIG_SERIAL_8250_PNP`. There are no interrupt overrides in the MADT, because they say where an ISA
-//! interrupt goes, and there is none.
+//! The machine is hardware-reduced (ACPI 6.5, 4.1): no PM timer, no SCI, and no fixed registers except sleep and reset.
+//! Linux then does not use the legacy timer and interrupt controllers (`acpi_generic_reduced_hw_init` in
+//! arch/x86/kernel/acpi/boot.c), and skips the probing of their wiring at boot; it keeps time by kvmclock and the local
+//! APIC's timer. Only interrupts that a device here declares are usable, COM1's included, which requires
+//! `CONFIG_SERIAL_8250_PNP`. The MADT has no interrupt overrides, as those map ISA interrupts, and there are none.
 
 mod dsdt;
 mod numa;
@@ -29,10 +28,10 @@ use super::layout::{
 use crate::error::KvmError;
 use table::{FIRST_X2APIC_ID, OEM, OEM_REVISION, OEM_TABLE, table};
 
-/// Where a table may begin.
+/// Alignment of tables.
 const ALIGNMENT: usize = 16;
 
-/// All tables as one piece, to be put at [`ACPI_START`]; the root pointer is first.
+/// All tables in one block for [`ACPI_START`], the root pointer first.
 pub(crate) fn tables(ids: ApicIds, ram: &[Ram]) -> Result<Vec<u8>, KvmError> {
     let topology = ids.topology();
     let mut room = Room(vec![0; Rsdp::len()]);
@@ -56,7 +55,7 @@ pub(crate) fn tables(ids: ApicIds, ram: &[Ram]) -> Result<Vec<u8>, KvmError> {
 struct Room(Vec<u8>);
 
 impl Room {
-    /// Appends `table` and gives its address.
+    /// Appends `table` and returns its address.
     fn place(&mut self, table: &dyn Aml) -> u64 {
         self.0.resize(self.0.len().next_multiple_of(ALIGNMENT), 0);
         let address = ACPI_START + self.0.len() as u64;
@@ -64,7 +63,7 @@ impl Room {
         address
     }
 
-    /// Puts the root pointer in its place. Fails with the size when that is too much.
+    /// Writes the root pointer. Fails with the size of the tables if they are too large.
     fn finish(mut self, xsdt: u64) -> Result<Vec<u8>, usize> {
         let size = self.0.len();
         if size as u64 > ACPI_END - ACPI_START {
@@ -77,9 +76,9 @@ impl Room {
     }
 }
 
-/// How the machine is turned off and reset, and that it has nothing of a PC.
+/// The FADT: how to turn the machine off and reset it, and that it has no PC hardware.
 fn fadt(dsdt: u64) -> impl Aml {
-    /// No VGA to be probed, no clock in CMOS; a keyboard controller would have to be told of. Table 5.10.
+    /// No VGA and no CMOS clock to probe; the flag for a keyboard controller is clear. Table 5.10.
     const VGA_NOT_PRESENT: u16 = 1 << 2;
     const CMOS_RTC_NOT_PRESENT: u16 = 1 << 5;
 
@@ -111,15 +110,15 @@ fn fadt(dsdt: u64) -> impl Aml {
     fadt.finalize()
 }
 
-/// The interrupt controllers, CPUs in the order in which Linux shall number them. 5.2.12.
+/// The MADT: the interrupt controllers, and the CPUs in the order in which Linux is to number them. 5.2.12.
 fn madt(ids: ApicIds) -> Sdt {
     const REVISION: u8 = 5;
-    /// KVM's IOAPIC has this one.
+    /// The id of KVM's IOAPIC.
     const IOAPIC_ID: u8 = 0;
 
     let mut body = Vec::new();
     body.dword(LOCAL_APIC as u32);
-    // No pair of 8259 beside it, as far as anyone needs to know.
+    // No dual 8259 is reported.
     body.dword(0);
     for cpu in 0..ids.topology().cpus() {
         let id = ids.id_of(cpu);

@@ -1,4 +1,4 @@
-//! Which NUMA node CPUs and memory belong to, and how far nodes are apart.
+//! The SRAT and the SLIT: the NUMA nodes of CPUs and memory, and the distances of nodes.
 
 use acpi_tables::sdt::Sdt;
 use acpi_tables::slit::SLIT;
@@ -10,7 +10,7 @@ use super::super::layout::Ram;
 use super::table::{FIRST_X2APIC_ID, OEM, OEM_REVISION, OEM_TABLE, table};
 use crate::spec::{LOCAL_DISTANCE, REMOTE_DISTANCE};
 
-/// Flag of an entry: it counts.
+/// Flag of an enabled entry.
 const ENABLED: u32 = 1;
 
 /// ACPI 6.5, 5.2.16.
@@ -46,7 +46,7 @@ fn apic(body: &mut Vec<u8>, id: u8, node: u32) {
     let [low, high @ ..] = node.to_le_bytes();
     body.vec(&[TYPE, LENGTH, low, id]);
     body.dword(ENABLED);
-    // A number for Itanium only.
+    // A field for Itanium only.
     body.byte(0);
     body.vec(&high);
     clock_domain(body);
@@ -65,12 +65,12 @@ fn x2apic(body: &mut Vec<u8>, id: u32, node: u32) {
     body.dword(0);
 }
 
-/// All clocks of the machine run together.
+/// All CPUs are in one clock domain.
 fn clock_domain(body: &mut Vec<u8>) {
     body.dword(0);
 }
 
-/// Every node is as far from every other. 5.2.17.
+/// The SLIT: all nodes have the same distance from each other. 5.2.17.
 pub(super) fn slit(nodes: u32) -> SLIT {
     let mut slit = SLIT::new(OEM, OEM_TABLE, OEM_REVISION, nodes);
     for from in 0..nodes as usize {

@@ -1,4 +1,4 @@
-//! The device with a well-behaved driver: what the tests of its traffic run.
+//! The device with a well-behaved driver, for tests of its traffic.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,7 @@ use super::super::mmio::{EVENT_IDX, register};
 use super::super::{Port, QUEUE_NOTIFY, VirtioConsole};
 use super::driver::{self, Rings, message, said};
 
-/// Longer than anything takes here: against hanging.
+/// Bound against hanging; everything here takes less.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A page, which is what Linux receives into.
@@ -27,7 +27,7 @@ pub(super) struct Machine {
     interrupt: EventFd,
     epoll: Epoll,
     pub(super) queues: Vec<Rings>,
-    /// Notify by eventfd, as KVM does, or by register.
+    /// Whether to notify by eventfd, as KVM does, or by register.
     by_eventfd: bool,
 }
 
