@@ -14,20 +14,20 @@ pub struct Sampled {
     /// CPU time that taking them cost, in seconds.
     pub cpu_s: f64,
     /// What was on the run queues.
-    pub run_queues: Source<RunQueues>,
+    pub run_queues: Reading<RunQueues>,
     /// What sched_ext counted over the run, by the kernel's names, such as `SCX_EV_SELECT_CPU_FALLBACK`.
-    pub events: Source<BTreeMap<String, u64>>,
+    pub events: Reading<BTreeMap<String, u64>>,
     /// How the run went, in order of time.
     pub timeline: Vec<Moment>,
 }
 
-/// Something that a kernel offers, or not.
+/// What was read of something that not every kernel offers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source<T> {
+pub enum Reading<T> {
     /// It was read.
     Read(T),
-    /// It could not be; why.
+    /// It could not be read; why.
     Absent(String),
 }
 
@@ -63,7 +63,7 @@ pub struct Moment {
     pub local_dsq: Vec<u32>,
 }
 
-impl<T> Source<T> {
+impl<T> Reading<T> {
     /// What was read, or why it could not be.
     pub fn get(&self) -> Result<&T, &str> {
         match self {

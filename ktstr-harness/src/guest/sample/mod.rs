@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ktstr_core::record::{LocalDsq, Moment, RunQueues, Sampled, Source};
+use ktstr_core::record::{LocalDsq, Moment, Reading, RunQueues, Sampled};
 use rustix::time::{ClockId, clock_gettime};
 
 use run_queues::{Reader, RunQueue};
@@ -159,16 +159,16 @@ impl Sampler {
             wall_s,
             cpu_s: self.cost.as_secs_f64(),
             run_queues: match self.reader {
-                Some(Ok(_)) => Source::Read(RunQueues {
+                Some(Ok(_)) => Reading::Read(RunQueues {
                     imbalance: self.balance.mean(),
                     local_dsq: self.local_dsq,
                 }),
-                Some(Err(why)) => Source::Absent(why),
-                None => Source::Absent("the run ended before the first sample".to_owned()),
+                Some(Err(why)) => Reading::Absent(why),
+                None => Reading::Absent("the run ended before the first sample".to_owned()),
             },
             events: match self.first_events {
-                Ok(first) => Source::Read(difference(&first, last)),
-                Err(why) => Source::Absent(why),
+                Ok(first) => Reading::Read(difference(&first, last)),
+                Err(why) => Reading::Absent(why),
             },
             timeline: self.timeline.moments,
         }
