@@ -211,7 +211,7 @@ pub struct SchedulerReport {
     pub rejected: u64,
     /// How often it was ended by the kernel and came back.
     pub restarts: u64,
-    /// Which CPUs were switched on or off while it was in force, in words.
+    /// Which CPUs went online or offline while it was enabled, in words.
     pub hotplug: Option<String>,
 }
 
