@@ -14,11 +14,11 @@ use crate::TestCase;
 use crate::protocol::{SchedulerSpec, SchedulerStart};
 use crate::scheduler::{Scheduler, SchedulerSource};
 
-/// The check that failures to get hold of a scheduler are told as.
+/// Name of the check for a scheduler that cannot be had.
 const CHECK: &str = "scheduler";
 
-/// The program of `scheduler` on this host, built first where it is a cargo package; `None` where there is none to
-/// bring along.
+/// The program of `scheduler` on this host, built first where it is a cargo package; `None` where the kernel has the
+/// scheduler.
 pub(super) fn program(
     scheduler: &Scheduler,
     settings: &Settings,
