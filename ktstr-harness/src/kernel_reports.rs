@@ -1,7 +1,7 @@
 //! The shapes in which a kernel reports faults of its own.
 //!
-//! Levels do not tell them: a clock source that was found unstable is a warning too. Each shape is the text of one
-//! `printk` of the kernel (or of a family of them), in Linux 6.12 unless another version is named.
+//! Log levels do not identify them: an unstable clock source is reported as a warning too. Each shape is the text of
+//! one `printk` of the kernel (or of a family of them), in Linux 6.12 unless another version is named.
 
 /// Bits of `/proc/sys/kernel/tainted` that reports bring along: `include/linux/panic.h`.
 const BAD_PAGE: u64 = 1 << 5;
@@ -26,8 +26,8 @@ const SHAPES: &[Shape] = &[
     // kernel/panic.c, __warn(): WARN() and its kin; since 6.19 `WARNING: file:line at function, CPU#0: task/7`.
     ("WARNING: CPU: ", "", WARN),
     ("WARNING: ", ", CPU#", WARN),
-    // kernel/locking/lockdep.c: what CONFIG_PROVE_LOCKING, CONFIG_PROVE_RCU and their kin find. And whatever else the
-    // kernel begins so: a report too many is seen, one too few is not.
+    // kernel/locking/lockdep.c: what CONFIG_PROVE_LOCKING, CONFIG_PROVE_RCU and their kin find. And whatever else
+    // begins like this: a false report is noticed, a missed one is not.
     ("WARNING: ", "", 0),
     ("[ BUG: ", "", 0),
     ("INFO: trying to register non-static key", "", 0),

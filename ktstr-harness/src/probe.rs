@@ -1,4 +1,4 @@
-//! How a second run of a failed test is watched: the plan for the guest, and what comes back.
+//! Probes of a second run of a failed test: the plan for the guest, and the report.
 //!
 //! Probes are dynamic events of tracefs (`Documentation/trace/fprobetrace.rst` and `kprobetrace.rst` of the kernel),
 //! so neither host nor guest needs a BPF tool chain.
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 /// Group of the events, and the name of the trace instance they are recorded in.
 pub(crate) const GROUP: &str = "ktstr";
 
-/// Event of the function that gives a scheduler up.
+/// Event of the function that disables a scheduler.
 pub(crate) const EXIT_EVENT: &str = "exit";
 
 /// Event that ends the recording.
 pub(crate) const STOP_EVENT: &str = "stop";
 
-/// Most of a recording that travels to the host, in bytes: the end of it.
+/// Limit of a recording that is sent to the host, in bytes: its end is kept.
 pub(crate) const TRACE_LIMIT: usize = 2 << 20;
 
 /// Functions to record the calls of.
@@ -22,9 +22,9 @@ pub(crate) const TRACE_LIMIT: usize = 2 << 20;
 pub struct ProbePlan {
     /// Call `n` is recorded by the events `e{n}` and `r{n}`.
     pub functions: Vec<ProbedFunction>,
-    /// Functions that give a scheduler up, by their argument `kind`; the first that is there is taken.
+    /// Functions that disable a scheduler, with an argument `kind`; the first that exists is probed.
     pub exits: Vec<String>,
-    /// Functions that run once a scheduler was given up: the recording ends with any of them.
+    /// Functions that run once a scheduler is disabled: any of them ends the recording.
     pub stops: Vec<String>,
     /// Names of the tasks that calls are recorded of; of all tasks where there is none.
     pub only: Vec<String>,

@@ -1,7 +1,7 @@
-//! What host and guest tell each other.
+//! The messages between host and guest.
 //!
-//! Each message is one JSON value in one frame of the result channel. Both ends are the same binary,
-//! so there is one version of it; the guest is not trusted all the same.
+//! Each message is one JSON value in one frame of the result channel. Both ends are the same binary, so the protocol
+//! needs no versions. The host does not trust the guest nevertheless.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,21 +20,20 @@ use crate::{AssertResult, Checks};
 /// Tag of frames that hold a message.
 const TAG_MESSAGE: u8 = 1;
 
-/// Most of a body's output that travels to the host, in bytes.
+/// Limit of a body's output that is sent to the host, in bytes.
 pub(crate) const OUTPUT_LIMIT: usize = 1 << 20;
 
-/// Most of the output of a scheduler's program that travels to the host from a cell of the verifier sweep, in bytes of
-/// its beginning and its end: libbpf gives a verifier's log up to 16 MiB.
+/// Limits of what a cell of the verifier sweep sends of the output of a scheduler's program, in bytes of its beginning
+/// and of its end: libbpf allows a verifier log up to 16 MiB.
 pub(crate) const VERIFIER_LOG_LIMITS: (usize, usize) = (1 << 20, 16 << 20);
 
-/// Most of it that goes into one message, in bytes.
+/// Limit of the part in one message, in bytes.
 pub(crate) const LOG_PART: usize = 1 << 20;
 
-/// Most of the kernel log that travels with a report, in bytes: the end of it.
+/// Limit of the kernel log in a report, in bytes: its end is kept.
 pub(crate) const KERNEL_LOG_LIMIT: usize = 256 << 10;
 
-/// What the guest writes into its kernel log before scheduler and body start: what follows belongs to the
-/// test.
+/// Line that the guest writes into its kernel log before scheduler and body start; what follows belongs to the test.
 pub(crate) const BODY_MARK: &str = "ktstr: the test starts";
 
 /// The part of a kernel log from the start of the body on; all of it when the body never started.
@@ -84,7 +83,7 @@ pub struct RunSpec {
     pub env: Vec<(String, String)>,
     /// The scheduler to run it under, where that is not the kernel's own.
     pub scheduler: Option<SchedulerSpec>,
-    /// What to record of the scheduler's life.
+    /// What to record of the scheduler with probes.
     pub probes: Option<ProbePlan>,
     /// Texts of kernel warnings that are expected.
     pub allow_kernel_warnings: Vec<String>,
@@ -93,7 +92,7 @@ pub struct RunSpec {
 /// A scheduler to load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SchedulerSpec {
-    /// How it is switched on, and off again.
+    /// How it is started and stopped.
     pub start: SchedulerStart,
     /// Files to write first: path, content.
     pub files: Vec<(String, String)>,
@@ -101,20 +100,20 @@ pub struct SchedulerSpec {
     pub sysctls: Vec<(String, String)>,
     /// Cgroup for its program, from the root.
     pub cgroup: Option<String>,
-    /// Whether it may be ended by the kernel and come back.
+    /// Whether its program may start it again after the kernel ended it.
     pub allow_restarts: bool,
 }
 
-/// How a scheduler is switched on.
+/// How a scheduler is started and stopped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum SchedulerStart {
     /// By its program, with these arguments.
     Program(Vec<String>),
-    /// By shell commands, as the kernel brings it.
+    /// By shell commands: it is built into the kernel.
     Builtin {
-        /// They switch it on.
+        /// They enable it.
         enable: Vec<String>,
-        /// They switch it off.
+        /// They disable it.
         disable: Vec<String>,
     },
 }
@@ -133,24 +132,24 @@ pub enum GuestMessage {
     Output(String),
     /// The body ended; nothing follows.
     Report(BodyReport),
-    /// A part of what the program of a scheduler said; all of it would be too much for one message.
+    /// A part of the output of a scheduler's program, which is too large for one message.
     SchedulerLog(String),
     /// The scheduler was tried; nothing follows.
     Verified(VerifyReport),
 }
 
-/// How far a scheduler came.
+/// Result of a cell of the verifier sweep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerifyReport {
-    /// What was seen on the way.
+    /// The last stage and the verifier's figures.
     pub stats: VerifierStats,
     /// What went wrong in the last stage.
     pub problem: Option<String>,
     /// The end of the kernel log, where something went wrong.
     pub kernel_log: String,
-    /// What became of the scheduler; its log came before.
+    /// How the scheduler ended; its log was sent before.
     pub scheduler: SchedulerReport,
-    /// What the kernel said against itself.
+    /// The kernel's reports of its own faults.
     pub kernel: KernelSeen,
 }
 
@@ -161,19 +160,19 @@ pub struct BodyReport {
     pub ending: Ending,
     /// The end of the kernel log, unless the body passed.
     pub kernel_log: String,
-    /// What became of the scheduler, where one was loaded.
+    /// How the scheduler ended, where one was loaded.
     pub scheduler: Option<SchedulerReport>,
     /// What was seen of the kernel's scheduling, where the body ran.
     pub sampled: Option<Box<Sampled>>,
     /// What was recorded, where that was asked for.
     pub probes: Option<Box<ProbeReport>>,
-    /// What the kernel said against itself.
+    /// The kernel's reports of its own faults.
     pub kernel: KernelSeen,
     /// Whether the body's own thread was under a sched_ext scheduler when it returned, where the kernel tells.
     pub body_under_sched_ext: Option<bool>,
 }
 
-/// What the kernel said against itself, from the boot to the end of the scheduler.
+/// The kernel's reports of its own faults, from the boot to the end of the scheduler.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelSeen {
     /// Its reports, the first of them.
@@ -196,12 +195,12 @@ pub struct KernelSeen {
     pub scx_exits: Vec<ScxExitKind>,
 }
 
-/// What became of a scheduler.
+/// How a scheduler ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SchedulerReport {
     /// What went wrong.
     pub problem: Option<SchedulerProblem>,
-    /// What its program said, bounded.
+    /// Output of its program, bounded.
     pub log: String,
     /// The kernel's dump of its state, where it was ejected and the kernel makes one.
     pub dump: String,
@@ -209,9 +208,9 @@ pub struct SchedulerReport {
     pub partial: bool,
     /// Tasks that it refused to take.
     pub rejected: u64,
-    /// How often it was ended by the kernel and came back.
+    /// How often its program started it again after the kernel ended it.
     pub restarts: u64,
-    /// Which CPUs were switched on or off while it was in force, in words.
+    /// Which CPUs went online or offline while it was enabled, in words.
     pub hotplug: Option<String>,
 }
 
@@ -222,15 +221,15 @@ pub enum SchedulerProblem {
     NotStarted(String),
     /// It was started and was not enabled; why.
     NotEnabled(String),
-    /// It was enabled, and then it was not.
+    /// It was enabled, and ended before it was stopped.
     Gone(Departure),
-    /// The kernel ended it, and its program started it anew; how often.
+    /// The kernel ended it, and its program started it again; how often.
     Restarted(u64),
     /// It was still attached after it was stopped; what is left.
     NotDisabled(String),
 }
 
-/// How it is seen that a scheduler is gone.
+/// State of the program of a scheduler that is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Departure {
     /// Its program still runs.
@@ -277,13 +276,13 @@ pub enum Ending {
         /// The signal.
         signal: i32,
     },
-    /// It called exit, or its result got lost.
+    /// It exited without a result; the exit code.
     Exited(i32),
     /// It was still running at its limit.
     TimedOut,
     /// It could not be started.
     NotStarted(String),
-    /// It was ended, or never begun, because of the scheduler.
+    /// It was killed or not started, because the scheduler was gone.
     SchedulerGone,
 }
 

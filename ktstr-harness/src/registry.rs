@@ -73,7 +73,7 @@ fn by_name(
     let mut named: BTreeMap<&str, &TestCase> = BTreeMap::new();
     for test in tests {
         if let Some(other) = named.insert(test.name, test) {
-            // The linker's order is nobody's order.
+            // The linker's order means nothing.
             let mut places = [other.location, test.location];
             places.sort_by_key(|place| (place.file, place.line));
             return Err(DuplicateName {

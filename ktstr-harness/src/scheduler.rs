@@ -12,7 +12,7 @@ pub struct Scheduler {
     /// What it is called in results and on the command line.
     pub name: &'static str,
     /// Where it comes from.
-    pub source: Source,
+    pub source: SchedulerSource,
     /// Arguments of its program; a test's `extra_sched_args` follow.
     pub sched_args: &'static [&'static str],
     /// Arguments of the guest's kernel.
@@ -47,7 +47,7 @@ pub struct Scheduler {
 
 /// Where a scheduler comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum SchedulerSource {
     /// The kernel's own fair scheduler: nothing is loaded.
     Eevdf,
     /// A cargo package of the declaring crate's workspace, with a binary of the same name.
@@ -90,7 +90,7 @@ impl Scheduler {
     /// The kernel's own.
     pub const EEVDF: Self = Self {
         name: "eevdf",
-        source: Source::Eevdf,
+        source: SchedulerSource::Eevdf,
         sched_args: &[],
         kargs: &[],
         sysctls: &[],
@@ -108,7 +108,7 @@ impl Scheduler {
 
     /// Whether there is something to load and to watch.
     pub const fn is_loaded(&self) -> bool {
-        !matches!(self.source, Source::Eevdf)
+        !matches!(self.source, SchedulerSource::Eevdf)
     }
 
     /// Shape of the machine of a test that declares none.

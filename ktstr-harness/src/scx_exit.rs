@@ -1,4 +1,4 @@
-//! Why sched_ext gave a scheduler up, from the kernel's log.
+//! Why sched_ext disabled a scheduler, from the kernel's log.
 //!
 //! The lines are those of `scx_ops_disable_workfn` in the kernel's `kernel/sched/ext.c`.
 
@@ -87,7 +87,7 @@ impl ScxExitKind {
         }
     }
 
-    /// Whether the kernel found fault with the scheduler, rather than having been told to let it go.
+    /// Whether the kernel ended it because of an error, rather than on request.
     pub const fn is_error(self) -> bool {
         matches!(
             self,
@@ -115,7 +115,7 @@ impl fmt::Display for ScxExitKind {
     }
 }
 
-/// Deeper stacks help nobody; the kernel keeps 64 entries.
+/// Entries of a stack that are kept; the kernel keeps 64.
 const MAX_FRAMES: usize = 64;
 
 impl ScxExit {
@@ -181,7 +181,7 @@ fn disabled(line: &str) -> Option<(&str, &str)> {
     Some((name, rest.strip_suffix(')')?))
 }
 
-/// Waits shorter than this are no news in a test that hangs.
+/// Shorter waits explain no hanging test.
 const LONG: Duration = Duration::from_secs(1);
 
 /// The task that waits longest for a CPU in a dump of sched_ext, and for how long: at least a second.

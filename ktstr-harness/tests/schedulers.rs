@@ -198,7 +198,7 @@ fn programs_that_are_no_schedulers_are_told() {
     run_under("steady").failed_with("given: no program at /nonexistent/program", None);
     run_under("without_a_program").failed_with("nowhere: no program at ", None);
     run_under("with_a_program_that_schedules_nothing").failed_with(
-        "exited with status 0 before it was in force",
+        "exited with status 0 before the kernel enabled it",
         Some("the test starts"),
     );
     run_under("with_a_builtin_that_fails").failed_with(

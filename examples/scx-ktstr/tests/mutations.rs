@@ -47,8 +47,8 @@ cases! {
          exited with status 1; it said last: scx-ktstr: exit kind",
         "cpu 3 going offline";
     fails_verification => 1, "it was not enabled: its program exited with status", "";
-    exits_early => 1, "its program exited with status 7 before it was in force", "";
-    never_attaches => 1, "it was not in force after", "state: disabled";
+    exits_early => 1, "its program exited with status 7 before the kernel enabled it", "";
+    never_attaches => 1, "the state of sched_ext was still `disabled` after 30 s", "";
     // Nothing to fail a test for, but it ends all the same.
     ignores_sigterm => 0, "", "";
     forks => 0, "", "";

@@ -32,8 +32,9 @@ cells! {
     a_rejected_one_fails_to_load: "rejected" => 1, Load,
         "load: the kernel rejects its program `rejected`: R0 invalid mem access 'scalar'", 0;
     one_that_exits_early_fails_to_attach: "exits-early" => 1, Attach,
-        "attach: its program exited with status 7 before it was in force", 1;
-    one_that_never_attaches_fails_to: "never-attaches" => 1, Attach, "attach: it was not in force after", 10;
+        "attach: its program exited with status 7 before the kernel enabled it", 1;
+    one_that_never_attaches_fails_to: "never-attaches" => 1, Attach,
+        "attach: the state of sched_ext was still `disabled` after", 10;
     one_that_stalls_fails_to_dispatch: "stalls" => 1, Dispatch,
         "dispatch: the kernel ejected it: SCX_EXIT_ERROR_STALL (runnable task stall): ", 10;
     one_that_errs_fails_to_dispatch: "errs" => 1, Dispatch, "scx-ktstr: asked to fail after 10 insertions", 10;

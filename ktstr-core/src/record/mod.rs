@@ -11,6 +11,6 @@ pub use run_dir::{
     Begun, INTERRUPTED, Record, RecordKind, RunDir, RunDirError, check, new_epoch, run_name,
     standing,
 };
-pub use sampled::{LocalDsq, Moment, RunQueues, Sampled, Source};
+pub use sampled::{LocalDsq, Moment, Reading, RunQueues, Sampled};
 pub use sidecar::{RunSource, Sidecar, SidecarError, Timings};
 pub use verifier::{Stage, VerifiedProgram, VerifierStats};

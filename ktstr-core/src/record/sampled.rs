@@ -14,9 +14,9 @@ pub struct Sampled {
     /// CPU time that sampling took, in seconds.
     pub cpu_s: f64,
     /// The run queues over all samples.
-    pub run_queues: Source<RunQueues>,
+    pub run_queues: Reading<RunQueues>,
     /// Events that sched_ext counted during the run, by the kernel's names, such as `SCX_EV_SELECT_CPU_FALLBACK`.
-    pub events: Source<BTreeMap<String, u64>>,
+    pub events: Reading<BTreeMap<String, u64>>,
     /// Samples of the run in chronological order.
     pub timeline: Vec<Moment>,
 }
@@ -24,7 +24,7 @@ pub struct Sampled {
 /// Data that not every kernel provides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source<T> {
+pub enum Reading<T> {
     /// It was read.
     Read(T),
     /// It could not be read, for this reason.
@@ -63,7 +63,7 @@ pub struct Moment {
     pub local_dsq: Vec<u32>,
 }
 
-impl<T> Source<T> {
+impl<T> Reading<T> {
     /// The data, or why it could not be read.
     pub fn get(&self) -> Result<&T, &str> {
         match self {

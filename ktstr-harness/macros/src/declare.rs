@@ -171,7 +171,7 @@ impl Declaration {
 
     /// Exactly one of the ways to come by a scheduler.
     fn source(&self) -> Result<TokenStream> {
-        let source = quote!(::ktstr_harness::scheduler::Source);
+        let source = quote!(::ktstr_harness::scheduler::SchedulerSource);
         let [binary, path, enable, disable] = [
             "binary",
             "binary_path",

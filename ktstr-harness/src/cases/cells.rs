@@ -180,11 +180,11 @@ mod tests {
     use ktstr_core::Constraints;
 
     use super::*;
-    use crate::scheduler::Source;
+    use crate::scheduler::SchedulerSource;
 
     const PLAIN: Scheduler = Scheduler {
         name: "plain",
-        source: Source::Path("/bin/true"),
+        source: SchedulerSource::Path("/bin/true"),
         ..Scheduler::EEVDF
     };
 

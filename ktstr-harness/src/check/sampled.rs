@@ -107,7 +107,7 @@ fn rate(sampled: &Sampled, event: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use ktstr_core::record::{LocalDsq, RunQueues, Source};
+    use ktstr_core::record::{LocalDsq, Reading, RunQueues};
 
     use super::*;
 
@@ -125,7 +125,7 @@ mod tests {
             samples: 100,
             wall_s: 2.0,
             cpu_s: 0.001,
-            run_queues: Source::Read(RunQueues {
+            run_queues: Reading::Read(RunQueues {
                 imbalance: Some(imbalance),
                 local_dsq: Some(LocalDsq {
                     depth,
@@ -133,7 +133,7 @@ mod tests {
                     at_s: 1.25,
                 }),
             }),
-            events: Source::Read(events.map(|(name, count)| (name.to_owned(), count)).into()),
+            events: Reading::Read(events.map(|(name, count)| (name.to_owned(), count)).into()),
             timeline: Vec::new(),
         }
     }
@@ -167,8 +167,8 @@ mod tests {
     #[test]
     fn what_a_kernel_lacks_is_inconclusive_and_never_zero() {
         let bare = Sampled {
-            run_queues: Source::Absent("no BTF".to_owned()),
-            events: Source::Read(BTreeMap::new()),
+            run_queues: Reading::Absent("no BTF".to_owned()),
+            events: Reading::Read(BTreeMap::new()),
             ..sampled(1.0, 0, 0)
         };
         let verdict = judge_sampled(&CHECKS, Some(&bare));
@@ -177,7 +177,7 @@ mod tests {
         assert!(lines(&bare)[2].contains("does not count SCX_EV"));
         assert!(sampled_metrics(&bare).is_empty());
         let older = Sampled {
-            run_queues: Source::Read(RunQueues {
+            run_queues: Reading::Read(RunQueues {
                 imbalance: None,
                 local_dsq: None,
             }),

@@ -1,4 +1,4 @@
-//! Running a test body as a child of init, and telling how it ended.
+//! Runs a test body as a child of init and reports how it ended.
 
 use std::any::Any;
 use std::fs::File;
@@ -22,17 +22,17 @@ use crate::protocol::{Ending, GuestMessage, OUTPUT_LIMIT};
 use crate::workload::sched_ext;
 use crate::{Ctx, TestCase};
 
-/// Largest result that is taken from a body, in bytes.
+/// Largest result that a body may report, in bytes.
 const RESULT_LIMIT: usize = 8 << 20;
 
-/// How often the scheduler's state is looked at: its program may well outlive it.
+/// How often the scheduler's state is polled: its program may outlive it.
 const SCHEDULER_POLL: Duration = Duration::from_millis(100);
 
 /// How a body ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ended {
     pub(super) ending: Ending,
-    /// Whether its own thread was under a sched_ext scheduler then, where it still could tell.
+    /// Whether its thread was under a sched_ext scheduler at the end; `None` where that is not known.
     pub(super) under_sched_ext: Option<bool>,
 }
 
@@ -45,12 +45,12 @@ impl From<Ending> for Ended {
     }
 }
 
-/// Exit code of a child that has written its ending: any other means that it has not.
+/// Exit code of a child that wrote its ending; with any other code it did not.
 const WROTE_ENDING: i32 = 0;
 
 /// Runs the body of `test` and watches it for at most `limit`; output goes to `send` as it comes.
 ///
-/// It is ended early when `scheduler` is no longer in force: what it would measure is of another one.
+/// The body is killed early when `scheduler` is no longer enabled, as it would measure another scheduler.
 pub(super) fn run<E: From<io::Error>>(
     test: &TestCase,
     ctx: &Ctx,
@@ -67,7 +67,8 @@ pub(super) fn run<E: From<io::Error>>(
         Ok(sys::Forked::Child) => {
             drop((ending_read, output_read));
             if asks_for_it {
-                // What it starts inherits it. Whether the scheduler takes it is looked at when it ends.
+                // Child processes inherit the policy. Whether the scheduler took the task is checked when the body
+                // ends.
                 let _ = sys::run_under_sched_ext(std::process::id());
             }
             run_body_in_child(test, ctx, File::from(ending_write), &output_write)
@@ -101,7 +102,7 @@ pub(super) fn run<E: From<io::Error>>(
 
 /// The child's side: never returns to init's code.
 fn run_body_in_child(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &OwnedFd) -> ! {
-    // Workers of the body get a process group of their own to be told from init by.
+    // A session of its own separates the body and its workers from init.
     let _ = rustix::process::setsid();
     name_thread(test.name);
     let redirected =
@@ -121,16 +122,16 @@ fn run_body_in_child(test: &TestCase, ctx: &Ctx, mut to_init: File, output: &Own
     sys::exit_now(if written.is_ok() { WROTE_ENDING } else { 1 })
 }
 
-/// Shows the test's name where the kernel names tasks: at most 15 bytes of it.
+/// Names this thread, as the kernel shows tasks, by the first 15 bytes of `name`.
 pub(super) fn name_thread(name: &str) {
     let short: Vec<u8> = name.bytes().take(15).collect();
     if let Ok(short) = std::ffi::CString::new(short) {
-        // A nameless task is no reason not to run.
+        // The test also runs without a name.
         let _ = rustix::thread::set_name(&short);
     }
 }
 
-/// Calls the body; a panic is an ending like others.
+/// Calls the body and catches a panic.
 pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
     let last_panic = Arc::new(Mutex::new(None));
     let note = Arc::clone(&last_panic);
@@ -146,7 +147,7 @@ pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
         print(info);
     }));
     let returned = panic::catch_unwind(AssertUnwindSafe(|| (test.body)(ctx)));
-    // Ours goes, and with it all that holds the one before, unless a thread of the body's panics at this moment.
+    // This drops our hook and its reference to the previous one, unless a thread of the body panics at this moment.
     drop(panic::take_hook());
     match Arc::try_unwrap(before) {
         Ok(before) => panic::set_hook(before),
@@ -201,7 +202,7 @@ impl Child {
         Ok(end)
     }
 
-    /// Waits for the child's end, or kills it where that does not come by itself.
+    /// Waits for the child to end; kills it at the limit, or when the scheduler is gone.
     fn until_it_ends<E: From<io::Error>>(
         &mut self,
         limit: Duration,
@@ -283,7 +284,7 @@ struct BoundedPipe {
     cut: Cut,
 }
 
-/// Whether something was dropped, and whether that was said.
+/// Whether something was dropped, and whether that was reported.
 #[derive(PartialEq)]
 enum Cut {
     Nothing,
@@ -302,7 +303,7 @@ impl BoundedPipe {
         })
     }
 
-    /// Takes what is there; beyond the bound it is read and dropped, so that no writer blocks.
+    /// Reads what is available; what is beyond the bound is dropped, so that no writer blocks.
     fn fill(&mut self) -> io::Result<()> {
         let mut chunk = [0; 16 << 10];
         // Bounded: a body that writes without end must not keep init from its deadline.
@@ -326,7 +327,7 @@ impl BoundedPipe {
         Ok(())
     }
 
-    /// Sends what has come as output.
+    /// Sends what was read as output.
     fn forward<E: From<io::Error>>(
         &mut self,
         send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,

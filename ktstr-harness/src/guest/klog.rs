@@ -1,4 +1,4 @@
-//! What the guest kernel has to say.
+//! The guest kernel's log.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -32,7 +32,7 @@ pub(super) fn tail(limit: usize) -> String {
 /// Room for a record: `PRINTK_MESSAGE_MAX` of the kernel, and its dictionary.
 pub(super) const RECORD: usize = 8192;
 
-/// The log from its first record on, without waiting for those to come.
+/// Opens the log at its first record; reads do not block.
 pub(super) fn open() -> io::Result<File> {
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     OpenOptions::new()
@@ -82,7 +82,7 @@ fn unescape(message: &str) -> String {
 
 /// Writes a line into the kernel log; a quiet console does not show it, which would take milliseconds.
 pub(super) fn write(text: &str) {
-    // Where there is no /dev/kmsg the log just lacks the line.
+    // Without /dev/kmsg the line is lost.
     let _ = fs::write("/dev/kmsg", format!("<6>{text}\n"));
 }
 

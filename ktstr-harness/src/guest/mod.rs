@@ -1,8 +1,8 @@
 //! The test binary as PID 1 of the guest.
 //!
-//! Init sets the system up, says it is ready, gets told what to run, runs the body as a child of its
-//! own, and reports. A body that panics, crashes, is killed or never returns is therefore an
-//! observation of init's, not the end of it. Nothing before "ready" depends on the test.
+//! Init sets up the system, reports that it is ready, receives what to run, runs the body as a child process, and
+//! reports the result. It therefore outlives a body that panics, crashes, is killed or never returns. Nothing before
+//! "ready" depends on the test.
 
 mod body;
 mod bpf;
@@ -43,7 +43,7 @@ pub(crate) const INCLUDE_DIR: &str = "/include-files";
 /// Where cgroup2 is mounted.
 pub(crate) const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// The host speaks right after "ready"; a silent one is gone.
+/// How long to wait for the host's request, which follows "ready" at once.
 const HOST_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long the host may take to read a report, megabytes at most, and to end the machine.
@@ -57,7 +57,7 @@ pub(crate) fn is_guest(mark: Option<&std::ffi::OsStr>) -> bool {
 /// Runs the guest's side of one test, then powers the machine off.
 pub(crate) fn init() -> ! {
     if let Err(error) = serve() {
-        // Nobody but the console is left to tell.
+        // Only the console is left to report to.
         eprintln!("ktstr: guest init: {error}");
     }
     sys::power_off()
@@ -139,13 +139,13 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The port takes more than the host has read, and powering off would lose that. The host ends the machine as soon as
-/// it has it all.
+/// Waits until the host ends the machine, which it does as soon as it has read everything. Powering off would lose what
+/// the port still buffers.
 fn wait_for_host_close(channel: &mut GuestChannel) {
     let _ = channel.recv(HOST_CLOSE_LIMIT);
 }
 
-/// Puts init above what is to be loaded, where the kernel lets it.
+/// Gives init a real-time priority above the scheduler that is about to be loaded, where the kernel allows it.
 fn rise_above_schedulers() {
     if let Err(error) = sys::run_above_schedulers() {
         // Then a scheduler that starves init is ended by the host's deadline.
@@ -153,7 +153,7 @@ fn rise_above_schedulers() {
     }
 }
 
-/// Calls `run` with the scheduler in force, where there is one to load, and tells what became of it.
+/// Calls `run` with the scheduler enabled, where there is one to load, and reports how it ended.
 fn under_scheduler<E>(
     spec: Option<&SchedulerSpec>,
     run: impl FnOnce(Option<&mut Loaded>) -> Result<Ending, E>,
@@ -172,8 +172,7 @@ fn under_scheduler<E>(
     }
 }
 
-/// A scheduler that the kernel ended in the last moment, when it was being stopped already, is no better than one that
-/// it ended before.
+/// Records that the kernel ended the scheduler while it was being stopped: a problem as if it had done so before.
 fn note_late_exit(report: &mut SchedulerReport, exits: &[ScxExitKind]) {
     let is_fine = |exit: &ScxExitKind| match exit {
         ScxExitKind::Unreg | ScxExitKind::UnregBpf => true,

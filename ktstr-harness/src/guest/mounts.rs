@@ -94,7 +94,7 @@ pub(super) fn all() -> Result<(), MountError> {
     Ok(())
 }
 
-/// Calls `read` with a mount of the proc file system that nobody else knows of; `None` where there can be none.
+/// Calls `read` with the path of a private mount of the proc file system; `None` where it cannot be mounted.
 pub(super) fn with_own_proc<T>(read: impl Fn(&str) -> Option<T>) -> Option<T> {
     const PLACE: &str = "/run/.ktstr-proc";
     fs::create_dir_all(PLACE).ok()?;

@@ -120,7 +120,7 @@ impl Probes {
         self.set(&format!("events/{GROUP}/{event}/{file}"), value)
     }
 
-    /// Notes what is known of a scheduler in force.
+    /// Records the program and the callbacks of the enabled scheduler.
     pub(super) fn note_scheduler(&mut self, pid: Option<i32>) {
         self.report.scheduler_pid = pid;
         if let Ok(symbols) = File::open("/proc/kallsyms") {
@@ -174,7 +174,7 @@ fn arm(
     define: &mut dyn FnMut(&str) -> bool,
 ) -> Option<String> {
     let tasks = function.tasks.iter().map(|task| Some(task.as_str()));
-    // Where all else fails, that it was called at least. Kprobes reach some functions that fprobes do not.
+    // The last resort records no task, only the call. Kprobes reach some functions that fprobes do not.
     let tasks: Vec<_> = tasks.chain([None]).collect();
     for name in &function.names {
         for task in &tasks {

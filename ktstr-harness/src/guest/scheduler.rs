@@ -1,4 +1,4 @@
-//! The life of a scheduler in the guest: start, be enabled, be watched, go.
+//! Runs the scheduler under test in the guest: starts it, waits until it is enabled, watches it, stops it.
 
 mod program;
 mod sched_ext;
@@ -21,16 +21,16 @@ use crate::protocol::{
     Departure, SchedulerProblem, SchedulerReport, SchedulerSpec, SchedulerStart,
 };
 
-/// Loading means verifying, which takes an emulated CPU seconds for a big scheduler.
+/// Time until it is enabled: verifying a large scheduler takes seconds on an emulated CPU.
 const ENABLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// From being told to end to being ended.
+/// Time for the program to exit after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// The kernel moves every task back to its own scheduler.
+/// Time for the kernel to move every task back to its own scheduler.
 const DISABLE_LIMIT: Duration = Duration::from_secs(15);
 
-/// How often states are looked at while waiting for them.
+/// How often states are polled.
 const POLL: Duration = Duration::from_millis(5);
 
 /// What is kept of the program's output, from its beginning and its end.
@@ -39,30 +39,30 @@ const LOG_LIMITS: (usize, usize) = (64 << 10, 192 << 10);
 /// How long a scheduler that may restart is waited for: it is verified again.
 const RESTART_LIMIT: Duration = ENABLE_LIMIT;
 
-/// A scheduler in force, or on the way there.
+/// A scheduler that is enabled, or about to be.
 pub(super) struct Loaded {
     start: SchedulerStart,
     program: Option<Program>,
     log: BoundedLog,
     allow_restarts: bool,
     partial: bool,
-    /// The kernel's count of enabled schedulers, with it: what is beyond that is a restart.
+    /// The kernel's count of enabled schedulers including this one: anything above is a restart.
     enable_seq: Option<u64>,
     /// CPUs when it was started.
     cpus: OnlineCpus,
     /// How often it was enabled again.
     restarts: u64,
-    /// Since when it is not in force.
+    /// Since when it is not enabled.
     down: Option<Instant>,
 }
 
 impl Loaded {
-    /// Starts a scheduler and waits until the kernel says that it is in force.
+    /// Starts a scheduler and waits until the kernel reports it as enabled.
     pub(super) fn start(spec: &SchedulerSpec) -> Result<Self, Box<SchedulerReport>> {
         Self::start_watched(spec, LOG_LIMITS, &mut || {})
     }
 
-    /// Likewise; calls `look` again and again meanwhile, and keeps that much of the beginning and the end of the
+    /// The same; also calls `look` repeatedly until then, and keeps that many bytes of the beginning and the end of the
     /// program's output.
     pub(super) fn start_watched(
         spec: &SchedulerSpec,
@@ -126,7 +126,7 @@ impl Loaded {
             self.drain();
             look();
             let state = sched_ext::state().unwrap_or_default();
-            // The kernel says so a moment before it counts it, and between the two which tasks it takes.
+            // The kernel changes the state a moment before the count, and `switch_all` in between.
             let counted = sched_ext::enable_seq().zip(self.enable_seq);
             if state == "enabled" && counted.is_none_or(|(now, before)| now > before) {
                 self.enable_seq = counted.map(|(now, _)| now);
@@ -135,12 +135,12 @@ impl Loaded {
             }
             if let Some(how) = self.status().map(ending) {
                 return Err(SchedulerProblem::NotEnabled(format!(
-                    "its program {how} before it was in force"
+                    "its program {how} before the kernel enabled it"
                 )));
             }
             if begin.elapsed() >= ENABLE_LIMIT {
                 return Err(SchedulerProblem::NotEnabled(format!(
-                    "it was not in force after {} s (state: {state})",
+                    "the state of sched_ext was still `{state}` after {} s",
                     ENABLE_LIMIT.as_secs()
                 )));
             }
@@ -148,7 +148,7 @@ impl Loaded {
         }
     }
 
-    /// Its program, where it has one.
+    /// Process id of its program; `None` for one that is built into the kernel.
     pub(super) fn pid(&self) -> Option<i32> {
         self.program.as_ref().map(Program::pid)
     }
@@ -165,8 +165,8 @@ impl Loaded {
         self.partial
     }
 
-    /// Whether it is no longer in force, or another time in force; one that may restart is given the time to. Takes
-    /// in its output on the way.
+    /// Whether it is disabled, or was enabled again. One that may restart is given the time to do so. Also reads its
+    /// output.
     pub(super) fn is_gone(&mut self) -> bool {
         self.drain();
         if self.status().is_some() {
@@ -185,7 +185,7 @@ impl Loaded {
         !self.allow_restarts || down.elapsed() >= RESTART_LIMIT
     }
 
-    /// The same at the end of a body: one that is on its way back is waited for.
+    /// [`Loaded::is_gone`] at the end of a body: waits for one that is restarting.
     pub(super) fn is_gone_at_last(&mut self) -> bool {
         loop {
             let gone = self.is_gone();
@@ -196,19 +196,19 @@ impl Loaded {
         }
     }
 
-    /// Has the kernel dump the state of queues and tasks: who waits for whom, should the test hang.
+    /// Makes the kernel dump the state of run queues and tasks, which shows who waits for whom.
     pub(super) fn request_dump() {
-        // Without that key in the kernel there is just no dump.
+        // A kernel without that SysRq key makes no dump.
         let _ = fs::write("/proc/sysrq-trigger", "D");
     }
 
-    /// Ends it and tells what became of it; `was_gone` when it went before it was told to.
+    /// Stops it and reports how it ended; `was_gone` says that it ended before it was stopped.
     pub(super) fn stop(mut self, was_gone: bool) -> SchedulerReport {
         let problem = was_gone.then(|| {
             if self.is_restarted() {
                 return SchedulerProblem::Restarted(self.restarts);
             }
-            // A program that is told of the ejection writes that down and ends.
+            // A program that learns of the ejection reports it and exits.
             self.await_program(STOP_LIMIT);
             // It may have come back meanwhile.
             if self.is_restarted() {
@@ -222,7 +222,7 @@ impl Loaded {
         self.end(problem)
     }
 
-    /// Whether it is in force, and was ended meanwhile.
+    /// Whether it is enabled again, after the kernel ended it.
     fn is_restarted(&mut self) -> bool {
         self.is_gone() && self.status().is_none() && self.down.is_none() && self.restarts > 0
     }

@@ -39,7 +39,8 @@ pub(super) fn set_env(variables: &[(String, String)]) {
     }
 }
 
-/// Puts this process, but none that it starts, above whatever the scheduler under test decides.
+/// Gives this process, but none that it starts, a real-time priority, so that the scheduler under test does not decide
+/// when it runs.
 pub(super) fn run_above_schedulers() -> io::Result<()> {
     let parameter = libc::sched_param { sched_priority: 50 };
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
@@ -50,7 +51,7 @@ pub(super) fn run_above_schedulers() -> io::Result<()> {
     }
 }
 
-/// Puts a process under the scheduler in force, also where that takes only who asks for it.
+/// Puts a process under the enabled sched_ext scheduler, also where that takes only tasks that ask for it.
 pub(super) fn run_under_sched_ext(pid: u32) -> io::Result<()> {
     /// `include/uapi/linux/sched.h` of the kernel.
     const SCHED_EXT: libc::c_int = 7;

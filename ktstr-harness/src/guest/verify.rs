@@ -1,4 +1,5 @@
-//! A cell of the verifier sweep: a scheduler is loaded and enabled, runs tasks, is still there at the end.
+//! A cell of the verifier sweep: loads a scheduler, waits until it is enabled, runs tasks under it, and checks that it
+//! is still enabled at the end.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -17,13 +18,13 @@ use crate::protocol::{
 };
 use crate::workload::{WorkType, WorkerGroup, WorkerId, WorkerPool};
 
-/// How long the spinners may take to be seen running: 192 CPUs under emulation take seconds.
+/// How long it may take until every spinning task has run: 192 emulated CPUs take seconds.
 const DISPATCH_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often they are looked at.
+/// How often they are polled.
 const POLL: Duration = Duration::from_millis(1);
 
-/// `BPF_PROG_TYPE_STRUCT_OPS`; libbpf loads others to see what the kernel is able to.
+/// `BPF_PROG_TYPE_STRUCT_OPS`; libbpf loads programs of other types to probe the kernel's features.
 const STRUCT_OPS: u32 = 27;
 
 /// What libbpf says where the kernel rejects a program.
@@ -33,14 +34,14 @@ const REJECTED: &[&str] = &[
     "failed to load object",
 ];
 
-/// Tries the scheduler and tells the host what came of it.
+/// Tries the scheduler and reports the result to the host.
 pub(super) fn serve<E>(
     spec: &VerifySpec,
     send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut report = run(spec);
     let log = std::mem::take(&mut report.scheduler.log);
-    // Nobody reads what a good one says.
+    // The log of a scheduler without problems is not needed.
     if report.problem.is_some() {
         for part in parts(&log) {
             send(GuestMessage::SchedulerLog(part.to_owned()))?;
@@ -62,7 +63,7 @@ fn parts(mut text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Tries the scheduler, stage by stage, and tells how far it came.
+/// Tries the scheduler stage by stage and reports how far it came.
 fn run(spec: &VerifySpec) -> VerifyReport {
     sys::set_env(&spec.env);
     let mut watch = Watch::start(&spec.allow_kernel_warnings);
@@ -71,7 +72,7 @@ fn run(spec: &VerifySpec) -> VerifyReport {
     let mut programs = BTreeMap::new();
     let begin = Instant::now();
     let started = Loaded::start_watched(&spec.scheduler, VERIFIER_LOG_LIMITS, &mut || {
-        // Those of a scheduler that is not enabled are gone when it is: each is read as soon as it is there.
+        // The programs of a scheduler that fails to load disappear with it, so each is read as soon as it exists.
         for id in ids_beside(&before) {
             if let Entry::Vacant(new) = programs.entry(id)
                 && let Ok(program) = bpf::program(id)
@@ -116,7 +117,7 @@ fn run(spec: &VerifySpec) -> VerifyReport {
     }
 }
 
-/// What happens once it is in force: the problem, if any, and what became of it.
+/// Runs tasks under the enabled scheduler: the problem, if any, and how the scheduler ended.
 fn under(
     mut loaded: Loaded,
     topology: Topology,
@@ -124,13 +125,13 @@ fn under(
 ) -> (Option<String>, SchedulerReport) {
     *stage = Stage::Dispatch;
     let dispatched = dispatch(&mut loaded, topology);
-    // The spinners have ended by now, which the scheduler has to do with as well.
+    // The spinning tasks have ended by now, which the scheduler handles as well.
     let was_gone = loaded.is_gone();
     if dispatched.is_ok() {
         *stage = Stage::Liveness;
     }
     let report = loaded.stop(was_gone);
-    // That it is gone explains more than what did not happen then.
+    // That the scheduler is gone explains why a task did not run.
     let problem = match dispatched {
         Err(why) if !was_gone => Some(why),
         Err(_) | Ok(()) => report.problem.as_ref().map(told),
@@ -144,9 +145,9 @@ fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
         work: WorkType::Spin,
         workers: topology.cpus() as usize + 1,
     };
-    // They bear the name that init has at that time.
+    // Workers inherit the name of init's thread.
     body::name_thread("spinner");
-    // Who waits for what shows only while it waits.
+    // A dump shows waiting tasks only while they wait.
     let pool = WorkerPool::fork_watched(&[group], topology, &mut Loaded::request_dump);
     let pool = pool.map_err(|error| error.to_string());
     body::name_thread("init");
@@ -199,7 +200,7 @@ fn ids_beside(before: &[u32]) -> Vec<u32> {
 }
 
 fn read(ids: &[u32]) -> Vec<VerifiedProgram> {
-    // One that went meanwhile was a probe of the kernel's abilities.
+    // A program that has disappeared was a feature probe of libbpf.
     ids.iter().filter_map(|id| bpf::program(*id).ok()).collect()
 }
 

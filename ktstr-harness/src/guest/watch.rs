@@ -1,6 +1,7 @@
-//! Watching what the kernel says against itself, from before scheduler and body start to after they have ended.
+//! Watches the kernel log for the kernel's reports of its own faults, from before scheduler and body start until after
+//! they have ended.
 //!
-//! `/dev/kmsg` is read again and again meanwhile, so that a log that overflows loses little; what is lost is counted.
+//! `/dev/kmsg` is read repeatedly meanwhile, so that a log that overflows loses little; what is lost is counted.
 //! Whatever runs in the guest may write there as well: everything is bounded.
 
 use std::fs::{self, File};
@@ -47,7 +48,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins, and says so in the log: what is there by now belongs to the boot, which is looked at in the end.
+    /// Starts watching and marks the place in the log: what comes before belongs to the boot and is examined at the
+    /// end.
     pub(super) fn start(allow: &[String]) -> Self {
         let at_end = |mut kmsg: File| kmsg.seek(SeekFrom::End(0)).map(|_| kmsg);
         let (kmsg, unread) = match klog::open().and_then(at_end) {
@@ -73,7 +75,7 @@ impl Watch {
         watch
     }
 
-    /// Takes in what has come, or a part of it.
+    /// Reads new records, at most [`STEP`] of them.
     pub(super) fn look(&mut self) {
         for _ in 0..STEP {
             if !self.read_one() {
@@ -93,20 +95,20 @@ impl Watch {
         &self.seen.scx_exits
     }
 
-    /// Takes in everything that has come, once nobody but init is left.
+    /// Reads all new records, once only init is left.
     pub(super) fn settle(&mut self) {
-        // A message without an end of its line is shown to nobody before the next one comes.
+        // The kernel shows a message without a line break only when the next one comes.
         klog::write(END_MARK);
         self.drain();
     }
 
-    /// Takes in everything that has come.
+    /// Reads all new records.
     fn drain(&mut self) {
         let begin = Instant::now();
         while self.read_one() && begin.elapsed() < FINISH_LIMIT {}
     }
 
-    /// Ends; after [`Watch::settle`].
+    /// Stops watching; to be called after [`Watch::settle`].
     pub(super) fn finish(mut self) -> KernelSeen {
         self.take_boot(&sys::kernel_log());
         self.seen.taint_after = tainted();
@@ -137,7 +139,7 @@ impl Watch {
         }
     }
 
-    /// Takes in the log up to where this began; where that was overwritten, nothing of it.
+    /// Examines the log up to the mark of [`Watch::start`]; nothing of it where the mark was overwritten.
     fn take_boot(&mut self, log: &str) {
         let Some((boot, _)) = log.split_once(BODY_MARK) else {
             return;

@@ -1,4 +1,4 @@
-//! Schedulers that are cargo packages: each is built once in a run, whoever needs it first.
+//! Builds schedulers that are cargo packages, each once in a run: the process that needs it first builds it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -25,10 +25,10 @@ const WAIT: Duration = Duration::from_secs(3600);
 /// Where the results of builds are kept, beside the run directories.
 const BUILDS: &str = ".builds";
 
-/// What one does where nothing can be built, at the end of an error.
+/// What to do where nothing can be built: the end of an error.
 const INSTEAD: &str = "; or set KTSTR_SCHEDULER to a program that is built already";
 
-/// What is older belongs to no run that is still going.
+/// Age at which a result belongs to no run that is still going.
 const LEFTOVER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A cargo package with a scheduler's program.
@@ -42,7 +42,7 @@ pub struct Package {
     pub dir: PathBuf,
 }
 
-/// What became of the builds of one run, where every process of it finds them.
+/// The results of the builds of one run, shared by its processes.
 #[derive(Debug, Clone)]
 pub struct Builds {
     /// Where run directories are.
@@ -51,7 +51,7 @@ pub struct Builds {
     run: String,
 }
 
-/// A build that is over, as it is kept for others.
+/// The result of a build, as it is stored for other processes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Done {
     run: String,
@@ -66,10 +66,10 @@ pub trait BuildWatch: Sync {
         let _ = child;
     }
 
-    /// Cargo said a line.
+    /// Cargo printed a line.
     fn said(&self, line: &[u8]);
 
-    /// Cargo is about to be waited for: it has nothing more to say.
+    /// Cargo has closed its output and is about to be waited for.
     fn ended(&self) {}
 }
 
@@ -81,7 +81,7 @@ impl Builds {
     }
 
     /// The program of `package`, or one line on why there is none. Builds it by the cargo of `host` unless another process
-    /// of this run has, or is about to; `failed` gets all that cargo said where it could not.
+    /// of this run has, or is about to; `failed` gets all that cargo printed where the build failed.
     pub fn program(
         &self,
         package: &Package,
@@ -130,7 +130,7 @@ impl Builds {
         Ok(program)
     }
 
-    /// Keeps what a build came to for the other processes of this run.
+    /// Stores the result of a build for the other processes of this run.
     pub fn keep(&self, package: &Package, program: Result<PathBuf, String>) {
         let file = self.file(package);
         let done = Done {
@@ -149,7 +149,7 @@ impl Builds {
         }
     }
 
-    /// Removes what was kept for this run, which is over. Runs that nobody told to do so are forgotten in time.
+    /// Removes the results of this run, which is over. Those of runs that did not do so are removed later by age.
     pub fn forget(&self) {
         let end = self.run_suffix();
         remove(&self.runs.join(BUILDS), |entry| {
@@ -161,7 +161,7 @@ impl Builds {
         format!("-{}.json", safe(&self.run))
     }
 
-    /// What came of the build of `package` in this run; a program that has gone since is built again.
+    /// The result of the build of `package` in this run; a program that has been deleted since is built again.
     fn recall(&self, package: &Package) -> Option<Result<PathBuf, String>> {
         let done: Done = serde_json::from_slice(&fs::read(self.file(package)).ok()?).ok()?;
         let is_same = done.run == self.run && done.package == *package;
@@ -275,7 +275,7 @@ pub fn build(
     }
 }
 
-/// Passes on what cargo says, and gives the first line of it that begins with `error`.
+/// Passes on what cargo prints, and returns its first line that begins with `error`.
 fn follow(stderr: impl Read, watch: &dyn BuildWatch) -> Option<String> {
     let mut stderr = BufReader::new(stderr);
     let mut first = None;
@@ -308,7 +308,7 @@ fn executables(messages: &str) -> Vec<(String, PathBuf)> {
     messages.lines().filter_map(binary).collect()
 }
 
-/// Keeps what cargo said, and ends it when the run is cancelled.
+/// Keeps what cargo prints, and ends cargo when the run is cancelled.
 struct Said<'c> {
     text: Mutex<Vec<u8>>,
     cancel: &'c CancelToken,

@@ -1,4 +1,4 @@
-//! What the kernel's log and its dump of a scheduler say of the end of a run.
+//! What the kernel's log and its dump of a scheduler tell about the end of a run.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::scx_exit::{self, ScxExit};
 /// The log of a guest's kernel, read once for everybody who judges the run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Diagnosis {
-    /// Why the kernel let the scheduler go: where the scheduler is gone that which explains it best, otherwise an error.
+    /// Why the kernel ended the scheduler: the exit that explains best why it is gone, or else an error.
     pub scx_exit: Option<ScxExit>,
     /// Whether that is why the run went wrong: the scheduler was started, and something went wrong with it.
     pub explains_problem: bool,
     /// The task that waited longest for a CPU, and for how long; at least a second.
     pub waiting: Option<(String, Duration)>,
-    /// Whom the kernel killed because memory ran out: its line, the last of several.
+    /// The kernel's line on the process that it killed because memory ran out, the last of several.
     pub oom_victim: Option<String>,
     /// The kernel's line on a program that crashed, the last of several.
     pub fault: Option<String>,

@@ -39,7 +39,7 @@ impl RunFacts {
         self.artifacts.take_console(console);
     }
 
-    /// Takes what the kernel said against itself.
+    /// Takes the kernel's reports of its own faults.
     pub(super) fn take_kernel_seen(&mut self, seen: KernelSeen, observer: &mut dyn RunObserver) {
         if let Some(note) = kernel_verdict::note(&seen) {
             observer.event(RunEvent::Note(&note));
@@ -47,7 +47,7 @@ impl RunFacts {
         self.kernel_seen = seen;
     }
 
-    /// Notes how long a body took that ran on the host.
+    /// Records how long a body took that ran on the host.
     pub(super) fn scenario_took(&mut self, seconds: f64) {
         self.timings.scenario_s = Some(seconds);
     }

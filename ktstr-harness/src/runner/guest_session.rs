@@ -1,4 +1,4 @@
-//! What the host says to a guest, and what the guest answers.
+//! The host's side of the conversation with a guest.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub(super) enum GuestReport {
     Verifier(VerifyReport),
 }
 
-/// The conversation with one guest, from "ready" to its report.
+/// The exchange with one guest, from "ready" to its report.
 pub(super) struct GuestSession<'r> {
     request: &'r GuestRequest,
     pub(super) observer: &'r mut dyn RunObserver,

@@ -1,4 +1,4 @@
-//! From what was seen of a machine to a verdict.
+//! Makes a verdict of how a machine and its guest ended.
 
 use ktstr_core::record::Sampled;
 use ktstr_core::{Outcome, Verdict, text};
@@ -12,7 +12,7 @@ use crate::protocol::{BodyReport, Ending, SchedulerProblem, SchedulerReport};
 use crate::scx_exit::ScxExit;
 use crate::workload::signal_in_words;
 
-/// The check that a scheduler's own failures are told as.
+/// Name of the check for failures of the scheduler.
 const SCHEDULER: &str = "scheduler";
 
 /// The verdict of a run of `test`, before the test's own expectations are applied to it.
@@ -65,7 +65,7 @@ pub(super) fn of_machine(end: &MachineEnd, console: &str, was_ready: bool) -> Ve
     }
 }
 
-/// Applies what the test was declared to come to.
+/// Applies the expectations that the test declares.
 ///
 /// `ejection` is why the kernel ejected the scheduler. `kernel` is what the kernel said against itself: no part of the
 /// error that a scheduler is expected to be ejected with, and a failure like others where any failure is expected.
@@ -180,7 +180,7 @@ fn of_problem(
     Verdict::fail(SCHEDULER, message)
 }
 
-/// What a program said last: its error, where it says that it is one, and its last line.
+/// The last words of a program: its last line, and before it the last line that begins with `error:`.
 pub(super) fn last_words(log: &str) -> Option<String> {
     /// Characters that are quoted of a line.
     const LONGEST: usize = 200;
@@ -190,7 +190,7 @@ pub(super) fn last_words(log: &str) -> Option<String> {
         .map(str::trim)
         .filter(|l| !l.is_empty())
         .collect();
-    // What init notes below it is no word of the program's.
+    // Lines that init adds are not the program's.
     let said = |line: &&&str| !line.starts_with("ktstr: ");
     let last = lines.iter().rfind(said)?;
     let is_error = |line: &&&str| {

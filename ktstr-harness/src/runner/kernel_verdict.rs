@@ -1,4 +1,4 @@
-//! What the kernel said against itself, as a verdict.
+//! The kernel's reports of its own faults, as a verdict.
 
 use ktstr_core::record::Sidecar;
 use ktstr_core::{Outcome, Taint, Verdict, text};
@@ -6,19 +6,19 @@ use ktstr_core::{Outcome, Taint, Verdict, text};
 use crate::protocol::KernelSeen;
 use crate::{Scheduler, TestCase};
 
-/// The check that reports of the kernel are told as.
+/// Name of the check for reports of the kernel.
 const WARNING: &str = "kernel warning";
 
-/// The check that new taint is told as, where no report explains it.
+/// Name of the check for new taint that no report explains.
 const TAINT: &str = "kernel taint";
 
-/// The check that is inconclusive where the log was not seen whole.
+/// Name of the check that is inconclusive where a part of the log was missed.
 const LOG: &str = "kernel log";
 
 /// Reports that are told; the others are in the record.
 const NAMED: usize = 3;
 
-/// Reports of a guest are bounded here as well: it is not believed.
+/// The host bounds a guest's reports as well, as it does not trust the guest.
 const KEPT: usize = 100;
 
 /// Texts of kernel warnings that `test` and its scheduler expect.

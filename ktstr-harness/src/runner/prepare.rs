@@ -14,7 +14,7 @@ use super::plan::MachinePlan;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cases::NamedKernel;
-use crate::scheduler::Source;
+use crate::scheduler::SchedulerSource;
 use crate::{Scheduler, guest};
 
 /// Time to get to userspace: several times what emulation takes on a machine of its own, which is 1 s
@@ -93,7 +93,7 @@ pub(super) fn initramfs(
         // Whole: it may read its own debug information, such as BTF.
         builder = builder.executable(program, Scheduler::PROGRAM, Pack::Whole);
     }
-    if let Source::KernelBuiltin { .. } = plan.scheduler.source {
+    if let SchedulerSource::KernelBuiltin { .. } = plan.scheduler.source {
         builder = builder.executable("/bin/sh", "/bin/sh", Pack::Whole);
     }
     if let Some(file) = plan.scheduler.config_file {

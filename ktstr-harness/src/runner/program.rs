@@ -1,4 +1,4 @@
-//! Whether a file is a program that a machine can run: told before it is booted.
+//! Whether a file is a program that a machine can run, checked before the machine boots.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -33,7 +33,7 @@ pub(super) enum ProgramError {
 /// The first bytes of a file, as far as they tell what it is.
 const HEAD: usize = 256;
 
-/// Looks whether the file at `path` is an executable of x86-64.
+/// Checks that the file at `path` is an executable for x86-64.
 pub(super) fn check(path: &Path) -> Result<(), ProgramError> {
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if metadata.is_dir() {

@@ -12,13 +12,13 @@ use super::result::RunError;
 use super::settings::Settings;
 use crate::TestCase;
 use crate::protocol::{SchedulerSpec, SchedulerStart};
-use crate::scheduler::{Scheduler, Source};
+use crate::scheduler::{Scheduler, SchedulerSource};
 
-/// The check that failures to get hold of a scheduler are told as.
+/// Name of the check for a scheduler that cannot be had.
 const CHECK: &str = "scheduler";
 
-/// The program of `scheduler` on this host, built first where it is a cargo package; `None` where there is none to
-/// bring along.
+/// The program of `scheduler` on this host, built first where it is a cargo package; `None` where the kernel has the
+/// scheduler.
 pub(super) fn program(
     scheduler: &Scheduler,
     settings: &Settings,
@@ -26,10 +26,12 @@ pub(super) fn program(
     cancel: &CancelToken,
 ) -> Result<Option<PathBuf>, RunError> {
     let program = match (scheduler.source, &settings.scheduler) {
-        (Source::Eevdf | Source::KernelBuiltin { .. }, _) => return Ok(None),
-        (Source::Package(_), Some(program)) => settings.dir.join(program),
-        (Source::Package(_), None) => build(scheduler, settings, observer, cancel)?,
-        (Source::Path(path), _) => settings.relocation.now(scheduler.manifest_dir).join(path),
+        (SchedulerSource::Eevdf | SchedulerSource::KernelBuiltin { .. }, _) => return Ok(None),
+        (SchedulerSource::Package(_), Some(program)) => settings.dir.join(program),
+        (SchedulerSource::Package(_), None) => build(scheduler, settings, observer, cancel)?,
+        (SchedulerSource::Path(path), _) => {
+            settings.relocation.now(scheduler.manifest_dir).join(path)
+        }
     };
     let name = scheduler.name;
     let path = program.display();
@@ -46,7 +48,7 @@ pub(super) fn program(
 /// The cargo package that has to be built for tests under `scheduler`, if there is one.
 pub(crate) fn package(scheduler: &Scheduler, settings: &Settings) -> Option<Package> {
     match (scheduler.source, &settings.scheduler) {
-        (Source::Package(name), None) => Some(Package {
+        (SchedulerSource::Package(name), None) => Some(Package {
             name: name.to_owned(),
             profile: settings.scheduler_profile.clone(),
             dir: settings.relocation.now(scheduler.manifest_dir),
@@ -92,14 +94,14 @@ pub(super) fn spec(
     };
     let config = scheduler.config_file_def.zip(config);
     let start = match scheduler.source {
-        Source::Eevdf => return None,
-        Source::Package(_) | Source::Path(_) => {
+        SchedulerSource::Eevdf => return None,
+        SchedulerSource::Package(_) | SchedulerSource::Path(_) => {
             let mut args = owned(scheduler.sched_args);
             args.extend(config.iter().flat_map(|(def, _)| def.args()));
             args.extend(owned(extra_args));
             SchedulerStart::Program(args)
         }
-        Source::KernelBuiltin { enable, disable } => SchedulerStart::Builtin {
+        SchedulerSource::KernelBuiltin { enable, disable } => SchedulerStart::Builtin {
             enable: owned(enable),
             disable: owned(disable),
         },
@@ -127,7 +129,7 @@ mod tests {
     #[test]
     fn a_configuration_goes_between_the_schedulers_arguments_and_the_tests() {
         const MINE: Scheduler = Scheduler {
-            source: Source::Path("x"),
+            source: SchedulerSource::Path("x"),
             sched_args: &["-v"],
             config_file_def: Some(ConfigFileDef {
                 arg: "--config {file}",
@@ -164,7 +166,7 @@ mod tests {
     fn a_program_that_is_not_there_is_named() {
         let scheduler = Scheduler {
             name: "mine",
-            source: Source::Path("no/such/program"),
+            source: SchedulerSource::Path("no/such/program"),
             manifest_dir: "/nowhere",
             ..Scheduler::EEVDF
         };

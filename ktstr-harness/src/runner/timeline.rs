@@ -54,7 +54,7 @@ fn glyph(runnable: &[u32]) -> char {
 mod tests {
     use std::collections::BTreeMap;
 
-    use ktstr_core::record::Source;
+    use ktstr_core::record::Reading;
 
     use super::*;
 
@@ -63,8 +63,8 @@ mod tests {
             samples: 0,
             wall_s: 1.0,
             cpu_s: 0.0,
-            run_queues: Source::Absent(String::new()),
-            events: Source::Read(BTreeMap::new()),
+            run_queues: Reading::Absent(String::new()),
+            events: Reading::Read(BTreeMap::new()),
             timeline: moments.into_iter().collect(),
         }
     }

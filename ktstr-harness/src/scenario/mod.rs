@@ -11,12 +11,11 @@ use crate::check::{CgroupRun, judge, metrics};
 use crate::workload::{WorkerGroup, WorkerPool, WorkloadError};
 use crate::{AssertResult, Ctx, Result};
 
-/// A scenario that could not be carried out. Workers that fail are no such case: they are part of
-/// the verdict.
+/// A scenario that could not be run. Workers that fail are part of the verdict instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
-    /// A definition does not hold.
+    /// A definition is invalid.
     #[error(transparent)]
     Def(#[from] DefError),
     /// The kernel refused an operation on a cgroup.
@@ -43,9 +42,9 @@ pub enum ScenarioError {
 
 /// Runs the cgroups side by side for [`Ctx::duration`] and judges the run by [`Ctx::checks`].
 ///
-/// Makes the cgroups below [`Ctx::cgroup_root`], forks all workers, moves each into its cgroup, lets
-/// all go at once, waits for the end, removes the cgroups. On an error, too, no worker and no cgroup is
-/// left behind. The error is a [`ScenarioError`].
+/// Creates the cgroups below [`Ctx::cgroup_root`], forks all workers, moves each into its cgroup, starts them all at
+/// once, waits for the end and removes the cgroups. It leaves no worker and no cgroup behind, also on an error. The
+/// error is a [`ScenarioError`].
 ///
 /// ```no_run
 /// use ktstr_harness::prelude::*;

@@ -1,4 +1,4 @@
-//! Canned scenarios.
+//! Ready-made scenarios.
 
 use crate::cgroup::CgroupDef;
 use crate::scenario::execute_defs;

@@ -34,7 +34,7 @@ pub enum WorkloadError {
         /// What the system said.
         source: io::Error,
     },
-    /// The processes were made and did not get as far as the start.
+    /// Not all workers became ready in time.
     #[error(
         "workers: {ready} of {workers} were ready after {seconds} s; the machine is too slow for so many, or the \
          scheduler does not run them"
@@ -44,7 +44,7 @@ pub enum WorkloadError {
         ready: usize,
         /// How many were asked for.
         workers: usize,
-        /// For how long they were waited for.
+        /// How long the pool waited for them.
         seconds: u64,
     },
     /// The nice value could not be set.

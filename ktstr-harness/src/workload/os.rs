@@ -26,7 +26,7 @@ pub(super) fn policy() -> Option<i32> {
 /// from several processes at once), and the type must not need `Drop`.
 pub(super) unsafe trait Shareable: Sync {}
 
-/// A slice that stays one and the same memory across `fork`; all zero at first.
+/// A slice in memory that parent and children share after `fork`; all zero at first.
 #[derive(Debug)]
 pub(super) struct Shared<T: Shareable> {
     start: NonNull<T>,
@@ -80,7 +80,7 @@ impl<T: Shareable> Drop for Shared<T> {
     }
 }
 
-/// A little memory of a worker's own, which shows where the kernel puts what it touches.
+/// A few pages of a worker's own, which show on which NUMA node the kernel places memory.
 #[derive(Debug)]
 pub(super) struct WorkingSet {
     start: NonNull<u8>,

@@ -1,4 +1,4 @@
-//! Starts worker processes, releases them at once, collects what became of them.
+//! Starts worker processes, releases them all at once, and collects their reports.
 
 mod members;
 
@@ -71,7 +71,7 @@ impl WorkerPool {
         Self::fork_watched(groups, topology, &mut || {})
     }
 
-    /// Likewise; calls `late` while those that do not get as far as the start are still there to be looked at.
+    /// The same; where not all workers become ready in time, calls `late` while their processes still exist.
     pub(crate) fn fork_watched(
         groups: &[WorkerGroup],
         topology: Topology,
@@ -156,7 +156,7 @@ impl WorkerPool {
         Ok(())
     }
 
-    /// Lets all workers go at once; they end by themselves when `duration` is over.
+    /// Starts all workers at once; they end by themselves when `duration` is over.
     pub fn release(&mut self, duration: Duration) {
         let control = &self.control[0];
         let now = clock::monotonic_ns();
@@ -173,10 +173,10 @@ impl WorkerPool {
         self.slots.iter().map(|slot| slot.iterations.load(Relaxed))
     }
 
-    /// Waits for the end of the run and says what became of each worker, by group.
+    /// Waits for the end of the run and returns how each worker ended, by group.
     ///
-    /// Returns `grace` and a few seconds after the end at the latest: who is still there is killed,
-    /// and is reported as [`WorkerEnd::Stuck`]. A pool that was not released is ended at once.
+    /// Returns `grace` and a few seconds after the end at the latest: a worker that still runs then is killed and
+    /// reported as [`WorkerEnd::Stuck`]. A pool that was not released is ended at once.
     #[must_use]
     pub fn collect(mut self, grace: Duration) -> Vec<Vec<WorkerRun>> {
         let control = &self.control[0];
@@ -187,7 +187,7 @@ impl WorkerPool {
         let deadline = self.control[0].deadline_ns.load(Relaxed);
         self.await_gone(deadline.saturating_add(grace_ns));
         self.stop();
-        // All have closed the pipe, or time is up: what has ended has ended.
+        // All have closed the pipe, or time is up.
         let left = clock::monotonic_ns() < deadline.saturating_add(grace_ns);
         let limit = if left {
             Self::KILL_LIMIT

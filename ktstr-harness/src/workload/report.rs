@@ -1,4 +1,4 @@
-//! What became of a worker.
+//! How a worker ended and what it reports.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,11 +71,11 @@ pub enum WorkerEnd {
         /// The exit status.
         status: i32,
     },
-    /// It was still there when the time of grace was over, and was killed.
+    /// It had not ended when the grace period was over, and was killed.
     Stuck {
-        /// Time of grace after the end of the run, in nanoseconds.
+        /// Grace period after the end of the run, in nanoseconds.
         grace_ns: u64,
-        /// How long it had not ended an iteration though it could have run, in nanoseconds.
+        /// For how long it had ended no iteration although it was runnable, in nanoseconds.
         silent_ns: u64,
         /// CPU of its last iteration; absent when it never ended one.
         last_cpu: Option<u32>,

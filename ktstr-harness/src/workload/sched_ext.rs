@@ -1,4 +1,4 @@
-//! Whether a task is a sched_ext scheduler's, without allocation: workers ask at their end.
+//! Whether a task is under a sched_ext scheduler, without allocation: workers check it at their end.
 
 use std::ffi::CStr;
 
@@ -14,7 +14,7 @@ const SCHED_EXT: i32 = 7;
 
 /// Whether this task is under a sched_ext scheduler; `None` where the kernel does not tell.
 ///
-/// With `CONFIG_SCHED_DEBUG` it says so itself (`proc_sched_show_task` of the kernel's `kernel/sched/debug.c`);
+/// With `CONFIG_SCHED_DEBUG` the kernel says so itself (`proc_sched_show_task` of the kernel's `kernel/sched/debug.c`);
 /// otherwise it follows from the task's policy and from which tasks the scheduler takes.
 pub(crate) fn is_over_this_task() -> Option<bool> {
     let mut buffer = [0; 8192];

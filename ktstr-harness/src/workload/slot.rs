@@ -175,7 +175,7 @@ impl<'a> Recorder<'a> {
         self.runnable_since(now);
     }
 
-    /// The time before `ns` was waited away on purpose: gaps count from here.
+    /// The worker waited until `ns` on purpose: gaps count from there.
     pub(super) fn runnable_since(&mut self, ns: u64) {
         self.runnable_ns = ns;
         self.slot.runnable_ns.store(ns, Relaxed);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// What the workers of a cgroup do, each a known pressure on a scheduler.
 ///
-/// A *work unit* is 1024 rounds of integer arithmetic, a few microseconds on hardware; an *iteration*
-/// is one pass of a worker's loop, after which it takes stock (time, CPU) and looks whether the run is over.
+/// A *work unit* is 1024 rounds of integer arithmetic, a few microseconds on hardware; an *iteration* is one pass of a
+/// worker's loop, after which it records time and CPU and checks whether the run is over.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,7 +21,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkType {
-    /// Computes without ever giving way: is time shared fairly, does load spread over the CPUs?
+    /// Computes without yielding: shows whether time is shared fairly and whether load spreads over the CPUs.
     ///
     /// One iteration is 16 work units.
     #[default]
@@ -29,8 +29,8 @@ pub enum WorkType {
     /// One work unit, then `sched_yield`: the path of voluntary switches, with the runqueue always
     /// full.
     Yield,
-    /// Workers in pairs give each other the turn by a futex in shared memory: the path of
-    /// synchronous wake-ups, CPU selection on wake-up, and wake-up latency.
+    /// Pairs of workers take turns through a futex in shared memory: the path of synchronous wake-ups, CPU selection on
+    /// wake-up, and wake-up latency.
     ///
     /// One iteration is one turn: a work unit, then `FUTEX_WAKE`. Needs an even number of workers.
     /// A latency is the time from just before the partner's `FUTEX_WAKE` until the woken worker runs;
@@ -61,7 +61,7 @@ pub enum WorkType {
     },
 }
 
-/// A work type that cannot be carried out.
+/// A work type, or a number of workers for it, that is out of bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkTypeError {
@@ -86,7 +86,7 @@ pub enum WorkTypeError {
     /// No worker at all, or too many.
     #[error("{0} workers; use 1 to {max}", max = super::WorkerPool::MAX_WORKERS)]
     Workers(usize),
-    /// A work type that goes by pairs has one worker left over.
+    /// A work type that needs pairs has an odd number of workers.
     #[error("work type {work}: {workers} workers cannot pair up; use an even number")]
     Odd {
         /// Name of the work type.
@@ -133,7 +133,7 @@ impl WorkType {
         }
     }
 
-    /// Whether workers go by twos.
+    /// Whether it needs workers in pairs.
     pub const fn in_pairs(&self) -> bool {
         matches!(self, Self::FutexPingPong)
     }

@@ -33,7 +33,7 @@ pub(super) struct Job<'a> {
     pub(super) topology: Topology,
 }
 
-/// Waits for the start, works until the deadline, leaves what it counted in its slot.
+/// Waits for the start, works until the deadline, stores what it counted in its slot.
 pub(super) fn run(job: &Job<'_>) -> i32 {
     // A worker must not outlive the test body, even when that is killed.
     let armed = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
@@ -156,7 +156,7 @@ fn mixed(recorder: &mut Recorder<'_>, work_units: u32, sleep: Duration) {
 fn sleep_for(recorder: &mut Recorder<'_>, sleep: Duration) -> bool {
     let due = clock::monotonic_ns().saturating_add(nanoseconds(sleep));
     if due >= recorder.deadline_ns() {
-        // All workers end at the deadline; waking up for that is nobody's latency.
+        // All workers end at the deadline; waking up for that is no wake-up latency.
         clock::sleep_until(recorder.deadline_ns());
         return false;
     }

@@ -1,10 +1,10 @@
-//! What sched_ext counts of its own doings: `scx_attr_events_show` in the kernel's `kernel/sched/ext.c`, 6.15 and later.
+//! The event counters of sched_ext: `scx_attr_events_show` in the kernel's `kernel/sched/ext.c`, 6.15 and later.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
-/// Counters of the scheduler in force.
+/// Counters of the enabled scheduler.
 pub(super) const PATH: &str = "/sys/kernel/sched_ext/root/events";
 
 /// More than any kernel has.

@@ -1,4 +1,4 @@
-//! BPF instructions, as many of them as ktstr writes by hand.
+//! BPF instructions: the few that ktstr needs.
 //!
 //! `Documentation/bpf/standardization/instruction-set.rst` of the kernel.
 

@@ -1,13 +1,13 @@
-//! Where the running kernel keeps what is read of its run queues.
+//! The offsets of what is read of the running kernel's run queues.
 //!
-//! The kernel answers itself: a small BPF program names the fields by types of its own, and the kernel puts the
-//! offsets of its own types in (CO-RE relocations, `kernel/bpf/btf.c`). Reading and searching the 3 MB of
+//! The kernel provides them: a small BPF program names the fields by types of its own, and the kernel fills in the
+//! offsets of its types (CO-RE relocations, `kernel/bpf/btf.c`). Reading and searching the 3 MB of
 //! `/sys/kernel/btf/vmlinux` in the guest would take longer than a boot there.
 
 use super::bpf::{Program, Relocation, Relocations};
 use super::insn::{FRAME, Insn, add, call, copy, exit, set, set_wide, store, store_wide};
 
-/// Where things are.
+/// Number of the variable and offsets of the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     /// Number of the per-CPU variable `runqueues` among the kernel's types.

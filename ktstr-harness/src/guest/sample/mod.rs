@@ -1,8 +1,8 @@
 //! Sampling of the kernel's scheduling while a test runs.
 //!
-//! Init does it between its other duties, and above the scheduler under test: a task that a broken scheduler leaves
-//! waiting is seen waiting. The next sample is due when the last one's cost is a small part of what the machine can
-//! do meanwhile.
+//! Init takes the samples between its other duties, at a priority above the scheduler under test: it also sees tasks
+//! that a broken scheduler leaves waiting. The interval grows with the cost of a sample, so that sampling takes a small
+//! part of the machine's CPU time.
 
 mod bpf;
 mod events;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ktstr_core::record::{LocalDsq, Moment, RunQueues, Sampled, Source};
+use ktstr_core::record::{LocalDsq, Moment, Reading, RunQueues, Sampled};
 use rustix::time::{ClockId, clock_gettime};
 
 use run_queues::{Reader, RunQueue};
@@ -22,17 +22,17 @@ use run_queues::{Reader, RunQueue};
 /// The shortest and the longest time between two samples.
 const INTERVAL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// Time before the first sample, which sets things up: some 60 ms of an emulated CPU. What ends before has nothing to
-/// sample.
+/// Time before the first sample, whose set-up takes some 60 ms of an emulated CPU. A run that ends earlier has no
+/// samples.
 const HEAD_START: Duration = Duration::from_millis(100);
 
-/// A sample costs at most one part of so many of the machine's CPU time until the next one.
+/// A sample takes at most one part in this many of the machine's CPU time until the next one.
 const COST_PARTS: u32 = 400;
 
-/// No sample is cheaper.
+/// Lower bound on the cost of a sample.
 const LEAST_COST: Duration = Duration::from_micros(10);
 
-/// Moments that are kept; when there are more, every second one goes.
+/// Moments that are kept; when there are more, every second one is dropped.
 const MOMENTS: usize = 64;
 
 /// Takes samples from the start of a body to its end.
@@ -41,9 +41,9 @@ pub(super) struct Sampler {
     cpus: u32,
     start: Instant,
     due: Instant,
-    /// All of them together.
+    /// CPU time of all samples.
     cost: Duration,
-    /// One of them.
+    /// Typical CPU time of a sample.
     typical: Duration,
     samples: u64,
     /// Made with the first sample: the body need not wait for it.
@@ -56,7 +56,7 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// Begins; the scheduler under test is in force by now.
+    /// Starts; the scheduler under test is enabled by now.
     pub(super) fn start(cpus: u32) -> Self {
         let now = Instant::now();
         let first_events = events::read(Path::new(events::PATH));
@@ -92,7 +92,7 @@ impl Sampler {
         let cost = cpu_time().saturating_sub(before);
         self.cost += cost;
         if is_first {
-            // It sets things up; what that costs says nothing about the others.
+            // It includes the set-up, so its cost says nothing about the others.
             self.due = Instant::now() + INTERVAL.0;
             return;
         }
@@ -117,7 +117,7 @@ impl Sampler {
     }
 
     fn count_events(&mut self) {
-        // They go with the scheduler.
+        // The counters disappear with the scheduler.
         if self.first_events.is_ok()
             && let Ok(events) = events::read(Path::new(events::PATH))
         {
@@ -149,7 +149,7 @@ impl Sampler {
         });
     }
 
-    /// Ends, with one more sample of the counters.
+    /// Finishes with a last read of the counters.
     pub(super) fn finish(mut self) -> Sampled {
         let wall_s = self.start.elapsed().as_secs_f64();
         self.count_events();
@@ -159,23 +159,23 @@ impl Sampler {
             wall_s,
             cpu_s: self.cost.as_secs_f64(),
             run_queues: match self.reader {
-                Some(Ok(_)) => Source::Read(RunQueues {
+                Some(Ok(_)) => Reading::Read(RunQueues {
                     imbalance: self.balance.mean(),
                     local_dsq: self.local_dsq,
                 }),
-                Some(Err(why)) => Source::Absent(why),
-                None => Source::Absent("the run ended before the first sample".to_owned()),
+                Some(Err(why)) => Reading::Absent(why),
+                None => Reading::Absent("the run ended before the first sample".to_owned()),
             },
             events: match self.first_events {
-                Ok(first) => Source::Read(difference(&first, last)),
-                Err(why) => Source::Absent(why),
+                Ok(first) => Reading::Read(difference(&first, last)),
+                Err(why) => Reading::Absent(why),
             },
             timeline: self.timeline.moments,
         }
     }
 }
 
-/// How far `last` is beyond `first`.
+/// What was added to the counters from `first` to `last`.
 fn difference(first: &BTreeMap<String, u64>, last: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let count = |(name, value): (String, u64)| {
         let before = first.get(&name).copied().unwrap_or(0);

@@ -73,7 +73,7 @@ fn program(layout: Layout, cpus: u32) -> Vec<Insn> {
         insns.extend([set(2, cpu), call(PER_CPU_PTR)]);
         let mut body = vec![
             load(1, 0, layout.nr_running),
-            // The one that looks runs as well.
+            // Init, which runs this program, is on the queue as well.
             skip_unless_equal(own_cpu, cpu, 1),
             add(1, -1),
             store(context, word, 1),

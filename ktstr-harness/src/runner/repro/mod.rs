@@ -36,7 +36,7 @@ pub(super) struct SchedulerExit {
 }
 
 impl SchedulerExit {
-    /// The one that `report` tells of. A scheduler that was never in force and that the kernel did not eject has none.
+    /// The one that `report` tells of. A scheduler that was never enabled and that the kernel did not eject has none.
     pub(super) fn of(report: &BodyReport, diagnosis: &Diagnosis) -> Option<Self> {
         let problem = report.scheduler.as_ref()?.problem.as_ref()?;
         let exit = diagnosis.ejection().cloned();

@@ -2,7 +2,7 @@
 
 use ktstr_harness::prelude::*;
 use ktstr_harness::registry;
-use ktstr_harness::scheduler::Source;
+use ktstr_harness::scheduler::SchedulerSource;
 
 declare_scheduler!(
     /// One of a workspace.
@@ -71,12 +71,12 @@ fn main() {
     assert_eq!(MINE.allow_kernel_warnings, ["at kernel/sched/ext.c"]);
     assert_eq!(says_some.expect_scx_bpf_error_contains, Some("oops"));
 
-    assert_eq!(MINE.source, Source::Package("scx_mine"));
+    assert_eq!(MINE.source, SchedulerSource::Package("scx_mine"));
     assert_eq!(MINE.kernels, ["6.12", "6.14..6.16", "../linux"]);
     assert_eq!(MINE.verifier_exclude_topologies[0].name, "8cpu-2llc-smt");
     assert_eq!(MINE.sysctls, [("kernel.sched_schedstats", "1")]);
     assert!(!MINE.manifest_dir.is_empty());
-    assert!(matches!(BUILTIN.source, Source::KernelBuiltin { .. }));
+    assert!(matches!(BUILTIN.source, SchedulerSource::KernelBuiltin { .. }));
     let names: Vec<_> = registry::schedulers().iter().map(|s| s.name).collect();
     assert_eq!(names, ["builtin", "configured", "mine"]);
 }
