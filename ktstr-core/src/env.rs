@@ -13,10 +13,12 @@ use crate::host::Host;
 pub const KERNEL: &str = "KTSTR_KERNEL";
 /// Like [`KERNEL`], looked at first: for pinning the kernel of a test environment.
 pub const TEST_KERNEL: &str = "KTSTR_TEST_KERNEL";
-/// The resolved kernels of a session, `label=path` pairs joined by `;`; in a path, a backslash goes before `;` and
-/// before a backslash.
+/// The kernels to test on, `label=path` pairs joined by `;`; in a path, a backslash goes before `;` and before a
+/// backslash.
 pub const KERNEL_LIST: &str = "KTSTR_KERNEL_LIST";
-/// What a session of `cargo ktstr` decided for all of its test processes, as JSON; nobody else sets it.
+/// The file in which a session of `cargo ktstr` tells its test processes what it decided; nobody else sets it. What the
+/// file says wins over the variables that users set. A program that a test starts, and that runs tests by settings of its
+/// own, unsets it.
 pub const SESSION: &str = "KTSTR_SESSION";
 /// Program of the scheduler under test, instead of the cargo package that its declaration names.
 pub const SCHEDULER: &str = "KTSTR_SCHEDULER";
@@ -46,11 +48,9 @@ pub const KERNEL_MIRROR: &str = "KTSTR_KERNEL_MIRROR";
 pub const CI: &str = "KTSTR_CI";
 /// Shows the guest console as it comes; a switch, see [`is_on`].
 pub const VERBOSE: &str = "KTSTR_VERBOSE";
-/// The commit of the project, from a session that asked git once for all of its tests; empty outside of git.
-pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
-/// Cargo profile of schedulers under test, from a session's `--profile`.
+/// Cargo profile of schedulers under test, where no session says so by its `--profile`.
 pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
-/// A failed cell of the verifier sweep shows the verifier's log as it is, from a session's `--raw`; a switch, see
+/// A failed cell of the verifier sweep shows the verifier's log as it is, as by a session's `--raw`; a switch, see
 /// [`is_on`].
 pub const VERIFIER_RAW: &str = "KTSTR_VERIFIER_RAW";
 /// Would list only the tests that cover most within so many seconds: refused, as that is not built yet.
