@@ -130,11 +130,13 @@ fn records_go_where_the_session_says() {
     let listed: serde_json::Value = serde_json::from_slice(&list.output().unwrap().stdout).unwrap();
     let binary = listed["rust-binaries"]["user::user"]["binary-path"].as_str();
     let elsewhere = project.path().join("else;where=\"/ktstr");
-    let session = serde_json::json!({ "id": "1", "runs_dir": elsewhere });
+    let session = project.path().join("session.json");
+    let told = serde_json::json!({ "version": 1, "id": "1", "epoch": "e", "runs_dir": elsewhere });
+    fs::write(&session, told.to_string()).unwrap();
     let mut test = Command::new(binary.unwrap_or_else(|| panic!("{listed}")));
     test.args(["host/on_host", "--exact"])
         .current_dir(project.path())
-        .env("KTSTR_SESSION", session.to_string())
+        .env("KTSTR_SESSION", &session)
         .env_remove("KTSTR_SIDECAR_DIR");
     let (text, code) = said(&mut test);
     assert_eq!(code, Some(0), "{text}");
@@ -146,9 +148,13 @@ fn records_go_where_the_session_says() {
     let (text, code) = said(test.env("KTSTR_SESSION", "/somewhere"));
     assert_eq!(code, Some(1), "{text}");
     assert!(
-        text.contains("KTSTR_SESSION: ") && text.contains("unset it"),
+        text.contains("KTSTR_SESSION: /somewhere: ") && text.contains("unset it"),
         "{text}"
     );
+    fs::write(&session, r#"{ "version": 2 }"#).unwrap();
+    let (text, code) = said(test.env("KTSTR_SESSION", &session));
+    assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
+    assert!(text.contains(": it has version 2, "), "{text}");
 }
 
 #[test]

@@ -13,10 +13,12 @@ use crate::host::Host;
 pub const KERNEL: &str = "KTSTR_KERNEL";
 /// Like [`KERNEL`], and takes precedence over it: pins the kernel of a test environment.
 pub const TEST_KERNEL: &str = "KTSTR_TEST_KERNEL";
-/// The resolved kernels of a session: `label=path` pairs joined by `;`. In a path, a backslash escapes `;` and the
-/// backslash itself.
+/// The kernels to test on, `label=path` pairs joined by `;`; in a path, a backslash goes before `;` and before a
+/// backslash.
 pub const KERNEL_LIST: &str = "KTSTR_KERNEL_LIST";
-/// The decisions of a `cargo ktstr` session that all of its test processes share, as JSON. Only the session sets it.
+/// The file in which a session of `cargo ktstr` tells its test processes what it decided; nobody else sets it. What the
+/// file says wins over the variables that users set. A program that a test starts, and that runs tests by settings of its
+/// own, unsets it.
 pub const SESSION: &str = "KTSTR_SESSION";
 /// Program of the scheduler under test; replaces the cargo package that the declaration names.
 pub const SCHEDULER: &str = "KTSTR_SCHEDULER";
@@ -46,12 +48,10 @@ pub const KERNEL_MIRROR: &str = "KTSTR_KERNEL_MIRROR";
 pub const CI: &str = "KTSTR_CI";
 /// Shows the guest console while the guest runs; a switch, see [`is_on`].
 pub const VERBOSE: &str = "KTSTR_VERBOSE";
-/// The commit of the project. A session asks git once for all of its tests; empty outside a git work tree.
-pub const PROJECT_COMMIT: &str = "KTSTR_PROJECT_COMMIT";
-/// Cargo profile of schedulers under test, from a session's `--profile`.
+/// Cargo profile of schedulers under test, where no session says so by its `--profile`.
 pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
-/// Makes a failed cell of the verifier sweep show the verifier's log unabridged, from a session's `--raw`; a switch,
-/// see [`is_on`].
+/// A failed cell of the verifier sweep shows the verifier's log as it is, as by a session's `--raw`; a switch, see
+/// [`is_on`].
 pub const VERIFIER_RAW: &str = "KTSTR_VERIFIER_RAW";
 /// Reserved: a time budget in seconds for the tests that a run selects. It is refused, as it is not implemented.
 pub const BUDGET_SECS: &str = "KTSTR_BUDGET_SECS";

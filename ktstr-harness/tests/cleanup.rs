@@ -33,6 +33,7 @@ fn misbehave(case: &str, results: &Path) -> Command {
         .env("KTSTR_LOCK_DIR", LOCK_DIR)
         .env_remove("KTSTR_NO_SKIP_MODE")
         .env_remove("KTSTR_KERNEL_LIST")
+        .env_remove("KTSTR_SESSION")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -93,6 +94,7 @@ fn end_with_nextest(name: &str, script: &str) {
         .env("KTSTR_SIDECAR_DIR", dir.path())
         .env("KTSTR_LOCK_DIR", LOCK_DIR)
         .env("PID_FILE", &pid_file)
+        .env_remove("KTSTR_SESSION")
         .env("NEXTEST", "1")
         .stdout(Stdio::null())
         .stderr(Stdio::null());

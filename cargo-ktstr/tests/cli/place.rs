@@ -52,7 +52,7 @@ impl Place {
             r#"case "$1 $2" in
             "nextest --version") echo cargo-nextest 0.9.0 ;;
             "metadata "*) metadata ;;
-            "nextest run") (printf '%s\n' "$@"; env) > cargo.log; exit 100 ;;
+            "nextest run") (printf '%s\n' "$@"; env) > cargo.log; cp "$KTSTR_SESSION" session.json; exit 100 ;;
             *) exit 1 ;;
             esac"#,
         );
@@ -62,6 +62,12 @@ impl Place {
     /// The project: where commands are run.
     pub(crate) fn dir(&self) -> PathBuf {
         self.dir.path().join("proj")
+    }
+
+    /// What the tests of the last session were told.
+    pub(crate) fn told(&self) -> serde_json::Value {
+        let text = fs::read(self.dir().join("session.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
     }
 
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) {

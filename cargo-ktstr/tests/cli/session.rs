@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -39,6 +40,22 @@ fn nextest_gets_kernels_switches_and_arguments() {
     assert_eq!(variable("KTSTR_NO_SKIP_MODE"), "1");
     assert_eq!(variable("KTSTR_NO_PERF_MODE"), "1");
     assert_eq!(variable("KTSTR_CPU_CAP"), "2");
+    // The tests are told by one file, which went with the session.
+    let told = place.told();
+    assert_eq!((&told["version"], &told["cpu_cap"]), (&1.into(), &2.into()));
+    assert_eq!(
+        (&told["no_skip_mode"], &told["no_perf_mode"]),
+        (&true.into(), &true.into())
+    );
+    let images: Vec<_> = told["kernels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["image"])
+        .collect();
+    let other = place.dir().join("other");
+    assert_eq!(images, [image.to_str().unwrap(), other.to_str().unwrap()]);
+    assert!(!Path::new(variable("KTSTR_SESSION")).exists());
     let stderr = text(&output.stderr);
     assert_eq!(
         stderr
@@ -194,15 +211,6 @@ fn a_recorded_failure_is_never_a_success() {
     );
 }
 
-/// What the tests of a session were told.
-fn told(place: &Place) -> serde_json::Value {
-    let log = fs::read_to_string(place.dir().join("cargo.log")).unwrap();
-    let line = log
-        .lines()
-        .find_map(|line| line.strip_prefix("KTSTR_SESSION="));
-    serde_json::from_str(line.unwrap_or_else(|| panic!("{log}"))).unwrap()
-}
-
 #[test]
 fn tests_are_told_where_records_go_and_what_runs_machines() {
     let place = Place::new();
@@ -212,7 +220,7 @@ fn tests_are_told_where_records_go_and_what_runs_machines() {
         command.args(["test", "--kernel", "./bzImage"]);
         let output = place.run(command.args(words.split_whitespace()));
         assert_eq!(output.status.code(), Some(100), "{}", text(&output.stderr));
-        told(&place)
+        place.told()
     };
     let runs = |target: &str| place.dir().join(target).join("ktstr").display().to_string();
     // Wherever cargo puts them, of which it was asked.
@@ -285,7 +293,7 @@ fn an_archive_needs_no_project() {
     let output = place.run(command.args(["--", "--archive-file", "a.tar.zst"]));
     assert_eq!(output.status.code(), Some(100), "{}", text(&output.stderr));
     let runs = place.dir().join("target/ktstr").display().to_string();
-    assert_eq!(told(&place)["runs_dir"], runs);
+    assert_eq!(place.told()["runs_dir"], runs);
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn place(cases: &[&str]) -> Place {
         r#"case "$1 $2" in
         "metadata "*) metadata ;;
         "nextest list") (printf '%s\n' "$@"; env) > list.log; cat list.json ;;
-        "nextest run") (printf '%s\n' "$@"; env) > cargo.log; exit 100 ;;
+        "nextest run") (printf '%s\n' "$@"; env) > cargo.log; cp "$KTSTR_SESSION" session.json; exit 100 ;;
         *) exit 1 ;;
         esac"#,
     );
@@ -66,11 +66,13 @@ fn cells_are_listed_and_run_on_a_kernel_that_is_named() {
     for log in [&list, &run] {
         assert!(log.contains("\nKTSTR_KERNEL_LIST=kernel_6_12_9="), "{log}");
     }
-    assert!(run.contains("\nKTSTR_VERIFIER_RAW=1\n"));
-    assert!(run.contains("\nKTSTR_SCHEDULER_PROFILE=dev\n"));
+    let told = place.told();
+    assert_eq!(told["raw_verifier_log"], true, "{told}");
+    assert_eq!(told["scheduler_profile"], "dev", "{told}");
+    assert_eq!(told["kernels"][0]["label"], "kernel_6_12_9", "{told}");
     let output = place.run(cargo_ktstr().args(["verifier", "--kernel", "./bzImage"]));
     assert_eq!(output.status.code(), Some(100));
-    assert!(!read("cargo.log").contains("KTSTR_VERIFIER_RAW"));
+    assert_eq!(place.told()["raw_verifier_log"], false);
     assert!(read("cargo.log").contains("\nKTSTR_KERNEL_LIST=kernel_path_bzimage_"));
 }
 

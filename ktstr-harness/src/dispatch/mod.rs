@@ -26,7 +26,7 @@ pub use args::{Args, Color, Names, Which};
 pub use kernel_list::{format_kernel_list, parse_kernel_list};
 pub use prepare::BuildRequest;
 pub use session::SessionInfo;
-pub use settings::{PROJECT_COMMIT, SCHEDULER_PROFILE, SettingsError, VERIFIER_RAW};
+pub use settings::SettingsError;
 pub use thresholds::{CaseThresholds, Limit, Threshold};
 
 use crate::cases::{cases, cells};

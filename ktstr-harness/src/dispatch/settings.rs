@@ -20,8 +20,6 @@ use crate::runner::{NextestRun, RunOrigin, Settings, TestTarget, own_epoch};
 /// Variables that mean the same in the guest as on the host.
 const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
 
-pub use env::{PROJECT_COMMIT, SCHEDULER_PROFILE, VERIFIER_RAW};
-
 /// Variables of features that this version does not have: to be told, not to be passed over.
 const NOT_BUILT: &[&str] = &[env::BUDGET_SECS];
 
@@ -44,15 +42,13 @@ pub(super) struct Process {
     pub(super) raw_verifier_log: bool,
     /// Nextest's name for this binary; none before nextest 0.9.138.
     pub(super) binary_id: Option<String>,
-    /// Commit of the project under test, where a session told it; an empty text where there is none.
-    told_commit: Option<String>,
 }
 
 /// An environment that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// The session's list of kernels does not parse.
+    /// The list of kernels does not parse.
     #[error("{name}: {why}; unset it, or let `cargo ktstr test --kernel` set it", name = env::KERNEL_LIST)]
     KernelList {
         /// What is wrong with it.
@@ -70,7 +66,7 @@ pub enum SettingsError {
         /// What it was set to.
         value: String,
     },
-    /// What the session told cannot be read.
+    /// The file in which the session tells what it decided cannot be read.
     #[error("{name}: {why}; `cargo ktstr` sets it, unset it or use the `cargo ktstr` of this ktstr's version", name = env::SESSION)]
     Session {
         /// What is wrong with it.
@@ -111,9 +107,9 @@ impl Process {
         let process = |what| move |source| SettingsError::Process { what, source };
         let binary = current_exe().map_err(process("path of this binary"))?;
         let dir = current_dir().map_err(process("current directory"))?;
-        let session = text(&host, env::SESSION)
-            .filter(|json| !json.is_empty())
-            .map(|json| SessionInfo::parse(&json))
+        let session = host
+            .non_empty_var(env::SESSION)
+            .map(|path| SessionInfo::read(path.as_ref()))
             .transpose()
             .map_err(|why| SettingsError::Session { why })?;
         let runs_dir = match &session {
@@ -122,15 +118,18 @@ impl Process {
                 .unwrap_or_else(|| dir.join("target"))
                 .join("ktstr"),
         };
-        let kernels = parse_kernel_list(&host.var(env::KERNEL_LIST).unwrap_or_default())
-            .map_err(|why| SettingsError::KernelList { why })?;
+        let kernels = match &session {
+            Some(session) if !session.kernels.is_empty() => session.kernels.clone(),
+            _ => parse_kernel_list(&host.var(env::KERNEL_LIST).unwrap_or_default())
+                .map_err(|why| SettingsError::KernelList { why })?,
+        };
+        let raw_verifier_log = session.as_ref().is_some_and(|it| it.raw_verifier_log);
         Ok(Self {
             kernels,
             sidecar_dir: env::path(&host, env::SIDECAR_DIR),
             show_console: env::is_on(&host, env::VERBOSE),
-            raw_verifier_log: env::is_on(&host, VERIFIER_RAW),
+            raw_verifier_log: raw_verifier_log || env::is_on(&host, env::VERIFIER_RAW),
             binary_id: text(&host, "NEXTEST_BINARY_ID"),
-            told_commit: text(&host, PROJECT_COMMIT),
             settings: settings(host, binary, dir, &runs_dir, session.as_ref())?,
             session,
             runs_dir,
@@ -149,8 +148,8 @@ impl Process {
 
     /// With the commit of the project under test. Asks git, which takes its time, unless a session did.
     pub(super) fn with_commit(mut self) -> Self {
-        self.settings.origin.commit = match &self.told_commit {
-            Some(told) => Commit::parse(told),
+        self.settings.origin.commit = match &self.session {
+            Some(session) => session.commit.clone(),
             None => Commit::of(&self.settings.host, &self.settings.dir),
         };
         self
@@ -175,7 +174,9 @@ fn settings(
         .or_else(|| text("NEXTEST_RUN_ID"))
         .unwrap_or_else(own_epoch);
     let origin = RunOrigin {
-        epoch: text(env::RUN_EPOCH)
+        epoch: session
+            .map(|session| session.epoch.clone())
+            .or_else(|| text(env::RUN_EPOCH))
             .or_else(|| text("NEXTEST_RUN_ID"))
             .unwrap_or_else(own_epoch),
         target: TestTarget::guess(&binary, text("CARGO_PKG_NAME")),
@@ -195,18 +196,25 @@ fn settings(
         lock_dir: env::lock_dir(&host),
         builds: Builds::new(runs_dir, run_id),
         relocation: Relocation::default(),
-        backend: host
-            .non_empty_var(env::BACKEND)
-            .map(|name| name.to_string_lossy().parse())
-            .transpose()?,
-        tried_backend: session.and_then(|session| session.backend),
-        no_skip_mode: is_on(env::NO_SKIP_MODE),
-        no_perf_mode: is_on(env::NO_PERF_MODE),
-        cpu_cap: cpu_cap(host.non_empty_var(env::CPU_CAP))?,
+        backend: match session.and_then(|session| session.backend) {
+            Some(backend) => Some(backend),
+            None => host
+                .non_empty_var(env::BACKEND)
+                .map(|name| name.to_string_lossy().parse())
+                .transpose()?,
+        },
+        tried_backend: session.and_then(|it| it.backend.filter(|_| it.backend_works)),
+        no_skip_mode: session.is_some_and(|it| it.no_skip_mode) || is_on(env::NO_SKIP_MODE),
+        no_perf_mode: session.is_some_and(|it| it.no_perf_mode) || is_on(env::NO_PERF_MODE),
+        cpu_cap: match session.and_then(|session| session.cpu_cap) {
+            Some(cap) => usize::try_from(cap.get()).ok(),
+            None => cpu_cap(host.non_empty_var(env::CPU_CAP))?,
+        },
         verbose: is_on(env::VERBOSE),
         scheduler: env::path(&host, env::SCHEDULER),
-        scheduler_profile: text(SCHEDULER_PROFILE)
-            .filter(|profile| !profile.is_empty())
+        scheduler_profile: session
+            .and_then(|session| session.scheduler_profile.clone())
+            .or_else(|| text(env::SCHEDULER_PROFILE).filter(|profile| !profile.is_empty()))
             .unwrap_or_else(|| "release".to_owned()),
         guest_env: GUEST_VARIABLES
             .iter()
@@ -229,5 +237,121 @@ fn cpu_cap(value: Option<OsString>) -> Result<Option<usize>, SettingsError> {
         None => Err(SettingsError::CpuCap {
             value: value.to_string_lossy().into_owned(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use ktstr_core::KernelLabel;
+    use ktstr_vmm::Backend;
+
+    use super::*;
+
+    fn kernel(version: &str) -> NamedKernel {
+        NamedKernel {
+            label: KernelLabel::from_version(version),
+            image: format!("/k/{version}").into(),
+        }
+    }
+
+    fn session() -> SessionInfo {
+        SessionInfo {
+            id: "1".to_owned(),
+            epoch: "theirs".to_owned(),
+            runs_dir: "/runs".into(),
+            kernels: Vec::new(),
+            commit: None,
+            backend: None,
+            backend_works: false,
+            scheduler_profile: None,
+            no_skip_mode: false,
+            no_perf_mode: false,
+            cpu_cap: None,
+            raw_verifier_log: false,
+            builder: None,
+        }
+    }
+
+    /// What a user sets by hand.
+    fn host() -> Host {
+        Host::default().with_vars([
+            (env::KERNEL_LIST, "kernel_6_12=/k/6.12"),
+            (env::BACKEND, "qemu"),
+            (env::CPU_CAP, "2"),
+            (env::RUN_EPOCH, "mine"),
+            (env::SCHEDULER_PROFILE, "dev"),
+            (env::NO_PERF_MODE, "1"),
+            (env::VERIFIER_RAW, "1"),
+        ])
+    }
+
+    /// What a test of that session reads.
+    fn read(session: &SessionInfo, host: Host) -> Process {
+        let dir = tempfile::tempdir().unwrap();
+        let file = session.write(dir.path()).unwrap();
+        Process::read(host.with_vars([(env::SESSION, file)])).unwrap()
+    }
+
+    #[test]
+    fn variables_count_where_no_session_says_otherwise() {
+        for process in [Process::read(host()).unwrap(), read(&session(), host())] {
+            assert_eq!(process.kernels, [kernel("6.12")]);
+            assert!(process.raw_verifier_log);
+            let settings = process.settings;
+            assert_eq!(settings.backend, Some(Backend::Qemu));
+            assert_eq!((settings.tried_backend, settings.cpu_cap), (None, Some(2)));
+            assert_eq!(settings.scheduler_profile, "dev");
+            assert_eq!(
+                (settings.no_perf_mode, settings.no_skip_mode),
+                (true, false)
+            );
+        }
+        assert_eq!(Process::read(host()).unwrap().settings.origin.epoch, "mine");
+        let plain = Process::read(Host::default()).unwrap().settings;
+        assert_eq!((plain.backend, plain.cpu_cap), (None, None));
+        assert_eq!(plain.scheduler_profile, "release");
+    }
+
+    #[test]
+    fn what_a_session_says_wins_over_variables() {
+        let session = SessionInfo {
+            kernels: vec![kernel("6.14"), kernel("6.15")],
+            commit: Commit::parse("abc1234"),
+            backend: Some(Backend::Kvm),
+            backend_works: true,
+            scheduler_profile: Some("release-lto".to_owned()),
+            no_skip_mode: true,
+            cpu_cap: NonZeroU32::new(3),
+            ..session()
+        };
+        let process = read(&session, host()).with_commit();
+        assert_eq!(process.kernels, session.kernels);
+        assert_eq!(process.runs_dir, session.runs_dir);
+        let settings = process.settings;
+        assert_eq!(settings.backend, Some(Backend::Kvm));
+        assert_eq!(
+            (settings.tried_backend, settings.cpu_cap),
+            (Some(Backend::Kvm), Some(3))
+        );
+        assert_eq!(settings.scheduler_profile, "release-lto");
+        assert!(settings.no_perf_mode && settings.no_skip_mode);
+        let origin = settings.origin;
+        assert_eq!(
+            (origin.epoch.as_str(), origin.commit),
+            ("theirs", session.commit)
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_sessions_is_refused_with_the_way_out() {
+        let host = Host::default().with_vars([(env::SESSION, "/dev/null")]);
+        let error = Process::read(host).unwrap_err().to_string();
+        assert!(
+            error.starts_with("KTSTR_SESSION: /dev/null: not a regular file; "),
+            "{error}"
+        );
+        assert!(error.contains("unset it"), "{error}");
     }
 }

@@ -149,6 +149,7 @@ pub(crate) fn run(example_name: &str, case: &str, variables: &[(&str, &str)]) ->
         // Whatever the session around this test was started with.
         .env_remove("KTSTR_NO_SKIP_MODE")
         .env_remove("KTSTR_KERNEL_LIST")
+        .env_remove("KTSTR_SESSION")
         .env_remove("KTSTR_SCHEDULER");
     command.envs(variables.iter().copied());
     let Output {

@@ -1,10 +1,12 @@
 //! The commands that a session starts, with all that is the session's.
 
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::process::Command;
 
 use ktstr_core::env;
 use ktstr_harness::cases::NamedKernel;
-use ktstr_harness::dispatch::{PROJECT_COMMIT, SCHEDULER_PROFILE, format_kernel_list};
+use ktstr_harness::dispatch::{SessionInfo, format_kernel_list};
 use ktstr_harness::runner::own_epoch;
 
 use super::Session;
@@ -16,12 +18,13 @@ impl Session {
     pub(crate) fn list_command(&self, epoch: &str) -> Result<Command, SessionError> {
         let mut command = self.command("list", epoch)?;
         command.args(["--message-format", "json"]);
-        // An outer session has nothing to do with it.
-        command.env_remove(env::SESSION);
         Ok(command)
     }
 
     /// Nextest's `verb`, but for its arguments.
+    ///
+    /// The environment has the variables of what the session decided that users set by hand as well. Tests are told by the
+    /// [session's file](Session::info); this is for programs that tests start, and test programs that are not ktstr's.
     pub(super) fn command(&self, verb: &str, epoch: &str) -> Result<Command, SessionError> {
         let mut command = process::command(&self.host, cargo::program(&self.host));
         command.args(["nextest", verb]).current_dir(&self.dir);
@@ -31,17 +34,14 @@ impl Session {
         if let Some(profile) = &self.nextest_profile {
             command.args(["--profile", profile]);
         }
+        // An outer session has nothing to do with it.
+        command.env_remove(env::SESSION);
         // Each test runs in the directory of its package.
         command.envs(env::paths(&self.host));
         command.env(env::RUN_EPOCH, epoch);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let commit = self.commit().map(ToString::to_string);
-        command.env(PROJECT_COMMIT, commit.unwrap_or_default());
         if let Some(backend) = self.backend {
             command.env(env::BACKEND, backend.name());
-        }
-        if let Some(profile) = &self.scheduler_profile {
-            command.env(SCHEDULER_PROFILE, profile);
         }
         if let Some(cap) = self.cpu_cap {
             command.env(env::CPU_CAP, cap.to_string());
@@ -59,6 +59,32 @@ impl Session {
             command.env(env::KERNEL_LIST, format_kernel_list(&named));
         }
         Ok(command)
+    }
+
+    /// What the tests are told, by one file.
+    pub(super) fn info(
+        &self,
+        id: String,
+        epoch: String,
+        runs_dir: PathBuf,
+        builder: Option<String>,
+    ) -> Result<SessionInfo, SessionError> {
+        Ok(SessionInfo {
+            id,
+            epoch,
+            runs_dir,
+            kernels: self.named_kernels()?,
+            commit: self.commit().cloned(),
+            backend: self.backend,
+            backend_works: self.backend_works,
+            scheduler_profile: self.scheduler_profile.clone(),
+            no_skip_mode: self.no_skip_mode,
+            no_perf_mode: self.no_perf_mode,
+            // A cap of 0 is in its variable, which no test takes.
+            cpu_cap: self.cpu_cap.and_then(NonZeroU32::new),
+            raw_verifier_log: self.raw_verifier_log,
+            builder,
+        })
     }
 
     fn named_kernels(&self) -> Result<Vec<NamedKernel>, SessionError> {

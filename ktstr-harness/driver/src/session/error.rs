@@ -43,11 +43,15 @@ pub enum SessionError {
         /// What the system said.
         source: io::Error,
     },
-    /// The tests cannot be told where records go.
-    #[error("{dir}: its name is not UTF-8; use a target directory whose name is")]
-    RunsDir {
-        /// The directory.
+    /// The file cannot be written that tells the tests what was decided.
+    #[error(
+        "{dir}: {source}; what the tests are told is written there: free space, or set KTSTR_CACHE_DIR to a directory that can be written"
+    )]
+    File {
+        /// The directory for it.
         dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The directory belongs to no cargo project.
     #[error("{dir}: no Cargo.toml there or above; run this in a cargo project")]

@@ -3,6 +3,7 @@
 mod command;
 mod error;
 mod event;
+mod file;
 mod foreground;
 mod prepare;
 mod report;
@@ -42,6 +43,7 @@ pub struct Session {
     backend: Option<Backend>,
     /// Whether the backend was tried, so that no test needs to.
     backend_works: bool,
+    raw_verifier_log: bool,
     variables: Vec<(OsString, OsString)>,
     cpu_cap: Option<u32>,
     nextest_args: Vec<OsString>,
@@ -86,6 +88,7 @@ impl Session {
             no_perf_mode: false,
             backend: None,
             backend_works: false,
+            raw_verifier_log: false,
             variables: Vec::new(),
             cpu_cap: None,
             nextest_args: Vec::new(),
@@ -151,6 +154,12 @@ impl Session {
     #[must_use]
     pub fn no_perf_mode(mut self, on: bool) -> Self {
         self.no_perf_mode = on;
+        self
+    }
+
+    /// Has failed cells of the verifier sweep show the verifier's log as it is.
+    pub(crate) fn raw_verifier_log(mut self, raw: bool) -> Self {
+        self.raw_verifier_log = raw;
         self
     }
 

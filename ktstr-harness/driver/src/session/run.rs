@@ -10,13 +10,13 @@ use std::time::SystemTime;
 use ktstr_core::env;
 use ktstr_core::record::Record;
 use ktstr_core::timestamp::rfc3339;
-use ktstr_harness::dispatch::SessionInfo;
 use ktstr_harness::runner::build::Builds;
 use ktstr_harness::runner::own_epoch;
 use ktstr_vmm::CancelToken;
 
 use super::error::SessionError;
 use super::event::{OutputStream, SessionEvent, SessionObserver};
+use super::file::SessionFile;
 use super::report::SessionReport;
 use super::schedulers::SchedulerBuilds;
 use super::{NextestStreams, Session, foreground};
@@ -49,19 +49,15 @@ impl Session {
         let runs_dir = self.runs_dir_or_here();
         let id = own_epoch();
         let builds = self.scheduler_builds(&id, &runs_dir, observer);
-        let info = SessionInfo {
-            builder: builds.as_ref().map(|builds| builds.name().to_owned()),
-            backend: self.backend.filter(|_| self.backend_works),
-            runs_dir: runs_dir.clone(),
-            id,
-        };
-        let Ok(json) = info.to_json() else {
-            return Err(SessionError::RunsDir { dir: runs_dir });
-        };
+        let builder = builds.as_ref().map(|builds| builds.name().to_owned());
+        let info = self.info(id, epoch.clone(), runs_dir.clone(), builder)?;
+        let file = SessionFile::write(&info, &self.host)?;
         let mut list = self.list_command(&epoch)?;
         list.args(nextest::listing(&self.nextest_args));
         let mut command = self.command("run", &epoch)?;
-        command.args(&self.nextest_args).env(env::SESSION, json);
+        command
+            .args(&self.nextest_args)
+            .env(env::SESSION, file.path());
         let status = thread::scope(|scope| {
             if let Some(builds) = &builds {
                 scope.spawn(|| builds.serve(&mut list));
@@ -73,6 +69,7 @@ impl Session {
             status
         })
         .map_err(|source| cargo_error(&command, source))?;
+        drop(file);
         observer.event(SessionEvent::NextestEnded { status });
         let runs = RunSummary::of_epoch(&runs_dir, self.sidecar_dir().as_deref(), &epoch);
         observer.event(SessionEvent::RecordsFound { runs: &runs });

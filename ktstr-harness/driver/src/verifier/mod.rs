@@ -25,7 +25,6 @@ use std::ffi::OsString;
 use ktstr_core::Outcome;
 use ktstr_core::record::{Stage, VerifierStats};
 
-use ktstr_harness::dispatch::VERIFIER_RAW;
 use ktstr_kernel::Remedy;
 use ktstr_vmm::CancelToken;
 
@@ -169,10 +168,9 @@ impl Sweep {
         } = self;
         let session = session.nextest_args(nextest_args.iter().cloned());
         let table = Table::of(&session.list(observer, cancel)?, &schedulers)?;
-        let mut session = session.nextest_args(arguments(&nextest_args, &table.expression()));
-        if raw {
-            session = session.variable(VERIFIER_RAW, "1");
-        }
+        let session = session
+            .nextest_args(arguments(&nextest_args, &table.expression()))
+            .raw_verifier_log(raw);
         let report = session.run(observer, cancel)?;
         let records = report.runs.iter().flat_map(RunSummary::sidecars);
         Ok(SweepReport {
