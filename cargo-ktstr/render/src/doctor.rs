@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use ktstr_core::text::line;
 use ktstr_driver::doctor::{Check, Fix, Report};
 
 use crate::Style;
@@ -70,18 +71,13 @@ pub fn text(report: &Report, style: &Style) -> String {
 }
 
 fn push(text: &mut String, check: &Check, style: &Style) {
-    let Check {
-        state,
-        name,
-        detail,
-        ..
-    } = check;
-    let width = style.width;
+    let Check { state, name, .. } = check;
+    let (detail, width) = (line(&check.detail), style.width);
     let _ = if width < ROOMY {
-        let detail = wrap(detail, width.saturating_sub(4), "\n    ");
+        let detail = wrap(&detail, width.saturating_sub(4), "\n    ");
         writeln!(text, "  {state:<8} {name}\n    {detail}")
     } else {
-        let detail = wrap(detail, width - INDENT, &format!("\n{:INDENT$}", ""));
+        let detail = wrap(&detail, width - INDENT, &format!("\n{:INDENT$}", ""));
         writeln!(text, "  {state:<8} {name:<15}{detail}")
     };
     if let Some(fix) = &check.fix {

@@ -1,7 +1,6 @@
 //! Who holds which lock.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use ktstr_core::host::{LockHolder, LockKind, LockMode, LockStatus};
 use ktstr_core::{CpuSet, text};
@@ -38,8 +37,7 @@ pub fn text(report: &LocksReport, style: &Style) -> String {
         let locks = report.locks.iter();
         locks.filter(|lock| kinds.contains(&lock.kind)).collect()
     };
-    let line = |dir: &PathBuf| text::line(&style.path(dir));
-    let mut text = format!("host CPU locks: {}\n", line(&report.lock_dir));
+    let mut text = format!("host CPU locks: {}\n", style.path(&report.lock_dir));
     let kinds = [LockKind::Llc, LockKind::Cpu, LockKind::Emulator];
     push(&mut text, &of(&kinds), style.width);
     for (title, dir, kind, absent) in [
@@ -58,7 +56,7 @@ pub fn text(report: &LocksReport, style: &Style) -> String {
     ] {
         match dir {
             Some(dir) => {
-                let _ = writeln!(text, "{title}: {}", line(dir));
+                let _ = writeln!(text, "{title}: {}", style.path(dir));
                 push(&mut text, &of(&[kind]), style.width);
             }
             None => {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ktstr_core::text::line;
+
 use crate::text;
 
 /// Lines are no longer on wider terminals: those are hard to read.
@@ -44,9 +46,9 @@ impl Style {
         }
     }
 
-    /// `path`, with `~` for the home directory.
+    /// `path` in one line, with `~` for the home directory and without control characters.
     pub fn path(&self, path: &Path) -> String {
-        text::tilde(path, self.home.as_deref())
+        line(&text::tilde(path, self.home.as_deref()))
     }
 }
 
@@ -69,6 +71,12 @@ mod tests {
             [1, 20, 41, 80, 500].map(|n| width(Some(n))),
             [20, 20, 41, 80, 80]
         );
+    }
+
+    #[test]
+    fn a_path_does_nothing_to_a_terminal() {
+        let path = Style::default().path("/a\u{1b}[31m\nb\u{7}".as_ref());
+        assert_eq!(path, "/a b?");
     }
 
     #[test]

@@ -72,8 +72,8 @@ fn push_run(text: &mut String, run: &RunSummary, style: &Style) {
         text,
         "    {records} (stats sidecar{plural}) written this run"
     );
-    for line in &run.unreadable {
-        let _ = writeln!(text, "    warning: {line}");
+    for unreadable in &run.unreadable {
+        let _ = writeln!(text, "    warning: {}", line(unreadable));
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ktstr_core::text::line;
 use ktstr_kernel::Stage;
 
 use super::{Unit, View};
@@ -48,7 +49,7 @@ impl View for Bars {
             self.step.set_length(done);
         }
         self.step.set_position(done);
-        self.step.set_message(what.unwrap_or_default().to_owned());
+        self.step.set_message(line(what.unwrap_or_default()));
         None
     }
 

@@ -34,6 +34,7 @@ use std::time::Instant;
 
 use indicatif::HumanDuration;
 pub use indicatif::ProgressDrawTarget;
+use ktstr_core::text::line;
 use ktstr_driver::{SessionEvent, SessionObserver};
 use ktstr_kernel::discover::Found;
 use ktstr_kernel::{Event, KernelSpec, Progress, ResolvedKernel, Stage, Transfer};
@@ -141,7 +142,7 @@ impl Reporter {
         }
     }
 
-    /// Takes the time from `clock`, not from the system's: what is shown depends on nothing else then.
+    /// Takes the time of lines from `clock`, not from the system's, so that a test knows which lines there are.
     #[must_use]
     pub fn with_clock(mut self, clock: fn() -> Instant) -> Self {
         self.clock = clock;
@@ -162,6 +163,8 @@ impl Reporter {
     fn show(&self, change: impl FnOnce(&mut dyn View) -> Option<String>) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(text) = change(&mut *shown.view) {
+            // Names of files and words of servers are in it.
+            let text = line(&text);
             shown.print(format!("{}: {text}\n", self.style.program).as_bytes());
         }
     }
@@ -199,8 +202,10 @@ impl Reporter {
 impl Shown {
     fn print(&mut self, bytes: &[u8]) {
         let Self { out, view } = self;
-        // Nobody can be told that nobody is told.
-        view.aside(&mut || drop(out.write_all(bytes).and_then(|()| out.flush())));
+        view.aside(&mut || {
+            // Where it cannot be written, there is nowhere to say so.
+            let _ = out.write_all(bytes).and_then(|()| out.flush());
+        });
     }
 }
 

@@ -179,7 +179,7 @@ fn what_happens_is_told_with_the_name_of_the_program() {
         key: &key,
         holder: None,
     });
-    tell(Event::Note("a note"));
+    tell(Event::Note("a note\n\u{1b}[2Jof a server\u{7}"));
     reporter.resolved(
         &KernelSpec::parse("6.12", &Host::default()).unwrap(),
         &kernel(),
@@ -197,7 +197,7 @@ fn what_happens_is_told_with_the_name_of_the_program() {
     let expected = "\
 x: cache hit for ../linux (6.12.9-a, built 2 minutes ago)
 x: waiting for another process, which builds 6.12.9-a; see `x locks`
-x: a note
+x: a note of a server?
 x: resolved kernel \"6.12\": 6.12.9
 x: kernel 6.12.9: ~/bzImage (newest cached kernel)
   PASS a
