@@ -1,4 +1,4 @@
-//! Ending a run from somewhere else.
+//! Ends a run from another thread or a signal handler.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-/// Ends what it was given to, such as the runs of a [`crate::Machine`]; clones end the same. A token stays cancelled.
+/// Cancels what it was passed to, such as the runs of a [`crate::Machine`]. Clones share one state. A token stays
+/// cancelled.
 ///
-/// It is backed by an eventfd: [`CancelToken::cancel`] is one `write`, so a signal handler may call it, and whoever
-/// waits for other descriptors can wait for the token as well.
+/// It is backed by an eventfd: [`CancelToken::cancel`] is one `write`, so a signal handler may call it, and the token
+/// can be polled together with other descriptors.
 ///
 /// ```
 /// use ktstr_vmm::CancelToken;
@@ -26,7 +27,7 @@ pub struct CancelToken {
 }
 
 impl CancelToken {
-    /// A token that nobody has cancelled. Fails where the process has no descriptor left.
+    /// A new token. Fails if the process has no file descriptor left.
     pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self {
@@ -34,9 +35,9 @@ impl CancelToken {
         })
     }
 
-    /// Ends the run, or the next one where none is going on. It cannot be taken back.
+    /// Ends the current run, or else the next one. This cannot be undone.
     pub fn cancel(&self) {
-        // It fails only when the counter is full, which is cancelled as well.
+        // It only fails if the counter is full, and then the token is cancelled already.
         let _ = rustix::io::write(&*self.event, &1u64.to_ne_bytes());
     }
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
-/// Has the kernel send `signal` to the process that `command` starts when the thread that starts it ends.
+/// Makes the kernel send `signal` to the process of `command` when the thread that starts it ends.
 pub fn end_with_us(command: &mut Command, signal: Signal) {
     let parent = getpid();
     // SAFETY: between fork and exec the closure makes system calls and nothing else: no allocation,
@@ -16,7 +16,7 @@ pub fn end_with_us(command: &mut Command, signal: Signal) {
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(signal))?;
-            // We may have died before the signal was asked for.
+            // The parent may have died before this call.
             if getppid() != Some(parent) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
@@ -25,10 +25,10 @@ pub fn end_with_us(command: &mut Command, signal: Signal) {
     }
 }
 
-/// Starts `command` so that the kernel kills it when the calling thread ends, and with `inherited` open
-/// in it under the numbers they have here.
+/// Starts `command` so that the kernel kills it when the calling thread ends. It inherits the descriptors `inherited`
+/// under the same numbers.
 ///
-/// It leads a process group of its own: a terminal's Ctrl-C is for the parent, which ends it in order.
+/// It leads a process group of its own, so that Ctrl-C on a terminal only reaches the parent, which ends the child.
 pub(crate) fn spawn_bound(command: &mut Command, inherited: &[OwnedFd]) -> io::Result<Child> {
     let fds: Vec<i32> = inherited.iter().map(AsRawFd::as_raw_fd).collect();
     command.process_group(0);

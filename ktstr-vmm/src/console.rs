@@ -1,14 +1,14 @@
-//! Output of any length, bounded.
+//! Output of any length in bounded memory.
 
 use std::collections::VecDeque;
 
-/// How much of the beginning is kept: the boot.
+/// How many bytes of the beginning are kept: the boot.
 const HEAD: usize = 256 << 10;
 
-/// How much of the end is kept: the trouble.
+/// How many bytes of the end are kept: the failure.
 const TAIL: usize = 4 << 20;
 
-/// Collects output; of long output the beginning and the end are kept.
+/// Collects output. Of long output it keeps the beginning and the end.
 #[derive(Debug)]
 pub struct BoundedLog {
     head: Vec<u8>,
@@ -24,7 +24,7 @@ impl BoundedLog {
         Self::with_limits(HEAD, TAIL)
     }
 
-    /// A log that keeps that many bytes of the beginning and of the end.
+    /// A log that keeps so many bytes of the beginning and of the end.
     pub fn with_limits(head_limit: usize, tail_limit: usize) -> Self {
         Self {
             head: Vec::new(),
@@ -46,7 +46,7 @@ impl BoundedLog {
         self.left_out += excess as u64;
     }
 
-    /// Returns what was kept, with a note where something was left out.
+    /// Returns the kept output, with a note at the place of what was left out.
     pub fn into_bytes(self) -> Vec<u8> {
         let mut bytes = self.head;
         if self.left_out > 0 {

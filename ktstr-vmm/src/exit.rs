@@ -1,4 +1,4 @@
-//! How a machine's run ended, and what was seen of it.
+//! The end of a machine's run, and its output.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use ktstr_core::{signal, text};
 
 use crate::channel::frame::FrameError;
 
-/// Most characters of a console line that are quoted.
+/// Maximum number of characters of a console line that are quoted.
 const MAX_QUOTED: usize = 200;
 
-/// Most console lines that are quoted.
+/// Maximum number of console lines that are quoted.
 const MAX_LINES: usize = 5;
 
 /// How a machine's run ended; see [`MachineExit::reason`].
@@ -21,10 +21,10 @@ pub enum ExitReason {
     Stopped,
     /// The guest turned itself off.
     PoweredOff,
-    /// The guest reset itself, or a triple fault did.
+    /// The guest reset itself, or a triple fault reset it.
     Reset,
-    /// All CPUs of the guest halted with interrupts off: nothing wakes them. A kernel that was told to halt ends so,
-    /// and one that cannot start.
+    /// All CPUs of the guest halted with interrupts off, so that nothing wakes them. A kernel halts like this when it
+    /// is told to, or when it cannot start.
     Halted,
     /// The kernel panicked.
     KernelPanic(KernelPanic),
@@ -36,7 +36,7 @@ pub enum ExitReason {
     Cancelled,
     /// The guest sent something that is not a frame.
     Garbled(FrameError),
-    /// The backend failed; why, in one line.
+    /// The backend failed, for this reason, in one line.
     Crashed(String),
 }
 
@@ -66,15 +66,15 @@ impl fmt::Display for ExitReason {
 pub struct KernelPanic {
     /// The kernel's own message, one line.
     pub message: String,
-    /// How init ended, where that is the cause.
+    /// How init ended, if that is the cause.
     pub init: Option<InitExit>,
-    /// Whether the kernel reset the machine, as `panic=-1` asks it to. Otherwise it printed its message, nothing more
-    /// came from the guest and none of its CPUs ran a program or waited for work: the machine was ended.
+    /// Whether the kernel reset the machine, as `panic=-1` requests. If not, the kernel printed its message, after
+    /// which the guest sent nothing and none of its CPUs ran a program or waited for work, and the machine was ended.
     pub reset: bool,
 }
 
 impl KernelPanic {
-    /// Reads the kernel's `message`.
+    /// Parses the kernel's `message`.
     pub(crate) fn new(message: &str, reset: bool) -> Self {
         let message = one_line(message);
         Self {
@@ -95,18 +95,18 @@ impl fmt::Display for KernelPanic {
     }
 }
 
-/// How a guest's first process ended, which must never end.
+/// How a guest's init ended. It must never end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InitExit {
     /// It exited with this status.
     Status(i32),
-    /// It was killed by this signal. `SIGILL` before any output mostly means that it was built for a newer CPU.
+    /// It was killed by this signal. `SIGILL` before any output usually means that it was built for a newer CPU.
     Signal(i32),
 }
 
 impl InitExit {
-    /// Reads the message of the kernel's `do_exit`: `Attempted to kill init! exitcode=0x0000000b`. The code is one of
-    /// `wait(2)`.
+    /// Parses the message of the kernel's `do_exit`: `Attempted to kill init! exitcode=0x0000000b`. The code is a wait
+    /// status as in `wait(2)`.
     fn of_panic(message: &str) -> Option<Self> {
         let (_, rest) = message.split_once("Attempted to kill init!")?;
         let (_, hex) = rest.split_once("exitcode=0x")?;
@@ -132,17 +132,17 @@ impl fmt::Display for InitExit {
     }
 }
 
-/// What a guest was doing when its time was up.
+/// The activity of a guest at its deadline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GuestActivity {
     /// Whether it has sent a frame.
     pub ready: bool,
-    /// How long ago its last frame came; `None` if it never sent one.
+    /// Time since its last frame; `None` if it never sent one.
     pub channel_silent: Option<Duration>,
-    /// How long ago its last console output came; `None` if there was none.
+    /// Time since its last console output; `None` if there was none.
     pub console_silent: Option<Duration>,
-    /// The last lines of its console, without control characters, long ones cut.
+    /// The last lines of its console, without control characters; long lines are cut.
     pub last_lines: Vec<String>,
 }
 
@@ -184,35 +184,35 @@ fn one_line(text: &str) -> String {
     text::cut(text::line(text).trim(), MAX_QUOTED)
 }
 
-/// What a run leaves. The machine is gone, with everything it had on the host.
+/// The result of a run. Nothing of the machine is left on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineExit {
     /// How it ended.
     pub reason: ExitReason,
-    /// The console's output; of a very long one the first 256 KiB and the last 4 MiB.
+    /// The console output; if it is very long, its first 256 KiB and last 4 MiB.
     pub console: Vec<u8>,
-    /// When what happened.
+    /// When the steps of the run happened.
     pub timings: Timings,
-    /// What else is worth knowing of the run, however it ended.
+    /// Further information about the run, however it ended.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Something worth knowing about a run, besides how it ended. Its display is one line.
+/// Information about a run beside its end. It displays as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Diagnostic {
-    /// What of performance mode the host did not grant.
+    /// A part of performance mode that the host did not grant.
     Performance(String),
     /// The guest's driver violated the protocol of a device; the device has stopped.
     Device(String),
     /// A line that QEMU printed.
     Qemu(String),
-    /// The console showed the message of a kernel panic, and the guest ran on: a program wrote it.
+    /// The console showed the message of a kernel panic, but the guest continued: a program wrote it.
     PanicWords(String),
 }
 
 impl Diagnostic {
-    /// The message of a panic that was none, as the console showed it.
+    /// The message that the console showed.
     pub(crate) fn panic_words(words: &str) -> Self {
         Self::PanicWords(one_line(words))
     }
@@ -232,7 +232,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// When what happened, from the call of [`crate::Machine::run`].
+/// When the steps of a run happened, from the call of [`crate::Machine::run`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// The machine was running.
@@ -241,7 +241,7 @@ pub struct Timings {
     pub first_console: Option<Duration>,
     /// The guest's first frame came.
     pub first_frame: Option<Duration>,
-    /// It was known how the run ended.
+    /// The end of the run was known.
     pub decided: Duration,
     /// Nothing of the machine was left.
     pub end: Duration,

@@ -1,6 +1,6 @@
-//! What a backend implements: starting a machine, and the machine that runs.
+//! The traits that a backend implements: starting a machine, and a running machine.
 //!
-//! A backend checks a machine, starts it and hands out its descriptors. Reading, framing, deadlines and cancelling are
+//! A backend checks a machine, starts it and provides its descriptors. Reading, framing, deadlines and cancellation are
 //! the same for all backends (`run.rs`).
 
 use std::fmt;
@@ -19,7 +19,7 @@ pub(crate) trait Hypervisor: fmt::Debug {
     fn start(&self, spec: &MachineSpec) -> Result<Box<dyn RunningMachine>, MachineError>;
 }
 
-/// A machine that runs. Dropping it ends it.
+/// A running machine. Dropping it ends it.
 pub(crate) trait RunningMachine {
     /// A non-blocking stream socket that carries the console's output.
     fn console(&self) -> BorrowedFd<'_>;
@@ -27,28 +27,28 @@ pub(crate) trait RunningMachine {
     /// A non-blocking stream socket whose other end is the guest's virtio port.
     fn channel(&self) -> BorrowedFd<'_>;
 
-    /// Descriptors that become readable when [`RunningMachine::poll_end`] has something to look at.
+    /// Descriptors that become readable when [`RunningMachine::poll_end`] should be called.
     fn signals(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// How the machine ended, once it has ended by itself. Console and channel then hold all there will be.
+    /// How the machine ended by itself; `None` while it runs. After the end, console and channel hold all output.
     fn poll_end(&mut self) -> Result<Option<MachineEnd>, MachineError>;
 
-    /// Asks what the guest's CPUs are doing, and returns the answer to the last call once it is complete. Never waits;
-    /// one of the signals tells that an answer has come, where it comes by a descriptor.
+    /// Asks what the guest's CPUs are doing, and returns the answer to the previous call once it is complete. Never
+    /// waits. If answers come through a descriptor, it is one of the signals.
     fn cpu_activity(&mut self) -> Result<Option<Vec<CpuActivity>>, MachineError>;
 
-    /// Ends the machine if it still runs, waits until nothing of it is left, and returns what is worth knowing of it.
+    /// Ends the machine if it still runs, waits until nothing of it is left, and returns its diagnostics.
     fn end(self: Box<Self>) -> Vec<Diagnostic>;
 }
 
 /// How a machine ended by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MachineEnd {
-    /// The guest turned it off.
+    /// The guest powered it off.
     PoweredOff,
     /// The guest reset it.
     Reset,
-    /// The backend failed; why, in one line.
+    /// The backend failed, for this reason, in one line.
     Crashed(String),
 }
 

@@ -1,4 +1,4 @@
-//! A machine as a value.
+//! A machine, as a value.
 
 use std::fs::File;
 
@@ -15,7 +15,7 @@ use crate::qemu::Qemu;
 use crate::run;
 use crate::spec::{MachineSpec, guest_memory_mib};
 
-/// A machine that can be run, any number of times.
+/// A machine that can be run any number of times.
 #[derive(Debug)]
 pub struct Machine {
     spec: MachineSpec,
@@ -26,7 +26,7 @@ pub struct Machine {
 impl Machine {
     /// Checks `spec` against the files it names and against what the backend can do. Nothing is started.
     ///
-    /// `backend` is a [`crate::Backend`], or a [`BackendConfig`] where its options matter.
+    /// `backend` is a [`crate::Backend`], or a [`BackendConfig`] with options.
     pub fn new(spec: MachineSpec, backend: impl Into<BackendConfig>) -> Result<Self, MachineError> {
         let image = Image::inspect(&spec.kernel)?;
         let hypervisor = hypervisor(backend.into(), image);
@@ -40,7 +40,7 @@ impl Machine {
         })
     }
 
-    /// The same machine on these host CPUs, checked against what the backend can do.
+    /// The same machine on these host CPUs, after a check that the backend supports them.
     pub fn with_host_placement(mut self, placement: HostPlacement) -> Result<Self, MachineError> {
         self.spec.host_placement = placement;
         self.hypervisor.check(&self.spec)?;
@@ -64,10 +64,10 @@ impl Machine {
         self.cancel.clone()
     }
 
-    /// Boots the machine and runs it until the observer stops it, the guest ends, it is cancelled or its time is up.
+    /// Boots the machine and runs it until the observer stops it, the guest ends, it is cancelled or a deadline passes.
     ///
-    /// However it ends, and also on an error, nothing of it is left on the host afterwards. It does not outlive the
-    /// calling thread either, should that be killed.
+    /// However it ends, even by an error, nothing of it is left on the host. It does not outlive the calling thread,
+    /// even if that is killed.
     pub fn run(&self, observer: &mut dyn Observer) -> Result<MachineExit, MachineError> {
         run::run(&self.spec, self.hypervisor.as_ref(), &self.cancel, observer)
     }
@@ -84,7 +84,7 @@ fn hypervisor(backend: BackendConfig, image: Image) -> Box<dyn Hypervisor> {
 fn check(spec: &MachineSpec) -> Result<(), MachineError> {
     let mut initramfs_bytes = 0;
     if let Some(path) = &spec.initramfs {
-        // Opened, not just looked up: the backend must be able to read it.
+        // The file is opened, as the backend must be able to read it.
         initramfs_bytes = File::open(path)
             .and_then(|file| file.metadata())
             .map_err(|source| MachineError::Initramfs {

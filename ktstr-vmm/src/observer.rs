@@ -6,18 +6,18 @@ use crate::channel::frame::{Frame, FrameError};
 /// Whether a run continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// The machine runs on.
+    /// The machine continues.
     Continue,
-    /// The observer has what it wanted: the machine is ended now.
+    /// The machine is ended now.
     Stop,
 }
 
 /// Watches a machine while it runs, and talks to its guest.
 ///
-/// Its methods run on the thread that called [`crate::Machine::run`], between reads: while one of them runs, nothing
-/// else of the machine's output is read and no deadline is looked at.
+/// Its methods run on the thread that called [`crate::Machine::run`], between reads: while one of them runs, no output
+/// of the machine is read and no deadline is checked.
 pub trait Observer {
-    /// Called with console output as it comes; chunks end anywhere, also within a line or a character.
+    /// Called with console output as it arrives. A chunk may end anywhere, even within a line or a character.
     fn console(&mut self, bytes: &[u8]) {
         let _ = bytes;
     }
@@ -26,7 +26,7 @@ pub trait Observer {
     fn frame(&mut self, frame: Frame, outbox: &mut Outbox) -> Flow;
 }
 
-/// Frames on their way to the guest. Sending never blocks: they leave as the guest reads.
+/// Queues frames to the guest. Sending never blocks: frames leave as the guest reads.
 #[derive(Debug, Default)]
 pub struct Outbox {
     pub(crate) encoder: FrameEncoder,
@@ -34,7 +34,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Queues `frame`. One that is too large ends the run with [`crate::MachineError::Frame`].
+    /// Queues `frame`. A frame that is too large ends the run with [`crate::MachineError::Frame`].
     pub fn send(&mut self, frame: &Frame) {
         if let Err(error) = self.encoder.push(frame) {
             self.refused.get_or_insert(error);

@@ -1,8 +1,8 @@
-//! Archives that were built before.
+//! The cache of archives.
 //!
-//! `{cache}/initramfs/{content}.cpio` are archives, named by what is in them.
-//! `{cache}/initramfs/{description}.json` lead from a description to one: they list every file that was
-//! read for it with its identity, so looking one up reads no content.
+//! `{cache}/initramfs/{content}.cpio` are archives, named by the hash of their content.
+//! `{cache}/initramfs/{description}.json` map a description to an archive: they list every file that was read for it,
+//! with its identity, so that a lookup reads no content.
 
 use std::cmp::Reverse;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -22,30 +22,30 @@ use super::description::Initramfs;
 use super::error::InitramfsError;
 use super::{libs, write};
 
-/// Changes whenever the same description would give other bytes.
+/// Version of the format; changes whenever the same description would result in other bytes.
 const FORMAT: u32 = 1;
 
-/// Archives that are kept, at most.
+/// Maximum number of archives that are kept.
 const MAX_ARCHIVES: usize = 16;
 
-/// Bytes of archives that are kept, at most.
+/// Maximum size of all archives that are kept, in bytes.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Unfinished files older than this have lost their writer.
+/// Age at which an unfinished file must have lost its writer.
 const STALE: Duration = Duration::from_secs(3600);
 
 /// Building one takes seconds.
 const LOCK_WAIT: Duration = Duration::from_secs(300);
 
-/// A packed initramfs. Its file exists as long as this value: nobody removes it from the cache, and one that is in memory
-/// only goes with this value.
+/// A packed initramfs. Its file exists as long as this value: a cached one is not removed, and one that is only in
+/// memory is freed with this value.
 #[derive(Debug)]
 pub struct PackedInitramfs {
     path: PathBuf,
     size: u64,
     hit: bool,
     not_cached: Option<String>,
-    // Held for its shared lock, or for the file itself.
+    // Kept open for its shared lock, or for the file itself.
     _file: File,
 }
 
@@ -65,21 +65,21 @@ impl PackedInitramfs {
         self.hit
     }
 
-    /// Why it is not in the cache, if it is not: it will be packed again next time.
+    /// Why it is not in the cache, if it is not. The next run will pack it again.
     pub fn not_cached(&self) -> Option<&str> {
         self.not_cached.as_deref()
     }
 }
 
-/// What identifies a file's content without reading it.
+/// The identity of a file's content, without its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     path: PathBuf,
-    /// Device, inode, size, modification and change time; nothing when there is no such file.
+    /// Device, inode, size, modification and change time; `None` if there is no such file.
     stat: Option<[i128; 7]>,
 }
 
-/// From a description to an archive.
+/// The archive of a description.
 #[derive(Debug, Serialize, Deserialize)]
 struct Index {
     inputs: Vec<Identity>,
@@ -112,10 +112,10 @@ impl Identity {
 }
 
 impl Initramfs {
-    /// Returns the archive of this description from the cache in `cache_dir`, building it first if it is not there.
+    /// Returns the archive of this description from the cache in `cache_dir`; builds it if it is missing.
     ///
-    /// A cache that cannot be written, for want of permission or space, is still read; what is not in it is packed into
-    /// memory.
+    /// A cache that cannot be written, for lack of permissions or space, is still read; a missing archive is then
+    /// packed into memory.
     pub fn build_cached(&self, cache_dir: &Path) -> Result<PackedInitramfs, InitramfsError> {
         let dir = cache_dir.join("initramfs");
         match self.build_in(&dir) {
@@ -127,7 +127,7 @@ impl Initramfs {
         }
     }
 
-    /// The archive from `dir`, built first where it is not there.
+    /// The archive from `dir`, which is built if it is missing.
     fn build_in(&self, dir: &Path) -> Result<PackedInitramfs, InitramfsError> {
         let index_path = dir.join(format!("{}.json", self.key()));
         if let Some(packed) = lookup(dir, &index_path) {
@@ -136,7 +136,7 @@ impl Initramfs {
         let lock = dir.join(".lock");
         let what = "the initramfs cache";
         let _building = LockFile::acquire(&lock, LockMode::Exclusive, LOCK_WAIT, what)?;
-        // Whoever held the lock may have built just this one.
+        // The previous holder of the lock may have built this archive.
         if let Some(packed) = lookup(dir, &index_path) {
             return Ok(packed);
         }
@@ -145,7 +145,7 @@ impl Initramfs {
         Ok(packed)
     }
 
-    /// The archive in a file that no directory has, and that goes with this process at the latest.
+    /// The archive in an anonymous file, which exists no longer than this process.
     fn build_in_memory(&self, not_cached: String) -> Result<PackedInitramfs, InitramfsError> {
         let memory = memfd_create("ktstr-initramfs", MemfdFlags::CLOEXEC)
             .map_err(|errno| InitramfsError::Write(errno.into()))?;
@@ -155,7 +155,7 @@ impl Initramfs {
             .into_inner()
             .map_err(|error| InitramfsError::Write(error.into_error()))?;
         let size = file.metadata().map_err(InitramfsError::Write)?.len();
-        // By this process's number: a backend may be a process of its own.
+        // The path has this process's id, as a backend may be another process.
         let path = format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd());
         Ok(PackedInitramfs {
             path: path.into(),
@@ -166,7 +166,7 @@ impl Initramfs {
         })
     }
 
-    /// Names the description, not the content of the files it names.
+    /// The hash of the description, without the content of the files that it names.
     fn key(&self) -> String {
         let description = format!("{FORMAT} {:?}", self.entries);
         format!("{:032x}", xxh3_128(description.as_bytes()))
@@ -194,7 +194,7 @@ impl Initramfs {
             archive,
             size,
         };
-        // An index that cannot be written costs time, not correctness.
+        // Without an index, the next lookup only takes longer.
         if let Ok(json) = serde_json::to_vec(&index) {
             let _ = files::write_atomic(index_path, &json);
         }
@@ -216,7 +216,7 @@ fn cache_error(path: &Path) -> impl FnOnce(io::Error) -> InitramfsError {
     move |source| InitramfsError::Cache { path, source }
 }
 
-/// Writes a file and gives the hash of what was written, and how much that was.
+/// Writes a file; returns the hash and the size of its content.
 fn write_hashed(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> Result<(), InitramfsError>,
@@ -258,7 +258,7 @@ impl Write for Hashed {
     }
 }
 
-/// The archive that the index leads to, if everything it was made of is as it was.
+/// The archive of the index, if none of its source files has changed.
 fn lookup(dir: &Path, index_path: &Path) -> Option<PackedInitramfs> {
     let index: Index = serde_json::from_slice(&fs::read(index_path).ok()?).ok()?;
     if !index.inputs.iter().all(Identity::holds) {
@@ -266,7 +266,7 @@ fn lookup(dir: &Path, index_path: &Path) -> Option<PackedInitramfs> {
     }
     let path = dir.join(&index.archive);
     let file = open_locked(&path, index.size)?;
-    // Marks it as used, for pruning; not being allowed to is no reason not to use it.
+    // Marks it as used, for pruning. If that is not permitted, it is used all the same.
     let _ = file.set_modified(SystemTime::now());
     Some(PackedInitramfs {
         path,
@@ -277,19 +277,19 @@ fn lookup(dir: &Path, index_path: &Path) -> Option<PackedInitramfs> {
     })
 }
 
-/// Opens an archive and locks it against pruning; `None` when it is not there, or not whole.
+/// Opens an archive and locks it against pruning; `None` if it is missing or incomplete.
 fn open_locked(path: &Path, size: u64) -> Option<File> {
     let file = File::open(path).ok()?;
     file.lock_shared().ok()?;
     let metadata = file.metadata().ok()?;
-    // Without a link left it was pruned between the two calls.
+    // If it has no link left, it was pruned between the two calls.
     (metadata.nlink() > 0 && metadata.len() == size).then_some(file)
 }
 
-/// Removes what is over the limits, longest unused first, and leftovers of killed writers.
+/// Removes archives above the limits, the least recently used first, and leftovers of killed writers.
 ///
-/// Archives in use are locked and stay. Failures are ignored: somebody else may be at it, and the next
-/// call tries again.
+/// Archives in use are locked, and are kept. Failures are ignored: another process may be pruning, and the next call
+/// tries again.
 fn prune(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;
@@ -316,7 +316,7 @@ fn prune(dir: &Path) {
             remove_unused(path);
         }
     }
-    // Unfinished files that nobody finishes, and indices of archives that are long gone.
+    // Unfinished files without a writer, and indices of archives that were removed long ago.
     for (modified, path) in others {
         let age = SystemTime::now()
             .duration_since(modified)
@@ -340,7 +340,7 @@ fn remove_unused(path: &Path) {
     let Ok(file) = File::open(path) else {
         return;
     };
-    // The lock is held over the removal: whoever opened it meanwhile sees that it has no link.
+    // The lock is held during the removal: a process that has opened it in the meantime sees that it has no link.
     if file.try_lock().is_ok() {
         let _ = fs::remove_file(path);
     }

@@ -1,4 +1,4 @@
-//! What is to be packed.
+//! The description of an initramfs.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,27 +8,27 @@ use super::entry::{Entry, Pack, normalize};
 use super::error::InitramfsError;
 use super::{libs, write};
 
-/// Describes what an initramfs contains; nothing is read before it is built.
+/// The contents of an initramfs. No file is read before it is built.
 ///
-/// The archive is not compressed: unpacking it is most of what a guest does with it, and under emulation
-/// decompressing takes two (LZ4) to four times (gzip) as long as copying.
+/// The archive is not compressed: under emulation, decompressing takes two (LZ4) to four times (gzip) as long as
+/// copying, and unpacking is most of the guest's work with it.
 ///
-/// The same description of the same files gives the same bytes: entries are sorted, times are zero
-/// and inodes are numbered in order.
+/// The same description of the same files results in the same bytes: entries are sorted, times are zero, and inodes are
+/// numbered in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Initramfs {
-    /// By guest path, absolute and normal.
+    /// Indexed by guest path, which is absolute and normalized.
     pub(super) entries: BTreeMap<PathBuf, Entry>,
 }
 
-/// Describes an [`Initramfs`]. A later entry replaces an earlier one with the same guest path.
+/// Builds an [`Initramfs`]. A later entry replaces an earlier one with the same guest path.
 #[derive(Debug, Clone)]
 pub struct InitramfsBuilder {
     entries: BTreeMap<PathBuf, Entry>,
 }
 
 impl Initramfs {
-    /// An initramfs with the directories and devices that every init needs, and nothing to run.
+    /// An initramfs with the directories and devices that every init needs, and no program.
     pub fn builder() -> InitramfsBuilder {
         InitramfsBuilder {
             entries: BTreeMap::new(),
@@ -56,41 +56,41 @@ impl InitramfsBuilder {
         self.executable(host, "/init", Pack::default())
     }
 
-    /// Puts the executable `host` at `guest`, with the libraries it needs where its loader finds them.
+    /// Adds the executable `host` as `guest`, with the libraries it needs where its loader finds them.
     #[must_use]
     pub fn executable(self, host: impl Into<PathBuf>, guest: impl AsRef<Path>, pack: Pack) -> Self {
         let host = host.into();
         self.entry(guest.as_ref(), Entry::Executable { host, pack })
     }
 
-    /// Puts the file `host` at `guest` as it is.
+    /// Adds the file `host` as `guest`, unchanged.
     #[must_use]
     pub fn file(self, host: impl Into<PathBuf>, guest: impl AsRef<Path>, mode: u32) -> Self {
         let host = host.into();
         self.entry(guest.as_ref(), Entry::File { host, mode })
     }
 
-    /// Puts a file with this content at `guest`.
+    /// Adds a file `guest` with this content.
     #[must_use]
     pub fn inline(self, content: impl Into<Vec<u8>>, guest: impl AsRef<Path>, mode: u32) -> Self {
         let content = content.into();
         self.entry(guest.as_ref(), Entry::Inline { content, mode })
     }
 
-    /// Makes the directory `guest`; parents of entries are made without being asked for.
+    /// Adds the directory `guest`. Parents of entries are added automatically.
     #[must_use]
     pub fn directory(self, guest: impl AsRef<Path>, mode: u32) -> Self {
         self.entry(guest.as_ref(), Entry::Directory { mode })
     }
 
-    /// Makes `guest` a symbolic link to `target`.
+    /// Adds `guest` as a symbolic link to `target`.
     #[must_use]
     pub fn symlink(self, target: impl Into<PathBuf>, guest: impl AsRef<Path>) -> Self {
         let target = target.into();
         self.entry(guest.as_ref(), Entry::Symlink { target })
     }
 
-    /// Makes `guest` a character device.
+    /// Adds `guest` as a character device.
     #[must_use]
     pub fn char_device(self, guest: impl AsRef<Path>, major: u32, minor: u32, mode: u32) -> Self {
         self.entry(guest.as_ref(), Entry::CharDevice { major, minor, mode })

@@ -1,4 +1,4 @@
-//! What is read from ELF files: how they are loaded and what they need.
+//! Reads from ELF files how they are loaded and which libraries they need.
 
 use std::path::{Path, PathBuf};
 
@@ -13,21 +13,21 @@ use elf::segment::ProgramHeader;
 
 use super::error::InitramfsError;
 
-/// What loading an ELF file takes.
+/// What an ELF file needs to be loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Needs {
-    /// The program that loads it.
+    /// Its interpreter (the loader).
     pub(super) interpreter: Option<PathBuf>,
-    /// Libraries, by name.
+    /// Names of libraries.
     pub(super) libraries: Vec<String>,
-    /// Where it says they are, unexpanded; older and newer form.
+    /// Its search paths, unexpanded: `DT_RPATH` and `DT_RUNPATH`.
     pub(super) rpath: Vec<String>,
     pub(super) runpath: Vec<String>,
-    /// How much of the file, from its beginning, is loaded.
+    /// Size of the part at the beginning of the file that is loaded.
     pub(super) loadable: usize,
 }
 
-/// Whether `bytes` begin like an ELF file.
+/// Whether `bytes` begin with the magic of an ELF file.
 pub(super) fn is_elf(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF")
 }
@@ -71,7 +71,7 @@ fn read_segments(file: &[u8], segments: &[ProgramHeader]) -> Result<Needs, Strin
     Ok(needs)
 }
 
-/// Reads which libraries the `dynamic` section names, and where it says they are.
+/// Reads the libraries and the search paths of the `dynamic` section.
 fn read_dynamic(
     file: &[u8],
     segments: &[ProgramHeader],
@@ -108,7 +108,7 @@ fn read_dynamic(
     Ok(())
 }
 
-/// Where in the file the byte at address `address` is.
+/// The file offset of address `address`.
 fn file_offset(segments: &[ProgramHeader], address: u64) -> Option<usize> {
     segments
         .iter()
@@ -127,7 +127,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
         .filter(|text| !text.is_empty())
 }
 
-/// Cuts `file` down to what is loaded, and says in its header that it has no sections.
+/// Truncates `file` to the part that is loaded, and removes the sections from its header.
 pub(super) fn keep_loadable(file: &mut Vec<u8>, loadable: usize) {
     /// Bytes of an ELF64 header; `e_shoff` and the section counts lie within.
     const HEADER: usize = 64;

@@ -1,12 +1,12 @@
-//! One entry of an initramfs, as it is described.
+//! One entry of the description of an initramfs.
 
 use std::path::{Component, Path, PathBuf};
 
-/// How much of an executable is packed.
+/// Which part of an executable is packed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Pack {
-    /// What is loaded to run it. Symbols and debug information stay behind: a debug build shrinks to a
-    /// fraction, and its backtraces show addresses only.
+    /// The part that is loaded to run it, without symbols and debug information. A debug build shrinks to a fraction,
+    /// and its backtraces only show addresses.
     #[default]
     Loadable,
     /// The whole file.
@@ -41,7 +41,7 @@ pub(super) enum Entry {
     },
 }
 
-/// Makes `path` absolute and resolves `.` and `..` in it by its letters alone; the root's parent is the root.
+/// Makes `path` absolute and resolves `.` and `..` lexically; the parent of the root is the root.
 pub(super) fn normalize(path: &Path) -> PathBuf {
     let mut normal = PathBuf::from("/");
     for component in path.components() {

@@ -1,4 +1,4 @@
-//! Why an initramfs could not be built.
+//! Errors of building an initramfs.
 
 use std::io;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub enum InitramfsError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The archive format cannot hold it.
+    /// The file is too large for the archive format.
     #[error("initramfs: {path} is {size} bytes; a file in an initramfs holds less than 4 GiB")]
     TooLarge {
         /// The file.

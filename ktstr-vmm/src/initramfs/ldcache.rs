@@ -1,4 +1,4 @@
-//! `/etc/ld.so.cache`: which library name is which file, as `ldconfig` wrote it.
+//! `/etc/ld.so.cache`: maps library names to files; `ldconfig` writes it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,14 +16,14 @@ const OLD_ENTRY: usize = 12;
 /// `FLAG_X8664_LIB64 | FLAG_ELF_LIBC6`
 const X86_64: u32 = 0x0303;
 
-/// Libraries for x86-64 by name; empty when `cache` is not in a known format.
+/// Libraries for x86-64 by name; empty if the format of `cache` is unknown.
 pub(super) fn parse(cache: &[u8]) -> HashMap<String, PathBuf> {
     try_parse(cache).unwrap_or_default()
 }
 
 fn try_parse(file: &[u8]) -> Option<HashMap<String, PathBuf>> {
     let cache = if file.starts_with(OLD_MAGIC) {
-        // The old format first, the new one after it, aligned.
+        // The old format may come first, and the new one, aligned, after it.
         let count = u32_at(file, 12)? as usize;
         let end = OLD_HEADER.checked_add(count.checked_mul(OLD_ENTRY)?)?;
         file.get(end.next_multiple_of(8)..)?
@@ -37,7 +37,7 @@ fn try_parse(file: &[u8]) -> Option<HashMap<String, PathBuf>> {
     let mut libraries = HashMap::new();
     for entry in cache.get(HEADER..)?.chunks_exact(ENTRY).take(count) {
         let hwcap = u32_at(entry, 16)? | u32_at(entry, 20)?;
-        // Variants for newer processors are left to processors that are known.
+        // Variants for newer processors are skipped, as the guest's processor is not known.
         if u32_at(entry, 0)? != X86_64 || hwcap != 0 {
             continue;
         }

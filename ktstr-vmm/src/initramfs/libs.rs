@@ -1,7 +1,7 @@
-//! From a description to what is packed: files read, libraries found.
+//! Reads the files of a description, and finds the libraries that they need.
 //!
-//! Libraries keep their paths, so the loader finds them in the guest as it does here: by the path in
-//! the executable, by the loader's cache, which comes along, or in its standard directories.
+//! Libraries keep their paths, so that the loader finds them in the guest as on the host: by the path in the
+//! executable, by the loader's cache, which is packed as well, or in its standard directories.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
@@ -13,7 +13,7 @@ use super::entry::{Entry, Pack, normalize};
 use super::error::InitramfsError;
 use super::ldcache;
 
-/// Where loaders look last: Debian's, and everybody's.
+/// The default directories of loaders: Debian's and the common ones.
 const STANDARD: &[&str] = &[
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
@@ -23,12 +23,12 @@ const STANDARD: &[&str] = &[
     "/usr/lib",
 ];
 
-/// What goes into the archive, and what was read for it.
+/// The contents of the archive, and the files that were read for it.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
-    /// By guest path.
+    /// Indexed by guest path.
     pub(super) entries: BTreeMap<PathBuf, Packed>,
-    /// Host files whose change changes the result.
+    /// Host files on which the result depends.
     pub(super) inputs: Vec<PathBuf>,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Packed {
     File { content: Vec<u8>, mode: u32 },
 }
 
-/// Reads everything that `entries` name, and the libraries of their executables.
+/// Reads all files that `entries` name, and the libraries of their executables.
 pub(super) fn resolve(entries: &BTreeMap<PathBuf, Entry>) -> Result<Resolved, InitramfsError> {
     let mut resolver = Resolver::default();
     for (guest, entry) in entries {
@@ -74,22 +74,22 @@ pub(super) fn resolve(entries: &BTreeMap<PathBuf, Entry>) -> Result<Resolved, In
 #[derive(Debug, Default)]
 struct Resolver {
     resolved: Resolved,
-    /// ELF files whose libraries are still to be found.
+    /// ELF files whose libraries are not found yet.
     queue: VecDeque<Object>,
     ldcache: Option<HashMap<String, PathBuf>>,
 }
 
-/// An ELF file in two places.
+/// An ELF file on the host and in the guest.
 #[derive(Debug)]
 struct Object {
     host: PathBuf,
     guest: PathBuf,
     needs: Needs,
-    /// Search paths of those who need it, for the older form that is inherited.
+    /// The `DT_RPATH` of the files that need it, which it inherits.
     inherited: Vec<SearchDir>,
 }
 
-/// A directory the loader looks in, here and in the guest.
+/// A directory in which the loader searches, on the host and in the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SearchDir {
     host: PathBuf,
@@ -155,7 +155,7 @@ impl Resolver {
             let own = |dirs: &[String]| -> Vec<SearchDir> {
                 dirs.iter().map(|dir| object.search_dir(dir)).collect()
             };
-            // The older form counts only without the newer one, and for everything below.
+            // `DT_RPATH` only counts without `DT_RUNPATH`, and also for the libraries below.
             let mut rpath = object.inherited.clone();
             if object.needs.runpath.is_empty() {
                 rpath.splice(0..0, own(&object.needs.rpath));
@@ -192,7 +192,7 @@ impl Resolver {
         self.object(host, &guest, content, Pack::Loadable, rpath.to_vec())
     }
 
-    /// The file that the loader would take for `name`.
+    /// The file that the loader would load for `name`.
     fn find<'d>(
         &mut self,
         name: &str,
@@ -225,7 +225,7 @@ impl Resolver {
         Some(here(path))
     }
 
-    /// Looks `name` up in the loader's cache, which then travels along: the guest's loader needs it too.
+    /// Looks up `name` in the loader's cache. The cache is then packed as well, as the guest's loader needs it too.
     fn cached(&mut self, name: &str) -> Option<PathBuf> {
         if self.ldcache.is_none() {
             let cache = fs::read(ldcache::PATH).unwrap_or_default();
@@ -245,7 +245,7 @@ impl Resolver {
         self.ldcache.as_ref()?.get(name).cloned()
     }
 
-    /// Adds the directories that entries lie in and nobody asked for.
+    /// Adds the missing parent directories of entries.
     fn parents(&mut self) {
         let paths: Vec<PathBuf> = self.resolved.entries.keys().cloned().collect();
         for path in paths {
@@ -262,7 +262,7 @@ impl Resolver {
 }
 
 impl Object {
-    /// Expands `$ORIGIN` in a search path: here it is where the file is, in the guest where it will be.
+    /// Expands `$ORIGIN` in a search path: the directory of the file on the host, and that in the guest.
     fn search_dir(&self, dir: &str) -> SearchDir {
         let expand = |file: &Path| {
             let origin = file.parent().unwrap_or(Path::new("/")).to_string_lossy();
@@ -279,11 +279,11 @@ impl Object {
 }
 
 fn absolute(path: &Path) -> PathBuf {
-    // The loader's $ORIGIN is the real place, links followed.
+    // The loader resolves symbolic links for $ORIGIN.
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Whether the loader would take this file; it passes over those of other architectures.
+/// Whether the loader would load this file; it skips those of other architectures.
 fn is_library(path: &Path) -> bool {
     const MACHINE: usize = 18;
     let read = || -> io::Result<bool> {
@@ -296,7 +296,7 @@ fn is_library(path: &Path) -> bool {
     read().unwrap_or(false)
 }
 
-/// Tells a missing interpreter like a missing library.
+/// Reports a missing interpreter like a missing library.
 fn missing(error: InitramfsError, interpreter: &Path, needed_by: &Path) -> InitramfsError {
     match error {
         InitramfsError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! The guest's root directory, packed for the kernel.
+//! The guest's root file system, packed as an initramfs.
 //!
 //! ```no_run
 //! use ktstr_vmm::initramfs::Initramfs;

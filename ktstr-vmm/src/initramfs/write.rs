@@ -1,4 +1,4 @@
-//! The archive: newc cpio, the same bytes for the same entries.
+//! Writes the archive: newc cpio, with the same bytes for the same entries.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,16 +10,16 @@ use cpio::newc::{self, ModeFileType};
 use super::error::InitramfsError;
 use super::libs::Packed;
 
-/// Longest path the kernel unpacks, with its final NUL (`PATH_MAX`).
+/// Maximum length of a path that the kernel unpacks, with its final NUL (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
 
-/// Writes `entries`; directories sort before what is in them.
+/// Writes `entries`; a directory sorts before its contents.
 pub(super) fn archive(
     entries: &BTreeMap<PathBuf, Packed>,
     out: &mut dyn Write,
 ) -> Result<(), InitramfsError> {
     let mut out = out;
-    // The kernel takes equal inodes of files with several links for one file; ours have one each.
+    // The kernel treats files with several links and the same inode as one file; here each has one link.
     for (ino, (path, entry)) in (1..).zip(entries) {
         if path == Path::new("/") {
             continue;

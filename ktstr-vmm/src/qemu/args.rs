@@ -8,7 +8,7 @@ use crate::backend::Emulation;
 use crate::channel::{PORT_NAME, TERMINAL_NAME};
 use crate::spec::{LOCAL_DISTANCE, MachineSpec, REMOTE_DISTANCE};
 
-/// Numbers of the descriptors that QEMU inherits.
+/// The descriptors that QEMU inherits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Descriptors {
     pub(super) console: i32,
@@ -17,19 +17,19 @@ pub(super) struct Descriptors {
     pub(super) terminal: Option<i32>,
 }
 
-/// The newer PC, without what no guest here looks at. The older one routes interrupts by tables that take
-/// an emulated kernel a tenth of a second to interpret.
+/// The q35 machine, without devices that no guest here uses. The older i440fx describes interrupt routing in tables
+/// that an emulated kernel takes a tenth of a second to interpret.
 const MACHINE: &str = "q35,vmport=off,smm=off,i8042=off,usb=off,sata=off,smbus=off";
 
-/// A CPU model whose caches Linux takes from CPUID leaf 0x8000001D for any number of cores, odd ones
-/// too: L1 and L2 are a core's, L3 spans a package.
+/// A CPU model for which Linux reads caches from CPUID leaf 0x8000001D for any number of cores, even odd ones: each
+/// core has its L1 and L2, each package its L3.
 ///
-/// On AMD's own models Linux reads that leaf only with `topoext`, which emulation does not have; on
+/// On AMD models, Linux reads that leaf only with `topoext`, which emulation does not support; on
 /// this one it always does (`cpuid4_cache_lookup_regs` in the kernel's `arch/x86/kernel/cpu/cacheinfo.c`).
-/// Intel's leaf 4 would come without L1 and L2 shared between threads.
+/// With Intel's leaf 4, threads would not share L1 and L2.
 const CPU: &str = "Dhyana";
 
-/// Everything after the program's name.
+/// All arguments after the program's name.
 pub(super) fn arguments(
     spec: &MachineSpec,
     emulation: Emulation,
@@ -69,7 +69,7 @@ pub(super) fn arguments(
     );
     if let Some(terminal) = fds.terminal {
         args.option("-chardev", format!("socket,id=terminal,fd={terminal}"));
-        // It becomes port 0, which is kept for it.
+        // It becomes port 0, which is reserved for it.
         args.option(
             "-device",
             format!("virtconsole,chardev=terminal,name={TERMINAL_NAME}"),
@@ -104,7 +104,7 @@ fn numa(args: &mut Arguments, spec: &MachineSpec) {
     let shape = spec.topology;
     let nodes = shape.numa_nodes();
     for node in 0..nodes {
-        // What does not divide goes to the first node.
+        // The first node gets the remainder.
         let share = spec.memory_mib / nodes;
         let size = if node == 0 {
             spec.memory_mib - share * (nodes - 1)

@@ -1,17 +1,16 @@
-//! The firmware a machine starts with.
+//! The firmware of a machine.
 
 use std::path::{Path, PathBuf};
 
-/// The small firmware that QEMU brings for its microvm; it also starts a PC, several times faster
-/// than the default one.
+/// The small firmware that QEMU ships for its microvm. It also starts a PC, several times faster than the default one.
 const QBOOT: &str = "qboot.rom";
 
-/// Where QEMU keeps its data, from the directory of its program.
+/// QEMU's data directories, relative to that of its program.
 const DATA_DIRS: &[&str] = &["../share/qemu", "../share/seabios"];
 
-/// The fast firmware beside `qemu`, where it is installed; else QEMU takes its default.
+/// The fast firmware of the program `qemu`, if it is installed; otherwise QEMU uses its default.
 ///
-/// A `qemu` that is just a name, to be found in `PATH`, tells no place to look.
+/// A `qemu` that is only a name, to be found in `PATH`, has no directory to search from.
 pub(super) fn fast(qemu: &Path) -> Option<PathBuf> {
     let program = qemu
         .is_absolute()

@@ -1,4 +1,4 @@
-//! QEMU's monitor (QMP), which tells why the guest ended and what its CPUs are doing.
+//! QEMU's monitor (QMP), which reports why the guest ended and what its CPUs are doing.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,7 +8,7 @@ use crate::error::MachineError;
 use crate::hypervisor::{CpuActivity, MachineEnd};
 use crate::stream::{self, Got};
 
-/// Longest line that is read; events take a few hundred bytes, the registers of a CPU three thousand.
+/// Maximum length of a line; events take a few hundred bytes, the registers of a CPU three thousand.
 const MAX_LINE: usize = 2 << 20;
 
 /// Our end of the monitor.
@@ -18,13 +18,13 @@ pub(super) struct Monitor {
     open: bool,
     line: Vec<u8>,
     shutdown: Option<MachineEnd>,
-    /// Whether an answer on the CPUs is to come, and the last one.
+    /// Whether an answer about the CPUs is pending, and the last answer.
     asked: bool,
     activity: Option<Vec<CpuActivity>>,
 }
 
 impl Monitor {
-    /// Asks for events; the answer comes whenever QEMU is up.
+    /// Enables events; QEMU answers once it is up.
     pub(super) fn new(socket: OwnedFd) -> Result<Self, MachineError> {
         let hello = b"{\"execute\":\"qmp_capabilities\"}\n";
         stream::write(&socket, hello).map_err(MachineError::host("writing to QEMU's monitor"))?;
@@ -38,12 +38,12 @@ impl Monitor {
         })
     }
 
-    /// Readable when QEMU said something.
+    /// Readable when QEMU has sent something.
     pub(super) fn signal(&self) -> Option<BorrowedFd<'_>> {
         self.open.then(|| self.socket.as_fd())
     }
 
-    /// Takes in what is there.
+    /// Reads what QEMU has sent.
     pub(super) fn read(&mut self) -> Result<(), MachineError> {
         let mut buffer = [0; 4096];
         while self.open {
@@ -58,12 +58,12 @@ impl Monitor {
         Ok(())
     }
 
-    /// How the guest ended, once it has.
+    /// How the guest ended; `None` while it runs.
     pub(super) fn shutdown(&self) -> Option<MachineEnd> {
         self.shutdown.clone()
     }
 
-    /// Asks what the CPUs do, and returns the last answer, once.
+    /// Asks what the CPUs are doing, and returns each answer once.
     pub(super) fn cpu_activity(&mut self) -> Result<Option<Vec<CpuActivity>>, MachineError> {
         self.read()?;
         if self.open && !self.asked {
@@ -71,7 +71,7 @@ impl Monitor {
                 \"arguments\":{\"command-line\":\"info registers -a\"}}\n";
             let sent = stream::write(&self.socket, ask)
                 .map_err(MachineError::host("writing to QEMU's monitor"))?;
-            // A socket with room for nothing belongs to a QEMU that answers nothing: the question is not asked then.
+            // If the socket is full, QEMU is not reading, and the question is skipped.
             self.asked = sent == Some(ask.len());
             self.open &= matches!(sent, Some(0)) || self.asked;
         }
@@ -98,7 +98,7 @@ impl Monitor {
     }
 }
 
-/// What CPUs do, from QEMU's print of all of their registers: a line of each reads
+/// Parses what the CPUs are doing from QEMU's dump of their registers, which has a line for each:
 /// `RIP=ffffffff81a5d0fb RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1`.
 fn states(registers: &str) -> Vec<CpuActivity> {
     let of_line = |line: &str| {
@@ -119,10 +119,10 @@ fn states(registers: &str) -> Vec<CpuActivity> {
     registers.lines().filter_map(of_line).collect()
 }
 
-/// The flag of a CPU that takes interrupts.
+/// The interrupt flag.
 const INTERRUPTS: u64 = 1 << 9;
 
-/// The end of the guest that a message tells of, if it is that event.
+/// The end of the guest, if the message is a shutdown event.
 fn shutdown_of(message: &Value) -> Option<MachineEnd> {
     if message["event"] != "SHUTDOWN" {
         return None;
@@ -130,7 +130,7 @@ fn shutdown_of(message: &Value) -> Option<MachineEnd> {
     match message["data"]["reason"].as_str()? {
         "guest-shutdown" => Some(MachineEnd::PoweredOff),
         "guest-reset" => Some(MachineEnd::Reset),
-        // A signal to QEMU, a closed window: nothing the guest did.
+        // A signal to QEMU, a closed window: the guest did not cause it.
         other => Some(MachineEnd::Crashed(format!(
             "QEMU was ended from outside ({other})"
         ))),
