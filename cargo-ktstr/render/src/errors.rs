@@ -69,12 +69,8 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
     if let Some(ThresholdsError::Session(error)) = error.downcast_ref() {
         return problems(error, program);
     }
-    match error.downcast_ref() {
-        Some(SessionError::Kernel(error)) => return problems(error, program),
-        Some(error @ SessionError::SameLabel { .. }) => {
-            return vec![Problem::new(format!("--kernel: {error}"))];
-        }
-        _ => {}
+    if let Some(error @ SessionError::SameLabel { .. }) = error.downcast_ref() {
+        return vec![Problem::new(format!("--kernel: {error}"))];
     }
     let words = remedy_of(error).map(|it| remedy(&it, program));
     vec![Problem::new(format!(
@@ -111,18 +107,20 @@ fn of_failed(failed: &Failed, program: &str) -> Problem {
     problem
 }
 
-/// What helps against an error of the library about kernels.
+/// What helps against an error of a library.
 fn remedy_of(error: &(dyn StdError + 'static)) -> Option<Remedy> {
     let kernel = error.downcast_ref().and_then(Error::remedy);
     let cache = || error.downcast_ref().and_then(CacheError::remedy);
     let fetch = || error.downcast_ref().and_then(FetchError::remedy);
     let discover = || error.downcast_ref().and_then(DiscoverError::remedy);
     let built = || error.downcast_ref().and_then(BuiltTreeError::remedy);
+    let session = || error.downcast_ref().and_then(SessionError::remedy);
     kernel
         .or_else(cache)
         .or_else(fetch)
         .or_else(discover)
         .or_else(built)
+        .or_else(session)
 }
 
 /// What a command prints of `problems`: the lines that explain them, then one line that begins with `error: ` for each.
