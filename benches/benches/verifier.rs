@@ -66,6 +66,6 @@ fn cell(kernel: &Path, scheduler: &Path, results: &Path) -> (Duration, Duration)
     let load = sidecar.verifier.and_then(|verifier| verifier.load_s);
     (
         took,
-        Duration::from_secs_f64(load.expect("it was in force")),
+        Duration::from_secs_f64(load.expect("it was enabled")),
     )
 }

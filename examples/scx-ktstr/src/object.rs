@@ -44,7 +44,7 @@ pub(crate) enum ObjectError {
         "loading the BPF object: {0}; it takes root and a kernel with CONFIG_SCHED_CLASS_EXT and CONFIG_DEBUG_INFO_BTF"
     )]
     Load(#[source] libbpf_rs::Error),
-    #[error("attaching: {0}; see the kernel's log, and whether another scheduler is in force")]
+    #[error("attaching: {0}; see the kernel's log, and whether another scheduler is enabled")]
     Attach(#[source] libbpf_rs::Error),
     #[error("reading the exit record: {0}")]
     Record(#[source] libbpf_rs::Error),
@@ -55,7 +55,7 @@ pub(crate) enum ObjectError {
 /// A scheduler that the kernel has verified.
 pub(crate) struct Loaded(Object);
 
-/// A scheduler in force. Dropping it takes it out of force.
+/// An enabled scheduler. Dropping it disables it.
 pub(crate) struct Attached {
     link: Link,
     object: Object,
@@ -92,7 +92,7 @@ impl Loaded {
         open.load().map(Self).map_err(ObjectError::Load)
     }
 
-    /// Puts it in force.
+    /// Enables it.
     pub(crate) fn attach(self) -> Result<Attached, ObjectError> {
         let Self(mut object) = self;
         let link = {

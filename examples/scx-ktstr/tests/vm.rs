@@ -322,7 +322,7 @@ impl Scheduler {
         Self { child }
     }
 
-    /// One that is in force.
+    /// One that is enabled.
     fn enabled(ctx: &Ctx, args: &[&str]) -> Self {
         let mut scheduler = Self::start(ctx, args);
         scheduler.await_line("scx-ktstr: attached");
