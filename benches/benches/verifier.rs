@@ -64,8 +64,5 @@ fn cell(kernel: &Path, scheduler: &Path, results: &Path) -> (Duration, Duration)
         .expect("a run directory");
     let sidecar = sidecars.remove(0).expect("a sidecar");
     let load = sidecar.verifier.and_then(|verifier| verifier.load_s);
-    (
-        took,
-        Duration::from_secs_f64(load.expect("it was enabled")),
-    )
+    (took, Duration::from_secs_f64(load.expect("it was enabled")))
 }

@@ -4,7 +4,7 @@
 //! `#[ktstr_test]` and their documentation here, and in `ktstr-harness`, through [`check_table!`](crate::check_table),
 //! the fields of `Checks`, their documentation, units and metrics. A new check is a row here and its judging there.
 
-use crate::keys::{Key, Kind};
+use crate::key::{Key, Kind};
 
 /// Calls the macro `$then` with the rows.
 ///

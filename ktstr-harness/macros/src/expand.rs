@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitFloat};
 
 use crate::field::CASE;
-use crate::keys::Part;
+use crate::key::Part;
 use crate::parse::{Setting, Settings};
 use crate::validate::Assertion;
 use crate::value::Value;

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use crate::keys::Part;
+use crate::key::Part;
 
 /// The finished test case as an item, out of the way of the names in users' expressions.
 pub(crate) const CASE: &str = "KTSTR_TEST_CASE";

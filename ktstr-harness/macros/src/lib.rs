@@ -9,6 +9,7 @@ mod errors;
 mod expand;
 mod field;
 mod function;
+mod key;
 mod keys;
 mod parse;
 mod validate;

@@ -6,7 +6,8 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Error, Result, Token};
 
 use crate::errors::Errors;
-use crate::keys::{self, Key, Kind, Part, State};
+use crate::key::{Key, Kind, Part, State};
+use crate::keys;
 use crate::value::Value;
 
 /// A key and what it was given.

@@ -1,7 +1,7 @@
 //! What the attribute says to what it is given.
 
 use super::*;
-use crate::keys::{Key, State};
+use crate::key::{Key, State};
 
 /// What is wrong with the keys in `attribute`.
 fn wrong(attribute: &str) -> Vec<String> {

@@ -9,7 +9,7 @@ use quote::quote;
 use crate::checks;
 use crate::errors::Errors;
 use crate::field::field;
-use crate::keys::{Key, Part};
+use crate::key::{Key, Part};
 use crate::parse::{Setting, Settings};
 use crate::value::Value;
 

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Error, Expr, ExprLit, ExprPath, ExprUnary, Lit, LitStr, UnOp};
 
-use crate::keys::{Integer, Kind};
+use crate::key::{Integer, Kind};
 
 /// The value of a key. A number is known when it is written out; what a constant or any other
 /// expression comes to is only seen by the compiler.
