@@ -64,10 +64,10 @@ setup-tests: setup # What the tests do better with, where the distribution has i
 	@scripts/setup --tests
 
 # All of the workspace at once, the command with it: a package by itself has other features, and is compiled once more.
-built:
+built: setup
 	cargo build --workspace --all-targets
 
-built-kernel: setup built
+built-kernel: built
 	$(KTSTR) kernel build --kernel "$(KERNEL)"
 
 kernel: setup tool ## Build and cache the kernel
