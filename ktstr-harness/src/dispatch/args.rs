@@ -1,7 +1,7 @@
 //! The command line of a test binary: what nextest, `cargo test` and editors pass.
 //!
-//! Nextest's contract: <https://nexte.st/docs/design/custom-test-harnesses/>. The words of libtest are taken where they
-//! can be honoured here, and answered where they cannot.
+//! Nextest's contract: <https://nexte.st/docs/design/custom-test-harnesses/>. Options of libtest are accepted if this
+//! harness can honour them; the others are refused with a message.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,29 +13,29 @@ use lexopt::{Arg, Parser, ValueExt};
 pub struct Args {
     /// List instead of run.
     pub list: bool,
-    /// Tell what they are judged by instead of running them.
+    /// Print the thresholds of the tests instead of running them.
     pub thresholds: bool,
-    /// Which tests, as to being ignored.
+    /// Selection by the ignored mark.
     pub which: Which,
-    /// Which tests, as to their names; all when empty.
+    /// Selection by name; empty selects all tests.
     pub filters: Vec<String>,
     /// Filters are whole names.
     pub exact: bool,
-    /// Names that contain one of these are left out.
+    /// Tests whose names contain one of these are skipped.
     pub skip: Vec<String>,
-    /// Results are told by a character each.
+    /// Print one character for each result.
     pub quiet: bool,
     /// Whether results are coloured.
     pub color: Color,
-    /// Results tell how long each test took.
+    /// Print how long each test took.
     pub report_time: bool,
-    /// Tests run in an order that this number makes.
+    /// Seed of a random order of the tests.
     pub shuffle: Option<u64>,
-    /// Nothing runs after the first failure.
+    /// Stop after the first failure.
     pub fail_fast: bool,
     /// File that gets a line for each result.
     pub logfile: Option<PathBuf>,
-    /// More tests at a time were asked for than this harness runs.
+    /// The command line asks for more tests at a time than this harness runs.
     pub threads: bool,
     /// Print the usage and end.
     pub help: bool,
@@ -63,7 +63,7 @@ pub enum Color {
     Never,
 }
 
-/// What a test may be asked for by.
+/// The names by which a command line can select a test.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'n> {
     /// The name that nextest knows it by.
@@ -72,12 +72,12 @@ pub struct Names<'n> {
     pub function: &'n str,
     /// Path of the module that the function is in, from the crate's name on.
     pub module: &'n str,
-    /// Whether the function's name alone means this case: it does not mean its variants.
+    /// Whether the function's name alone selects this case. It does not select variants.
     pub is_base: bool,
 }
 
 impl Names<'_> {
-    /// Whether `filter` means this test.
+    /// Whether `filter` selects this test.
     fn matches(&self, filter: &str, exact: bool) -> bool {
         if exact {
             return self.case == filter
@@ -183,7 +183,7 @@ impl Args {
         Ok(parsed)
     }
 
-    /// Takes `--{name}`, one of libtest's that few need.
+    /// Reads `--{name}`, one of libtest's rarely used options.
     fn word_of_libtest(&mut self, name: &str, parser: &mut Parser) -> Result<(), lexopt::Error> {
         let refused = |why: &str| Err(format!("--{name}: {why}").into());
         match name {
@@ -231,7 +231,7 @@ impl Args {
                 }
             }
             "report-time" => {
-                // Older ones of libtest had `=plain` and `=colored`.
+                // Older versions of libtest had `=plain` and `=colored`.
                 let _ = parser.optional_value();
                 self.report_time = true;
             }
@@ -253,7 +253,7 @@ impl Args {
         Ok(())
     }
 
-    /// Whether a test of these names and this mark was asked for.
+    /// Whether a test with these names and this mark is selected.
     pub fn selects(&self, names: &Names<'_>, ignored: bool) -> bool {
         let by_mark = match self.which {
             Which::Plain => !ignored,
@@ -263,7 +263,7 @@ impl Args {
         by_mark && self.selects_name(names)
     }
 
-    /// Whether a test of these names was asked for, be it ignored or not.
+    /// Whether a test with these names is selected, ignored or not.
     pub fn selects_name(&self, names: &Names<'_>) -> bool {
         let matches = |filter: &String| names.matches(filter, self.exact);
         let wanted = self.filters.is_empty() || self.filters.iter().any(matches);
@@ -271,7 +271,7 @@ impl Args {
     }
 }
 
-/// A seed that nobody chose.
+/// A random seed, for an order that nobody chose.
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)

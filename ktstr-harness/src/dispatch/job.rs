@@ -20,7 +20,7 @@ impl Job {
         }
     }
 
-    /// Whether it was asked for, be it ignored or not.
+    /// Whether it is selected, ignored or not.
     pub(super) fn is_asked_for(&self, args: &Args) -> bool {
         self.with_names(|names| args.selects_name(names))
     }
@@ -30,7 +30,7 @@ impl Job {
         self.with_names(|names| args.selects(names, self.is_ignored()))
     }
 
-    /// Calls `ask` with what it may be asked for by.
+    /// Calls `ask` with the names that select it.
     fn with_names(&self, ask: impl FnOnce(&Names<'_>) -> bool) -> bool {
         let case = self.name().to_string();
         let (function, module) = match self {

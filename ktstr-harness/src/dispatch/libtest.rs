@@ -1,4 +1,4 @@
-//! Results of several tests, told as libtest tells them.
+//! Prints the results of several tests in libtest's format.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -10,7 +10,7 @@ use ktstr_core::Outcome;
 /// Results on one line, where each is a character.
 const PER_LINE: usize = 88;
 
-/// How results are told.
+/// The format of results.
 #[derive(Debug, Default)]
 pub(super) struct Style {
     /// A character for each.
@@ -21,7 +21,7 @@ pub(super) struct Style {
     pub time: bool,
 }
 
-/// The results so far. Where nobody reads it any more, it is still counted.
+/// Prints and counts results. It goes on counting when nobody reads the output any more.
 #[derive(Debug)]
 pub(super) struct LibtestOutput<W> {
     out: W,
@@ -54,7 +54,7 @@ impl<W: Write> LibtestOutput<W> {
         let _ = writeln!(self.out, "\nrunning {count} test{s}{seed}");
     }
 
-    /// A test came to an end; `why` says why it was skipped.
+    /// A test ended; `why` is the reason of a skip.
     pub(super) fn ended(&mut self, name: &str, outcome: Outcome, why: &str, took: Duration) {
         let took = if self.style.time {
             format!(" <{:.3}s>", took.as_secs_f64())
@@ -78,13 +78,13 @@ impl<W: Write> LibtestOutput<W> {
         }
     }
 
-    /// A test does not run; `rest` stands behind that.
+    /// A test does not run; `rest` follows on its line.
     pub(super) fn ignored(&mut self, name: &str, rest: &str) {
         self.ignored += 1;
         self.tell(name, Word::Ignored, rest);
     }
 
-    /// All is told; `unlisted` more were ignored, `filtered_out` were not asked for.
+    /// Prints the end; `unlisted` more tests were ignored, `filtered_out` were not selected.
     pub(super) fn end(mut self, unlisted: usize, filtered_out: usize, took: Duration) {
         let mut text = String::new();
         if self.style.quiet && self.on_line > 0 {
@@ -176,7 +176,7 @@ impl Word {
     }
 }
 
-/// Puts `items` in the order that `seed` makes.
+/// Shuffles `items` by `seed`.
 pub(super) fn shuffle<T>(items: &mut [T], seed: u64) {
     let mut state = seed;
     // SplitMix64.

@@ -56,10 +56,9 @@ pub fn main_of(target: TestTarget) -> ExitCode {
     }
 }
 
-/// Where this process is PID 1 of one of our machines, becomes its init and never returns; elsewhere does
-/// nothing.
+/// Becomes init and never returns if this process is PID 1 of a ktstr machine; does nothing elsewhere.
 ///
-/// A program that runs tests without [`main`] calls this before anything else: it is its own guest.
+/// A program that runs tests without [`main`] calls this first: its machines run the same program.
 pub fn enter_guest() {
     if guest::is_guest(var_os(guest::MARK).as_deref()) {
         guest::init();
@@ -108,7 +107,7 @@ fn run(
     Ok(ExitCode::from(worst.exit_code()))
 }
 
-/// Runs the one case that nextest names; nextest tells how it ended.
+/// Runs the one case that nextest names. Nextest reports the result.
 fn run_for_nextest(all: Vec<Job>, args: &Args, process: Process) -> Result<Outcome, String> {
     let mut jobs = all;
     jobs.retain(|job| job.is_selected(args));
@@ -133,7 +132,7 @@ fn run_for_nextest(all: Vec<Job>, args: &Args, process: Process) -> Result<Outco
     Ok(worst)
 }
 
-/// Runs what `args` select, and tells the results as libtest does: `cargo test`, an editor or a person reads them.
+/// Runs what `args` select and prints the results as libtest does, for `cargo test`, an editor or a person.
 fn run_as_libtest(
     all: Vec<Job>,
     args: &Args,
@@ -212,7 +211,7 @@ struct Selection {
     ignored: Vec<Job>,
     /// Ignored, and only counted: variants, of which every test has dozens.
     unlisted: usize,
-    /// Not asked for.
+    /// Not selected.
     filtered_out: usize,
 }
 

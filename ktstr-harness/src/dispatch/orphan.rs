@@ -1,4 +1,4 @@
-//! A test process whose nextest was killed must not keep a machine running.
+//! Ends a test process, and with it its machine, when its nextest was killed.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,16 +11,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// How often an orphan looks for its parent where the kernel does not tell it.
+/// How often to look for the parent, on a kernel without pidfds.
 const POLL: Duration = Duration::from_millis(250);
 
-/// How the kernel names nextest's process.
+/// The kernel's name of nextest's process.
 const NEXTEST: &str = "cargo-nextest";
 
-/// And that of a session of ours.
+/// The kernel's name of a session's process.
 const SESSION: &str = "cargo-ktstr";
 
-/// More processes than ever stand between a test and nextest.
+/// The most processes to look at between a test and nextest.
 const MAX_ANCESTORS: usize = 64;
 
 /// Ends this process (and with it its machine) once nextest is gone, if that runs it, or anything between the two: cargo
@@ -35,7 +35,7 @@ pub(super) fn end_with_nextest(host: &Host) {
     let above = watched(std::process::id(), &Process::read);
     let opened: Vec<Opened> = above.into_iter().map(Ancestor::open).collect();
     let ended = opened.iter().any(|it| matches!(it, Opened::Ended));
-    // Where the parent has a handle the kernel tells of its end.
+    // A pidfd tells when the parent ends.
     let told = matches!(opened.first(), Some(Opened::Handle(_)));
     let handles: Vec<OwnedFd> = opened.into_iter().filter_map(Opened::handle).collect();
     thread::spawn(move || {
@@ -54,7 +54,7 @@ fn any_ended(handles: &[OwnedFd], limit: Option<&Timespec>) -> bool {
     poll(&mut fds, limit).is_ok() && fds.iter().any(|fd| !fd.revents().is_empty())
 }
 
-/// What is to be known of a process.
+/// Facts about a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Process {
     name: String,
@@ -85,7 +85,7 @@ struct Ancestor {
     child: u32,
 }
 
-/// What came of asking for a handle on a process.
+/// The result of opening a pidfd.
 #[derive(Debug)]
 enum Opened {
     /// It becomes readable when the process ends.

@@ -1,8 +1,8 @@
 //! Asking the session for schedulers while nextest lists tests.
 //!
-//! Nextest starts no test before every binary has told its list. So a binary that has tests of a scheduler which is a
-//! cargo package asks the session that started nextest, and lists when the answer is there: what those of its tests
-//! that will run need is built then. Nobody else pays for it, and no test waits for a build.
+//! Nextest starts no test before every binary has listed its own. A binary with tests of a scheduler that is a cargo
+//! package therefore asks the session for the schedulers that its selected tests need, and prints its list when they are
+//! built. No test waits for a build.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use super::settings::Process;
 use crate::runner::build::Package;
 use crate::runner::package;
 
-/// Longer than the schedulers of any project take to build. A session that goes away ends the wait at once.
+/// Longer than the schedulers of any project take to build. The wait ends at once if the session ends.
 const WAIT: Duration = Duration::from_secs(3600);
 
 /// What a test binary asks for.

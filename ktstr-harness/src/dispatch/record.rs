@@ -1,4 +1,4 @@
-//! Running one case with a record of it: from before it runs until it ends, however it ends.
+//! Runs one case and keeps its record, from before it starts until it ends.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use crate::runner::{CaseResult, FailureArtifacts, RunObserver, Runner, discover_
 
 /// Runs `job` and writes its record.
 ///
-/// That it can be written is seen before: minutes of machines for nothing would be the alternative.
+/// It first makes sure that the record can be written, and does not run the case otherwise.
 pub(super) fn run(job: &Job, process: &Process, observer: &mut dyn RunObserver) -> CaseResult {
     let planned = planned(job, process);
     let begun = match run_dir(&planned, process).begin(&planned) {
@@ -62,8 +62,8 @@ fn unrecorded(error: &records::RunDirError) -> Verdict {
     Verdict::fail("sidecar", error.to_string())
 }
 
-/// Has every job that names no kernel run on the one that is found, and tells which that is. Where none is found, each
-/// of them says so.
+/// Gives the kernel that is found to every job that names none, and returns a line that names it. If none is found, each of
+/// these jobs fails with that.
 pub(super) fn choose_kernel(jobs: &mut [Job], process: &Process) -> Option<String> {
     let mut unnamed: Vec<_> = jobs
         .iter_mut()
@@ -85,7 +85,7 @@ pub(super) fn choose_kernel(jobs: &mut [Job], process: &Process) -> Option<Strin
     found.found
 }
 
-/// What is known of the record of `job` before it runs.
+/// The record of `job` before it runs.
 fn planned(job: &Job, process: &Process) -> Sidecar {
     let now = SystemTime::now();
     let origin = &process.settings.origin;

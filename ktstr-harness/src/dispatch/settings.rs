@@ -1,4 +1,4 @@
-//! What a test process reads from its environment, once.
+//! The settings of a test process, read from its environment once.
 
 use std::env::{current_dir, current_exe};
 use std::ffi::OsString;
@@ -20,10 +20,10 @@ use crate::runner::{NextestRun, RunOrigin, Settings, TestTarget, own_epoch};
 /// Variables that mean the same in the guest as on the host.
 const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
 
-/// Variables of features that this version does not have: to be told, not to be passed over.
+/// Variables of features that this version does not have: they are refused, not ignored.
 const NOT_BUILT: &[&str] = &[env::BUDGET_SECS];
 
-/// The surroundings of a test process.
+/// The settings of a test process.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     /// For its runs.
@@ -36,7 +36,7 @@ pub(super) struct Process {
     pub(super) sidecar_dir: Option<PathBuf>,
     /// `target/ktstr`.
     pub(super) runs_dir: PathBuf,
-    /// Show the console of guests as it comes.
+    /// Show the console of guests while they run.
     pub(super) show_console: bool,
     /// Show the verifier's log as it is, with every iteration of its loops.
     pub(super) raw_verifier_log: bool,

@@ -1,4 +1,4 @@
-//! Runs as people see them: the one place where what a run says is printed.
+//! Prints what runs report, for people.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use ktstr_core::{Outcome, text};
 use super::settings::Process;
 use crate::runner::{CaseResult, RunEvent, RunObserver, render};
 
-/// Prints a run as it goes on: its output, and the guest's console where that is asked for.
+/// Prints a run while it runs: its output, and the guest's console if the settings say so.
 pub(super) struct Terminal {
     show_console: bool,
     raw_verifier_log: bool,
@@ -25,7 +25,7 @@ impl Terminal {
         }
     }
 
-    /// Tells a person what they need to know of a case that ended.
+    /// Prints how a case ended, and why.
     pub(super) fn tell(&self, ended: &CaseResult) {
         let CaseResult {
             sidecar, artifacts, ..
@@ -43,7 +43,7 @@ impl Terminal {
 
 impl RunObserver for Terminal {
     fn event(&mut self, event: RunEvent<'_>) {
-        // A reader that went away is no concern of the run's.
+        // A reader that has gone does not affect the run.
         match event {
             RunEvent::Note(note) => self.notes.push(note.to_owned()),
             RunEvent::SchedulerBuildFailed(log) => {

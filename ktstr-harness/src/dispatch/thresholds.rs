@@ -1,4 +1,4 @@
-//! What a test is judged by, as data: a test binary writes it as JSON when it is asked with `--thresholds`.
+//! The thresholds of tests as data: a test binary prints them as JSON for `--thresholds`.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::Checks;
 use crate::cases::Case;
 use crate::check::{Check, CheckValue};
 
-/// What one case is judged by.
+/// The thresholds of one case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaseThresholds {
     /// Name of the case, such as `ktstr/steady`.
@@ -15,7 +15,7 @@ pub struct CaseThresholds {
     pub scheduler: String,
     /// Its machine, such as `1n1l2c1t`; `None` for a test on the host.
     pub topology: Option<String>,
-    /// Every check, asked for or not.
+    /// Every check, in use or not.
     pub thresholds: Vec<Threshold>,
     /// The scheduler must be ejected with an error that has this in it.
     pub expected_bpf_error: Option<String>,
@@ -27,12 +27,12 @@ pub struct CaseThresholds {
     pub auto_repro: bool,
 }
 
-/// One check, and what it asks for.
+/// A check and its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
     /// Its name in `#[ktstr_test]`, such as `max_gap_ms`.
     pub name: String,
-    /// What it asks for; `None` where the case does not ask.
+    /// Its value; `None` if the case does not use the check.
     pub limit: Option<Limit>,
     /// Unit of a number, such as `ms`; empty for a bare number or a switch.
     pub unit: String,
@@ -40,7 +40,7 @@ pub struct Threshold {
     pub implied_by: Option<String>,
 }
 
-/// What a check asks for.
+/// The value of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Limit {
