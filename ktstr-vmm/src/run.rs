@@ -17,7 +17,7 @@ use crate::spec::MachineSpec;
 use crate::stream::{self, Got};
 use crate::watch::{GuestDeath, Watch};
 
-/// How much is read at once. Deadlines are looked at between reads, so a guest that floods us gains no time.
+/// Bytes of one read. Deadlines are checked between reads, so a guest that floods its output gains no time.
 const CHUNK: usize = 64 << 10;
 
 pub(crate) fn run(
@@ -68,7 +68,7 @@ struct Run<'o> {
     observer: &'o mut dyn Observer,
     console: BoundedLog,
     watch: Watch,
-    /// When the console said something last, and when a frame came.
+    /// When the console last printed something, and when the last frame came.
     last_console: Option<Duration>,
     last_frame: Option<Duration>,
     console_open: bool,
@@ -88,7 +88,7 @@ struct Ready {
     signals: bool,
 }
 
-/// What came of reading the channel.
+/// The result of reading the channel.
 enum ChannelRead {
     /// Some bytes; there may be more.
     Some,
@@ -144,7 +144,7 @@ impl Run<'_> {
         }
     }
 
-    /// Looks at the guest's CPUs when it is time to.
+    /// Samples the guest's CPUs when it is time to.
     fn look(&mut self, vm: &mut dyn RunningMachine) -> Result<Option<ExitReason>, MachineError> {
         if self.start.elapsed() < self.watch.next_look() {
             return Ok(None);
@@ -157,7 +157,7 @@ impl Run<'_> {
         }))
     }
 
-    /// How the run of a guest ends whose time is up.
+    /// The end of a run whose time is up.
     fn too_late(&self, now: Duration, reason: fn(GuestActivity) -> ExitReason) -> ExitReason {
         // A kernel that may have panicked is not one that runs on.
         if let Some(words) = self.watch.panic() {
@@ -197,7 +197,7 @@ impl Run<'_> {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
         match poll(&mut fds, Timespec::try_from(limit).ok().as_ref()) {
-            // After a signal the deadlines are looked at again, that is all.
+            // A signal only makes the deadlines be checked again.
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(MachineError::host("poll")(errno)),
         }
@@ -279,7 +279,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads what a machine said before it ended: the observer may have waited for just that.
+    /// Reads the rest of the output of a machine that ended: the observer may have waited for it.
     fn last_words(
         &mut self,
         vm: &dyn RunningMachine,

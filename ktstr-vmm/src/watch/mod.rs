@@ -1,12 +1,12 @@
-//! Whether a guest is still alive, by its console output and by what its CPUs do.
+//! Finds out whether a guest is still alive, from its console output and from the state of its CPUs.
 //!
-//! A kernel that panics prints its words, stops all CPUs but one and resets the machine where it is told to
-//! (`panic=-1`). Where it is not it spins for good: that must not wait for a deadline. The words alone prove nothing, as
-//! a program can write them to `/dev/kmsg` or the console. So after them the guest's CPUs are looked at: in a
-//! kernel that panicked none of them runs a program or waits for an interrupt ever again.
+//! A kernel that panics prints a message, stops all CPUs but one, and resets the machine if its command line says so
+//! (`panic=-1`). Otherwise it spins forever, and the run must not wait for a deadline then. The message alone proves
+//! nothing, as a program can write it to `/dev/kmsg` or the console. So the state of the CPUs is sampled after it: in a
+//! kernel that panicked, no CPU runs a program or waits for an interrupt any more.
 //!
-//! A guest can also stop without a word, with all of its CPUs halted and interrupts off. A guest that is silent is
-//! looked at for that, ever more rarely.
+//! A guest can also stop without a message, with all CPUs halted and interrupts off. The CPUs of a silent guest are
+//! sampled for that, at growing intervals.
 
 #[cfg(test)]
 mod tests;
@@ -15,41 +15,41 @@ use std::time::Duration;
 
 use crate::hypervisor::CpuActivity;
 
-/// The kernel's own words when it gives up (`kernel/panic.c`).
+/// The kernel's message when it panics (`kernel/panic.c`).
 const PANIC: &[u8] = b"Kernel panic - not syncing: ";
 
-/// How much of a console line is looked at.
+/// How many bytes of a console line are examined.
 const MAX_LINE: usize = 1024;
 
-/// A guest that said nothing for so long is looked at.
+/// Time of silence after which the CPUs of a guest are sampled.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Longest time between two looks at a silent guest.
+/// Longest time between two samples of a silent guest.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Time between two looks at a guest that seems dead.
+/// Time between two samples of a guest that seems dead.
 const SOON: Duration = Duration::from_millis(100);
 
-/// How long a console must be silent before CPUs that work are proof against the words of a panic: the kernel stops them
-/// only after it said most of what it has to say.
+/// How long the console must be silent before running CPUs disprove a panic: the kernel prints most of its report before
+/// it stops them.
 const SETTLED: Duration = Duration::from_millis(500);
 
-/// So many looks in a row find no life in a kernel that panicked.
+/// Samples in a row without a sign of life that confirm a panic.
 const DEAD_LOOKS: u32 = 15;
 
-/// So many looks find life.
+/// Samples with a sign of life that disprove a panic.
 const LIVE_LOOKS: u32 = 3;
 
-/// So many looks in a row find all CPUs stopped.
+/// Samples in a row with all CPUs stopped that confirm a halt.
 const STOPPED_LOOKS: u32 = 3;
 
-/// How long a kernel may go on about its panic.
+/// How long a kernel may print its report of a panic.
 const REPORT_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long answers are waited for.
+/// How long to wait for the answer to a sample.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Most words of panics that were none to be kept.
+/// The most messages of disproved panics to keep.
 const MAX_FALSE_ALARMS: usize = 3;
 
 /// A guest that will do nothing any more.
@@ -64,20 +64,20 @@ pub(crate) enum GuestDeath {
 /// Watches a guest. Times are from the start of the machine.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// The line that the console is at, as far as it is looked at.
+    /// The current console line, as far as it is examined.
     line: Vec<u8>,
     suspicion: Option<Suspicion>,
     false_alarms: Vec<String>,
-    /// When the console or the channel said something last.
+    /// When the console or the channel last received something.
     last_sign: Duration,
     next_look: Duration,
     pause: Duration,
-    /// Looks in a row that had no answer, and that found all CPUs stopped.
+    /// Samples in a row without an answer, and with all CPUs stopped.
     unanswered: u32,
     stopped: u32,
 }
 
-/// Words of a panic that may be true.
+/// A message of a panic that is not confirmed yet.
 #[derive(Debug)]
 struct Suspicion {
     words: String,
@@ -101,7 +101,7 @@ impl Watch {
         }
     }
 
-    /// The console said `bytes`.
+    /// Notes that the console printed `bytes`.
     pub(crate) fn console(&mut self, bytes: &[u8], now: Duration) {
         let mut pieces = bytes.split(|byte| *byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
@@ -114,7 +114,7 @@ impl Watch {
         self.sign(now);
     }
 
-    /// The guest sent a frame.
+    /// Notes that the guest sent a frame.
     pub(crate) fn frame(&mut self, now: Duration) {
         // One that came right after the words may have been on its way before.
         let is_later = |suspicion: &Suspicion| now >= suspicion.since + SILENCE;
@@ -124,12 +124,12 @@ impl Watch {
         self.sign(now);
     }
 
-    /// When to look at the CPUs next.
+    /// When to sample the CPUs next.
     pub(crate) fn next_look(&self) -> Duration {
         self.next_look
     }
 
-    /// Takes what a look found, where the answer has come.
+    /// Judges a sample whose answer has come.
     pub(crate) fn looked(
         &mut self,
         states: Option<&[CpuActivity]>,
@@ -170,7 +170,7 @@ impl Watch {
             .then(|| GuestDeath::Panic(suspicion.words.clone()))
     }
 
-    /// A look has no answer yet. A guest that may have panicked has, once that lasts.
+    /// Notes that a sample has no answer yet. If that lasts, a panic that was not confirmed counts as one.
     fn no_answer(&mut self, silent: Duration, now: Duration) -> Option<GuestDeath> {
         self.unanswered += 1;
         // The answer to a first look comes by the second.
@@ -186,19 +186,19 @@ impl Watch {
             .map(|suspicion| GuestDeath::Panic(suspicion.words.clone()))
     }
 
-    /// The words of the panic that the kernel is taken to be in.
+    /// The message of the panic that the kernel is assumed to be in.
     pub(crate) fn panic(&self) -> Option<String> {
         let unfinished = || panic_words(&self.line);
         let suspicion = self.suspicion.as_ref().map(|it| it.words.clone());
         suspicion.or_else(unfinished)
     }
 
-    /// Words of panics after which the guest ran on.
+    /// Messages of panics after which the guest ran on.
     pub(crate) fn false_alarms(&mut self) -> Vec<String> {
         std::mem::take(&mut self.false_alarms)
     }
 
-    /// The guest said something: whether it lives is known for a while.
+    /// Notes a sign of life: the guest need not be sampled for a while.
     fn sign(&mut self, now: Duration) {
         self.last_sign = now;
         self.pause = SILENCE;
@@ -237,7 +237,7 @@ impl Watch {
     }
 }
 
-/// What a kernel says in this line on why it panics. Its last line (`---[ end Kernel panic …`) says it again.
+/// The reason of a panic in this line. The last line of the report (`---[ end Kernel panic …`) repeats it.
 fn panic_words(line: &[u8]) -> Option<String> {
     let at = line
         .windows(PANIC.len())
