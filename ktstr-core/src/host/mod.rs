@@ -12,6 +12,7 @@ pub mod files;
 mod held_locks;
 mod lock;
 mod placement;
+mod process_stat;
 mod reservation;
 
 use std::collections::BTreeMap;
@@ -29,11 +30,13 @@ pub use held_locks::{
 };
 pub use lock::{LockError, LockFile, LockMode};
 pub use placement::{Placement, PlacementError};
+pub use process_stat::ProcessStat;
 pub use reservation::{Claims, Reservation, Resource};
 
 /// The environment of a process, as a value: variables, search path and root directory.
 ///
-/// A command takes that of its own process by [`Host::of_this_process`]; an embedder or a test can supply another one. The default has no variable and no search path.
+/// A command takes that of its own process by [`Host::of_this_process`]; an embedder or a test can supply another one.
+/// The default has no variable and no search path.
 ///
 /// ```
 /// use ktstr_core::env;

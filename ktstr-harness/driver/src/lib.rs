@@ -53,6 +53,7 @@ mod tally;
 mod thresholds;
 pub mod verifier;
 
+pub use kernels::kernel_cache;
 pub use ktstr_harness::dispatch::{CaseThresholds, Limit, Threshold};
 pub use ktstr_harness::runner::build::Package;
 pub use locks::{LocksReport, lock_places};
@@ -61,7 +62,7 @@ pub use records::RunSummary;
 pub use replay::{replay_args, replay_filter};
 pub use session::{
     KernelChoice, NextestStreams, OutputStream, Session, SessionError, SessionEvent,
-    SessionObserver, SessionReport, Silent, kernel_cache,
+    SessionObserver, SessionReport, Silent,
 };
 pub use tally::Tally;
 pub use thresholds::ThresholdsError;

@@ -63,12 +63,12 @@ pub fn format_kernel_list<'k>(kernels: impl IntoIterator<Item = &'k NamedKernel>
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn kernel(version: &str) -> NamedKernel {
+    pub(in super::super) fn kernel(version: &str) -> NamedKernel {
         NamedKernel {
             label: KernelLabel::from_version(version),
             image: format!("/k/{version}").into(),

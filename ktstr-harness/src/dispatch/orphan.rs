@@ -1,12 +1,11 @@
 //! Ends a test process, and with it its machine, when its nextest was killed.
 
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::parent_id;
 use std::thread;
 use std::time::Duration;
 
-use ktstr_core::host::Host;
+use ktstr_core::host::{Host, ProcessStat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -62,19 +61,9 @@ struct Process {
 }
 
 impl Process {
-    /// From `/proc/PID/stat`: number, name in brackets, state, parent.
     fn read(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    fn parse(stat: &str) -> Option<Self> {
-        // A name may hold brackets and spaces of its own.
-        let (head, fields) = stat.rsplit_once(") ")?;
-        let (_, name) = head.split_once(" (")?;
-        Some(Self {
-            name: name.to_owned(),
-            parent: fields.split(' ').nth(1)?.parse().ok()?,
-        })
+        let ProcessStat { name, parent, .. } = ProcessStat::read(pid)?;
+        Some(Self { name, parent })
     }
 }
 
@@ -197,23 +186,6 @@ mod tests {
             Some(Process { name, parent: pid })
         };
         assert_eq!(watched(7, &endless).len(), 1);
-    }
-
-    #[test]
-    fn processes_are_read_whatever_they_are_called() {
-        let process = |name: &str| {
-            Some(Process {
-                name: name.to_owned(),
-                parent: 12,
-            })
-        };
-        assert_eq!(Process::parse("34 (sh) S 12 34 0"), process("sh"));
-        assert_eq!(Process::parse("34 (a) b (c)) S 12 34"), process("a) b (c)"));
-        for broken in ["", "34", "34 (sh) S", "34 (sh) S x 1"] {
-            assert_eq!(Process::parse(broken), None, "{broken}");
-        }
-        let me = Process::read(std::process::id()).unwrap();
-        assert_eq!(me.parent, parent_id());
     }
 
     #[test]

@@ -304,4 +304,4 @@ mod path {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

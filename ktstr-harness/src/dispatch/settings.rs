@@ -244,33 +244,18 @@ fn cpu_cap(value: Option<OsString>) -> Result<Option<usize>, SettingsError> {
 mod tests {
     use std::num::NonZeroU32;
 
-    use ktstr_core::KernelLabel;
     use ktstr_vmm::Backend;
 
+    use super::super::kernel_list::tests::kernel;
+    use super::super::session::tests::least;
     use super::*;
-
-    fn kernel(version: &str) -> NamedKernel {
-        NamedKernel {
-            label: KernelLabel::from_version(version),
-            image: format!("/k/{version}").into(),
-        }
-    }
 
     fn session() -> SessionInfo {
         SessionInfo {
             id: "1".to_owned(),
             epoch: "theirs".to_owned(),
             runs_dir: "/runs".into(),
-            kernels: Vec::new(),
-            commit: None,
-            backend: None,
-            backend_works: false,
-            scheduler_profile: None,
-            no_skip_mode: false,
-            no_perf_mode: false,
-            cpu_cap: None,
-            raw_verifier_log: false,
-            builder: None,
+            ..least()
         }
     }
 

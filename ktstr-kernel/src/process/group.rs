@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use ktstr_core::host::ProcessStat;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::text::line;
@@ -61,18 +62,17 @@ impl Group {
     /// nothing gets on.
     pub(super) fn busy_programs(&self) -> Vec<String> {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let members: Vec<Member> = processes
-            .filter_map(|process| fs::read_to_string(process.path().join("stat")).ok())
-            .filter_map(|stat| Member::parse(&stat))
-            .filter(|member| {
-                member.group == self.id.as_raw_nonzero().get() && member.pid != member.group
-            })
+        let leader = self.id.as_raw_nonzero().get().unsigned_abs();
+        let members: Vec<ProcessStat> = processes
+            .filter_map(|process| ProcessStat::read(process.file_name().to_str()?.parse().ok()?))
+            .filter(|process| process.group == leader && process.pid != leader)
+            .filter(|process| !process.has_ended())
             .collect();
-        let parents: BTreeSet<i32> = members.iter().map(|member| member.parent).collect();
+        let parents: BTreeSet<u32> = members.iter().map(|member| member.parent).collect();
         let busy = members
             .into_iter()
             .filter(|member| !parents.contains(&member.pid));
-        let names: BTreeSet<String> = busy.map(|member| member.program).collect();
+        let names: BTreeSet<String> = busy.map(|member| line(&member.name)).collect();
         names.into_iter().collect()
     }
 
@@ -91,53 +91,5 @@ impl Drop for Group {
         if let Some(command) = &mut self.command {
             let _ = command.wait();
         }
-    }
-}
-
-/// A process that runs.
-#[derive(Debug, PartialEq, Eq)]
-struct Member {
-    pid: i32,
-    program: String,
-    parent: i32,
-    group: i32,
-}
-
-impl Member {
-    /// From `/proc/{pid}/stat`; `None` for one that has ended, or for something else. See `proc_pid_stat(5)`.
-    fn parse(stat: &str) -> Option<Self> {
-        // The name may hold anything, parentheses too.
-        let (pid, rest) = stat.split_once(" (")?;
-        let (program, rest) = rest.rsplit_once(") ")?;
-        let mut fields = rest.split(' ');
-        let state = fields.next()?;
-        let mut number = || fields.next()?.parse().ok();
-        let (parent, group) = (number()?, number()?);
-        (!["Z", "X"].contains(&state)).then_some(Self {
-            pid: pid.parse().ok()?,
-            program: line(program),
-            parent,
-            group,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processes_are_read_whatever_they_are_called() {
-        let stat = "7 (a) (b\n) S 5 6 6 0 -1 4194304 1";
-        let member = Member::parse(stat).unwrap();
-        assert_eq!((member.pid, member.parent, member.group), (7, 5, 6));
-        assert!(member.program.starts_with("a) (b"), "{member:?}");
-        assert!(!member.program.contains('\n'), "{member:?}");
-        for stat in ["", "7 (a", "7 (a) Z 5 6 6", "x (a) S 5 6", "7 (a) S 5"] {
-            assert_eq!(Member::parse(stat), None, "{stat}");
-        }
-        let own = fs::read_to_string("/proc/self/stat").unwrap();
-        let own = Member::parse(&own).unwrap();
-        assert_eq!(own.pid.unsigned_abs(), std::process::id());
     }
 }

@@ -112,7 +112,7 @@ pub fn resolve(
         }
         None => None,
     };
-    let resolver = Resolver::new(cache(host)?, build)
+    let resolver = Resolver::new(kernel_cache(host)?, build)
         .fetching(remote(host, skip_sha256)?)
         .including_eol(include_eol);
     Ok(resolver.resolve_identifiers(identifiers, progress, on_ready)?)
@@ -131,7 +131,7 @@ pub fn releases(
         return Err(KernelsError::NotARange { range });
     }
     let build = KernelOptions::default().build_options(host)?;
-    let resolver = Resolver::new(cache(host)?, build)
+    let resolver = Resolver::new(kernel_cache(host)?, build)
         .fetching(remote(host, false)?)
         .including_eol(include_eol);
     let releases = resolver.releases(&spec, progress)?;
@@ -144,14 +144,14 @@ pub fn releases(
 /// The kernels in the cache, newest first. Nobody is asked: end-of-life series are those of the list of releases that was
 /// fetched last.
 pub fn list(host: &Host) -> Result<KernelList, KernelsError> {
-    let cache = cache(host)?;
+    let cache = kernel_cache(host)?;
     let entries = cache.list()?;
     let releases = remote(host, false)?.cached_releases();
     Ok(KernelList::of(&cache, &entries, releases.as_ref()))
 }
 
-/// The cache that the environment names.
-fn cache(host: &Host) -> Result<Cache, NoCacheRoot> {
+/// The kernel cache that the environment of `host` names.
+pub fn kernel_cache(host: &Host) -> Result<Cache, NoCacheRoot> {
     env::cache_root(host).map(Cache::new).ok_or(NoCacheRoot)
 }
 
@@ -160,7 +160,7 @@ fn remote(host: &Host, skip_sha256: bool) -> Result<Remote, KernelsError> {
     let mut options = RemoteOptions::from_env(host);
     options.skip_sha256 = skip_sha256;
     let mirror = Mirror::from_env(host)?;
-    Ok(Remote::new(mirror, cache(host)?, options)?)
+    Ok(Remote::new(mirror, kernel_cache(host)?, options)?)
 }
 
 /// Shares `cap` host CPUs with whoever shares them too.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use ktstr_harness::runner::NoCacheRoot;
 use ktstr_kernel::Remedy;
 use ktstr_kernel::discover::DiscoverError;
 use ktstr_vmm::{MachineError, ParseBackendError};
@@ -81,8 +82,8 @@ pub enum SessionError {
     #[error(transparent)]
     Backend(MachineError),
     /// The environment names no directory for the kernel cache.
-    #[error("no cache directory: set KTSTR_CACHE_DIR, XDG_CACHE_HOME or HOME")]
-    NoCache,
+    #[error(transparent)]
+    NoCache(#[from] NoCacheRoot),
     /// No kernel was given, and none that can be used was found.
     #[error(transparent)]
     Kernel(#[from] DiscoverError),

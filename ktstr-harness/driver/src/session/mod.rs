@@ -20,7 +20,7 @@ use ktstr_vmm::{Backend, BackendSelection};
 
 pub use error::SessionError;
 pub use event::{OutputStream, SessionEvent, SessionObserver, Silent};
-pub use prepare::{KernelChoice, kernel_cache};
+pub use prepare::KernelChoice;
 pub use report::SessionReport;
 
 use crate::nextest::build_selection;

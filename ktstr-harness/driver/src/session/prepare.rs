@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::thread::{self, ScopedJoinHandle};
 
 use ktstr_core::env;
-use ktstr_core::host::{Commit, Host};
-use ktstr_kernel::Cache;
+use ktstr_core::host::Commit;
 use ktstr_kernel::discover::discover;
 use ktstr_vmm::{Backend, BackendSelection, ParseBackendError};
 
 use super::Session;
 use super::error::SessionError;
 use super::event::{SessionEvent, SessionObserver};
+use crate::kernels::kernel_cache;
 use crate::{cargo, nextest, records};
 
 /// Where the kernels of a session come from.
@@ -145,11 +145,4 @@ impl Session {
         })?;
         Ok(self.backend.or(set))
     }
-}
-
-/// The kernel cache that the environment names.
-pub fn kernel_cache(host: &Host) -> Result<Cache, SessionError> {
-    env::cache_root(host)
-        .map(Cache::new)
-        .ok_or(SessionError::NoCache)
 }

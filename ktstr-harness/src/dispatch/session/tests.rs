@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn least() -> SessionInfo {
+/// With what every session has, and nothing else.
+pub(in super::super) fn least() -> SessionInfo {
     SessionInfo {
         id: "1-2".to_owned(),
         epoch: "e".to_owned(),
