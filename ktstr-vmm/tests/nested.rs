@@ -52,6 +52,12 @@ fn machines(words: &[&str]) {
 }
 
 #[test]
+fn ends_of_guests_on_real_kvm_are_told() {
+    machines(&["each_end_of_a_guest_is_told"]);
+}
+
+#[test]
+#[ignore = "takes four minutes: most of the tests of machines"]
 fn machines_on_real_kvm_do_what_others_do() {
     machines(&[
         // A byte on the serial line is an exit from the guest, and those are what emulation is slow at.
@@ -66,12 +72,14 @@ fn machines_on_real_kvm_do_what_others_do() {
 }
 
 #[test]
+#[ignore = "takes two minutes: machines by the dozen"]
 fn nothing_is_left_of_machines_on_real_kvm() {
     // On KVM a machine is no process of its own.
     machines(&["ends::", "--skip=a_backend_that_died_is_told"]);
 }
 
 #[test]
+#[ignore = "takes a minute and more: bytes of a serial line"]
 fn terminals_on_real_kvm_are_typed_into() {
     machines(&["terminal::"]);
 }
