@@ -3,7 +3,9 @@
 mod cgroup_stats;
 mod run_dir;
 mod sampled;
+mod setup;
 mod sidecar;
+mod store;
 mod verifier;
 
 pub use cgroup_stats::CgroupStats;
@@ -12,5 +14,7 @@ pub use run_dir::{
     standing,
 };
 pub use sampled::{LocalDsq, Moment, Reading, RunQueues, Sampled};
+pub use setup::{KernelBuild, Limit, MachineSetup, SchedulerBuild, program_hash};
 pub use sidecar::{RunSource, Sidecar, SidecarError, Timings};
+pub use store::{RunStore, StoredRun, StoredSession};
 pub use verifier::{Stage, VerifiedProgram, VerifierStats};

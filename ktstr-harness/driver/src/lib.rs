@@ -54,7 +54,7 @@ mod thresholds;
 pub mod verifier;
 
 pub use kernels::kernel_cache;
-pub use ktstr_harness::dispatch::{CaseThresholds, Limit, Threshold};
+pub use ktstr_harness::dispatch::{CaseThresholds, Threshold};
 pub use ktstr_harness::runner::build::Package;
 pub use locks::{LocksReport, lock_places};
 pub use nextest::{Binary, Listing, ListingError};

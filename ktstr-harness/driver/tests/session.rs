@@ -10,9 +10,10 @@ use std::sync::Mutex;
 
 use ktstr_core::Verdict;
 use ktstr_core::host::Host;
+use ktstr_core::record::Limit;
 use ktstr_core::record::{RunDir, Sidecar};
 use ktstr_driver::{
-    CaseThresholds, KernelChoice, Limit, NextestStreams, OutputStream, Session, SessionError,
+    CaseThresholds, KernelChoice, NextestStreams, OutputStream, Session, SessionError,
     SessionEvent, SessionObserver, Silent, Threshold, ThresholdsError,
 };
 use ktstr_harness::runner::FailureArtifacts;

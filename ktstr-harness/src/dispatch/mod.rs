@@ -27,7 +27,7 @@ pub use kernel_list::{format_kernel_list, parse_kernel_list};
 pub use prepare::BuildRequest;
 pub use session::SessionInfo;
 pub use settings::SettingsError;
-pub use thresholds::{CaseThresholds, Limit, Threshold};
+pub use thresholds::{CaseThresholds, Threshold};
 
 use crate::cases::{cases, cells};
 use crate::runner::{Settings, TestTarget};

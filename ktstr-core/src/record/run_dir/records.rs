@@ -101,6 +101,11 @@ impl RunDir {
     }
 }
 
+/// Whether a file called `name` should be a record.
+pub(in super::super) fn is_record_name(name: &str) -> bool {
+    kind_of(name).is_some()
+}
+
 /// The kind of a record, and the part of its name before the suffix; `None` for other files.
 fn kind_of(name: &str) -> Option<(RecordKind, &str)> {
     if name.starts_with('.') || name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX) {

@@ -1,7 +1,12 @@
 //! Reads sidecars, including those of earlier versions.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
-use std::{fs, io};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use serde::Deserialize;
 
 use super::Sidecar;
 
@@ -9,6 +14,23 @@ use super::Sidecar;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SidecarError {
+    /// It is no regular file: a directory, a pipe, or a symbolic link, which may lead out of an archive.
+    #[error("sidecar {path}: not a regular file; remove it")]
+    NotAFile {
+        /// The file.
+        path: String,
+    },
+    /// It is larger than any sidecar.
+    #[error(
+        "sidecar {path}: {size} bytes are more than a sidecar has ({limit}); remove it or run the tests again",
+        limit = Sidecar::SIZE_LIMIT
+    )]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Its size in bytes.
+        size: u64,
+    },
     /// The file could not be read.
     #[error("sidecar {path}: {source}")]
     Read {
@@ -38,32 +60,79 @@ pub enum SidecarError {
     },
 }
 
+/// The part of a sidecar that every layout has.
+#[derive(Deserialize)]
+struct Layout {
+    schema: u64,
+}
+
 impl Sidecar {
-    /// Reads the sidecar at `path`.
+    /// No sidecar has more bytes: those of 252 CPUs and a timeline take some hundred KiB.
+    pub const SIZE_LIMIT: u64 = 16 << 20;
+
+    /// Reads the sidecar at `path`. Symbolic links are not followed, and nothing is waited for.
     pub fn read(path: &Path) -> Result<Self, SidecarError> {
-        let name = || path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|source| SidecarError::Read {
-            path: name(),
-            source,
-        })?;
-        let parse_error = |source| SidecarError::Parse {
-            path: name(),
-            source,
-        };
-        // The layout is checked first, as another one may not fit the struct.
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(parse_error)?;
-        match value.get("schema").and_then(serde_json::Value::as_u64) {
-            Some(found) if found != u64::from(Self::SCHEMA) => Err(SidecarError::Schema {
-                path: name(),
-                found,
-            }),
-            _ => serde_json::from_value(value).map_err(parse_error),
-        }
+        parse(path, &read_bounded(path)?)
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Sidecar, SidecarError> {
+    let path = || path.display().to_string();
+    let other_layout = |found| SidecarError::Schema {
+        path: path(),
+        found,
+    };
+    let is_other = |schema: u64| schema != u64::from(Sidecar::SCHEMA);
+    match serde_json::from_slice::<Sidecar>(bytes) {
+        Ok(sidecar) if is_other(sidecar.schema.into()) => Err(other_layout(sidecar.schema.into())),
+        Ok(sidecar) => Ok(sidecar),
+        // Another layout may not fit the struct.
+        Err(source) => Err(match serde_json::from_slice::<Layout>(bytes) {
+            Ok(Layout { schema }) if is_other(schema) => other_layout(schema),
+            _ => SidecarError::Parse {
+                path: path(),
+                source,
+            },
+        }),
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, SidecarError> {
+    let name = || path.display().to_string();
+    let read_error = |source| SidecarError::Read {
+        path: name(),
+        source,
+    };
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::LOOP) => return Err(SidecarError::NotAFile { path: name() }),
+        Err(errno) => return Err(read_error(errno.into())),
+    };
+    let metadata = file.metadata().map_err(read_error)?;
+    if !metadata.is_file() {
+        return Err(SidecarError::NotAFile { path: name() });
+    }
+    let too_large = |size| SidecarError::TooLarge { path: name(), size };
+    if metadata.len() > Sidecar::SIZE_LIMIT {
+        return Err(too_large(metadata.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    // It may grow meanwhile.
+    let mut file = file.take(Sidecar::SIZE_LIMIT + 1);
+    file.read_to_end(&mut bytes).map_err(read_error)?;
+    match bytes.len() as u64 {
+        size if size > Sidecar::SIZE_LIMIT => Err(too_large(size)),
+        _ => Ok(bytes),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
     use super::super::tests::example;
     use super::*;
 
@@ -130,6 +199,50 @@ mod tests {
         let read: Sidecar = serde_json::from_value(value).unwrap();
         assert_eq!(read.cgroups[0].run_delay_s, None);
         assert!(read.kernel_warnings[0].allowed && !read.kernel_warnings[0].at_boot);
+    }
+
+    #[test]
+    fn what_is_no_ordinary_file_is_not_opened_or_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(
+            path("good"),
+            serde_json::to_vec(&example("steady")).unwrap(),
+        )
+        .unwrap();
+        std::os::unix::fs::symlink(path("good"), path("link")).unwrap();
+        fs::create_dir(path("dir")).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), fifo, Mode::RUSR, 0).unwrap();
+        for name in ["link", "dir", "pipe"] {
+            let error = Sidecar::read(&path(name)).unwrap_err();
+            assert!(matches!(error, SidecarError::NotAFile { .. }), "{error}");
+        }
+        let huge = fs::File::create(path("huge")).unwrap();
+        huge.set_len(1 << 40).unwrap();
+        let error = Sidecar::read(&path("huge")).unwrap_err().to_string();
+        assert!(error.contains("1099511627776 bytes are more"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        /// A sidecar that was damaged anywhere: it is read or refused.
+        #[test]
+        fn any_damage_is_an_error_or_a_sidecar(
+            cut in any::<proptest::sample::Index>(),
+            put in any::<proptest::sample::Index>(),
+            byte in any::<u8>(),
+            is_cut in any::<bool>(),
+        ) {
+            let mut bytes = serde_json::to_vec(&example("steady")).unwrap();
+            let at = put.index(bytes.len());
+            bytes[at] = byte;
+            if is_cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let _ = parse(Path::new("x"), &bytes);
+        }
     }
 
     #[test]
