@@ -1,6 +1,7 @@
 //! The results that a run leaves: a record for each case ([`Sidecar`]) in the directory of the run ([`RunDir`]).
 
 mod cgroup_stats;
+mod measured;
 mod run_dir;
 mod sampled;
 mod setup;
@@ -9,6 +10,7 @@ mod store;
 mod verifier;
 
 pub use cgroup_stats::CgroupStats;
+pub use measured::MeasuredTimes;
 pub use run_dir::{
     Begun, INTERRUPTED, Record, RecordKind, RunDir, RunDirError, check, new_epoch, run_name,
     standing,

@@ -48,6 +48,13 @@ pub struct StoredSession {
     pub dirs: Vec<PathBuf>,
 }
 
+impl StoredRun {
+    /// The directory, to read its records.
+    pub fn dir(&self) -> RunDir {
+        RunDir::new(&self.path, &self.epoch)
+    }
+}
+
 impl RunStore {
     /// The run directories in `dir`. If `dir` has records itself, it is the only one.
     pub fn new(dir: impl Into<PathBuf>) -> Self {

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
+
 use super::super::sidecar::Sidecar;
 use super::super::sidecar::SidecarError;
 use super::RunDir;
@@ -62,6 +64,20 @@ impl RunDir {
         let records = self.read(|kind| kind == RecordKind::Latest)?;
         let sidecar = |record: Result<Record, _>| record.map(|record| record.sidecar);
         Ok(records.into_iter().map(sidecar).collect())
+    }
+
+    /// Calls `take` with a part of the newest record of every case, of any run; records that cannot be read are left out.
+    /// `T` has the fields that are wanted, which spares parsing the others.
+    pub fn each_latest<T: DeserializeOwned>(&self, mut take: impl FnMut(T)) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let kind = name.to_str().and_then(kind_of);
+            if matches!(kind, Some((RecordKind::Latest, _)))
+                && let Ok(part) = Sidecar::read_part(&entry.path())
+            {
+                take(part);
+            }
+        }
     }
 
     fn read(

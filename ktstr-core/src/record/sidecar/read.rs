@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::Sidecar;
 
@@ -74,27 +75,28 @@ impl Sidecar {
     pub fn read(path: &Path) -> Result<Self, SidecarError> {
         parse(path, &read_bounded(path)?)
     }
+
+    /// Reads some fields of the sidecar at `path`: those of `T`.
+    pub fn read_part<T: DeserializeOwned>(path: &Path) -> Result<T, SidecarError> {
+        parse(path, &read_bounded(path)?)
+    }
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Sidecar, SidecarError> {
-    let path = || path.display().to_string();
-    let other_layout = |found| SidecarError::Schema {
-        path: path(),
-        found,
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, SidecarError> {
+    let name = || path.display().to_string();
+    let parse_error = |source| SidecarError::Parse {
+        path: name(),
+        source,
     };
-    let is_other = |schema: u64| schema != u64::from(Sidecar::SCHEMA);
-    match serde_json::from_slice::<Sidecar>(bytes) {
-        Ok(sidecar) if is_other(sidecar.schema.into()) => Err(other_layout(sidecar.schema.into())),
-        Ok(sidecar) => Ok(sidecar),
-        // Another layout may not fit the struct.
-        Err(source) => Err(match serde_json::from_slice::<Layout>(bytes) {
-            Ok(Layout { schema }) if is_other(schema) => other_layout(schema),
-            _ => SidecarError::Parse {
-                path: path(),
-                source,
-            },
-        }),
+    // First, as another layout may not fit the type.
+    let Layout { schema } = serde_json::from_slice(bytes).map_err(parse_error)?;
+    if schema != u64::from(Sidecar::SCHEMA) {
+        return Err(SidecarError::Schema {
+            path: name(),
+            found: schema,
+        });
     }
+    serde_json::from_slice(bytes).map_err(parse_error)
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, SidecarError> {
@@ -241,7 +243,7 @@ mod tests {
             if is_cut {
                 bytes.truncate(cut.index(bytes.len()));
             }
-            let _ = parse(Path::new("x"), &bytes);
+            let _ = parse::<Sidecar>(Path::new("x"), &bytes);
         }
     }
 
