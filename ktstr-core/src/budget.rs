@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
+use std::fmt;
 use std::time::Duration;
 
 /// A case that could run.
@@ -23,6 +24,8 @@ pub struct Candidate {
     pub kernel: String,
     /// How long it is expected to take.
     pub time: Duration,
+    /// Whether it is taken only where time is left when no other fits any more.
+    pub later: bool,
 }
 
 /// What is run of the candidates.
@@ -49,6 +52,44 @@ pub struct LeftOut {
     pub schedulers: Vec<String>,
     /// Kernels on which nothing runs.
     pub kernels: Vec<String>,
+}
+
+/// `12 cases are left out, and with them 2 tests (a, b), 1 scheduler (x)`.
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("test", "tests", &self.tests),
+            ("topology", "topologies", &self.topologies),
+            ("scheduler", "schedulers", &self.schedulers),
+            ("kernel", "kernels", &self.kernels),
+        ];
+        let missing: Vec<String> = kinds
+            .into_iter()
+            .filter(|(.., values)| !values.is_empty())
+            .map(|(one, many, values)| {
+                let noun = if values.len() == 1 { one } else { many };
+                format!("{} {noun} ({})", values.len(), few(values))
+            })
+            .collect();
+        match (self.cases, missing.as_slice()) {
+            (0, _) => f.write_str("nothing is left out"),
+            (1, []) => f.write_str("1 case is left out"),
+            (cases, []) => write!(f, "{cases} cases are left out"),
+            (1, missing) => write!(f, "1 case is left out, and with it {}", missing.join(", ")),
+            (cases, missing) => write!(
+                f,
+                "{cases} cases are left out, and with them {}",
+                missing.join(", ")
+            ),
+        }
+    }
+}
+
+/// The first of `values`.
+fn few(values: &[String]) -> String {
+    const FEW: usize = 5;
+    let more = if values.len() > FEW { ", ..." } else { "" };
+    values[..values.len().min(FEW)].join(", ") + more
 }
 
 /// A property of a case: its kind, and its value.
@@ -87,6 +128,7 @@ impl Candidate {
 ///     scheduler: "mine".to_owned(),
 ///     kernel: String::new(),
 ///     time: Duration::from_secs(seconds),
+///     later: false,
 /// };
 /// let cases = [case("a", "1n1l2c1t", 10), case("b", "1n1l2c1t", 30), case("c", "1n2l2c1t", 10)];
 /// let selection = select(&cases, Duration::from_secs(30), 1);
@@ -134,6 +176,7 @@ pub fn select(candidates: &[Candidate], budget: Duration, threads: usize) -> Sel
 /// A candidate by what it adds for its time; the greatest comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ranked {
+    later: bool,
     gain: u64,
     /// What takes no time is not worth more than anything else: at least 1.
     millis: u64,
@@ -145,6 +188,7 @@ struct Ranked {
 impl Ranked {
     fn new(case: &Candidate, index: usize, place: usize, covered: &Covered<'_>) -> Self {
         Self {
+            later: case.later,
             gain: covered.gain(case),
             millis: u64::try_from(case.time.as_millis())
                 .unwrap_or(u64::MAX)
@@ -158,8 +202,8 @@ impl Ranked {
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> Ordering {
         let worth = |gain: u64, others_millis: u64| u128::from(gain) * u128::from(others_millis);
-        worth(self.gain, other.millis)
-            .cmp(&worth(other.gain, self.millis))
+        (other.later.cmp(&self.later))
+            .then(worth(self.gain, other.millis).cmp(&worth(other.gain, self.millis)))
             .then(other.place.cmp(&self.place))
     }
 }
@@ -260,6 +304,7 @@ mod tests {
             scheduler: scheduler.to_owned(),
             kernel: kernel.to_owned(),
             time: Duration::from_millis(millis),
+            later: false,
         }
     }
 
@@ -285,6 +330,8 @@ mod tests {
         );
         assert_eq!(selection.time, Duration::from_secs(3));
         let left_out = &selection.left_out;
+        let told = "2 cases are left out, and with them 1 topology (large)";
+        assert_eq!(left_out.to_string(), told);
         assert_eq!(
             (left_out.cases, left_out.topologies.as_slice()),
             (2, ["large".to_owned()].as_slice())
@@ -319,6 +366,19 @@ mod tests {
         let selection = select(&long, Duration::from_secs(59), 64);
         assert_eq!(names(&long, &selection), ["a/s/x/k"]);
         assert_eq!(selection.left_out.tests, ["long"]);
+    }
+
+    #[test]
+    fn what_comes_later_takes_what_is_left() {
+        let mut cases = [
+            case("a", "small", "x", "k", 1000),
+            case("a", "large", "y", "l", 10),
+            case("b", "small", "x", "k", 1000),
+        ];
+        cases[1].later = true;
+        let of = |seconds| names(&cases, &select(&cases, Duration::from_secs(seconds), 1));
+        assert_eq!(of(2), ["a/small/x/k", "b/small/x/k"]);
+        assert_eq!(of(3), ["a/small/x/k", "b/small/x/k", "a/large/y/l"]);
     }
 
     fn any_case() -> impl Strategy<Value = Candidate> {

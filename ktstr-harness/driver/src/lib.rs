@@ -39,6 +39,7 @@
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
 
+mod ask;
 mod cargo;
 pub mod doctor;
 pub mod kernels;
@@ -53,6 +54,7 @@ mod tally;
 mod thresholds;
 pub mod verifier;
 
+pub use ask::AskError;
 pub use kernels::kernel_cache;
 pub use ktstr_harness::dispatch::{CaseThresholds, Threshold};
 pub use ktstr_harness::runner::build::Package;
@@ -61,7 +63,7 @@ pub use nextest::{Binary, Listing, ListingError};
 pub use records::RunSummary;
 pub use replay::{replay_args, replay_filter};
 pub use session::{
-    KernelChoice, NextestStreams, OutputStream, Session, SessionError, SessionEvent,
+    Budget, KernelChoice, NextestStreams, OutputStream, Session, SessionError, SessionEvent,
     SessionObserver, SessionReport, Silent,
 };
 pub use tally::Tally;

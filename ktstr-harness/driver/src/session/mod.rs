@@ -1,5 +1,6 @@
 //! Runs a project's tests under nextest, on kernels that are ready.
 
+mod budget;
 mod command;
 mod error;
 mod event;
@@ -13,11 +14,13 @@ mod schedulers;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use ktstr_core::host::{Commit, Host};
 use ktstr_kernel::ResolvedKernel;
 use ktstr_vmm::{Backend, BackendSelection};
 
+pub use budget::Budget;
 pub use error::SessionError;
 pub use event::{OutputStream, SessionEvent, SessionObserver, Silent};
 pub use prepare::KernelChoice;
@@ -46,6 +49,7 @@ pub struct Session {
     raw_verifier_log: bool,
     variables: Vec<(OsString, OsString)>,
     cpu_cap: Option<u32>,
+    budget: Option<Duration>,
     nextest_args: Vec<OsString>,
     streams: NextestStreams,
     /// The target directory, once cargo was asked; `None` inside where cargo knows no project.
@@ -91,6 +95,7 @@ impl Session {
             raw_verifier_log: false,
             variables: Vec::new(),
             cpu_cap: None,
+            budget: None,
             nextest_args: Vec::new(),
             streams: NextestStreams::default(),
             target: OnceLock::new(),
@@ -174,6 +179,15 @@ impl Session {
     #[must_use]
     pub fn cpu_cap(mut self, cap: Option<u32>) -> Self {
         self.cpu_cap = cap;
+        self
+    }
+
+    /// How long the tests may take. Of those that would run, the ones run that cover most in that time, by what earlier
+    /// sessions measured; test binaries that are not ktstr's run all of theirs. By default, [`Session::prepare`] takes
+    /// `KTSTR_BUDGET_SECS`.
+    #[must_use]
+    pub fn budget(mut self, budget: Option<Duration>) -> Self {
+        self.budget = budget;
         self
     }
 
