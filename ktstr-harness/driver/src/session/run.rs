@@ -52,6 +52,7 @@ impl Session {
         let builder = builds.as_ref().map(|builds| builds.name().to_owned());
         let info = self.info(id, epoch.clone(), runs_dir.clone(), builder)?;
         let file = SessionFile::write(&info, &self.host)?;
+        self.save(&epoch, &begin)?;
         let mut list = self.list_command(&epoch)?;
         list.args(nextest::listing(&self.nextest_args));
         let mut command = self.command("run", &epoch)?;
