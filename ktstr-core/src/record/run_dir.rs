@@ -189,12 +189,12 @@ impl RunDir {
                 .map(|dump| Staged::write(&dump_path, &serde_json::to_vec_pretty(dump)?))
                 .transpose()?;
             self.set_aside(&sidecar, &path, &dump_path)?;
-            match dump {
-                Some(dump) => dump.publish()?,
-                // An earlier run of the same attempt failed.
-                None => remove_if_there(&dump_path)?,
-            }
+            // In this order, whoever is killed in between leaves no record beside the evidence of another.
+            remove_if_there(&dump_path)?;
             record.publish()?;
+            if let Some(dump) = dump {
+                dump.publish()?;
+            }
             // The record that this one replaces, if another attempt of the case was written after it.
             let tag = tag(&sidecar);
             for suffix in [records::EARLIER, Sidecar::FAILURE_DUMP_SUFFIX] {

@@ -33,6 +33,8 @@
 //!   found: [`KernelChoice`].
 //! - [`SessionReport`] tells how it ended, with the records by run directory ([`RunSummary`]), counted ([`Tally`]).
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
+//! - [`replay`] finds the failures of the newest session and runs them again, on the same kernels and with the same
+//!   options ([`SavedSession`]).
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
@@ -48,7 +50,7 @@ mod nextest;
 mod process;
 mod programs;
 mod records;
-mod replay;
+pub mod replay;
 mod session;
 mod tally;
 mod thresholds;
@@ -63,8 +65,8 @@ pub use nextest::{Binary, Listing, ListingError};
 pub use records::RunSummary;
 pub use replay::{replay_args, replay_filter};
 pub use session::{
-    Budget, KernelChoice, NextestStreams, OutputStream, Session, SessionError, SessionEvent,
-    SessionObserver, SessionReport, Silent,
+    Budget, KernelChoice, KernelRequest, NextestStreams, OutputStream, SavedKernel, SavedSession,
+    SavedSessionError, Session, SessionError, SessionEvent, SessionObserver, SessionReport, Silent,
 };
 pub use tally::Tally;
 pub use thresholds::ThresholdsError;

@@ -1,15 +1,13 @@
 //! Reads sidecars, including those of earlier versions.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Sidecar;
+use crate::host::files::{BoundedReadError, read_bounded};
 
 /// A sidecar that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +71,7 @@ impl Sidecar {
 
     /// Reads the sidecar at `path`. Symbolic links are not followed, and nothing is waited for.
     pub fn read(path: &Path) -> Result<Self, SidecarError> {
-        parse(path, &read_bounded(path)?)
+        parse(path, &read(path)?)
     }
 
     /// Reads some fields of the sidecar at `path`: those of `T`.
@@ -99,34 +97,15 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, SidecarErr
     serde_json::from_slice(bytes).map_err(parse_error)
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, SidecarError> {
-    let name = || path.display().to_string();
-    let read_error = |source| SidecarError::Read {
-        path: name(),
-        source,
-    };
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(fd) => File::from(fd),
-        Err(Errno::LOOP) => return Err(SidecarError::NotAFile { path: name() }),
-        Err(errno) => return Err(read_error(errno.into())),
-    };
-    let metadata = file.metadata().map_err(read_error)?;
-    if !metadata.is_file() {
-        return Err(SidecarError::NotAFile { path: name() });
-    }
-    let too_large = |size| SidecarError::TooLarge { path: name(), size };
-    if metadata.len() > Sidecar::SIZE_LIMIT {
-        return Err(too_large(metadata.len()));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    // It may grow meanwhile.
-    let mut file = file.take(Sidecar::SIZE_LIMIT + 1);
-    file.read_to_end(&mut bytes).map_err(read_error)?;
-    match bytes.len() as u64 {
-        size if size > Sidecar::SIZE_LIMIT => Err(too_large(size)),
-        _ => Ok(bytes),
-    }
+fn read(path: &Path) -> Result<Vec<u8>, SidecarError> {
+    read_bounded(path, Sidecar::SIZE_LIMIT).map_err(|error| {
+        let path = path.display().to_string();
+        match error {
+            BoundedReadError::NotAFile => SidecarError::NotAFile { path },
+            BoundedReadError::TooLarge { size, .. } => SidecarError::TooLarge { path, size },
+            BoundedReadError::Read(source) => SidecarError::Read { path, source },
+        }
+    })
 }
 
 #[cfg(test)]
@@ -134,6 +113,7 @@ mod tests {
     use std::fs;
 
     use proptest::prelude::*;
+    use rustix::fs::Mode;
 
     use super::super::tests::example;
     use super::*;

@@ -9,6 +9,7 @@ mod foreground;
 mod prepare;
 mod report;
 mod run;
+mod saved;
 mod schedulers;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ pub use error::SessionError;
 pub use event::{OutputStream, SessionEvent, SessionObserver, Silent};
 pub use prepare::KernelChoice;
 pub use report::SessionReport;
+pub use saved::{KernelRequest, SavedKernel, SavedSession, SavedSessionError};
 
 use crate::nextest::build_selection;
 
@@ -38,12 +40,15 @@ pub struct Session {
     host: Host,
     dir: PathBuf,
     kernels: Vec<ResolvedKernel>,
+    kernel_request: KernelRequest,
     release: bool,
     nextest_profile: Option<String>,
     scheduler_profile: Option<String>,
     no_skip_mode: bool,
     no_perf_mode: bool,
     backend: Option<Backend>,
+    /// The backend that was asked for, by the caller and not by the environment.
+    requested_backend: Option<Backend>,
     /// Whether the backend was tried, so that no test needs to.
     backend_works: bool,
     raw_verifier_log: bool,
@@ -85,12 +90,14 @@ impl Session {
             host,
             dir: dir.into(),
             kernels: Vec::new(),
+            kernel_request: KernelRequest::default(),
             release: false,
             nextest_profile: None,
             scheduler_profile: None,
             no_skip_mode: false,
             no_perf_mode: false,
             backend: None,
+            requested_backend: None,
             backend_works: false,
             raw_verifier_log: false,
             variables: Vec::new(),
@@ -107,6 +114,13 @@ impl Session {
     #[must_use]
     pub fn kernels(mut self, kernels: Vec<ResolvedKernel>) -> Self {
         self.kernels = kernels;
+        self
+    }
+
+    /// What the kernels were resolved from, which a [replay](crate::replay) is told.
+    #[must_use]
+    pub fn kernel_request(mut self, request: KernelRequest) -> Self {
+        self.kernel_request = request;
         self
     }
 
@@ -143,6 +157,7 @@ impl Session {
     #[must_use]
     pub fn backend(mut self, backend: Option<Backend>) -> Self {
         self.backend = backend;
+        self.requested_backend = backend;
         self.backend_works = false;
         self
     }
@@ -216,5 +231,9 @@ impl Session {
 
     pub(crate) fn args(&self) -> &[OsString] {
         &self.nextest_args
+    }
+
+    pub(crate) fn resolved_kernels(&self) -> &[ResolvedKernel] {
+        &self.kernels
     }
 }

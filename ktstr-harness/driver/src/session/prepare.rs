@@ -115,6 +115,12 @@ impl Session {
             .unwrap_or_else(|| cargo::absolute(&self.dir).join("target/ktstr"))
     }
 
+    /// Where records are: in run directories there, or right there where `KTSTR_SIDECAR_DIR` says so.
+    pub(crate) fn records_dir(&self) -> PathBuf {
+        self.sidecar_dir()
+            .unwrap_or_else(|| self.runs_dir_or_here())
+    }
+
     /// Where records go instead, if somebody says so.
     pub(super) fn sidecar_dir(&self) -> Option<PathBuf> {
         env::path(&self.host, env::SIDECAR_DIR)

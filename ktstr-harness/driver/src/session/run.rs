@@ -55,6 +55,7 @@ impl Session {
         let builder = builds.as_ref().map(|builds| builds.name().to_owned());
         let info = self.info(id, epoch.clone(), runs_dir.clone(), builder, selected)?;
         let file = SessionFile::write(&info, &self.host)?;
+        self.save(&epoch, &begin)?;
         let mut list = self.list_command(&epoch)?;
         // Its binaries are not to ask for what it is run for.
         let unasked = SessionInfo {
