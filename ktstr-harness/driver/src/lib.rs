@@ -33,14 +33,18 @@
 //!   found: [`KernelChoice`].
 //! - [`SessionReport`] tells how it ended, with the records by run directory ([`RunSummary`]), counted ([`Tally`]).
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
+//! - [`baseline`] finds the commit that changes are counted from.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
 
+pub mod baseline;
+mod bounded;
 mod cargo;
 pub mod doctor;
+mod git;
 pub mod kernels;
 mod locks;
 mod nextest;
@@ -53,6 +57,7 @@ mod tally;
 mod thresholds;
 pub mod verifier;
 
+pub use git::GitError;
 pub use kernels::kernel_cache;
 pub use ktstr_harness::dispatch::{CaseThresholds, Limit, Threshold};
 pub use ktstr_harness::runner::build::Package;
