@@ -35,15 +35,21 @@
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
 //! - [`replay`] finds the failures of the newest session and runs them again, on the same kernels and with the same
 //!   options ([`SavedSession`]).
+//! - [`baseline`] finds the commit that changes are counted from.
+//! - [`affected`] tells which schedulers and tests the changes since that commit concern.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
 
+pub mod affected;
 mod ask;
+pub mod baseline;
+mod bounded;
 mod cargo;
 pub mod doctor;
+mod git;
 pub mod kernels;
 mod locks;
 mod nextest;
@@ -57,8 +63,9 @@ mod thresholds;
 pub mod verifier;
 
 pub use ask::AskError;
+pub use git::GitError;
 pub use kernels::kernel_cache;
-pub use ktstr_harness::dispatch::{CaseThresholds, Threshold};
+pub use ktstr_harness::dispatch::{CaseThresholds, SchedulerUse, Threshold};
 pub use ktstr_harness::runner::build::Package;
 pub use locks::{LocksReport, lock_places};
 pub use nextest::{Binary, Listing, ListingError};

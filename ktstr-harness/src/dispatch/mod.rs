@@ -8,6 +8,7 @@ mod libtest;
 mod orphan;
 mod prepare;
 mod record;
+mod schedulers;
 mod session;
 mod settings;
 mod terminal;
@@ -26,6 +27,7 @@ use ktstr_core::{Outcome, env, text};
 pub use args::{Args, Color, Names, Which};
 pub use kernel_list::{format_kernel_list, parse_kernel_list};
 pub use prepare::BuildRequest;
+pub use schedulers::SchedulerUse;
 pub use session::SessionInfo;
 pub use settings::SettingsError;
 pub use thresholds::{CaseThresholds, Threshold};
@@ -84,6 +86,13 @@ fn run(
     let cells = cells(&schedulers, &process.kernels, relocation, host)?;
     let tests = cases(&tests, &process.kernels).into_iter().map(Job::Test);
     let mut all: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
+    if args.schedulers {
+        let jobs: Vec<&Job> = all.iter().collect();
+        for scheduler in schedulers::uses(&schedulers, &jobs, relocation) {
+            println!("{}", serde_json::to_string(&scheduler)?);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let is_nextests = args.exact && process.settings.origin.nextest.is_some();
     // Nextest runs what was listed; a question is answered for every case.
     if !is_nextests

@@ -76,7 +76,7 @@ impl Sidecar {
 
     /// Reads some fields of the sidecar at `path`: those of `T`.
     pub fn read_part<T: DeserializeOwned>(path: &Path) -> Result<T, SidecarError> {
-        parse(path, &read_bounded(path)?)
+        parse(path, &read(path)?)
     }
 }
 

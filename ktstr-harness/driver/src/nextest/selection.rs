@@ -52,19 +52,9 @@ pub(crate) fn listing(args: &[OsString]) -> Vec<OsString> {
     kept.collect()
 }
 
-/// The options in `args` that are in `wanted`, as they were written: cargo itself has them under the same names.
-pub(crate) fn for_cargo(args: &[OsString], wanted: &[&str]) -> Vec<OsString> {
-    let words = parse(args).into_iter();
-    let kept = words.flat_map(|word| match word {
-        Word::Option { name, args, .. } if wanted.contains(&name) => args,
-        _ => Vec::new(),
-    });
-    kept.collect()
-}
-
 /// `args` with `expression` in front; nextest would run what any of several expressions selects, so those among them
 /// become part of it.
-pub(crate) fn narrowing(args: &[OsString], expression: &str) -> Vec<OsString> {
+pub(crate) fn narrowed(args: &[OsString], expression: &str) -> Vec<OsString> {
     let mut others = Vec::new();
     let mut narrower = Vec::new();
     for word in parse(args) {
@@ -85,6 +75,16 @@ pub(crate) fn narrowing(args: &[OsString], expression: &str) -> Vec<OsString> {
     }
     let own = ["-E".into(), expression.into()].into_iter();
     own.chain(others).collect()
+}
+
+/// The options in `args` that are in `wanted`, as they were written: cargo itself has them under the same names.
+pub(crate) fn for_cargo(args: &[OsString], wanted: &[&str]) -> Vec<OsString> {
+    let words = parse(args).into_iter();
+    let kept = words.flat_map(|word| match word {
+        Word::Option { name, args, .. } if wanted.contains(&name) => args,
+        _ => Vec::new(),
+    });
+    kept.collect()
 }
 
 /// The value of the option called `name`; the last one where it is given several times.

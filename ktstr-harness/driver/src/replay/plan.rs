@@ -10,7 +10,7 @@ use ktstr_vmm::CancelToken;
 
 use super::names::names;
 use super::{Replay, ReplayCase, ReplayError, args, filter};
-use crate::nextest::narrowing;
+use crate::nextest::narrowed;
 use crate::session::{KernelRequest, SavedSession};
 use crate::{Listing, Session, SessionError, SessionObserver, SessionReport};
 
@@ -247,7 +247,7 @@ fn exact(args: &[OsString], filter: &str) -> Vec<OsString> {
     if !args::has(args, "--ignore-default-filter") {
         exact.push("--ignore-default-filter".into());
     }
-    exact.extend(narrowing(args, filter));
+    exact.extend(narrowed(args, filter));
     exact
 }
 

@@ -13,7 +13,7 @@ mod saved;
 mod schedulers;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -227,6 +227,10 @@ impl Session {
     /// The environment and search path of its child processes.
     pub(crate) fn host(&self) -> &Host {
         &self.host
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub(crate) fn args(&self) -> &[OsString] {

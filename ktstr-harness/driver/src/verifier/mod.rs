@@ -222,7 +222,7 @@ fn distinct(stats: &VerifierStats) -> Vec<(String, u64)> {
 /// `args` for the cells that `expression` selects, which are ignored unless asked for.
 fn arguments(args: &[OsString], expression: &str) -> Vec<OsString> {
     let own = ["--run-ignored", "all"].map(OsString::from).into_iter();
-    own.chain(nextest::narrowing(args, expression)).collect()
+    own.chain(nextest::narrowed(args, expression)).collect()
 }
 
 #[cfg(test)]
