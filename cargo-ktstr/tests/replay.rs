@@ -337,7 +337,7 @@ fn a_replay_has_the_same_kernels_or_says_so() {
         "{notes}"
     );
     assert!(
-        notes.contains("--kernel of `cargo ktstr replay --exec` gives another"),
+        notes.contains("to replay on another: cargo ktstr replay --exec --kernel ID"),
         "{notes}"
     );
     let exec = place.run("replay --exec");

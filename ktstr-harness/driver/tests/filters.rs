@@ -9,7 +9,7 @@ use ktstr_core::Verdict;
 use ktstr_core::record::{RunDir, Sidecar};
 use ktstr_driver::Listing;
 use ktstr_driver::replay::Replay;
-use proptest::prelude::*;
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 /// A test binary whose names are the lines of a file.
