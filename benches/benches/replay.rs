@@ -76,9 +76,19 @@ fn main() {
         })
     });
     assert_eq!(found, RECORDS / FAILS);
+    let run = dir.path().join("6.14.2-abc1234");
+    let read = median(7, || {
+        timed(|| {
+            for entry in fs::read_dir(&run).expect("the records are listed") {
+                let path = entry.expect("the records are listed").path();
+                fs::read(path).expect("a record is read");
+            }
+        })
+    });
     let what = format!(
         "replay: failures among {RECORDS} records, {} MB",
         bytes >> 20
     );
     figure(&what, &ms(time), "500 ms");
+    figure("  the same files, read and not parsed", &ms(read), "-");
 }

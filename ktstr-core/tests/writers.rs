@@ -1,5 +1,6 @@
 //! Writers of one run directory that are killed, are many, and have no space left: no record is lost, broken or mixed up.
 
+#[allow(dead_code, reason = "disks are only full here")]
 #[path = "../../ktstr-kernel/tests/support/mounted.rs"]
 mod mounted;
 

@@ -18,6 +18,9 @@ use crate::text::{command, counted, fit, wrap};
 /// How many cases are shown.
 const MOST: usize = 10;
 
+/// What goes before the further lines of a text.
+const INDENT: &str = "  ";
+
 /// Most characters that are shown of a command: a filter in it may name hundreds of cases.
 const LONGEST: usize = 400;
 
@@ -125,9 +128,18 @@ pub fn otherwise(
             "warning: not taken from the archive: {}; give after -- what you trust",
             command(refused)
         );
-        let _ = writeln!(text, "{}", wrap(&line(&said), style.width, "\n  "));
+        let _ = writeln!(text, "{}", wrapped(&said, style));
     }
     text
+}
+
+/// One line, or several of which all but the first are indented.
+fn wrapped(text: &str, style: &Style) -> String {
+    wrap(
+        &line(text),
+        style.width - INDENT.len(),
+        &format!("\n{INDENT}"),
+    )
 }
 
 /// `2026-11-28T04:00:37Z (5m ago)`.
@@ -184,7 +196,7 @@ fn push_options(text: &mut String, session: &ReplaySession, style: &Style) {
             .to_owned(),
         Err(error) => format!("warning: {error}; its options are taken as given now"),
     };
-    let _ = writeln!(text, "{}", wrap(&line(&said), style.width, "\n  "));
+    let _ = writeln!(text, "{}", wrapped(&said, style));
 }
 
 fn push_kernel(text: &mut String, kernel: &ReplayKernel, style: &Style) {
@@ -202,14 +214,14 @@ fn push_kernel(text: &mut String, kernel: &ReplayKernel, style: &Style) {
         ),
         Ok(_) => return,
     };
-    let _ = writeln!(text, "{}", wrap(&line(&said), style.width, "\n  "));
+    let _ = writeln!(text, "{}", wrapped(&said, style));
 }
 
 /// That a kernel is gone, and what brings it back.
 fn push_gone(text: &mut String, gone: &GoneKernel, style: &Style) {
     let program = &style.program;
-    let said = line(&format!("warning: {gone}"));
-    let _ = writeln!(text, "{}", wrap(&said, style.width, "\n  "));
+    let said = format!("warning: {gone}");
+    let _ = writeln!(text, "{}", wrapped(&said, style));
     if let Some(identifier) = &gone.identifier {
         let base = gone.base_config.map(BaseConfig::name);
         let base = base.iter().flat_map(|base| ["--base-config", base]);
@@ -346,14 +358,14 @@ note: that session left no options",
 
     #[test]
     fn what_a_replay_has_not_is_told() {
-        let variables = [("KTSTR_SCHEDULER".to_owned(), "/s\n".to_owned())];
+        let variables = [("KTSTR_SCHEDULER".to_owned(), "/s\nx".to_owned())];
         let text = otherwise(
             &variables,
             false,
             &["--config".to_owned(), "a b".to_owned()],
             &style(),
         );
-        let expected = "note: that session had KTSTR_SCHEDULER=/s; it is not set
+        let expected = "note: that session had KTSTR_SCHEDULER=/s x; it is not set
 warning: not taken from the archive: --config 'a b'; give after -- what you
   trust
 ";
