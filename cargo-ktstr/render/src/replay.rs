@@ -4,18 +4,25 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use ktstr_core::Outcome;
-use ktstr_core::text::line;
+use ktstr_core::text::{cut, line};
 use ktstr_core::timestamp::rfc3339;
 use ktstr_driver::SavedSessionError;
 use ktstr_driver::replay::{
     GoneKernel, Replay, ReplayCase, ReplayKernel, ReplayPlan, ReplaySession,
 };
+use ktstr_kernel::BaseConfig;
 
 use crate::Style;
 use crate::text::{command, counted, fit, wrap};
 
 /// How many cases are shown.
 const MOST: usize = 10;
+
+/// What goes before the further lines of a text.
+const INDENT: &str = "  ";
+
+/// Most characters that are shown of a command: a filter in it may name hundreds of cases.
+const LONGEST: usize = 400;
 
 /// What `replay` found, with its session's `kernels`; `now` is the time. `command` is the command that ran the session,
 /// as far as it is known.
@@ -55,7 +62,8 @@ pub fn found(
     let _ = writeln!(text, "{program}: session of {when}\n  {cases}: {tally}");
     push_cases(&mut text, replay, style);
     if let Some(command) = command {
-        let _ = writeln!(text, "  it ran as: {}", line(command));
+        let command = cut(&line(command), LONGEST);
+        let _ = writeln!(text, "  it ran as: {command}");
     }
     push_options(&mut text, session, style);
     for kernel in kernels {
@@ -68,7 +76,8 @@ pub fn found(
 pub fn how_to_run(style: &Style) -> String {
     let program = &style.program;
     format!(
-        "{program}: `{program} replay --exec` runs them; the filter is for\n  {program} test -- --run-ignored all -E FILTER\n"
+        "{program}: to run them\n  {program} replay --exec\n  \
+        {program} test -- --run-ignored all -E \"$({program} replay)\"\n"
     )
 }
 
@@ -119,9 +128,18 @@ pub fn otherwise(
             "warning: not taken from the archive: {}; give after -- what you trust",
             command(refused)
         );
-        let _ = writeln!(text, "{}", wrap(&line(&said), style.width, "\n  "));
+        let _ = writeln!(text, "{}", wrapped(&said, style));
     }
     text
+}
+
+/// One line, or several of which all but the first are indented.
+fn wrapped(text: &str, style: &Style) -> String {
+    wrap(
+        &line(text),
+        style.width - INDENT.len(),
+        &format!("\n{INDENT}"),
+    )
 }
 
 /// `2026-11-28T04:00:37Z (5m ago)`.
@@ -178,12 +196,12 @@ fn push_options(text: &mut String, session: &ReplaySession, style: &Style) {
             .to_owned(),
         Err(error) => format!("warning: {error}; its options are taken as given now"),
     };
-    let _ = writeln!(text, "{}", wrap(&line(&said), style.width, "\n  "));
+    let _ = writeln!(text, "{}", wrapped(&said, style));
 }
 
 fn push_kernel(text: &mut String, kernel: &ReplayKernel, style: &Style) {
     let said = match &kernel.kernel {
-        Err(gone) => format!("warning: {}", remedied(gone, style)),
+        Err(gone) => return push_gone(text, gone, style),
         Ok(now) if kernel.is_changed => format!(
             "warning: {} is another kernel than then: {} has changed",
             kernel.label,
@@ -196,22 +214,162 @@ fn push_kernel(text: &mut String, kernel: &ReplayKernel, style: &Style) {
         ),
         Ok(_) => return,
     };
-    let _ = writeln!(text, "{}", wrap(&line(&said), style.width, "\n  "));
+    let _ = writeln!(text, "{}", wrapped(&said, style));
 }
 
-/// That a kernel is gone, with what brings it back.
-fn remedied(gone: &GoneKernel, style: &Style) -> String {
+/// That a kernel is gone, and what brings it back.
+fn push_gone(text: &mut String, gone: &GoneKernel, style: &Style) {
     let program = &style.program;
-    let back = match &gone.identifier {
-        Some(identifier) => {
-            let base = gone
-                .base_config
-                .map(|base| format!(" --base-config {base}"));
-            let kernel = crate::text::quote(identifier).into_owned();
-            let base = base.unwrap_or_default();
-            format!("`{program} kernel build --kernel {kernel}{base}` builds it again, or ")
+    let said = format!("warning: {gone}");
+    let _ = writeln!(text, "{}", wrapped(&said, style));
+    if let Some(identifier) = &gone.identifier {
+        let base = gone.base_config.map(BaseConfig::name);
+        let base = base.iter().flat_map(|base| ["--base-config", base]);
+        let words = command(["--kernel", identifier].into_iter().chain(base));
+        let _ = writeln!(text, "  to build it again: {program} kernel build {words}");
+    }
+    let _ = writeln!(
+        text,
+        "  to replay on another: {program} replay --exec --kernel ID"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use ktstr_core::record::{RunDir, Sidecar};
+    use ktstr_core::{KernelLabel, Verdict};
+    use ktstr_kernel::ResolvedKernel;
+
+    use super::*;
+
+    /// When the sessions here began, and a moment 125 seconds later.
+    const EPOCH: &str = "1795824037000000000-4711";
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_824_037 + 125)
+    }
+
+    fn write(dir: &Path, verdicts: &[(&str, Verdict)]) {
+        let run = RunDir::new(dir.join("k-c"), EPOCH);
+        for (test, verdict) in verdicts {
+            let sidecar = Sidecar::new(test, &format!("ktstr/{test}"), verdict.clone());
+            run.write(&sidecar, None::<&()>).unwrap();
         }
-        None => String::new(),
-    };
-    format!("{gone}; {back}--kernel of `{program} replay --exec` gives another")
+    }
+
+    fn shown(dir: &Path, name_contains: Option<&str>, kernels: &[ReplayKernel]) -> String {
+        let replay = Replay::of_dir(dir, name_contains).unwrap();
+        let text = found(&replay, kernels, Some("x test -- -p p"), now(), &style());
+        let shown = text.lines().filter(|line| !line.contains("it ran as"));
+        let wide = shown.filter(|line| line.chars().count() > 80 && line.contains(' '));
+        assert_eq!(wide.count(), 0, "{text}");
+        text
+    }
+
+    fn style() -> Style {
+        Style::new("x", None, None)
+    }
+
+    #[test]
+    fn failures_are_shown_with_their_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let none = shown(&dir.path().join("none"), None, &[]);
+        assert!(
+            none.starts_with("x: nothing to replay: no session left"),
+            "{none}"
+        );
+        write(
+            dir.path(),
+            &[
+                ("good", Verdict::pass()),
+                ("bad", Verdict::fail("gap", "w".repeat(100))),
+                ("odd", Verdict::inconclusive("ratio", "0/0\u{1b}[31m")),
+            ],
+        );
+        let text = shown(dir.path(), None, &[]);
+        let expected = format!(
+            "x: session of 2026-11-28T00:00:37Z (2m ago)
+  3 tests: 1 passed, 1 failed, 1 inconclusive
+  failed        ktstr/bad  gap: {}...
+  inconclusive  ktstr/odd  ratio: 0/0
+  it ran as: x test -- -p p
+note: that session left no options",
+            "w".repeat(45)
+        );
+        assert!(text.starts_with(&expected), "{text}");
+        let narrow = shown(dir.path(), Some("bad"), &[]);
+        assert!(
+            narrow.contains("\n  1 failure of other names left out\n"),
+            "{narrow}"
+        );
+        let other = shown(dir.path(), Some("none"), &[]).replace('\n', " ");
+        assert!(
+            other.contains("(2m ago) has 2 failures, whose names are others (3 tests: "),
+            "{other}"
+        );
+        fs::write(dir.path().join("k-c/a-1.ktstr.json"), "{").unwrap();
+        let broken = shown(dir.path(), None, &[]);
+        assert!(broken.starts_with("warning: sidecar "), "{broken}");
+    }
+
+    #[test]
+    fn kernels_that_are_gone_are_told_with_what_brings_them_back() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &[("bad", Verdict::fail("x", "y"))]);
+        let label = KernelLabel::from_version("6.14.2");
+        let there = ResolvedKernel {
+            image: "/i".into(),
+            vmlinux: None,
+            config: None,
+            label: label.clone(),
+            version: "6.14.2".to_owned(),
+            cache_key: None,
+            dirty: true,
+        };
+        let kernel = |kernel, is_changed| ReplayKernel {
+            label: label.clone(),
+            kernel,
+            is_changed,
+        };
+        let gone = GoneKernel {
+            label: label.clone(),
+            why: "no cached kernel".to_owned(),
+            identifier: Some("6.14.2".to_owned()),
+            base_config: Some(BaseConfig::Lean),
+        };
+        let kernels = [
+            kernel(Err(gone), false),
+            kernel(Ok(there.clone()), true),
+            kernel(Ok(there), false),
+        ];
+        let text = shown(dir.path(), None, &kernels).replace("\n  ", " ");
+        for line in [
+            "warning: kernel kernel_6_14_2 is gone: no cached kernel to build it again: x kernel build --kernel 6.14.2 \
+             --base-config lean to replay on another: x replay --exec --kernel ID\n",
+            "warning: kernel_6_14_2 is another kernel than then: /i has changed\n",
+            "note: kernel_6_14_2 is taken as it was built, /i; --kernel builds its tree again\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_a_replay_has_not_is_told() {
+        let variables = [("KTSTR_SCHEDULER".to_owned(), "/s\nx".to_owned())];
+        let text = otherwise(
+            &variables,
+            false,
+            &["--config".to_owned(), "a b".to_owned()],
+            &style(),
+        );
+        let expected = "note: that session had KTSTR_SCHEDULER=/s x; it is not set
+warning: not taken from the archive: --config 'a b'; give after -- what you
+  trust
+";
+        assert_eq!(text, expected);
+        assert_eq!(otherwise(&[], true, &[], &style()), "");
+    }
 }

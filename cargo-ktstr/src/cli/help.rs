@@ -42,10 +42,10 @@ Exit code: nextest's; 0 when every test passed or was skipped.";
 
 /// Below the options of `replay`.
 pub(super) const REPLAY_AFTER: &str = "\
-Without --exec nothing runs: standard output gets one nextest filter expression
-for the tests that failed or were inconclusive, and nothing else; standard output
-is empty if there is nothing to replay. What else there is to say goes to standard
-error: which session, what cannot be read, which kernels are gone.
+Without --exec nothing runs. Standard output gets one nextest filter expression
+for the tests that failed or were inconclusive, or nothing if there are none.
+Standard error tells the rest: which session it was, what cannot be read, what
+is gone.
 
 Examples:
   cargo ktstr replay
@@ -58,13 +58,12 @@ In a script:
   filter=$(cargo ktstr replay)
   [ -z \"$filter\" ] || cargo ktstr test -- --run-ignored all -E \"$filter\"
 
-Kernels and options of a session are in .sessions/ beside its records. Without
-them, as in records of plain nextest, options are those given now. From an archive
-(--dir) only options are taken that name no program or file.
+What a session ran on and with is in .sessions/ beside its records. Records of
+plain nextest have no such file; options are those given now. From an archive
+(--dir) no option is taken that names a program or a file.
 
-Exit code: 0 without --exec, also if there is nothing to replay. With --exec
-nextest's; 0 if there is nothing to replay, 1 if no failed test or no kernel of one
-exists any more.";
+Exit code: 0 without --exec, and if there is nothing to replay. With --exec
+nextest's; 1 if no failed test, or the kernel of none, exists any more.";
 
 /// Below the options of `verifier`.
 pub(super) const VERIFIER_AFTER: &str = "\

@@ -11,6 +11,7 @@ const COMMANDS: &[&str] = &[
     "",
     "test",
     "nextest",
+    "replay",
     "verifier",
     "kernel",
     "kernel list",
@@ -72,6 +73,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         .collect();
     let expected = [
         "test",
+        "replay",
         "kernel",
         "verifier",
         "show-thresholds",
@@ -93,7 +95,7 @@ fn what_later_versions_bring_says_so() {
         .map(str::trim)
         .filter(|word| !word.is_empty())
         .collect();
-    assert_eq!(commands.len(), 9, "{commands:?}");
+    assert_eq!(commands.len(), 8, "{commands:?}");
     for command in commands {
         let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
         assert!(
@@ -124,6 +126,9 @@ fn what_is_mistyped_is_a_usage_error() {
     assert!(usage("kernel clean --keep 1 --corrupt-only").contains("cannot be used with"));
     assert!(usage("test --base-config tiny").contains("possible values: defconfig, lean"));
     assert!(usage("test --cpu-cap 0").contains("0 is not in 1.."));
+    assert!(usage("replay --profile dev").contains("--exec"));
+    assert!(usage("replay -- --retries 2").contains("--exec"));
+    assert!(usage("replay --exec --include-eol").contains("--kernel <ID>"));
     assert!(usage("locks --watch 0s").contains("at least 100ms"));
     assert!(usage("completions tcsh").contains("possible values: bash"));
     assert!(usage("").contains("Usage: cargo ktstr <COMMAND>"));

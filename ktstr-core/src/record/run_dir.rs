@@ -225,13 +225,14 @@ impl RunDir {
         if before == now {
             return Ok(());
         }
+        let earlier = self.file(sidecar, Some(&before), records::EARLIER);
         let dump = self.file(sidecar, Some(&before), Sidecar::FAILURE_DUMP_SUFFIX);
-        match fs::rename(dump_path, &dump) {
-            // It did not fail: a file of that name belongs to an earlier run.
-            Err(error) if error.kind() == ErrorKind::NotFound => remove_if_there(&dump)?,
-            renamed => renamed?,
-        }
-        fs::rename(path, self.file(sidecar, Some(&before), records::EARLIER))
+        // What has that name is older. A record has its evidence at every moment, as the process may be killed.
+        remove_if_there(&earlier)?;
+        remove_if_there(&dump)?;
+        link(dump_path, &dump)?;
+        fs::rename(path, earlier)?;
+        remove_if_there(dump_path)
     }
 
     /// `sidecar` as a record of this run.
@@ -333,6 +334,16 @@ fn remove_leftovers(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives the file at `from`, if there is one, the name `to` as well, or instead where files have one name only.
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    let linked = match fs::hard_link(from, to) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::StorageFull => return Err(error),
+        linked => linked,
+    };
+    linked.or_else(|_| fs::rename(from, to))
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -1,9 +1,9 @@
 //! What is left of a run.
 
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use ktstr_core::Verdict;
+use ktstr_core::host::files::{BoundedReadError, read_bounded};
 use ktstr_core::record::{Record, Sidecar};
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +24,11 @@ pub struct CaseResult {
 
 /// The logs beside a record. [`RunDir`](ktstr_core::record::RunDir) keeps them for cases that did not pass, as the
 /// file that ends in [`Sidecar::FAILURE_DUMP_SUFFIX`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FailureArtifacts {
+    /// Version of this layout, [`FailureArtifacts::SCHEMA`]; files of earlier versions do not name it.
+    pub schema: u32,
     /// The guest's kernel log: its own, or what the console showed of it.
     pub kernel_log: String,
     /// The whole console, as far as it was kept.
@@ -41,17 +43,55 @@ pub struct FailureArtifacts {
     pub auto_repro: Option<AutoRepro>,
 }
 
+impl Default for FailureArtifacts {
+    fn default() -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            kernel_log: String::new(),
+            console: String::new(),
+            scheduler_log: String::new(),
+            sched_ext_dump: String::new(),
+            scx_exit: None,
+            auto_repro: None,
+        }
+    }
+}
+
+/// The part of the file that every layout has.
+#[derive(Deserialize)]
+struct Layout {
+    #[serde(default = "first")]
+    schema: u64,
+}
+
+/// The layout of files that do not name it.
+const fn first() -> u64 {
+    1
+}
+
 /// Artifacts that could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactsError {
-    /// The file could not be read.
+    /// The file could not be read, is no regular file, or is larger than any artifacts.
     #[error("failure artifacts {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// Why not.
+        source: BoundedReadError,
+    },
+    /// Another version of ktstr wrote it.
+    #[error(
+        "failure artifacts {}: written in layout {found}, this ktstr reads {}; run the test again",
+        path.display(),
+        FailureArtifacts::SCHEMA
+    )]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// The version of its layout.
+        found: u64,
     },
     /// The file holds something else.
     #[error(
@@ -84,17 +124,20 @@ impl FailureArtifacts {
         record.failure_dump.as_deref().map(Self::read).transpose()
     }
 
-    /// Reads the artifacts beside a record: `{stem}.failure-dump.json` of a run directory.
+    /// The layout that this version writes and reads.
+    pub const SCHEMA: u32 = 1;
+
+    /// No file of artifacts has more bytes: each log in it is kept up to a limit.
+    pub const SIZE_LIMIT: u64 = 128 << 20;
+
+    /// Reads the artifacts beside a record: `{stem}.failure-dump.json` of a run directory. Symbolic links are not followed,
+    /// and nothing is waited for.
     pub fn read(path: &Path) -> Result<Self, ArtifactsError> {
-        let path = || path.to_owned();
-        let json = fs::read(path()).map_err(|source| ArtifactsError::Read {
-            path: path(),
+        let json = read_bounded(path, Self::SIZE_LIMIT).map_err(|source| ArtifactsError::Read {
+            path: path.to_owned(),
             source,
         })?;
-        serde_json::from_slice(&json).map_err(|source| ArtifactsError::Parse {
-            path: path(),
-            source,
-        })
+        parse(path, &json)
     }
 
     /// Takes a machine's console; it stands for the kernel's log until the guest's own is there.
@@ -119,6 +162,24 @@ impl FailureArtifacts {
         }
         self.scx_exit = scx_exit;
     }
+}
+
+fn parse(path: &Path, json: &[u8]) -> Result<FailureArtifacts, ArtifactsError> {
+    let path = || path.to_owned();
+    // Another layout may not fit the struct.
+    match serde_json::from_slice(json) {
+        Ok(Layout { schema }) if schema != u64::from(FailureArtifacts::SCHEMA) => {
+            return Err(ArtifactsError::Schema {
+                path: path(),
+                found: schema,
+            });
+        }
+        _ => {}
+    }
+    serde_json::from_slice(json).map_err(|source| ArtifactsError::Parse {
+        path: path(),
+        source,
+    })
 }
 
 /// Why a machine did not run, or not to an end of its own.
@@ -152,6 +213,9 @@ fn in_words(verdict: &Verdict) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use ktstr_core::record::RunDir;
 
     use super::*;
@@ -193,5 +257,39 @@ mod tests {
         fs::write(dump, "[1]").unwrap();
         let error = FailureArtifacts::of(&records[0]).unwrap_err().to_string();
         assert!(error.contains("not what this ktstr writes"), "{error}");
+    }
+    #[test]
+    fn evidence_of_other_versions_and_of_anybody_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.failure-dump.json");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            FailureArtifacts::read(&path)
+        };
+        // As earlier versions wrote it, and as later ones may.
+        let old = read(r#"{ "kernel_log": "a" }"#).unwrap();
+        assert_eq!((old.schema, old.kernel_log.as_str()), (1, "a"));
+        assert_eq!(read(r#"{ "schema": 1, "later": [] }"#).unwrap().schema, 1);
+        for later in [r#"{ "schema": 2 }"#, r#"{ "schema": 2, "kernel_log": [] }"#] {
+            let error = read(later).unwrap_err();
+            assert!(
+                matches!(error, ArtifactsError::Schema { found: 2, .. }),
+                "{error}"
+            );
+        }
+        for other in ["", "{", r#"{ "schema": "x" }"#, r#"{ "kernel_log": 1 }"#] {
+            let error = read(other).unwrap_err();
+            assert!(matches!(error, ArtifactsError::Parse { .. }), "{error}");
+        }
+        let huge = fs::File::create(&path).unwrap();
+        huge.set_len(FailureArtifacts::SIZE_LIMIT + 1).unwrap();
+        let error = FailureArtifacts::read(&path).unwrap_err().to_string();
+        assert!(error.contains("134217729 bytes"), "{error}");
+        let link = dir.path().join("link");
+        symlink(&path, &link).unwrap();
+        for other in [link.as_path(), dir.path()] {
+            let error = FailureArtifacts::read(other).unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{error}");
+        }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::thread;
 
 use serde::de::DeserializeOwned;
 
@@ -17,6 +19,9 @@ pub(super) const EARLIER: &str = ".json";
 
 /// Suffix of the record of an attempt that has not ended.
 pub(super) const UNFINISHED: &str = ".unfinished.json";
+
+/// Fewer files are not worth a thread of their own.
+const FILES_OF_A_THREAD: usize = 256;
 
 /// A record in a run directory.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,32 +94,56 @@ impl RunDir {
             names.extend(entry?.file_name().into_string());
         }
         names.sort();
-        let mut records = Vec::new();
-        for name in names {
-            let Some((kind, stem)) = kind_of(&name).filter(|(kind, _)| wanted(*kind)) else {
-                continue;
-            };
-            let path = self.path.join(&name);
-            match Sidecar::read(&path) {
-                Ok(sidecar) => {
-                    let dump = self
-                        .path
-                        .join(format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX));
-                    let has_dump = kind != RecordKind::Unfinished && dump.exists();
-                    records.push(Ok(Record {
-                        path,
-                        sidecar,
-                        failure_dump: has_dump.then_some(dump),
-                        kind,
-                    }));
-                }
-                // The attempt ended, or was replaced, after the directory was listed.
-                Err(SidecarError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-                Err(error) => records.push(Err(error)),
-            }
+        names.retain(|name| kind_of(name).is_some_and(|(kind, _)| wanted(kind)));
+        let read_all = |names: &[String]| -> Vec<_> {
+            let names = names.iter();
+            names.filter_map(|name| self.read_one(name)).collect()
+        };
+        let readers = readers(names.len());
+        if readers == 1 {
+            return Ok(read_all(&names));
         }
-        Ok(records)
+        // Parsing takes most of the time.
+        Ok(thread::scope(|scope| {
+            let parts = names.chunks(names.len().div_ceil(readers));
+            let parts: Vec<_> = parts
+                .map(|names| scope.spawn(move || read_all(names)))
+                .collect();
+            let parts = parts.into_iter();
+            parts
+                .flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        }))
     }
+
+    /// The record in the file called `name`; `None` if there is no such file any more.
+    fn read_one(&self, name: &str) -> Option<Result<Record, SidecarError>> {
+        let (kind, stem) = kind_of(name)?;
+        let path = self.path.join(name);
+        match Sidecar::read(&path) {
+            Ok(sidecar) => {
+                let dump = self
+                    .path
+                    .join(format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX));
+                let has_dump = kind != RecordKind::Unfinished && dump.exists();
+                Some(Ok(Record {
+                    path,
+                    sidecar,
+                    failure_dump: has_dump.then_some(dump),
+                    kind,
+                }))
+            }
+            // The attempt ended, or was replaced, after the directory was listed.
+            Err(SidecarError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// How many threads read `files` records.
+fn readers(files: usize) -> usize {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    cpus.min(files / FILES_OF_A_THREAD).max(1)
 }
 
 /// Whether a file called `name` should be a record.

@@ -279,6 +279,35 @@ fn files_of_others_are_no_records() {
     assert_eq!(run.own_records().unwrap().len(), 2, "nobody knows whose");
 }
 
+/// More of them than one thread reads.
+#[test]
+fn many_records_come_in_the_order_of_their_files() {
+    let dir = tempfile::tempdir().unwrap();
+    for number in 0..1000 {
+        let path = dir.path().join(format!("t-{number:04}.ktstr.json"));
+        let sidecar = attempt(&format!("t{number}"), 1, Verdict::pass());
+        let json = serde_json::to_vec(&sidecar).unwrap();
+        fs::write(
+            path,
+            if number % 100 == 7 {
+                b"{".to_vec()
+            } else {
+                json
+            },
+        )
+        .unwrap();
+    }
+    let run = RunDir::new(dir.path(), "1");
+    let records = run.records().unwrap();
+    assert_eq!(records.len(), 1000);
+    for (number, record) in records.into_iter().enumerate() {
+        match record {
+            Ok(record) => assert_eq!(record.sidecar.test, format!("t{number}")),
+            Err(error) => assert!(number % 100 == 7, "{error}"),
+        }
+    }
+}
+
 #[test]
 fn leftovers_of_killed_writers_go_with_the_next_run() {
     let dir = tempfile::tempdir().unwrap();

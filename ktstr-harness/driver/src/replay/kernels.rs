@@ -6,7 +6,7 @@ use ktstr_core::KernelLabel;
 use ktstr_core::host::Host;
 use ktstr_core::record::{Sidecar, program_hash};
 use ktstr_kernel::discover::discover;
-use ktstr_kernel::{BaseConfig, Cache, CacheKey, KernelSpec, ResolvedKernel};
+use ktstr_kernel::{BaseConfig, Cache, CacheError, CacheKey, KernelSpec, ResolvedKernel};
 
 use super::Replay;
 use crate::kernels::kernel_cache;
@@ -168,7 +168,10 @@ impl Recorded {
 
 fn cached(key: &CacheKey, cache: Option<&Cache>) -> Result<ResolvedKernel, String> {
     match cache {
-        Some(cache) => cache.lookup(key).map_err(|error| error.to_string()),
+        Some(cache) => cache.lookup(key).map_err(|error| match error {
+            CacheError::Unknown { key, .. } => format!("there is no cache entry {key}"),
+            error => error.to_string(),
+        }),
         None => Err(format!("there is no kernel cache to look for {key} in")),
     }
 }

@@ -34,6 +34,8 @@ impl Session {
     /// Schedulers that are cargo packages are built before the first test starts, each once, and only those of tests
     /// that run.
     ///
+    /// What a [replay](crate::replay) needs is left beside the records, as a [`SavedSession`](crate::SavedSession).
+    ///
     /// When it is cancelled, nextest is told to end (`SIGTERM`). It gives its tests ten seconds for that, unless the project
     /// says otherwise. Then the session reports the records that there are.
     pub fn run(

@@ -236,7 +236,10 @@ impl SavedSession {
         let dir = cargo::absolute(dir);
         let name = file_name(epoch);
         let places = [Some(dir.as_path()), dir.parent()].into_iter().flatten();
-        let mut paths = places.map(|place| place.join(DIR).join(&name));
+        // A link may lead out of an archive.
+        let is_dir = |dir: &PathBuf| dir.symlink_metadata().is_ok_and(|it| it.is_dir());
+        let places = places.map(|place| place.join(DIR)).filter(is_dir);
+        let mut paths = places.map(|place| place.join(&name));
         match paths.find(|path| path.symlink_metadata().is_ok()) {
             Some(path) => Self::read_file(&path, epoch),
             None => Err(SavedSessionError::Missing {

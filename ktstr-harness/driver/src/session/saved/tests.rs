@@ -136,6 +136,14 @@ fn what_is_hostile_is_named() {
     symlink(dir.path().join("good"), &path).unwrap();
     let error = SavedSession::read(records, "e").unwrap_err().to_string();
     assert!(error.contains("not a regular file"), "{error}");
+    let elsewhere = dir.path().join("elsewhere");
+    fs::rename(records.join(DIR), &elsewhere).unwrap();
+    symlink(&elsewhere, records.join(DIR)).unwrap();
+    let error = SavedSession::read(records, "e").unwrap_err();
+    assert!(
+        matches!(error, SavedSessionError::Missing { .. }),
+        "{error}"
+    );
 }
 
 proptest! {
