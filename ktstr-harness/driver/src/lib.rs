@@ -35,6 +35,7 @@
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
+//! - [`perf_delta`] compares the figures of performance tests at two commits.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
@@ -44,6 +45,7 @@ pub mod doctor;
 pub mod kernels;
 mod locks;
 mod nextest;
+pub mod perf_delta;
 mod process;
 mod programs;
 mod records;
