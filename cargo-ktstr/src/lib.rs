@@ -8,6 +8,7 @@ mod doctor;
 mod failure;
 mod kernel;
 mod locks;
+mod replay;
 mod terminal;
 mod test;
 mod thresholds;
@@ -44,6 +45,7 @@ pub fn cargo_main() -> ExitCode {
     }
     let run = |Cargo::Ktstr(arguments), context: &Context| match arguments.command {
         Command::Test(arguments) => test::run(&arguments, context),
+        Command::Replay(arguments) => replay::run(&arguments, context),
         Command::Kernel(arguments) => kernel::run(&arguments, context),
         Command::Verifier(arguments) => verifier::run(&arguments, context),
         Command::ShowThresholds(arguments) => thresholds::run(&arguments, context),

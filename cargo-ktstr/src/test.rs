@@ -5,7 +5,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use ktstr_driver::kernels::{self, KernelOptions};
-use ktstr_driver::{KernelChoice, NextestStreams, RunSummary, Session, SessionReport, replay_args};
+use ktstr_driver::replay::replay_args;
+use ktstr_driver::{
+    KernelChoice, KernelRequest, NextestStreams, RunSummary, Session, SessionReport,
+};
 use ktstr_kernel::BaseConfig;
 use ktstr_render::progress::Reporter;
 use ktstr_render::{summary, text};
@@ -45,6 +48,11 @@ pub(crate) fn session(
         .backend(arguments.backend)
         .streams(NextestStreams::Foreground)
         .nextest_args(arguments.nextest_args.iter().cloned())
+        .kernel_request(KernelRequest {
+            identifiers: arguments.kernel.clone(),
+            base_config: arguments.base_config.map(BaseConfig::from),
+            include_eol: arguments.include_eol,
+        })
         // Before kernels are built, which takes its time.
         .prepare(source, reporter)?;
     if source == KernelChoice::Discover {
@@ -74,7 +82,7 @@ pub(crate) fn summarize(report: &SessionReport, arguments: &Test, noun: &str, co
 }
 
 /// The command that was given, with other arguments for nextest.
-fn command_line(arguments: &Test, program: &str, nextest_args: &[OsString]) -> String {
+pub(crate) fn command_line(arguments: &Test, program: &str, nextest_args: &[OsString]) -> String {
     let mut words: Vec<String> = Vec::new();
     for kernel in &arguments.kernel {
         words.extend(["--kernel".to_owned(), kernel.clone()]);

@@ -3,6 +3,8 @@
 //!
 //! Its tests run on the host, so that no machine is needed.
 
+#[path = "../../ktstr-kernel/tests/support/bz_image.rs"]
+mod bz_image;
 #[path = "support/project.rs"]
 mod project;
 
@@ -10,8 +12,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ktstr_core::Outcome;
-use ktstr_core::record::{Record, RunDir, standing};
+use bz_image::bz_image;
+use ktstr_core::record::{Record, RunDir, Sidecar, Timings, standing};
+use ktstr_core::{Outcome, Verdict};
 use project::Project;
 
 /// `fails_on` fails whenever the file that counts its runs holds one of the numbers that are asked for.
@@ -112,13 +115,18 @@ impl Place {
     }
 
     fn run(mut command: Command, epoch: &str) -> Output {
+        Self::run_with(&mut command, &[], epoch)
+    }
+
+    fn run_with(command: &mut Command, variables: &[(&str, &str)], epoch: &str) -> Output {
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("NEXTEST") {
                 command.env_remove(&*name);
             }
         }
-        command.env("KTSTR_RUN_EPOCH", epoch).output().unwrap()
+        command.env("KTSTR_RUN_EPOCH", epoch);
+        command.envs(variables.iter().copied()).output().unwrap()
     }
 
     /// `cargo {arguments}`; what it said on both channels, and its exit code.
@@ -298,4 +306,71 @@ fn tests_in_a_librarys_sources_are_told_what_to_do_and_then_run() {
     // The test target `user` is another one.
     let source = &place.records("two")[0].sidecar.source;
     assert_eq!(source.as_deref(), Some("lib.rs"));
+}
+
+#[test]
+fn a_budget_runs_what_covers_most_by_what_was_measured() {
+    let place = Place::new();
+    let measured = [
+        ("user::more-tests", "also_fails", 100.0),
+        ("user::more-tests", "same", 4.0),
+        ("user::user", "flaky", 4.0),
+        ("user::user", "quick", 4.0),
+        ("user::user", "same", 4.0),
+        ("user::user", "stressed", 4.0),
+    ];
+    for (binary, test, seconds) in measured {
+        let timings = Timings {
+            scenario_s: Some(seconds - 0.5),
+            ..Timings::default()
+        };
+        let sidecar = Sidecar {
+            binary_id: Some(binary.to_owned()),
+            package: Some(binary.to_owned()),
+            timings,
+            ..Sidecar::new(test, &format!("host/{test}"), Verdict::pass())
+        };
+        let run = RunDir::new(place.path().join("results"), "before");
+        run.write(&sidecar, None::<&()>).unwrap();
+    }
+
+    // Without a session, each binary has all of the time. One case fits beside another, and none that takes longer.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut list = place.project.command(Path::new(&cargo));
+    list.args(["nextest", "list", "--message-format", "oneline"]);
+    let limits = [("KTSTR_BUDGET_SECS", "10"), ("NEXTEST_TEST_THREADS", "1")];
+    let output = Place::run_with(&mut list, &limits, "list");
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let expected = "user::more-tests host/same\nuser::user host/flaky\nuser::user host/quick\n";
+    assert_eq!(listed, expected, "{output:?}");
+
+    // A session shares it out.
+    let image = place.path().join("bzImage");
+    fs::write(&image, bz_image("6.12.1")).unwrap();
+    let run = |budget: &str, epoch: &str| {
+        let mut command = place.project.cargo_ktstr("test");
+        command.args(["--", "--no-fail-fast"]);
+        let limits = [
+            ("KTSTR_BUDGET_SECS", budget),
+            ("NEXTEST_TEST_THREADS", "1"),
+            ("KTSTR_KERNEL", image.to_str().unwrap()),
+        ];
+        let output = Place::run_with(&mut command, &limits, epoch);
+        String::from_utf8_lossy(&output.stderr).replace('\n', " ")
+    };
+    let said = run("10", "session");
+    let line = "10 s: 2 of 6 cases run, 1 at a time, which took machines 8 s in earlier runs; 4 cases are left out, and \
+        with them 3 tests (also_fails, quick, stressed)";
+    assert!(said.contains(line), "{said}");
+    let expected = told(&[
+        ("user::more-tests", "host/same", Outcome::Pass),
+        ("user::user", "host/flaky", Outcome::Fail),
+    ]);
+    assert_eq!(place.standing("session"), expected, "{said}");
+    let said = run("3", "short");
+    let line = "no test ends in 3 s, the shortest is expected to take";
+    assert!(said.contains(line), "{said}");
+    let said = run("3 s", "odd");
+    let line = "KTSTR_BUDGET_SECS: `3 s` is not a number of seconds";
+    assert!(said.contains(line), "{said}");
 }

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::host::Host;
 
@@ -53,7 +54,7 @@ pub const SCHEDULER_PROFILE: &str = "KTSTR_SCHEDULER_PROFILE";
 /// A failed cell of the verifier sweep shows the verifier's log as it is, as by a session's `--raw`; a switch, see
 /// [`is_on`].
 pub const VERIFIER_RAW: &str = "KTSTR_VERIFIER_RAW";
-/// Reserved: a time budget in seconds for the tests that a run selects. It is refused, as it is not implemented.
+/// How many seconds the tests may take: those that cover most in that time are listed, see [`crate::budget`].
 pub const BUDGET_SECS: &str = "KTSTR_BUDGET_SECS";
 /// Set in the guest by the kernel command line: there, the test binary is init.
 pub const GUEST: &str = "KTSTR_GUEST";
@@ -72,6 +73,29 @@ pub struct PathError {
     pub value: PathBuf,
     /// Why not.
     pub why: &'static str,
+}
+
+/// A budget that is not a time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: `{value}` is not a number of seconds; give 1 or more", name = BUDGET_SECS)]
+pub struct BudgetError {
+    /// What it is set to.
+    pub value: String,
+}
+
+/// The time in `KTSTR_BUDGET_SECS`; `None` if it is unset or empty.
+pub fn budget(host: &Host) -> Result<Option<Duration>, BudgetError> {
+    let Some(value) = host.non_empty_var(BUDGET_SECS) else {
+        return Ok(None);
+    };
+    // Four bytes of seconds are a hundred years.
+    let seconds = value.to_str().and_then(|text| text.parse::<u32>().ok());
+    match seconds {
+        Some(seconds) if seconds > 0 => Ok(Some(Duration::from_secs(seconds.into()))),
+        _ => Err(BudgetError {
+            value: value.to_string_lossy().into_owned(),
+        }),
+    }
 }
 
 /// Checks every variable that holds a path. Call it before the other functions of this module, which take a `~` that
@@ -177,6 +201,19 @@ mod tests {
             Some("/h/.cache/ktstr")
         );
         assert_eq!(root(&[("KTSTR_CACHE_DIR", "")]), None);
+    }
+
+    #[test]
+    fn a_budget_is_a_number_of_seconds() {
+        let of = |value: &str| budget(&with(&[("KTSTR_BUDGET_SECS", value)]));
+        assert_eq!(budget(&with(&[])), Ok(None));
+        assert_eq!(of(""), Ok(None));
+        assert_eq!(of("90"), Ok(Some(Duration::from_secs(90))));
+        for bad in ["0", "-1", "1.5", "ten", "1m", "99999999999"] {
+            let error = of(bad).unwrap_err().to_string();
+            let expected = format!("KTSTR_BUDGET_SECS: `{bad}` is not a number of seconds");
+            assert!(error.starts_with(&expected), "{error}");
+        }
     }
 
     /// The names of variables that stand as constants in `text`.

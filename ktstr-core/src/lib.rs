@@ -2,8 +2,9 @@
 //!
 //! Most of it is plain data: the shape of a machine ([`Topology`], [`Preset`], [`CpuSet`]), the name of a kernel
 //! ([`KernelLabel`]) and the faults it reported of itself ([`KernelWarning`], [`Taint`]), the result of a test
-//! ([`Outcome`], [`Verdict`]), and the metrics that compare runs ([`Metric`]). Two modules stand beside it: [`host`],
-//! the machine that tests run on, and [`record`], the results that they leave.
+//! ([`Outcome`], [`Verdict`]), and the metrics that compare runs ([`Metric`]). Three modules stand beside it: [`host`],
+//! the machine that tests run on, [`record`], the results that they leave, and [`budget`], which cases to run in a limited
+//! time.
 //!
 //! ```
 //! use ktstr_core::{Outcome, Topology, Verdict};
@@ -17,6 +18,7 @@
 //! # Ok::<(), ktstr_core::ParseTopologyError>(())
 //! ```
 
+pub mod budget;
 mod case_name;
 mod constraints;
 mod cpuset;

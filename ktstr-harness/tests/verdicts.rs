@@ -117,10 +117,10 @@ fn a_missing_emulator_is_told_with_what_installs_it() {
 }
 
 #[test]
-fn variables_of_what_is_not_built_are_refused() {
-    let run = run_with("ktstr/passes", &[("KTSTR_BUDGET_SECS", "2")]);
+fn a_budget_that_is_no_time_is_refused() {
+    let run = run_with("ktstr/passes", &[("KTSTR_BUDGET_SECS", "2m")]);
     assert_eq!(run.code, 1);
-    let line = "ktstr: KTSTR_BUDGET_SECS is set, and what it asks for is planned and not built yet";
+    let line = "ktstr: KTSTR_BUDGET_SECS: `2m` is not a number of seconds; give 1 or more";
     assert!(run.stderr.contains(line), "{}", run.stderr);
 }
 

@@ -21,6 +21,14 @@ impl Backend {
             Self::Qemu => "qemu",
         }
     }
+
+    /// The CPU model that guests see, where the backend decides it; on KVM, guests see the host's.
+    pub const fn cpu_model(self) -> Option<&'static str> {
+        match self {
+            Self::Kvm => None,
+            Self::Qemu => Some(crate::qemu::CPU_MODEL),
+        }
+    }
 }
 
 /// A name that no backend has.

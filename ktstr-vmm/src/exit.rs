@@ -195,6 +195,9 @@ pub struct MachineExit {
     pub timings: Timings,
     /// Further information about the run, however it ended.
     pub diagnostics: Vec<Diagnostic>,
+    /// Version of the program that ran the machine, such as QEMU's `7.2.19`. On KVM, that is this crate; the host's kernel
+    /// has its own.
+    pub backend_version: Option<String>,
 }
 
 /// Information about a run beside its end. It displays as one line.

@@ -37,6 +37,9 @@ pub(crate) trait RunningMachine {
     /// waits. If answers come through a descriptor, it is one of the signals.
     fn cpu_activity(&mut self) -> Result<Option<Vec<CpuActivity>>, MachineError>;
 
+    /// The version of the program that runs it, once it is known.
+    fn version(&self) -> Option<String>;
+
     /// Ends the machine if it still runs, waits until nothing of it is left, and returns its diagnostics.
     fn end(self: Box<Self>) -> Vec<Diagnostic>;
 }

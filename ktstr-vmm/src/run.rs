@@ -47,6 +47,7 @@ pub(crate) fn run(
     };
     let mut reason = run.until_end(spec, vm.as_mut(), cancel)?;
     run.timings.decided = start.elapsed();
+    let backend_version = vm.version();
     let mut diagnostics = vm.end();
     run.timings.end = start.elapsed();
     let alarms = run.watch.false_alarms();
@@ -60,6 +61,7 @@ pub(crate) fn run(
         console,
         timings: run.timings,
         diagnostics,
+        backend_version,
     })
 }
 

@@ -21,6 +21,7 @@ use std::fmt::{Display, Write};
 
 use ktstr_core::text::line;
 use ktstr_driver::kernels::KernelsError;
+use ktstr_driver::replay::ReplayError;
 use ktstr_driver::verifier::SweepError;
 use ktstr_driver::{SessionError, ThresholdsError};
 use ktstr_kernel::discover::DiscoverError;
@@ -68,6 +69,15 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
     }
     if let Some(ThresholdsError::Session(error)) = error.downcast_ref() {
         return problems(error, program);
+    }
+    match error.downcast_ref() {
+        Some(ReplayError::Session(error)) => return problems(error, program),
+        Some(error @ ReplayError::KernelsGone(_)) => {
+            return vec![Problem::new(format!(
+                "{error}; build them again, or give others with --kernel"
+            ))];
+        }
+        _ => {}
     }
     if let Some(error @ SessionError::SameLabel { .. }) = error.downcast_ref() {
         return vec![Problem::new(format!("--kernel: {error}"))];

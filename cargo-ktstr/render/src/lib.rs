@@ -35,6 +35,7 @@
 //! - [`kernels`]: what the cache has, what was resolved, what a clean removes.
 //! - [`errors`]: errors in one line each, with what to do next.
 //! - [`summary`]: how a session ended, and how to run its failures again.
+//! - [`replay`]: the failures of the newest session, and what a replay of them leaves out.
 //! - [`verifier`]: the tables of a sweep over schedulers.
 //! - [`thresholds`]: what tests are judged by.
 //! - [`locks`]: who holds which lock.
@@ -50,6 +51,7 @@ pub mod errors;
 pub mod kernels;
 pub mod locks;
 pub mod progress;
+pub mod replay;
 mod style;
 pub mod summary;
 pub mod table;

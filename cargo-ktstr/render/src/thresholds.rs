@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use ktstr_driver::{CaseThresholds, Limit, Threshold};
+use ktstr_core::record::Limit;
+use ktstr_driver::{CaseThresholds, Threshold};
 
 use crate::table::{Column, Table};
 

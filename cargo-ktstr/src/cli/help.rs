@@ -8,8 +8,8 @@ Examples:
   cargo ktstr test -- -E 'test(my_test)'  run one test on a kernel built before
   cargo ktstr verifier --kernel ../linux  try every declared scheduler
 
-Planned, not built yet: affected, coverage, export, llvm-cov, perf-delta,
-replay, shell, show-host, stats.";
+Planned, not built yet: affected, coverage, export, llvm-cov, perf-delta, shell,
+show-host, stats.";
 
 /// Below the options of `ktstr`.
 pub(super) const KTSTR_AFTER: &str = "\
@@ -39,6 +39,32 @@ $KTSTR_KERNEL_MIRROR. Kernels are compiled through ccache where it is installed,
 unless KTSTR_CCACHE=0.
 
 Exit code: nextest's; 0 when every test passed or was skipped.";
+
+/// Below the options of `replay`.
+pub(super) const REPLAY_AFTER: &str = "\
+Without --exec nothing runs: standard output gets one nextest filter expression
+for the tests that failed or were inconclusive, and nothing else; standard output
+is empty if there is nothing to replay. What else there is to say goes to standard
+error: which session, what cannot be read, which kernels are gone.
+
+Examples:
+  cargo ktstr replay
+  cargo ktstr replay --exec
+  cargo ktstr replay -E starve --exec -- --retries 2
+  cargo ktstr replay --exec --kernel ../linux
+  cargo ktstr replay --dir ./downloaded/ktstr
+
+In a script:
+  filter=$(cargo ktstr replay)
+  [ -z \"$filter\" ] || cargo ktstr test -- --run-ignored all -E \"$filter\"
+
+Kernels and options of a session are in .sessions/ beside its records. Without
+them, as in records of plain nextest, options are those given now. From an archive
+(--dir) only options are taken that name no program or file.
+
+Exit code: 0 without --exec, also if there is nothing to replay. With --exec
+nextest's; 0 if there is nothing to replay, 1 if no failed test or no kernel of one
+exists any more.";
 
 /// Below the options of `verifier`.
 pub(super) const VERIFIER_AFTER: &str = "\

@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 mod help;
+mod replay;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use clap_complete::Shell;
 use ktstr_kernel::BaseConfig;
 use ktstr_vmm::Backend;
 
+pub(crate) use replay::Replay;
+
 /// Commands of `cargo ktstr` that later versions bring.
 pub(crate) const PLANNED: &[&str] = &[
     "affected",
@@ -18,7 +21,6 @@ pub(crate) const PLANNED: &[&str] = &[
     "export",
     "llvm-cov",
     "perf-delta",
-    "replay",
     "shell",
     "show-host",
     "stats",
@@ -58,6 +60,10 @@ pub(crate) enum Command {
     /// kernel first if needed.
     #[command(visible_alias = "nextest", after_help = help::TEST_AFTER)]
     Test(Test),
+    /// Run the failed tests of the last session again, or print nextest's filter for
+    /// them.
+    #[command(after_help = help::REPLAY_AFTER)]
+    Replay(Replay),
     /// List, build and remove cached kernels.
     #[command(after_help = help::KERNEL_AFTER)]
     Kernel(Kernel),
@@ -142,6 +148,15 @@ pub(crate) enum Base {
     Lean,
 }
 
+impl From<BaseConfig> for Base {
+    fn from(base: BaseConfig) -> Self {
+        match base {
+            BaseConfig::Defconfig => Self::Defconfig,
+            BaseConfig::Lean => Self::Lean,
+        }
+    }
+}
+
 impl From<Base> for BaseConfig {
     fn from(base: Base) -> Self {
         match base {
@@ -151,7 +166,7 @@ impl From<Base> for BaseConfig {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Test {
     /// Kernel to test on (see below); can be given several times. Without it, the
     /// first of these is used: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest cached

@@ -33,8 +33,8 @@ faulty! {
 
 /// Thresholds for machines that are emulated on a host with other work: its stalls are the guest's gaps and latencies,
 /// and last some tenths of a second. What a fault does to a task is a multiple of them, by the guest's own clock.
-const GAP_MS: u64 = 2000;
-const WAKE_NS: u64 = 300_000_000;
+const GAP_MS: u64 = 4000;
+const WAKE_NS: u64 = 800_000_000;
 
 /// What most cases do: groups on an LLC each, of workers that compute and workers that sleep.
 fn scenario(ctx: &Ctx) -> Result<AssertResult> {
@@ -79,7 +79,7 @@ cases! {
     }
     // The watchdog is to leave alone what the checks are to catch; long slices make wake-ups what is burnt for.
     6 s: {
-        burns_time ["--burn-us", "400000", "--burn-cgroup", "right", "--slice-us", "1000000",
+        burns_time ["--burn-us", "1000000", "--burn-cgroup", "right", "--slice-us", "1000000",
             "--timeout-ms", "20000"]
         starves_a_cgroup ["--starve", "left", "--timeout-ms", "20000"]
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use super::Host;
+use super::{Host, git_command};
 
 /// The commit that results belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,43 +14,12 @@ pub struct Commit {
     pub dirty: bool,
 }
 
-/// Variables that override which repository git uses. Git sets them for its hooks; they would hide the repository
-/// around a directory. `git rev-parse --local-env-vars` lists them.
-const OF_ANOTHER_REPOSITORY: &[&str] = &[
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_COMMON_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_INDEX_VERSION",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-    "GIT_CONFIG",
-    "GIT_CONFIG_COUNT",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_GRAFT_FILE",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_SHALLOW_FILE",
-    "GIT_INTERNAL_SUPER_PREFIX",
-];
-
 impl Commit {
     /// Asks the git of `host` about the work tree around `dir`; `None` if there is no work tree or no git.
     pub fn of(host: &Host, dir: &Path) -> Option<Self> {
         let git = |args: &[&str]| {
-            let mut command = host.command("git");
-            for name in OF_ANOTHER_REPOSITORY {
-                command.env_remove(name);
-            }
-            let output = command
-                // A commit in progress may hold the index lock; this only reads.
-                .arg("--no-optional-locks")
+            let output = git_command(host, dir)
                 .args(args)
-                .current_dir(dir)
-                .stdin(Stdio::null())
                 .stderr(Stdio::null())
                 .output()
                 .ok()?;
@@ -95,6 +64,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::host::git::OF_ANOTHER_REPOSITORY;
 
     #[test]
     fn commit_text_round_trips() {

@@ -1,9 +1,9 @@
-//! Atomic writes of files, and the search for programs.
+//! Atomic writes and bounded reads of files, and the search for programs.
 
 use std::env::split_paths;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 
 /// Writes `bytes` to `path` atomically: to a temporary file beside it, which is synced and renamed over it.
 ///
@@ -87,6 +88,49 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
+/// A file that [`read_bounded`] did not read.
+#[derive(Debug, thiserror::Error)]
+pub enum BoundedReadError {
+    /// It is no regular file: a directory, a pipe, or a symbolic link, which may lead out of an archive.
+    #[error("not a regular file")]
+    NotAFile,
+    /// It is larger than the limit.
+    #[error("{size} bytes, and {limit} are read")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// It could not be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+}
+
+/// Reads the file at `path`, which anybody may have written: a regular file of at most `limit` bytes. Symbolic links are
+/// not followed, and nothing is waited for.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, BoundedReadError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::LOOP) => return Err(BoundedReadError::NotAFile),
+        Err(errno) => return Err(io::Error::from(errno).into()),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(BoundedReadError::NotAFile);
+    }
+    let checked = |size| match size {
+        size if size > limit => Err(BoundedReadError::TooLarge { size, limit }),
+        size => Ok(usize::try_from(size).unwrap_or(0)),
+    };
+    let mut bytes = Vec::with_capacity(checked(metadata.len())?);
+    // It may grow meanwhile.
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    checked(bytes.len() as u64)?;
+    Ok(bytes)
+}
+
 /// Whether `path` is a file with an execute permission.
 pub fn is_program(path: &Path) -> bool {
     path.metadata()
@@ -159,6 +203,29 @@ mod tests {
         );
         let none = open_regular(&dir.path().join("none")).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_read_is_a_file_and_has_a_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "text").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(read_bounded(&file, 4).unwrap(), b"text");
+        let error = read_bounded(&file, 3).unwrap_err();
+        assert_eq!(error.to_string(), "4 bytes, and 3 are read");
+        for other in [link.as_path(), dir.path(), Path::new("/dev/zero")] {
+            let error = read_bounded(other, 4).unwrap_err();
+            assert!(matches!(error, BoundedReadError::NotAFile), "{error}");
+        }
+        // It says that it is empty, and is not.
+        let error = read_bounded(Path::new("/proc/self/maps"), 10).unwrap_err();
+        assert!(
+            matches!(error, BoundedReadError::TooLarge { .. }),
+            "{error}"
+        );
+        let error = read_bounded(&dir.path().join("none"), 10).unwrap_err();
+        assert!(matches!(error, BoundedReadError::Read(_)), "{error}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod commit;
 mod context;
 mod cpus;
 pub mod files;
+mod git;
 mod held_locks;
 mod lock;
 mod placement;
@@ -25,6 +26,7 @@ use std::process::Command;
 pub use commit::Commit;
 pub use context::HostContext;
 pub use cpus::{HostCpus, HostCpusError, HostLlc};
+pub use git::git_command;
 pub use held_locks::{
     HeldLocksError, LockHolder, LockKind, LockPlaces, LockStatus, held_locks, lock_holders,
 };

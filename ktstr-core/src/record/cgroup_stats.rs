@@ -11,6 +11,9 @@ pub struct CgroupStats {
     pub name: String,
     /// Number of workers that reported.
     pub workers: usize,
+    /// What its workers did, such as `futex_ping_pong`; absent in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_type: Option<String>,
     /// CPUs that the cgroup could use.
     pub cpuset: CpuSet,
     /// CPUs that its workers ran on.

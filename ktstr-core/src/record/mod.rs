@@ -1,16 +1,22 @@
 //! The results that a run leaves: a record for each case ([`Sidecar`]) in the directory of the run ([`RunDir`]).
 
 mod cgroup_stats;
+mod measured;
 mod run_dir;
 mod sampled;
+mod setup;
 mod sidecar;
+mod store;
 mod verifier;
 
 pub use cgroup_stats::CgroupStats;
+pub use measured::MeasuredTimes;
 pub use run_dir::{
     Begun, INTERRUPTED, Record, RecordKind, RunDir, RunDirError, check, new_epoch, run_name,
     standing,
 };
 pub use sampled::{LocalDsq, Moment, Reading, RunQueues, Sampled};
+pub use setup::{KernelBuild, Limit, MachineSetup, SchedulerBuild, program_hash};
 pub use sidecar::{RunSource, Sidecar, SidecarError, Timings};
+pub use store::{RunStore, StoredRun, StoredSession};
 pub use verifier::{Stage, VerifiedProgram, VerifierStats};

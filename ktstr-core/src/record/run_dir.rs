@@ -4,8 +4,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,13 +16,17 @@ use crate::Verdict;
 use crate::host::files::{Staged, temporary_beside, write_atomic};
 use crate::host::{LockError, LockFile, LockMode};
 
+pub(super) use records::is_record_name;
 pub use records::{Record, RecordKind, standing};
 
 /// Name of the file that lists the runs that wrote into a directory, one per line, the most recent one last.
-const EPOCH_FILE: &str = ".epoch";
+pub(super) const EPOCH_FILE: &str = ".epoch";
 
 /// Maximum number of runs that it lists.
 const EPOCHS: usize = 32;
+
+/// Maximum size of that file that is read.
+const EPOCH_FILE_LIMIT: u64 = 64 << 10;
 
 /// Updates of a directory are short: a process that holds the lock for so long is stuck.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
@@ -185,12 +189,12 @@ impl RunDir {
                 .map(|dump| Staged::write(&dump_path, &serde_json::to_vec_pretty(dump)?))
                 .transpose()?;
             self.set_aside(&sidecar, &path, &dump_path)?;
-            match dump {
-                Some(dump) => dump.publish()?,
-                // An earlier run of the same attempt failed.
-                None => remove_if_there(&dump_path)?,
-            }
+            // In this order, whoever is killed in between leaves no record beside the evidence of another.
+            remove_if_there(&dump_path)?;
             record.publish()?;
+            if let Some(dump) = dump {
+                dump.publish()?;
+            }
             // The record that this one replaces, if another attempt of the case was written after it.
             let tag = tag(&sidecar);
             for suffix in [records::EARLIER, Sidecar::FAILURE_DUMP_SUFFIX] {
@@ -303,9 +307,14 @@ fn tag(sidecar: &Sidecar) -> String {
 }
 
 /// The runs that wrote into the directory at `path`, as far as they are listed, the most recent one last.
-fn epochs(path: &Path) -> Vec<String> {
-    let text = fs::read_to_string(path.join(EPOCH_FILE)).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
+pub(super) fn epochs(path: &Path) -> Vec<String> {
+    let mut text = String::new();
+    let read = File::open(path.join(EPOCH_FILE))
+        .and_then(|file| file.take(EPOCH_FILE_LIMIT).read_to_string(&mut text));
+    match read {
+        Ok(_) => text.lines().map(str::to_owned).collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Removes temporary files that killed processes left.

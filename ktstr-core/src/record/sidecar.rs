@@ -11,6 +11,7 @@ pub use read::SidecarError;
 
 use super::cgroup_stats::CgroupStats;
 use super::sampled::Sampled;
+use super::setup::{KernelBuild, Limit, MachineSetup, SchedulerBuild};
 use super::verifier::VerifierStats;
 use crate::host::HostContext;
 use crate::{KernelLabel, KernelWarning, Taint, Topology, Verdict};
@@ -55,6 +56,19 @@ pub struct Sidecar {
     pub kernel_version: Option<String>,
     /// Label of the kernel under test.
     pub kernel_label: Option<KernelLabel>,
+    /// The build of the kernel; absent if it is not one of the kernel cache, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_build: Option<KernelBuild>,
+    /// The build of the scheduler; absent for the kernel's default scheduler, where the run ended before there was a
+    /// program, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler_build: Option<SchedulerBuild>,
+    /// The machine; absent if none ran, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineSetup>,
+    /// The checks that the test was judged by, by name; empty in records of earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub thresholds: BTreeMap<String, Limit>,
     /// The backend of the machine, such as `qemu`; absent if none ran.
     pub backend: Option<String>,
     /// Whether the machine ran in performance mode; absent if none ran.
@@ -170,6 +184,10 @@ impl Sidecar {
             scheduler: "eevdf".to_owned(),
             kernel_version: None,
             kernel_label: None,
+            kernel_build: None,
+            scheduler_build: None,
+            machine: None,
+            thresholds: BTreeMap::new(),
             backend: None,
             performance_mode: None,
             performance_mode_declared: None,

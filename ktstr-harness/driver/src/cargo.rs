@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use cargo_metadata::MetadataCommand;
 use ktstr_core::host::Host;
-use ktstr_core::host::files::is_program;
+use ktstr_core::host::files::{is_program, write_atomic};
 pub(crate) use ktstr_harness::runner::build::cargo as program;
 
 use crate::{process, programs};
@@ -42,6 +43,20 @@ pub(crate) fn target_dir(host: &Host, dir: &Path, args: Vec<OsString>) -> Option
     let metadata = MetadataCommand::parse(json).ok()?;
     Some(metadata.target_directory.into())
 }
+
+/// Makes the target directory `target`, and marks it as cargo does those that it makes itself: tests find theirs by that,
+/// and backups leave it out.
+pub(crate) fn make_target_dir(target: &Path) -> io::Result<()> {
+    if target.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(target)?;
+    write_atomic(&target.join("CACHEDIR.TAG"), CACHEDIR_TAG.as_bytes())
+}
+
+/// The standard's signature (<https://bford.info/cachedir/>), and who made it.
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This file marks a cache directory. ktstr made it before cargo did.\n";
 
 /// `dir` from the root on.
 pub(crate) fn absolute(dir: &Path) -> PathBuf {

@@ -33,6 +33,10 @@
 //!   found: [`KernelChoice`].
 //! - [`SessionReport`] tells how it ended, with the records by run directory ([`RunSummary`]), counted ([`Tally`]).
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
+//! - [`replay`] finds the failures of the newest session and runs them again, on the same kernels and with the same
+//!   options ([`SavedSession`]).
+//! - [`baseline`] finds the commit that changes are counted from.
+//! - [`affected`] tells which schedulers and tests the changes since that commit concern.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`perf_delta`] compares the figures of performance tests at two commits.
@@ -40,8 +44,13 @@
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
 
+pub mod affected;
+mod ask;
+pub mod baseline;
+mod bounded;
 mod cargo;
 pub mod doctor;
+mod git;
 pub mod kernels;
 mod locks;
 mod nextest;
@@ -49,22 +58,24 @@ pub mod perf_delta;
 mod process;
 mod programs;
 mod records;
-mod replay;
+pub mod replay;
 mod session;
 mod tally;
 mod thresholds;
 pub mod verifier;
 
+pub use ask::AskError;
+pub use git::GitError;
 pub use kernels::kernel_cache;
-pub use ktstr_harness::dispatch::{CaseThresholds, Limit, Threshold};
+pub use ktstr_harness::dispatch::{CaseThresholds, SchedulerUse, Threshold};
 pub use ktstr_harness::runner::build::Package;
 pub use locks::{LocksReport, lock_places};
 pub use nextest::{Binary, Listing, ListingError};
 pub use records::RunSummary;
 pub use replay::{replay_args, replay_filter};
 pub use session::{
-    KernelChoice, NextestStreams, OutputStream, Session, SessionError, SessionEvent,
-    SessionObserver, SessionReport, Silent,
+    Budget, KernelChoice, KernelRequest, NextestStreams, OutputStream, SavedKernel, SavedSession,
+    SavedSessionError, Session, SessionError, SessionEvent, SessionObserver, SessionReport, Silent,
 };
 pub use tally::Tally;
 pub use thresholds::ThresholdsError;

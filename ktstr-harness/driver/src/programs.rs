@@ -2,24 +2,17 @@
 
 use std::env::{join_paths, split_paths};
 use std::ffi::OsStr;
-use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use ktstr_core::host::files::find_program;
 use ktstr_core::text;
-use ktstr_vmm::child::end_with_us;
-use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::bounded::{self, Limits};
 
 /// How long a program may take to print its version, on a machine that is busy with a build.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long to sleep between two looks at a process that is about to end.
-const POLL: Duration = Duration::from_millis(5);
 
 /// How many bytes of a program's output are read.
 const OUTPUT_LIMIT: u64 = 4096;
@@ -40,62 +33,18 @@ pub(crate) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
 ///
 /// Neither it nor what it started is left when this returns.
 pub(crate) fn first_line(command: &mut Command, patience: Duration) -> Result<String, String> {
-    let deadline = Instant::now() + patience;
-    let mut child = spawn(command).map_err(|error| format!("it does not start: {error}"))?;
-    let ended = output(&mut child, deadline);
-    // What the program itself left running goes too.
-    let group = Pid::from_child(&child);
-    let _ = kill_process_group(group, Signal::KILL);
-    let _ = child.wait();
-    let (text, status) = ended
-        .map_err(|error| error.to_string())?
-        .ok_or_else(|| format!("it did not answer within {patience:?}"))?;
-    if !status.success() {
-        return Err(format!("it fails: {status}"));
+    let limits = Limits {
+        time: patience,
+        output: OUTPUT_LIMIT,
+    };
+    let answer = bounded::answer(command, limits).map_err(|why| why.to_string())?;
+    if !answer.status.success() {
+        return Err(format!("it fails: {}", answer.status));
     }
-    let text = text::plain(&String::from_utf8_lossy(&text));
+    let text = text::plain(&String::from_utf8_lossy(&answer.stdout));
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     line.map(|line| text::cut(line, LONGEST))
         .ok_or_else(|| "it says nothing".to_owned())
-}
-
-/// Standard output and exit status; `None` when there is none of either until `deadline`.
-fn output(child: &mut Child, deadline: Instant) -> io::Result<Option<(Vec<u8>, ExitStatus)>> {
-    let Some(stdout) = child.stdout.take() else {
-        return Ok(None);
-    };
-    let (sender, receiver) = mpsc::channel();
-    // It ends when the last writer does, which is when the process group was killed.
-    thread::spawn(move || {
-        let mut text = Vec::new();
-        let read = stdout.take(OUTPUT_LIMIT).read_to_end(&mut text);
-        let _ = sender.send(read.map(|_| text));
-    });
-    let left = deadline.saturating_duration_since(Instant::now());
-    let Ok(text) = receiver.recv_timeout(left) else {
-        return Ok(None);
-    };
-    let text = text?;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some((text, status)));
-        }
-        if Instant::now() >= deadline {
-            return Ok(None);
-        }
-        thread::sleep(POLL);
-    }
-}
-
-/// Starts `command` in a process group of its own, to be killed should we be.
-fn spawn(command: &mut Command) -> io::Result<Child> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0);
-    end_with_us(command, Signal::KILL);
-    command.spawn()
 }
 
 #[cfg(test)]
@@ -103,8 +52,13 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
+    use std::thread;
+    use std::time::Instant;
 
     use super::*;
+
+    /// How long to sleep between two looks at a process that is about to end.
+    const POLL: Duration = Duration::from_millis(5);
 
     fn sh(script: &str) -> Command {
         let mut command = Command::new("sh");

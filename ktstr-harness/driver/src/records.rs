@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ktstr_core::Outcome;
-use ktstr_core::record::{self, Record, RunDir, RunDirError, Sidecar, standing};
+use ktstr_core::record::{self, Record, RunDir, RunDirError, Sidecar, StoredSession, standing};
 
 /// The records of one session in one run directory.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,13 @@ impl RunSummary {
             .collect();
         found.sort_by(|a, b| a.path.cmp(&b.path));
         found
+    }
+
+    /// The records of a session that was found in a [`RunStore`](ktstr_core::record::RunStore), by run directory.
+    pub fn of_session(session: &StoredSession) -> Vec<Self> {
+        let dirs = session.dirs.iter();
+        dirs.map(|dir| Self::read(dir.clone(), &session.epoch))
+            .collect()
     }
 
     /// The records of the newest run in the run directory at `path`; `None` where no run has written there.

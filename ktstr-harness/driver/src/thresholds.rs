@@ -1,44 +1,29 @@
 //! What a test of a project will be judged by.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use ktstr_core::{CaseName, env};
 use ktstr_harness::dispatch::CaseThresholds;
 use ktstr_kernel::Remedy;
 use ktstr_vmm::CancelToken;
 
+use crate::ask::AskError;
 use crate::nextest::{Listing, ListingError};
-use crate::{Session, SessionError, SessionEvent, SessionObserver, process};
+use crate::{Session, SessionError, SessionEvent, SessionObserver};
 
 /// Thresholds that cannot be told.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ThresholdsError {
-    /// A program could not be run, or failed.
-    #[error("{program}: {why}; run `cargo nextest list` to see more")]
-    Failed {
-        /// Which program.
-        program: String,
-        /// How it ended, or what the system said of it.
-        why: String,
-    },
+    /// A program did not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// The session cannot run.
     #[error(transparent)]
     Session(#[from] SessionError),
     /// Nextest printed a list that cannot be read.
     #[error(transparent)]
     Listing(#[from] ListingError),
-    /// A test binary answered something else.
-    #[error(
-        "{}: its thresholds cannot be read ({source}); the project uses another version of ktstr-harness than this: use the same", binary.display()
-    )]
-    Answer {
-        /// The test binary.
-        binary: PathBuf,
-        /// What is wrong with its answer.
-        source: serde_json::Error,
-    },
     /// No test binary of the project has it.
     #[error(
         "no test is called `{0}`; give a name that `cargo nextest list --run-ignored all` shows, or that of a test function"
@@ -102,39 +87,13 @@ impl Session {
         let wanted = Wanted::of(test);
         let mut found = Vec::new();
         for binary in wanted.holders(listing) {
-            let mut ask = process::command(self.host(), &binary);
-            ask.args(["--thresholds", "--include-ignored", "--exact", &wanted.name])
-                .env_remove(env::KERNEL_LIST)
-                .env_remove(env::SESSION);
-            let answer = self.answer(&mut ask, observer, cancel)?;
-            for case in serde_json::Deserializer::from_slice(&answer).into_iter() {
-                let binary = binary.clone();
-                found.push(case.map_err(|source| ThresholdsError::Answer { binary, source })?);
-            }
+            let filters = ["--include-ignored", "--exact", &wanted.name];
+            found.extend(self.cases_of(&binary, &filters, observer, cancel)?);
         }
         if found.is_empty() {
             return Err(ThresholdsError::Unknown(test.to_owned()));
         }
         Ok(found)
-    }
-
-    fn answer(
-        &self,
-        command: &mut Command,
-        observer: &dyn SessionObserver,
-        cancel: &CancelToken,
-    ) -> Result<Vec<u8>, ThresholdsError> {
-        let failed = |command: &Command, why: String| ThresholdsError::Failed {
-            program: process::name(command),
-            why,
-        };
-        let captured = self
-            .capture(command, observer, cancel)
-            .map_err(|error| failed(command, error.to_string()))?;
-        if !captured.status.success() {
-            return Err(failed(command, captured.status.to_string()));
-        }
-        Ok(captured.stdout)
     }
 }
 

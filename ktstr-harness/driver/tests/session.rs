@@ -10,9 +10,10 @@ use std::sync::Mutex;
 
 use ktstr_core::Verdict;
 use ktstr_core::host::Host;
+use ktstr_core::record::Limit;
 use ktstr_core::record::{RunDir, Sidecar};
 use ktstr_driver::{
-    CaseThresholds, KernelChoice, Limit, NextestStreams, OutputStream, Session, SessionError,
+    AskError, CaseThresholds, KernelChoice, NextestStreams, OutputStream, Session, SessionError,
     SessionEvent, SessionObserver, Silent, Threshold, ThresholdsError,
 };
 use ktstr_harness::runner::FailureArtifacts;
@@ -242,7 +243,10 @@ fn thresholds_are_data_and_another_versions_answer_is_told() {
         .programs
         .add("tests", "echo 'ktstr/steady [sched=eevdf]'");
     let error = ask("ktstr/steady").unwrap_err();
-    assert!(matches!(error, ThresholdsError::Answer { .. }), "{error}");
+    assert!(
+        matches!(error, ThresholdsError::Ask(AskError::Answer { .. })),
+        "{error}"
+    );
     let start = format!("{}: ", binary.display());
     assert!(error.to_string().starts_with(&start), "{error}");
 }

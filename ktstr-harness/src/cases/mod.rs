@@ -43,6 +43,7 @@ impl Case {
             topology: self.topology(),
             scheduler: self.test.scheduler.name.to_owned(),
             performance_mode_declared: Some(self.test.performance_mode),
+            thresholds: self.test.checks.limits(),
             ..record
         }
     }

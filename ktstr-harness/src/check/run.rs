@@ -14,6 +14,10 @@ pub(super) const NS_PER_MS: f64 = 1e6;
 pub struct CgroupRun {
     /// Name of the cgroup.
     pub name: String,
+    /// What its workers did, by [`WorkType::name`]; empty if that is not known.
+    ///
+    /// [`WorkType::name`]: crate::workload::WorkType::name
+    pub work_type: String,
     /// CPUs its workers were allowed to use.
     pub cpus: CpuSet,
     /// Its workers.
@@ -88,6 +92,7 @@ impl CgroupRun {
     pub fn stats(&self) -> CgroupStats {
         let mut stats = CgroupStats {
             name: self.name.clone(),
+            work_type: (!self.work_type.is_empty()).then(|| self.work_type.clone()),
             cpuset: self.cpus.clone(),
             spread_pct: self.spread_pct(),
             p50_wake_latency_ns: self.wake_latency_ns(50.0),
@@ -155,6 +160,7 @@ pub(super) mod tests {
         let workers = reports.into_iter().enumerate();
         CgroupRun {
             name: name.to_owned(),
+            work_type: "spin".to_owned(),
             cpus: "0-3".parse().unwrap(),
             workers: workers
                 .map(|(worker, report)| WorkerRun {

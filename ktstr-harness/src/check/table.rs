@@ -1,7 +1,9 @@
 //! The checks, from the one table of them in `ktstr-harness-macros`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use ktstr_core::record::Limit;
 use ktstr_core::{Better, Metric};
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +77,16 @@ impl CheckValue {
             Self::Switch(on) => f64::from(on),
             Self::Count(count) => count as f64,
             Self::Number(number) => number,
+        }
+    }
+}
+
+impl From<CheckValue> for Limit {
+    fn from(value: CheckValue) -> Self {
+        match value {
+            CheckValue::Switch(on) => Self::Switch(on),
+            CheckValue::Count(count) => Self::Number(count as f64),
+            CheckValue::Number(number) => Self::Number(number),
         }
     }
 }
@@ -177,6 +189,16 @@ macro_rules! checks {
 ktstr_harness_macros::check_table!(checks);
 
 impl Checks {
+    /// The checks that are asked for, with the implied ones, by name: as records have them.
+    pub(crate) fn limits(&self) -> BTreeMap<String, Limit> {
+        let all = self.with_implied();
+        let asked = Check::ALL.iter().filter_map(|check| {
+            let value = check.asked_by(&all)?;
+            Some((check.name.to_owned(), value.into()))
+        });
+        asked.collect()
+    }
+
     /// Longest gap that `not_stuck` allows where `max_gap_ms` is not set: 2000 ms, in unoptimised
     /// builds 3000 ms.
     pub const NOT_STUCK_GAP_MS: u64 = if cfg!(debug_assertions) { 3000 } else { 2000 };

@@ -1,6 +1,6 @@
 //! What a test binary lists and runs.
 
-use ktstr_core::CaseName;
+use ktstr_core::{CaseName, Topology};
 
 use super::args::{Args, Names};
 use crate::Scheduler;
@@ -45,7 +45,16 @@ impl Job {
         })
     }
 
-    fn is_ignored(&self) -> bool {
+    /// The machine's shape; `None` for a test on the host.
+    pub(super) fn topology(&self) -> Option<Topology> {
+        match self {
+            Self::Test(case) => case.topology(),
+            Self::Cell(cell) => Some(cell.preset.topology),
+        }
+    }
+
+    /// Whether it runs only if a run asks for ignored tests.
+    pub(super) fn is_ignored(&self) -> bool {
         match self {
             Self::Test(case) => case.is_ignored(),
             Self::Cell(_) => true,

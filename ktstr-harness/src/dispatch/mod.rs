@@ -1,12 +1,14 @@
 //! The main function of a test binary: guest's init, list of tests, or runner.
 
 mod args;
+mod budget;
 mod job;
 mod kernel_list;
 mod libtest;
 mod orphan;
 mod prepare;
 mod record;
+mod schedulers;
 mod session;
 mod settings;
 mod terminal;
@@ -20,14 +22,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use ktstr_core::host::Host;
-use ktstr_core::{Outcome, text};
+use ktstr_core::{Outcome, env, text};
 
 pub use args::{Args, Color, Names, Which};
 pub use kernel_list::{format_kernel_list, parse_kernel_list};
 pub use prepare::BuildRequest;
+pub use schedulers::SchedulerUse;
 pub use session::SessionInfo;
 pub use settings::SettingsError;
-pub use thresholds::{CaseThresholds, Limit, Threshold};
+pub use thresholds::{CaseThresholds, Threshold};
 
 use crate::cases::{cases, cells};
 use crate::runner::{Settings, TestTarget};
@@ -82,7 +85,22 @@ fn run(
     } = &process.settings;
     let cells = cells(&schedulers, &process.kernels, relocation, host)?;
     let tests = cases(&tests, &process.kernels).into_iter().map(Job::Test);
-    let all: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
+    let mut all: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
+    if args.schedulers {
+        let jobs: Vec<&Job> = all.iter().collect();
+        for scheduler in schedulers::uses(&schedulers, &jobs, relocation) {
+            println!("{}", serde_json::to_string(&scheduler)?);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let is_nextests = args.exact && process.settings.origin.nextest.is_some();
+    // Nextest runs what was listed; a question is answered for every case.
+    if !is_nextests
+        && !args.thresholds
+        && let Some(note) = budget::apply(&mut all, &process)?
+    {
+        eprintln!("ktstr: {}={note}", env::BUDGET_SECS);
+    }
     if args.list || args.thresholds {
         let selected = |job: &&Job| job.is_selected(&args);
         let selected: Vec<&Job> = all.iter().filter(selected).collect();
@@ -99,7 +117,7 @@ fn run(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let worst = if args.exact && process.settings.origin.nextest.is_some() {
+    let worst = if is_nextests {
         run_for_nextest(all, &args, process)?
     } else {
         run_as_libtest(all, &args, process)?

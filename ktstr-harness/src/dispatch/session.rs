@@ -18,7 +18,8 @@
 //!   "no_perf_mode": true,
 //!   "cpu_cap": 2,
 //!   "raw_verifier_log": false,
-//!   "builder": "ktstr-1795824037123456789-4711"
+//!   "builder": "ktstr-1795824037123456789-4711",
+//!   "selected": { "mine::tests": ["ktstr/steady", "gauntlet/steady/8cpu-2llc-smt"] }
 //! }
 //! ```
 //!
@@ -26,6 +27,7 @@
 //! variable that users set for it, and what is there wins over that. A path that is not UTF-8 is an array of its bytes.
 //! Fields that a reader does not know are passed over; [`SessionInfo::VERSION`] changes when that would be wrong.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, DirEntry};
 use std::io::{self, Read};
@@ -43,8 +45,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cases::NamedKernel;
 
-/// The largest file that is read, in bytes: a session of hundreds of kernels takes a tenth.
-const LIMIT: u64 = 1 << 20;
+/// The largest file that is read, in bytes: a session of hundreds of kernels and ten thousand selected cases takes a
+/// tenth.
+const LIMIT: u64 = 16 << 20;
 
 /// The longest name that a session or its socket may have, in bytes.
 const LONGEST: usize = 100;
@@ -81,6 +84,8 @@ pub struct SessionInfo {
     pub raw_verifier_log: bool,
     /// Name of the abstract socket at which test binaries ask for schedulers while nextest lists their tests.
     pub builder: Option<String>,
+    /// The cases that test binaries list, by nextest's name for the binary; `None` for all.
+    pub selected: Option<BTreeMap<String, BTreeSet<String>>>,
 }
 
 /// As it is written.
@@ -111,6 +116,8 @@ struct Json {
     raw_verifier_log: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     builder: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    selected: Option<BTreeMap<String, BTreeSet<String>>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -182,6 +189,7 @@ impl SessionInfo {
             cpu_cap: self.cpu_cap,
             raw_verifier_log: self.raw_verifier_log,
             builder: self.builder.clone(),
+            selected: self.selected.clone(),
         }
     }
 
@@ -238,6 +246,7 @@ impl SessionInfo {
             cpu_cap: json.cpu_cap,
             raw_verifier_log: json.raw_verifier_log,
             builder: json.builder,
+            selected: json.selected,
         })
     }
 }

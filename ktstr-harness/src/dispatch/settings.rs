@@ -2,9 +2,11 @@
 
 use std::env::{current_dir, current_exe};
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use ktstr_core::env;
+use ktstr_core::env::{self, BudgetError};
 use ktstr_core::host::{Commit, Host, HostContext};
 use ktstr_core::record::RunSource;
 use ktstr_vmm::ParseBackendError;
@@ -19,9 +21,6 @@ use crate::runner::{NextestRun, RunOrigin, Settings, TestTarget, own_epoch};
 
 /// Variables that mean the same in the guest as on the host.
 const GUEST_VARIABLES: &[&str] = &["RUST_BACKTRACE", "RUST_LOG"];
-
-/// Variables of features that this version does not have: they are refused, not ignored.
-const NOT_BUILT: &[&str] = &[env::BUDGET_SECS];
 
 /// The settings of a test process.
 #[derive(Debug, Clone)]
@@ -40,6 +39,10 @@ pub(super) struct Process {
     pub(super) show_console: bool,
     /// Show the verifier's log as it is, with every iteration of its loops.
     pub(super) raw_verifier_log: bool,
+    /// How long the tests may take that this binary lists.
+    pub(super) budget: Option<Duration>,
+    /// How many tests run at a time.
+    pub(super) test_threads: usize,
     /// Nextest's name for this binary; none before nextest 0.9.138.
     pub(super) binary_id: Option<String>,
 }
@@ -54,12 +57,9 @@ pub enum SettingsError {
         /// What is wrong with it.
         why: String,
     },
-    /// A variable asks for something that is not there yet.
-    #[error("{name} is set, and what it asks for is planned and not built yet; unset it")]
-    NotBuilt {
-        /// The variable.
-        name: &'static str,
-    },
+    /// A budget that is no time.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// A cap that is not a number of CPUs.
     #[error("{name}: `{value}` is not a number of CPUs; give 1 or more", name = env::CPU_CAP)]
     CpuCap {
@@ -99,10 +99,6 @@ impl Settings {
 impl Process {
     /// Reads the environment of `host`.
     pub(super) fn read(host: Host) -> Result<Self, SettingsError> {
-        let is_set = |name: &&&str| host.non_empty_var(name).is_some();
-        if let Some(name) = NOT_BUILT.iter().find(is_set) {
-            return Err(SettingsError::NotBuilt { name });
-        }
         env::check_paths(&host)?;
         let process = |what| move |source| SettingsError::Process { what, source };
         let binary = current_exe().map_err(process("path of this binary"))?;
@@ -130,6 +126,8 @@ impl Process {
             show_console: env::is_on(&host, env::VERBOSE),
             raw_verifier_log: raw_verifier_log || env::is_on(&host, env::VERIFIER_RAW),
             binary_id: text(&host, "NEXTEST_BINARY_ID"),
+            budget: env::budget(&host)?,
+            test_threads: test_threads(&host),
             settings: settings(host, binary, dir, &runs_dir, session.as_ref())?,
             session,
             runs_dir,
@@ -154,6 +152,16 @@ impl Process {
         };
         self
     }
+}
+
+/// How many tests run at a time: nextest's own setting where it is a number, else one per CPU. Without nextest, one.
+fn test_threads(host: &Host) -> usize {
+    if host.var("NEXTEST").is_none() {
+        return 1;
+    }
+    let set = text(host, "NEXTEST_TEST_THREADS").and_then(|number| number.parse().ok());
+    let cpus = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    set.unwrap_or_else(cpus)
 }
 
 fn text(host: &Host, name: &str) -> Option<String> {

@@ -1,10 +1,11 @@
 //! The thresholds of tests as data: a test binary prints them as JSON for `--thresholds`.
 
+use ktstr_core::record::Limit;
 use serde::{Deserialize, Serialize};
 
 use crate::Checks;
 use crate::cases::Case;
-use crate::check::{Check, CheckValue};
+use crate::check::Check;
 
 /// The thresholds of one case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,16 +44,6 @@ pub struct Threshold {
     pub implied_by: Option<String>,
 }
 
-/// The value of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Limit {
-    /// The check is made, or is not.
-    Switch(bool),
-    /// The most or the least that passes, by the check's name.
-    Number(f64),
-}
-
 /// The merged thresholds of `case`: library defaults, its scheduler's, its own.
 pub(super) fn of(case: &Case) -> CaseThresholds {
     let test = case.test;
@@ -66,16 +57,6 @@ pub(super) fn of(case: &Case) -> CaseThresholds {
         allow_inconclusive: test.allow_inconclusive,
         auto_repro: test.auto_repro,
         performance_mode: test.performance_mode,
-    }
-}
-
-impl From<CheckValue> for Limit {
-    fn from(value: CheckValue) -> Self {
-        match value {
-            CheckValue::Switch(on) => Self::Switch(on),
-            CheckValue::Count(count) => Self::Number(count as f64),
-            CheckValue::Number(number) => Self::Number(number),
-        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! What is known of a run so far, and goes into its record.
 
-use ktstr_core::record::{Sidecar, Timings};
+use std::path::Path;
+
+use ktstr_core::record::{KernelBuild, MachineSetup, SchedulerBuild, Sidecar, Timings};
+use ktstr_kernel::Metadata;
+use ktstr_kernel::cache::ConfigOrigin;
 use ktstr_vmm::Backend;
 
 use super::kernel_verdict;
@@ -15,6 +19,8 @@ use crate::protocol::KernelSeen;
 pub(super) struct RunFacts {
     pub(super) kernel: Option<Kernel>,
     pub(super) backend: Option<Backend>,
+    pub(super) scheduler_build: Option<SchedulerBuild>,
+    machine: Option<MachineSetup>,
     performance: Option<bool>,
     timings: Timings,
     kernel_seen: KernelSeen,
@@ -27,9 +33,11 @@ impl RunFacts {
         &mut self,
         times: RunTimes,
         performance_mode: bool,
+        machine: MachineSetup,
         kernel_release: Option<&str>,
         console: &str,
     ) {
+        self.machine = Some(machine);
         self.timings = times.into();
         self.performance = Some(performance_mode);
         if let (Some(kernel), Some(release)) = (&mut self.kernel, kernel_release) {
@@ -54,6 +62,10 @@ impl RunFacts {
 
     /// `record` with these facts, and the artifacts beside it.
     pub(super) fn into_record(self, record: Sidecar) -> (Sidecar, FailureArtifacts) {
+        let build = self
+            .kernel
+            .as_ref()
+            .and_then(|kernel| kernel_build(&kernel.image));
         let (label, version) = match self.kernel {
             Some(Kernel { label, version, .. }) => (Some(label), Some(version)),
             None => (None, None),
@@ -61,6 +73,9 @@ impl RunFacts {
         let mut sidecar = Sidecar {
             kernel_version: version,
             kernel_label: label.or(record.kernel_label),
+            kernel_build: build,
+            scheduler_build: self.scheduler_build,
+            machine: self.machine,
             backend: self.backend.map(|backend| backend.to_string()),
             performance_mode: self.performance,
             timings: self.timings,
@@ -74,4 +89,17 @@ impl RunFacts {
         kernel_verdict::keep(self.kernel_seen, &mut sidecar);
         (sidecar, self.artifacts)
     }
+}
+
+/// The cache's description of the kernel at `image`; `None` if it is not in a cache.
+fn kernel_build(image: &Path) -> Option<KernelBuild> {
+    let metadata = Metadata::beside(image)?;
+    Some(KernelBuild {
+        key: metadata.key.to_string(),
+        base_config: match metadata.config_origin {
+            ConfigOrigin::Base(base) => base.to_string(),
+            ConfigOrigin::Own(_) => "own".to_owned(),
+        },
+        built: metadata.built,
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ktstr_core::record::MachineSetup;
 use ktstr_vmm::initramfs::PackedInitramfs;
 use ktstr_vmm::{BackendConfig, CancelToken, Diagnostic, ExitReason, Machine, MachineExit};
 
@@ -15,7 +16,7 @@ use super::prepare::{self, Kernel, verdict_for_machine_error};
 use super::result::RunError;
 use super::settings::Settings;
 use super::{placement, scheduler_program};
-use crate::protocol::GuestRequest;
+use crate::protocol::{GuestRequest, SchedulerStart};
 
 /// Time to set probes up and to read what they recorded: the guest ends both by itself.
 const PROBE_GRACE: Duration = Duration::from_secs(170);
@@ -43,6 +44,18 @@ fn limit(request: &GuestRequest) -> Duration {
     }
 }
 
+/// The arguments that the guest starts the scheduler's program with.
+fn scheduler_args(request: &GuestRequest) -> Option<&[String]> {
+    let scheduler = match request {
+        GuestRequest::Run(spec) => spec.scheduler.as_ref()?,
+        GuestRequest::Verify(spec) => &spec.scheduler,
+    };
+    match &scheduler.start {
+        SchedulerStart::Program(args) => Some(args),
+        SchedulerStart::Builtin { .. } => None,
+    }
+}
+
 impl<'a> PreparedRun<'a> {
     /// Makes what every run of `plan` needs; `facts` has what was found out also where the rest fails.
     pub(super) fn new(
@@ -65,6 +78,8 @@ impl<'a> PreparedRun<'a> {
         note(selection.note().as_deref());
         facts.backend = Some(selection.backend());
         let program = scheduler_program::program(&plan.scheduler, settings, observer, cancel)?;
+        let build = scheduler_program::build_of(&plan.scheduler, program.as_deref(), settings);
+        facts.scheduler_build = build;
         cancel::check(cancel)?;
         let initramfs = prepare::initramfs(plan, program.as_deref(), settings)?;
         if let Some(why) = initramfs.not_cached() {
@@ -78,6 +93,14 @@ impl<'a> PreparedRun<'a> {
             backend: selection.config,
             initramfs,
         })
+    }
+
+    /// The CPU model that the guest sees.
+    fn cpu_model(&self) -> Option<String> {
+        match self.backend.backend().cpu_model() {
+            Some(model) => Some(model.to_owned()),
+            None => self.settings.origin.host.cpu_model.clone(),
+        }
     }
 
     /// Runs a machine whose guest does `request`; `facts` has what is known of the machine also where it was cancelled.
@@ -99,7 +122,15 @@ impl<'a> PreparedRun<'a> {
             boot: spec.boot_deadline,
             whole: spec.deadline,
         };
+        if let (Some(build), Some(args)) = (&mut facts.scheduler_build, scheduler_args(request)) {
+            build.args = args.to_vec();
+        }
         // What cannot run needs no host CPUs.
+        let setup = MachineSetup {
+            memory_mib: spec.memory_mib,
+            cpu_model: self.cpu_model(),
+            backend_version: None,
+        };
         let machine =
             Machine::new(spec, self.backend.clone()).map_err(verdict_for_machine_error)?;
 
@@ -150,7 +181,12 @@ impl<'a> PreparedRun<'a> {
             whole,
         };
         let console = String::from_utf8_lossy(&exit.console).replace('\r', "");
-        facts.take_machine(times, performance_mode, kernel_release.as_deref(), &console);
+        let setup = MachineSetup {
+            backend_version: exit.backend_version.clone(),
+            ..setup
+        };
+        let release = kernel_release.as_deref();
+        facts.take_machine(times, performance_mode, setup, release, &console);
         Ok(GuestOutcome {
             end: machine_end(exit, report, garbled, limits)?,
             console,
@@ -220,6 +256,7 @@ mod tests {
             reason: ExitReason::Stopped,
             console: Vec::new(),
             timings: ktstr_vmm::Timings::default(),
+            backend_version: None,
             diagnostics: vec![
                 Diagnostic::Performance("no huge pages".to_owned()),
                 Diagnostic::Device("queue 3 is too long".to_owned()),

@@ -108,6 +108,7 @@ pub fn run_defs(
         cgroup.remove()?;
         runs.push(CgroupRun {
             name: def.name,
+            work_type: def.group.work.name().to_owned(),
             cpus: def.cpus,
             workers,
             oom_kills,

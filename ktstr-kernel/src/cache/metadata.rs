@@ -1,5 +1,7 @@
 //! The metadata of cached kernels.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::key::{CacheKey, ConfigOrigin};
 use crate::release::Release;
 use crate::text::line;
+
+/// Bytes of the file that are read where nobody looks after it.
+const SIZE_LIMIT: u64 = 1 << 20;
 
 /// `metadata.json` of a cache entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +161,15 @@ impl Metadata {
         Ok(metadata)
     }
 
+    /// The metadata of the cache entry that the kernel image at `image` belongs to; `None` for an image from elsewhere.
+    pub fn beside(image: &Path) -> Option<Self> {
+        let mut json = Vec::new();
+        let file = File::open(image.with_file_name(Self::FILE)).ok()?;
+        file.take(SIZE_LIMIT).read_to_end(&mut json).ok()?;
+        let metadata = Self::parse(&json).ok()?;
+        (image.file_name()? == metadata.image.name.as_str()).then_some(metadata)
+    }
+
     /// The time in `built`.
     pub fn built_at(&self) -> Option<SystemTime> {
         humantime::parse_rfc3339(&self.built).ok()
@@ -251,6 +265,18 @@ pub(crate) mod tests {
         extra.toolchain = Some("LLVM=1".into());
         let json = serde_json::to_vec_pretty(&extra).unwrap();
         assert_eq!(Metadata::parse(&json), Ok(extra));
+    }
+
+    #[test]
+    fn an_image_is_that_of_the_metadata_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("bzImage");
+        assert_eq!(Metadata::beside(&image), None);
+        let metadata = sample("a-b", "2026-07-04T23:06:12Z");
+        let json = serde_json::to_vec(&metadata).unwrap();
+        std::fs::write(dir.path().join(Metadata::FILE), json).unwrap();
+        assert_eq!(Metadata::beside(&image), Some(metadata));
+        assert_eq!(Metadata::beside(&dir.path().join("vmlinuz")), None);
     }
 
     #[test]

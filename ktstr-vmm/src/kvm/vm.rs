@@ -179,6 +179,10 @@ impl RunningMachine for KvmMachine {
         Ok(is_readable(console.ended())?.then_some(ended))
     }
 
+    fn version(&self) -> Option<String> {
+        Some(env!("CARGO_PKG_VERSION").to_owned())
+    }
+
     fn cpu_activity(&mut self) -> Result<Option<Vec<CpuActivity>>, MachineError> {
         Ok(self.vcpus.activity())
     }

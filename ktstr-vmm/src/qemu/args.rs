@@ -27,7 +27,7 @@ const MACHINE: &str = "q35,vmport=off,smm=off,i8042=off,usb=off,sata=off,smbus=o
 /// On AMD models, Linux reads that leaf only with `topoext`, which emulation does not support; on
 /// this one it always does (`cpuid4_cache_lookup_regs` in the kernel's `arch/x86/kernel/cpu/cacheinfo.c`).
 /// With Intel's leaf 4, threads would not share L1 and L2.
-const CPU: &str = "Dhyana";
+pub(super) const CPU: &str = "Dhyana";
 
 /// All arguments after the program's name.
 pub(super) fn arguments(

@@ -24,6 +24,9 @@ use crate::stream;
 use crate::terminal::Terminal;
 use args::Descriptors;
 use monitor::Monitor;
+
+/// The CPU model that guests see.
+pub(crate) const CPU_MODEL: &str = args::CPU;
 use process::Process;
 
 /// Most CPUs that emulation runs in reasonable time: 192 boot within a minute, 240 not in two.
@@ -159,6 +162,10 @@ impl RunningMachine for QemuMachine {
 
     fn cpu_activity(&mut self) -> Result<Option<Vec<CpuActivity>>, MachineError> {
         self.monitor.cpu_activity()
+    }
+
+    fn version(&self) -> Option<String> {
+        self.monitor.version()
     }
 
     fn end(mut self: Box<Self>) -> Vec<Diagnostic> {

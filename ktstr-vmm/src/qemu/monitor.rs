@@ -21,6 +21,7 @@ pub(super) struct Monitor {
     /// Whether an answer about the CPUs is pending, and the last answer.
     asked: bool,
     activity: Option<Vec<CpuActivity>>,
+    version: Option<String>,
 }
 
 impl Monitor {
@@ -35,6 +36,7 @@ impl Monitor {
             shutdown: None,
             asked: false,
             activity: None,
+            version: None,
         })
     }
 
@@ -61,6 +63,11 @@ impl Monitor {
     /// How the guest ended; `None` while it runs.
     pub(super) fn shutdown(&self) -> Option<MachineEnd> {
         self.shutdown.clone()
+    }
+
+    /// QEMU's version, once it has greeted.
+    pub(super) fn version(&self) -> Option<String> {
+        self.version.clone()
     }
 
     /// Asks what the CPUs are doing, and returns each answer once.
@@ -90,12 +97,26 @@ impl Monitor {
                 } else if let Some(registers) = message["return"].as_str() {
                     self.activity = Some(states(registers));
                     self.asked = false;
+                } else if self.version.is_none() {
+                    self.version = version_of(&message);
                 }
             } else if self.line.len() < MAX_LINE {
                 self.line.push(byte);
             }
         }
     }
+}
+
+/// The version in the greeting, QEMU's first message.
+fn version_of(message: &Value) -> Option<String> {
+    let version = &message["QMP"]["version"]["qemu"];
+    let part = |name: &str| version[name].as_u64();
+    Some(format!(
+        "{}.{}.{}",
+        part("major")?,
+        part("minor")?,
+        part("micro")?
+    ))
 }
 
 /// Parses what the CPUs are doing from QEMU's dump of their registers, which has a line for each:
@@ -161,6 +182,19 @@ mod tests {
         ));
         assert_eq!(ended(r#"{"event": "RESUME"}"#.to_owned()), None);
         assert_eq!(ended(r#"{"return": {}}"#.to_owned()), None);
+    }
+
+    #[test]
+    fn the_greeting_has_the_version() {
+        let (mut monitor, mut qemu) = monitor();
+        assert_eq!(monitor.version(), None);
+        let greeting = r#"{"QMP": {"version": {"qemu": {"micro": 19, "minor": 2, "major": 7},
+            "package": "Debian"}, "capabilities": ["oob"]}}"#;
+        let greeting = greeting.replace('\n', " ");
+        qemu.write_all(format!("{greeting}\n{{\"return\": {{}}}}\n").as_bytes())
+            .unwrap();
+        monitor.read().unwrap();
+        assert_eq!(monitor.version().as_deref(), Some("7.2.19"));
     }
 
     /// A monitor, and the other end of its socket, from which it has read its first words.

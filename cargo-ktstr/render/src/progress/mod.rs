@@ -35,7 +35,7 @@ use std::time::Instant;
 use indicatif::HumanDuration;
 pub use indicatif::ProgressDrawTarget;
 use ktstr_core::text::line;
-use ktstr_driver::{SessionEvent, SessionObserver};
+use ktstr_driver::{Budget, SessionEvent, SessionObserver};
 use ktstr_kernel::discover::Found;
 use ktstr_kernel::{Event, KernelSpec, Progress, ResolvedKernel, Stage, Transfer};
 
@@ -263,11 +263,29 @@ impl SessionObserver for Reporter {
                 let image = self.style.path(&kernel.image);
                 self.line(&format!("kernel {}: {image} ({origin})", kernel.version));
             }
+            SessionEvent::BudgetSpent(budget) => self.line(&budget_line(budget)),
             SessionEvent::SchedulerBuildOutput { line, .. }
             | SessionEvent::NextestOutput { line, .. } => self.output(line),
             _ => {}
         }
     }
+}
+
+/// What runs within a budget, and what does not.
+fn budget_line(budget: &Budget) -> String {
+    let Budget {
+        time,
+        threads,
+        cases,
+        of,
+        expected,
+        left_out,
+    } = budget;
+    format!(
+        "{} s: {cases} of {of} cases run, {threads} at a time, which took machines {} s in earlier runs; {left_out}",
+        time.as_secs(),
+        expected.as_secs()
+    )
 }
 
 #[cfg(test)]

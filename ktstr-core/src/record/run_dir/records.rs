@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
+
 use super::super::sidecar::Sidecar;
 use super::super::sidecar::SidecarError;
 use super::RunDir;
@@ -64,6 +66,20 @@ impl RunDir {
         Ok(records.into_iter().map(sidecar).collect())
     }
 
+    /// Calls `take` with a part of the newest record of every case, of any run; records that cannot be read are left out.
+    /// `T` has the fields that are wanted, which spares parsing the others.
+    pub fn each_latest<T: DeserializeOwned>(&self, mut take: impl FnMut(T)) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let kind = name.to_str().and_then(kind_of);
+            if matches!(kind, Some((RecordKind::Latest, _)))
+                && let Ok(part) = Sidecar::read_part(&entry.path())
+            {
+                take(part);
+            }
+        }
+    }
+
     fn read(
         &self,
         wanted: impl Fn(RecordKind) -> bool,
@@ -99,6 +115,11 @@ impl RunDir {
         }
         Ok(records)
     }
+}
+
+/// Whether a file called `name` should be a record.
+pub(in super::super) fn is_record_name(name: &str) -> bool {
+    kind_of(name).is_some()
 }
 
 /// The kind of a record, and the part of its name before the suffix; `None` for other files.

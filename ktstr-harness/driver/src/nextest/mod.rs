@@ -5,22 +5,24 @@ mod options;
 mod selection;
 
 pub use listing::{Binary, Listing, ListingError};
-pub(crate) use options::{Word, parse};
-pub(crate) use selection::{asks_for_ignored, build_selection, for_cargo, listing, value};
+pub(crate) use options::{Decides, Word, parse};
+pub(crate) use selection::{
+    asks_for_ignored, build_selection, for_cargo, listing, narrowed, value,
+};
 
 #[cfg(test)]
 pub(crate) use listing::tests;
 
 /// Command lines for tests, as one string.
 #[cfg(test)]
-mod words {
+pub(crate) mod words {
     use std::ffi::OsString;
 
-    pub(super) fn words(line: &str) -> Vec<OsString> {
+    pub(crate) fn words(line: &str) -> Vec<OsString> {
         line.split_whitespace().map(Into::into).collect()
     }
 
-    pub(super) fn line(args: Vec<OsString>) -> String {
+    pub(crate) fn line(args: Vec<OsString>) -> String {
         let args: Vec<String> = args
             .into_iter()
             .map(|arg| arg.into_string().unwrap())

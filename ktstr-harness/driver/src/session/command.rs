@@ -10,6 +10,7 @@ use ktstr_harness::dispatch::{SessionInfo, format_kernel_list};
 use ktstr_harness::runner::own_epoch;
 
 use super::Session;
+use super::budget::Selected;
 use super::error::SessionError;
 use crate::{cargo, process};
 
@@ -34,8 +35,10 @@ impl Session {
         if let Some(profile) = &self.nextest_profile {
             command.args(["--profile", profile]);
         }
-        // An outer session has nothing to do with it.
-        command.env_remove(env::SESSION);
+        // An outer session has nothing to do with it, and tests are selected here.
+        command
+            .env_remove(env::SESSION)
+            .env_remove(env::BUDGET_SECS);
         // Each test runs in the directory of its package.
         command.envs(env::paths(&self.host));
         command.env(env::RUN_EPOCH, epoch);
@@ -68,6 +71,7 @@ impl Session {
         epoch: String,
         runs_dir: PathBuf,
         builder: Option<String>,
+        selected: Option<Selected>,
     ) -> Result<SessionInfo, SessionError> {
         Ok(SessionInfo {
             id,
@@ -84,6 +88,7 @@ impl Session {
             cpu_cap: self.cpu_cap.and_then(NonZeroU32::new),
             raw_verifier_log: self.raw_verifier_log,
             builder,
+            selected,
         })
     }
 

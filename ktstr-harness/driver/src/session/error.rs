@@ -2,12 +2,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use ktstr_core::env::BudgetError;
 use ktstr_harness::runner::NoCacheRoot;
 use ktstr_kernel::Remedy;
 use ktstr_kernel::discover::DiscoverError;
 use ktstr_vmm::{MachineError, ParseBackendError};
 
+use crate::ask::AskError;
 use crate::nextest::ListingError;
 
 /// A session that could not run.
@@ -81,6 +84,20 @@ pub enum SessionError {
     /// The backend that was asked for does not work here.
     #[error(transparent)]
     Backend(MachineError),
+    /// The budget that the environment sets is no time.
+    #[error(transparent)]
+    BudgetTime(#[from] BudgetError),
+    /// No test fits the budget.
+    #[error("no test ends in {} s, the shortest is expected to take {} s; give more time", time.as_secs(), shortest.as_secs() + 1)]
+    Budget {
+        /// The time that the tests may take.
+        time: Duration,
+        /// What the shortest one takes, by what earlier sessions measured.
+        shortest: Duration,
+    },
+    /// A test binary does not tell of its cases.
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// The environment names no directory for the kernel cache.
     #[error(transparent)]
     NoCache(#[from] NoCacheRoot),

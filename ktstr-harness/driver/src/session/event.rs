@@ -7,7 +7,7 @@ use ktstr_harness::runner::build::Package;
 use ktstr_kernel::discover::Found;
 use ktstr_vmm::{BackendSelection, MachineError};
 
-use crate::RunSummary;
+use crate::{Budget, RunSummary};
 
 /// Takes the events of a session. They come from several threads, one line of output each: be quick.
 ///
@@ -61,6 +61,8 @@ pub enum SessionEvent<'a> {
     NoBackend(&'a MachineError),
     /// This kernel was found where none was given.
     KernelFound(&'a Found),
+    /// The tests were selected that run within the session's budget.
+    BudgetSpent(&'a Budget),
     /// Nextest is asked which tests there are, for which it may build them.
     ListStarted,
     /// Nextest runs as this process.

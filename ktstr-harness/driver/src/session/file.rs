@@ -59,7 +59,7 @@ mod tests {
         let place = |name: &str| dir.path().join(name);
         fs::write(place("file"), "").unwrap();
         let session = Session::new(Host::default(), dir.path()).scheduler_profile(Some("x".into()));
-        let info = session.info("1".into(), "e".into(), place("runs"), None);
+        let info = session.info("1".into(), "e".into(), place("runs"), None, None);
         let info = info.unwrap();
         let write = |cache: &str, locks: &str| {
             let variables = [

@@ -1,5 +1,6 @@
 //! Runs a project's tests under nextest, on kernels that are ready.
 
+mod budget;
 mod command;
 mod error;
 mod event;
@@ -8,20 +9,24 @@ mod foreground;
 mod prepare;
 mod report;
 mod run;
+mod saved;
 mod schedulers;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use ktstr_core::host::{Commit, Host};
 use ktstr_kernel::ResolvedKernel;
 use ktstr_vmm::{Backend, BackendSelection};
 
+pub use budget::Budget;
 pub use error::SessionError;
 pub use event::{OutputStream, SessionEvent, SessionObserver, Silent};
 pub use prepare::KernelChoice;
 pub use report::SessionReport;
+pub use saved::{KernelRequest, SavedKernel, SavedSession, SavedSessionError};
 
 use crate::nextest::build_selection;
 
@@ -35,17 +40,21 @@ pub struct Session {
     host: Host,
     dir: PathBuf,
     kernels: Vec<ResolvedKernel>,
+    kernel_request: KernelRequest,
     release: bool,
     nextest_profile: Option<String>,
     scheduler_profile: Option<String>,
     no_skip_mode: bool,
     no_perf_mode: bool,
     backend: Option<Backend>,
+    /// The backend that was asked for, by the caller and not by the environment.
+    requested_backend: Option<Backend>,
     /// Whether the backend was tried, so that no test needs to.
     backend_works: bool,
     raw_verifier_log: bool,
     variables: Vec<(OsString, OsString)>,
     cpu_cap: Option<u32>,
+    budget: Option<Duration>,
     nextest_args: Vec<OsString>,
     streams: NextestStreams,
     /// The target directory, once cargo was asked; `None` inside where cargo knows no project.
@@ -81,16 +90,19 @@ impl Session {
             host,
             dir: dir.into(),
             kernels: Vec::new(),
+            kernel_request: KernelRequest::default(),
             release: false,
             nextest_profile: None,
             scheduler_profile: None,
             no_skip_mode: false,
             no_perf_mode: false,
             backend: None,
+            requested_backend: None,
             backend_works: false,
             raw_verifier_log: false,
             variables: Vec::new(),
             cpu_cap: None,
+            budget: None,
             nextest_args: Vec::new(),
             streams: NextestStreams::default(),
             target: OnceLock::new(),
@@ -102,6 +114,13 @@ impl Session {
     #[must_use]
     pub fn kernels(mut self, kernels: Vec<ResolvedKernel>) -> Self {
         self.kernels = kernels;
+        self
+    }
+
+    /// What the kernels were resolved from, which a [replay](crate::replay) is told.
+    #[must_use]
+    pub fn kernel_request(mut self, request: KernelRequest) -> Self {
+        self.kernel_request = request;
         self
     }
 
@@ -138,6 +157,7 @@ impl Session {
     #[must_use]
     pub fn backend(mut self, backend: Option<Backend>) -> Self {
         self.backend = backend;
+        self.requested_backend = backend;
         self.backend_works = false;
         self
     }
@@ -177,6 +197,15 @@ impl Session {
         self
     }
 
+    /// How long the tests may take. Of those that would run, the ones run that cover most in that time, by what earlier
+    /// sessions measured; test binaries that are not ktstr's run all of theirs. By default, [`Session::prepare`] takes
+    /// `KTSTR_BUDGET_SECS`.
+    #[must_use]
+    pub fn budget(mut self, budget: Option<Duration>) -> Self {
+        self.budget = budget;
+        self
+    }
+
     /// Where nextest's output goes.
     #[must_use]
     pub fn streams(mut self, streams: NextestStreams) -> Self {
@@ -200,7 +229,15 @@ impl Session {
         &self.host
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn args(&self) -> &[OsString] {
         &self.nextest_args
+    }
+
+    pub(crate) fn resolved_kernels(&self) -> &[ResolvedKernel] {
+        &self.kernels
     }
 }

@@ -35,6 +35,10 @@ impl Session {
         observer: &dyn SessionObserver,
     ) -> Result<Self, SessionError> {
         let wanted = self.wanted_backend()?;
+        let budget = match self.budget {
+            Some(budget) => Some(budget),
+            None => env::budget(&self.host)?,
+        };
         let cache = match kernels {
             KernelChoice::Discover => Some(kernel_cache(&self.host)?),
             KernelChoice::Given => None,
@@ -48,16 +52,17 @@ impl Session {
             (checked, selection.join(), found.map(ScopedJoinHandle::join))
         });
         checked?;
+        let session = self.budget(budget);
         let panicked = |what| move |_| SessionError::Panicked { what };
         let mut session = match selection.map_err(panicked("the search for a backend"))? {
             Ok(selection) => {
                 observer.event(SessionEvent::BackendSelected(&selection));
-                self.selection(&selection)
+                session.selection(&selection)
             }
             Err(error) if wanted.is_some() => return Err(SessionError::Backend(error)),
             Err(error) => {
                 observer.event(SessionEvent::NoBackend(&error));
-                self
+                session
             }
         };
         if let Some(found) = found {
@@ -108,6 +113,12 @@ impl Session {
     pub(super) fn runs_dir_or_here(&self) -> PathBuf {
         self.runs_dir()
             .unwrap_or_else(|| cargo::absolute(&self.dir).join("target/ktstr"))
+    }
+
+    /// Where records are: in run directories there, or right there where `KTSTR_SIDECAR_DIR` says so.
+    pub(crate) fn records_dir(&self) -> PathBuf {
+        self.sidecar_dir()
+            .unwrap_or_else(|| self.runs_dir_or_here())
     }
 
     /// Where records go instead, if somebody says so.

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use ktstr_core::env;
 use ktstr_core::record::Record;
 use ktstr_core::timestamp::rfc3339;
+use ktstr_harness::dispatch::SessionInfo;
 use ktstr_harness::runner::build::Builds;
 use ktstr_harness::runner::own_epoch;
 use ktstr_vmm::CancelToken;
@@ -45,14 +46,25 @@ impl Session {
             return Err(SessionError::Cancelled);
         }
         let epoch = self.epoch();
-        let begin = rfc3339(SystemTime::now());
         let runs_dir = self.runs_dir_or_here();
+        let records = self.sidecar_dir().unwrap_or_else(|| runs_dir.clone());
+        let selected = self.within_budget(&records, observer, cancel)?;
+        let begin = rfc3339(SystemTime::now());
         let id = own_epoch();
         let builds = self.scheduler_builds(&id, &runs_dir, observer);
         let builder = builds.as_ref().map(|builds| builds.name().to_owned());
-        let info = self.info(id, epoch.clone(), runs_dir.clone(), builder)?;
+        let info = self.info(id, epoch.clone(), runs_dir.clone(), builder, selected)?;
         let file = SessionFile::write(&info, &self.host)?;
+        self.save(&epoch, &begin)?;
         let mut list = self.list_command(&epoch)?;
+        // Its binaries are not to ask for what it is run for.
+        let unasked = SessionInfo {
+            id: format!("{}-list", info.id),
+            builder: None,
+            ..info
+        };
+        let list_file = SessionFile::write(&unasked, &self.host)?;
+        list.env(env::SESSION, list_file.path());
         list.args(nextest::listing(&self.nextest_args));
         let mut command = self.command("run", &epoch)?;
         command
@@ -69,7 +81,7 @@ impl Session {
             status
         })
         .map_err(|source| cargo_error(&command, source))?;
-        drop(file);
+        drop((file, list_file));
         observer.event(SessionEvent::NextestEnded { status });
         let runs = RunSummary::of_epoch(&runs_dir, self.sidecar_dir().as_deref(), &epoch);
         observer.event(SessionEvent::RecordsFound { runs: &runs });
@@ -86,6 +98,16 @@ impl Session {
         let mut command = self.list_command(&self.epoch())?;
         command.args(["--run-ignored", "all"]);
         command.args(nextest::build_selection(&self.nextest_args));
+        self.listing(command, observer, cancel)
+    }
+
+    /// The list that `command` prints.
+    pub(super) fn listing(
+        &self,
+        mut command: Command,
+        observer: &dyn SessionObserver,
+        cancel: &CancelToken,
+    ) -> Result<Listing, SessionError> {
         observer.event(SessionEvent::ListStarted);
         let listed = self
             .capture(&mut command, observer, cancel)

@@ -22,6 +22,7 @@ pub(in super::super) fn least() -> SessionInfo {
         cpu_cap: None,
         raw_verifier_log: false,
         builder: None,
+        selected: None,
     }
 }
 
@@ -59,6 +60,10 @@ fn what_is_told_arrives() {
         cpu_cap: NonZeroU32::new(3),
         raw_verifier_log: true,
         builder: Some("ktstr-1-2".to_owned()),
+        selected: Some(BTreeMap::from([(
+            "p::t".to_owned(),
+            BTreeSet::from(["ktstr/a".to_owned()]),
+        )])),
         ..least()
     };
     let dir = tempfile::tempdir().unwrap();

@@ -1,10 +1,11 @@
-//! Runs cases of a session again.
+//! Runs one case of a session again.
 
 use std::ffi::OsString;
 
 use ktstr_core::CaseName;
 use ktstr_core::record::Sidecar;
 
+use super::filter;
 use crate::nextest::{asks_for_ignored, build_selection};
 
 /// Arguments for nextest that run the case of `sidecar` alone, in a session that had `nextest_args`.
@@ -18,19 +19,10 @@ pub fn replay_args(sidecar: &Sidecar, nextest_args: &[OsString]) -> Vec<OsString
     if asked || ignored {
         args.extend(["--run-ignored", "all"].map(Into::into));
     }
-    let case = replay_filter(&sidecar.case);
-    // Others may have one of that name.
-    let filter = match &sidecar.binary_id {
-        Some(binary) => format!("binary_id(={binary}) & {case}"),
-        None => case,
-    };
+    // Other binaries may have one of that name.
+    let filter = filter::of_case(sidecar.binary_id.as_deref(), &sidecar.case);
     args.extend(["-E".into(), filter.into()]);
     args
-}
-
-/// The nextest filter expression that selects exactly the case called `name`.
-pub fn replay_filter(name: &str) -> String {
-    format!("test(={name})")
 }
 
 #[cfg(test)]
