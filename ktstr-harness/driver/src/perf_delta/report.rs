@@ -1,7 +1,7 @@
 //! What a comparison found, as data.
 
 use ktstr_core::Better;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::gates::{Direction, Gates};
 use super::policy::Correction;
@@ -148,7 +148,7 @@ pub enum Finding {
 }
 
 /// The name of a side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SideName {
     /// The baseline.
