@@ -188,7 +188,7 @@ pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     let mut adjusted = vec![1.0; p.len()];
     let mut least: f64 = 1.0;
     for (rank, index) in order.into_iter().enumerate().rev() {
-        least = least.min(p[index] * p.len() as f64 / (rank + 1) as f64);
+        least = least.min(p[index] * (p.len() as f64 / (rank + 1) as f64));
         adjusted[index] = least;
     }
     adjusted

@@ -62,7 +62,7 @@ fn real_is_what_is_separated_and_material() {
     let rules = Rules::default();
     let low = [100.0, 101.0, 99.0, 100.5, 99.5];
     let high = [150.0, 151.0, 149.0, 150.5, 149.5];
-    let near = [100.9, 101.9, 99.9, 101.4, 100.4];
+    let near = [100.9, 100.91, 100.89, 100.9, 100.9];
     let wide = [90.0, 130.0, 240.0, 80.0, 210.0];
     for (metric, base, head, expected) in [
         (GAP, low, high, (Finding::Regression, Separation::Welch)),

@@ -111,7 +111,7 @@ fn what_cannot_be_read_is_told_and_the_rest_is_taken() {
     good.write(&record("a", "c"), None::<&()>).unwrap();
     let broken = good.write(&record("b", "c"), None::<&()>).unwrap();
     fs::write(&broken, "{").unwrap();
-    fs::create_dir(dir.path().join(".locks")).unwrap();
+    fs::create_dir_all(dir.path().join(".locks")).unwrap();
     fs::write(dir.path().join("notes.txt"), "x").unwrap();
     // The directory itself may hold records.
     for place in [dir.path(), good.path()] {

@@ -287,10 +287,8 @@ fn disjoint_ranges_by_chance() {
 #[test]
 fn several_tests_are_adjusted_as_r_does() {
     // R: p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "BH"), and with a small one among large ones.
-    assert_eq!(
-        benjamini_hochberg(&[0.01, 0.02, 0.03, 0.04, 0.05]),
-        [0.05; 5]
-    );
+    let adjusted = benjamini_hochberg(&[0.01, 0.02, 0.03, 0.04, 0.05]);
+    assert!(adjusted.iter().all(|p| near(*p, 0.05)), "{adjusted:?}");
     let adjusted = benjamini_hochberg(&[0.9, 0.001, 0.5, 0.012]);
     let expected = [0.9, 0.004, 2.0 / 3.0, 0.024];
     assert!(
