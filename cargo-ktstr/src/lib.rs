@@ -8,6 +8,7 @@ mod doctor;
 mod failure;
 mod kernel;
 mod locks;
+mod perf_delta;
 mod replay;
 mod terminal;
 mod test;
@@ -48,6 +49,7 @@ pub fn cargo_main() -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments, context),
         Command::Kernel(arguments) => kernel::run(&arguments, context),
         Command::Verifier(arguments) => verifier::run(&arguments, context),
+        Command::PerfDelta(arguments) => perf_delta::run(&arguments, context),
         Command::ShowThresholds(arguments) => thresholds::run(&arguments, context),
         Command::Doctor(arguments) => doctor::run(&arguments, context),
         Command::Locks(arguments) => locks::run(&arguments, context),

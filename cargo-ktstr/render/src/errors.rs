@@ -21,6 +21,7 @@ use std::fmt::{Display, Write};
 
 use ktstr_core::text::line;
 use ktstr_driver::kernels::KernelsError;
+use ktstr_driver::perf_delta::PerfDeltaError;
 use ktstr_driver::replay::ReplayError;
 use ktstr_driver::verifier::SweepError;
 use ktstr_driver::{SessionError, ThresholdsError};
@@ -68,6 +69,9 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
         _ => {}
     }
     if let Some(ThresholdsError::Session(error)) = error.downcast_ref() {
+        return problems(error, program);
+    }
+    if let Some(PerfDeltaError::Session(error)) = error.downcast_ref() {
         return problems(error, program);
     }
     match error.downcast_ref() {

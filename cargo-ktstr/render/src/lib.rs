@@ -37,6 +37,7 @@
 //! - [`summary`]: how a session ended, and how to run its failures again.
 //! - [`replay`]: the failures of the newest session, and what a replay of them leaves out.
 //! - [`verifier`]: the tables of a sweep over schedulers.
+//! - [`perf_delta`]: what got worse between two commits.
 //! - [`thresholds`]: what tests are judged by.
 //! - [`locks`]: who holds which lock.
 //! - [`table`] and [`text`]: what the others are made of.
@@ -50,6 +51,7 @@ pub mod doctor;
 pub mod errors;
 pub mod kernels;
 pub mod locks;
+pub mod perf_delta;
 pub mod progress;
 pub mod replay;
 mod style;

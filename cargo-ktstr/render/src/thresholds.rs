@@ -87,6 +87,7 @@ mod tests {
             expect_err: true,
             allow_inconclusive: false,
             auto_repro: true,
+            performance_mode: false,
         };
         assert_eq!(
             text(&[case]),

@@ -8,8 +8,8 @@ Examples:
   cargo ktstr test -- -E 'test(my_test)'  run one test on a kernel built before
   cargo ktstr verifier --kernel ../linux  try every declared scheduler
 
-Planned, not built yet: affected, coverage, export, llvm-cov, perf-delta, shell,
-show-host, stats.";
+Planned, not built yet: affected, coverage, export, llvm-cov, shell, show-host,
+stats.";
 
 /// Below the options of `ktstr`.
 pub(super) const KTSTR_AFTER: &str = "\
@@ -75,6 +75,48 @@ Examples:
 Standard output gets two tables per scheduler: the verified instructions
 (`verified_insns`) of each program, and which cells passed. Exit code: nextest's; 0
 when every cell passed or was skipped.";
+
+/// Below the options of `perf-delta`.
+pub(super) const PERF_DELTA_AFTER: &str = "\
+Compared are tests declared with `performance_mode`, by test, variant, kernel and
+metric. A change is real when it is separated (Welch's t-test, two-sided p below
+0.05, or ranges that are disjoint) and material (at least the absolute and the
+relative gate of the metric, of --threshold or of the policy). Among many metrics
+some look changed by chance: p values are adjusted for their number (Benjamini and
+Hochberg), and what is then not below 0.05 is shown as unconfirmed and does not
+count. correction = \"none\" in the policy turns that off.
+
+Without --noise-adjust, records of earlier runs are compared. They have one run of
+each test, or each iteration of `-- --stress-count N`: of a single run the size of
+the change decides alone. With it, both commits are checked out and run in turn,
+which goes on where it was interrupted. The builds are kept in target/ktstr-perf.
+
+--no-perf-mode compares tests that a host without performance mode skips; figures
+then tell of the host's other work as well.
+
+A policy; every key is optional, unknown ones are errors:
+  threshold_pct = 15               # like --threshold
+  fail_threshold = 3               # like --fail-threshold
+  must_fail = [\"max_gap_ms\"]     # like --must-fail
+  correction = \"benjamini-hochberg\"
+  [metric.max_gap_ms]              # in every test
+  absolute = 20                    # in the metric's unit
+  relative_pct = 50                # percent of the baseline
+  [metric.migrations]
+  ignore = true
+  [test.steady]                    # a test function; also ignore = true
+  threshold_pct = 30
+  [test.steady.metric.run_delay_s]
+  relative_pct = 80
+
+Examples:
+  cargo ktstr perf-delta --noise-adjust 5 --kernel 6.14
+  cargo ktstr perf-delta --base v1.2 --policy perf.toml --json
+  cargo ktstr perf-delta --must-fail p99_wake_latency_ns --threshold 25
+
+A table is appended to the file $GITHUB_STEP_SUMMARY. Exit code: 1 when
+--fail-threshold metrics regressed, or one of --must-fail; 0 otherwise, also when
+there is nothing to compare.";
 
 /// Below the options of `kernel`.
 pub(super) const KERNEL_AFTER: &str = "\

@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 mod help;
+mod perf_delta;
 mod replay;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use clap_complete::Shell;
 use ktstr_kernel::BaseConfig;
 use ktstr_vmm::Backend;
 
+pub(crate) use perf_delta::PerfDelta;
 pub(crate) use replay::Replay;
 
 /// Commands of `cargo ktstr` that later versions bring.
@@ -20,7 +22,6 @@ pub(crate) const PLANNED: &[&str] = &[
     "coverage",
     "export",
     "llvm-cov",
-    "perf-delta",
     "shell",
     "show-host",
     "stats",
@@ -71,6 +72,9 @@ pub(crate) enum Command {
     /// machine shape and kernel.
     #[command(after_help = help::VERIFIER_AFTER)]
     Verifier(Verifier),
+    /// Compare the figures of performance tests at HEAD and at a baseline commit.
+    #[command(after_help = help::PERF_DELTA_AFTER)]
+    PerfDelta(Box<PerfDelta>),
     /// Show the thresholds that a test is judged by.
     ShowThresholds(ShowThresholds),
     /// Show what this host has for running tests, what is missing and what installs

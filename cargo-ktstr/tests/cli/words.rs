@@ -17,6 +17,7 @@ const COMMANDS: &[&str] = &[
     "kernel list",
     "kernel build",
     "kernel clean",
+    "perf-delta",
     "show-thresholds",
     "doctor",
     "locks",
@@ -76,6 +77,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "replay",
         "kernel",
         "verifier",
+        "perf-delta",
         "show-thresholds",
         "doctor",
         "locks",
@@ -95,7 +97,7 @@ fn what_later_versions_bring_says_so() {
         .map(str::trim)
         .filter(|word| !word.is_empty())
         .collect();
-    assert_eq!(commands.len(), 8, "{commands:?}");
+    assert_eq!(commands.len(), 7, "{commands:?}");
     for command in commands {
         let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
         assert!(

@@ -74,6 +74,9 @@ pub struct Sidecar {
     /// Whether the machine ran in performance mode; absent if none ran.
     #[serde(default)]
     pub performance_mode: Option<bool>,
+    /// Whether the test is declared with `performance_mode`; absent in records of earlier versions and of verifier cells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performance_mode_declared: Option<bool>,
     /// The result, with every finding.
     pub verdict: Verdict,
     /// Statistics of the workers of each cgroup.
@@ -187,6 +190,7 @@ impl Sidecar {
             thresholds: BTreeMap::new(),
             backend: None,
             performance_mode: None,
+            performance_mode_declared: None,
             verdict,
             cgroups: Vec::new(),
             metrics: BTreeMap::new(),

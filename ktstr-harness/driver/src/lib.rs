@@ -39,6 +39,7 @@
 //! - [`affected`] tells which schedulers and tests the changes since that commit concern.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
+//! - [`perf_delta`] compares the figures of performance tests at two commits.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
@@ -53,6 +54,7 @@ mod git;
 pub mod kernels;
 mod locks;
 mod nextest;
+pub mod perf_delta;
 mod process;
 mod programs;
 mod records;

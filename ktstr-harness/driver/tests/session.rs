@@ -228,6 +228,7 @@ fn thresholds_are_data_and_another_versions_answer_is_told() {
         expect_err: false,
         allow_inconclusive: false,
         auto_repro: true,
+        performance_mode: false,
     };
     let ask = |test: &str| place.session().thresholds(test, &Silent, &token());
     let json = serde_json::to_string(&case).unwrap();

@@ -42,6 +42,7 @@ impl Case {
             variant: self.variant_name().to_owned(),
             topology: self.topology(),
             scheduler: self.test.scheduler.name.to_owned(),
+            performance_mode_declared: Some(self.test.performance_mode),
             thresholds: self.test.checks.limits(),
             ..record
         }

@@ -26,6 +26,9 @@ pub struct CaseThresholds {
     pub allow_inconclusive: bool,
     /// There is a second run when the scheduler dies.
     pub auto_repro: bool,
+    /// The test is declared with `performance_mode`; false in answers of earlier versions.
+    #[serde(default)]
+    pub performance_mode: bool,
 }
 
 /// A check and its value.
@@ -53,6 +56,7 @@ pub(super) fn of(case: &Case) -> CaseThresholds {
         expect_err: test.expect_err,
         allow_inconclusive: test.allow_inconclusive,
         auto_repro: test.auto_repro,
+        performance_mode: test.performance_mode,
     }
 }
 
@@ -85,6 +89,7 @@ mod tests {
             ..Checks::NONE
         },
         expect_err: true,
+        performance_mode: true,
         ..TestCase::new(
             "t",
             Location {
@@ -119,7 +124,7 @@ mod tests {
             ("ktstr/t", "eevdf")
         );
         assert_eq!(told.topology.as_deref(), Some("1n1l2c1t"));
-        assert!(told.expect_err && !told.allow_inconclusive);
+        assert!(told.expect_err && !told.allow_inconclusive && told.performance_mode);
         let json = serde_json::to_string(&told).unwrap();
         assert_eq!(serde_json::from_str::<CaseThresholds>(&json).unwrap(), told);
     }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use ktstr_core::env;
 use ktstr_core::host::{Commit, Host};
 use ktstr_kernel::ResolvedKernel;
 use ktstr_vmm::{Backend, BackendSelection};
@@ -222,6 +223,34 @@ impl Session {
         }
         self.nextest_args = args;
         self
+    }
+
+    /// The same session of the project in `dir`, in the environment of `host`.
+    pub(crate) fn moved(&self, host: Host, dir: PathBuf) -> Self {
+        Self {
+            host,
+            dir,
+            target: OnceLock::new(),
+            commit: OnceLock::new(),
+            ..self.clone()
+        }
+    }
+
+    /// How its tests are built and run, but for kernels and nextest's arguments: sessions of one manner measure the same.
+    pub(crate) fn manner(&self) -> Vec<String> {
+        vec![
+            format!("release {}", self.release),
+            format!("nextest-profile {:?}", self.nextest_profile),
+            format!("profile {:?}", self.scheduler_profile),
+            format!("no-perf-mode {}", self.no_perf_mode),
+            format!("backend {:?}", self.backend),
+            format!("cpu-cap {:?}", self.cpu_cap),
+        ]
+    }
+
+    /// Whether no test runs in performance mode.
+    pub(crate) fn is_without_perf_mode(&self) -> bool {
+        self.no_perf_mode || env::is_on(&self.host, env::NO_PERF_MODE)
     }
 
     /// The environment and search path of its child processes.

@@ -1,0 +1,512 @@
+//! Runs the performance tests of both commits in turn, so that the noise of a machine is known.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::MetadataCommand;
+use ktstr_core::CaseName;
+use ktstr_core::env;
+use ktstr_core::record::Sidecar;
+use ktstr_vmm::CancelToken;
+
+use super::compare::{Named, compare};
+use super::error::PerfDeltaError;
+use super::gates::Rules;
+use super::report::{Caveat, Mode, PerfDelta, SideName};
+use super::samples::{Found, Machines, Side, have_all_ended};
+use super::state::{Key, State};
+use super::trees::{Tree, Trees};
+use super::{Commits, short};
+use crate::git::Git;
+use crate::nextest::{self, Listing};
+use crate::{Session, SessionEvent, SessionObserver, cargo, process};
+
+/// Options for nextest that name places: each commit has its own.
+const PLACES: [&str; 7] = [
+    "--manifest-path",
+    "--target-dir",
+    "--archive-file",
+    "--cargo-metadata",
+    "--binaries-metadata",
+    "--workspace-remap",
+    "--target-dir-remap",
+];
+
+/// A comparison of two commits by runs of both.
+///
+/// ```no_run
+/// use ktstr_core::host::Host;
+/// use ktstr_driver::baseline::{BaselineRequest, resolve};
+/// use ktstr_driver::perf_delta::{Commits, NoiseAdjusted, NoiseEvent, Rules};
+/// use ktstr_driver::{KernelChoice, Session, Silent};
+/// use ktstr_vmm::CancelToken;
+///
+/// let host = Host::of_this_process();
+/// let commits = Commits::of(&host, ".".as_ref(), &BaselineRequest::default())?;
+/// let session = Session::new(host, ".").prepare(KernelChoice::Discover, &Silent)?;
+/// let report = NoiseAdjusted::new(session, commits, 5)
+///     .run(&Rules::default(), &|_: NoiseEvent<'_>| {}, &CancelToken::new()?)?;
+/// println!("{} regressions", report.regressions);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct NoiseAdjusted {
+    session: Session,
+    commits: Commits,
+    runs: usize,
+    narrow: Option<String>,
+}
+
+/// Something that happened in a comparison by runs.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum NoiseEvent<'a> {
+    /// An interrupted comparison goes on.
+    Resumed {
+        /// Runs that are done.
+        done: usize,
+        /// Runs that are wanted.
+        runs: usize,
+    },
+    /// The tests of a commit are built and listed.
+    Preparing {
+        /// Which side.
+        side: SideName,
+        /// Its commit, as people name it.
+        commit: &'a str,
+    },
+    /// It is known which tests of a commit are performance tests.
+    Selected {
+        /// Which side.
+        side: SideName,
+        /// How many cases they have.
+        cases: usize,
+    },
+    /// A run begins.
+    RunStarted {
+        /// Which side.
+        side: SideName,
+        /// Which run of all, from 1.
+        number: usize,
+        /// Runs that are wanted.
+        runs: usize,
+    },
+    /// No machine ran in the first runs: there are no more.
+    NothingMeasured,
+    /// Something happened in a session.
+    Session(SessionEvent<'a>),
+}
+
+/// A side that is ready to run.
+struct Ready<'t> {
+    name: SideName,
+    session: Session,
+    /// The cases of its performance tests, by nextest's names.
+    cases: Vec<String>,
+    _tree: Tree<'t>,
+}
+
+impl NoiseAdjusted {
+    /// `runs` runs of each of `commits`, as `session` runs the tests of the work tree: with its kernels and options. Its
+    /// streams are those of every run; [`NextestStreams::Foreground`](crate::NextestStreams::Foreground) would leave an
+    /// interrupt to nextest alone.
+    pub fn new(session: Session, commits: Commits, runs: usize) -> Self {
+        Self {
+            session,
+            commits,
+            runs,
+            narrow: None,
+        }
+    }
+
+    /// Runs only cases whose names contain this.
+    #[must_use]
+    pub fn narrow(mut self, substring: Option<String>) -> Self {
+        self.narrow = substring;
+        self
+    }
+
+    /// Runs both commits in turn, the base first in odd rounds and the head in even ones, and compares them by `rules`.
+    ///
+    /// What was interrupted goes on where it was. The scratch work trees are gone when this returns; the records stay until
+    /// the next comparison of the project.
+    pub fn run(
+        &self,
+        rules: &Rules,
+        observer: &(dyn Fn(NoiseEvent<'_>) + Sync),
+        cancel: &CancelToken,
+    ) -> Result<PerfDelta, PerfDeltaError> {
+        self.check()?;
+        let host = self.session.host().clone();
+        let root = Git::new(&host, self.session.dir()).work_tree()?;
+        let below = self.dir_below(&root)?;
+        let targets = self.session.runs_dir().unwrap_or_default();
+        let place = targets.with_file_name("ktstr-perf");
+        let trees = Trees::take(&host, root)?;
+        let mut state = State::open(&place.join("runs"), self.key(&below))?;
+        let runs = 2 * self.runs;
+        let done = state.done(self.runs);
+        if done > 0 {
+            observer(NoiseEvent::Resumed { done, runs });
+        }
+        let mut ready = Vec::new();
+        for name in [SideName::Base, SideName::Head] {
+            let side = self.prepare(name, &trees, &below, &place, observer, cancel);
+            ready.push(side.map_err(|error| self.interrupted_or(error, &state, cancel))?);
+        }
+        self.measure(&ready, &mut state, observer, cancel)?;
+        let report = self.report(&state, rules);
+        state.complete()?;
+        report
+    }
+
+    fn check(&self) -> Result<(), PerfDeltaError> {
+        if self.runs < 2 {
+            return Err(PerfDeltaError::TooFewRuns { runs: self.runs });
+        }
+        let is_given = |option: &&&str| nextest::value(self.session.args(), option).is_some();
+        match PLACES.iter().find(is_given) {
+            Some(option) => Err(PerfDeltaError::Option { option }),
+            None => Ok(()),
+        }
+    }
+
+    /// The project's directory below the root of the work tree.
+    fn dir_below(&self, root: &Path) -> Result<PathBuf, PerfDeltaError> {
+        let dir = cargo::absolute(self.session.dir());
+        let real = dir.canonicalize().unwrap_or(dir.clone());
+        let real_root = root.canonicalize().unwrap_or(root.to_owned());
+        match real.strip_prefix(&real_root) {
+            Ok(below) => Ok(below.to_owned()),
+            Err(_) => Err(PerfDeltaError::Outside {
+                dir,
+                root: root.to_owned(),
+            }),
+        }
+    }
+
+    fn key(&self, below: &Path) -> Key {
+        let mut options = self.session.manner();
+        options.extend(Key::words(self.session.args()));
+        options.extend(self.narrow.iter().map(|narrow| format!("narrow {narrow}")));
+        Key {
+            base: self.commits.base.clone(),
+            head: self.commits.head.clone(),
+            kernels: Key::kernels(self.session.resolved_kernels()),
+            options,
+            dir: below.to_string_lossy().into_owned(),
+            ktstr: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn commit(&self, side: SideName) -> &str {
+        match side {
+            SideName::Base => &self.commits.base,
+            SideName::Head => &self.commits.head,
+        }
+    }
+
+    /// Checks a commit out, builds its tests and asks which of them are performance tests.
+    fn prepare<'t>(
+        &self,
+        name: SideName,
+        trees: &'t Trees<'t>,
+        below: &Path,
+        place: &Path,
+        observer: &(dyn Fn(NoiseEvent<'_>) + Sync),
+        cancel: &CancelToken,
+    ) -> Result<Ready<'t>, PerfDeltaError> {
+        let commit = self.commit(name);
+        observer(NoiseEvent::Preparing {
+            side: name,
+            commit: &short(commit),
+        });
+        let tree = trees.add(name, commit)?;
+        let dir = tree.path().join(below);
+        if !dir.join("Cargo.toml").is_file() && !cargo_toml_above(&dir, tree.path()) {
+            return Err(PerfDeltaError::NoProject {
+                dir: below.to_owned(),
+                commit: short(commit),
+            });
+        }
+        let target = place.join(match name {
+            SideName::Base => "base",
+            SideName::Head => "head",
+        });
+        let mut host = self.session.host().clone();
+        // Each run is one of its own.
+        host.env.remove(std::ffi::OsStr::new(env::RUN_EPOCH));
+        let host = host.with_vars([("CARGO_TARGET_DIR", &target)]);
+        let session = self.session.moved(host, dir);
+        link_neighbours(&tree, &session);
+        let watch = |event: SessionEvent<'_>| observer(NoiseEvent::Session(event));
+        let (filter, mut cases) = performance_cases(&session, &watch, cancel)?;
+        if let Some(narrow) = &self.narrow {
+            cases.retain(|case| case.contains(narrow.as_str()));
+        }
+        observer(NoiseEvent::Selected {
+            side: name,
+            cases: cases.len(),
+        });
+        let filter = match &self.narrow {
+            Some(_) => expression(&filter, |case| cases.contains(case)),
+            None => expression(&filter, |_| true),
+        };
+        Ok(Ready {
+            name,
+            session: session.narrowed(&filter),
+            cases,
+            _tree: tree,
+        })
+    }
+
+    fn measure(
+        &self,
+        sides: &[Ready<'_>],
+        state: &mut State,
+        observer: &(dyn Fn(NoiseEvent<'_>) + Sync),
+        cancel: &CancelToken,
+    ) -> Result<(), PerfDeltaError> {
+        let runs = 2 * self.runs;
+        let mut number = 0;
+        for round in 1..=self.runs {
+            let mut order: Vec<&Ready<'_>> = sides.iter().collect();
+            if round % 2 == 0 {
+                // What the first of a pair leaves behind, and what drifts, concerns both alike.
+                order.reverse();
+            }
+            for side in order {
+                number += 1;
+                if side.cases.is_empty() || state.is_done(side.name, round) {
+                    continue;
+                }
+                observer(NoiseEvent::RunStarted {
+                    side: side.name,
+                    number,
+                    runs,
+                });
+                self.run_once(side, round, state, observer, cancel)?;
+            }
+            if round == 1 && !self.has_measured(state) {
+                observer(NoiseEvent::NothingMeasured);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_once(
+        &self,
+        side: &Ready<'_>,
+        round: usize,
+        state: &mut State,
+        observer: &(dyn Fn(NoiseEvent<'_>) + Sync),
+        cancel: &CancelToken,
+    ) -> Result<(), PerfDeltaError> {
+        let records = state.begin(side.name, round)?;
+        let host = side.session.host().clone();
+        let host = host.with_vars([(env::SIDECAR_DIR, &records)]);
+        let mut args = side.session.args().to_vec();
+        let stops = ["--fail-fast", "--no-fail-fast", "--max-fail"];
+        if nextest::for_cargo(&args, &stops).is_empty() {
+            args.insert(0, "--no-fail-fast".into());
+        }
+        if nextest::value(&args, "--test-threads").is_none() {
+            // Tests beside each other would measure each other.
+            args.splice(0..0, ["--test-threads", "1"].map(Into::into));
+        }
+        let session = side
+            .session
+            .moved(host, side.session.dir().to_owned())
+            .nextest_args(args);
+        let watch = |event: SessionEvent<'_>| observer(NoiseEvent::Session(event));
+        let report = session
+            .run(&watch, cancel)
+            .map_err(|error| self.interrupted_or(error.into(), state, cancel))?;
+        let found = read(&records);
+        let interrupted = report.cancelled || report.signal.is_some();
+        if interrupted && !have_all_ended(side.cases.iter().map(String::as_str), &found) {
+            return Err(self.interrupted(state));
+        }
+        if found.is_empty() {
+            return Err(PerfDeltaError::NothingRan {
+                commit: short(self.commit(side.name)),
+                exit_code: report.exit_code,
+            });
+        }
+        state.end(side.name, round)
+    }
+
+    fn interrupted(&self, state: &State) -> PerfDeltaError {
+        PerfDeltaError::Interrupted {
+            done: state.done(self.runs),
+            runs: 2 * self.runs,
+        }
+    }
+
+    /// `error`, or what it comes of.
+    fn interrupted_or(
+        &self,
+        error: PerfDeltaError,
+        state: &State,
+        cancel: &CancelToken,
+    ) -> PerfDeltaError {
+        if cancel.is_cancelled() {
+            return self.interrupted(state);
+        }
+        error
+    }
+
+    fn machines(&self) -> Machines {
+        if self.session.is_without_perf_mode() {
+            Machines::Shared
+        } else {
+            Machines::Exclusive
+        }
+    }
+
+    fn records(&self, state: &State, side: SideName) -> Vec<Sidecar> {
+        let runs = (1..=self.runs).filter(|run| state.is_done(side, *run));
+        runs.flat_map(|run| read(&state.records(side, run)))
+            .collect()
+    }
+
+    fn has_measured(&self, state: &State) -> bool {
+        [SideName::Base, SideName::Head].iter().any(|side| {
+            let records = self.records(state, *side);
+            !Side::of(&records, self.machines()).is_empty()
+        })
+    }
+
+    fn report(&self, state: &State, rules: &Rules) -> Result<PerfDelta, PerfDeltaError> {
+        let named = |name: SideName| Named {
+            commit: self.commit(name).to_owned(),
+            label: short(self.commit(name)),
+            origin: match name {
+                SideName::Base => self.commits.origin.clone(),
+                SideName::Head => None,
+            },
+            side: Side::of(&self.records(state, name), self.machines()),
+        };
+        let (base, head) = (named(SideName::Base), named(SideName::Head));
+        let mut report = compare(&base, &head, Mode::NoiseAdjusted, rules);
+        if self.commits.dirty {
+            report.caveats.push(Caveat::UncommittedChanges);
+        }
+        Ok(report)
+    }
+}
+
+fn read(dir: &Path) -> Vec<Sidecar> {
+    Found::read(dir).map_or_else(|_| Vec::new(), |found| found.records)
+}
+
+/// Whether there is a `Cargo.toml` above `dir`, up to `root`.
+fn cargo_toml_above(dir: &Path, root: &Path) -> bool {
+    let above = dir.ancestors().take_while(|dir| dir.starts_with(root));
+    let mut above = above.filter(|dir| dir.join("Cargo.toml").is_file());
+    dir.is_dir() && above.next().is_some()
+}
+
+/// Makes what packages of `session` depend on beside the project's work tree reachable from the scratch one, as far as
+/// cargo tells. What is missing then, cargo names when it builds.
+fn link_neighbours(tree: &Tree<'_>, session: &Session) {
+    let mut command = process::command(session.host(), cargo::program(session.host()));
+    command
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(session.dir());
+    let Ok(output) = command.output() else {
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(json) = text.lines().find(|line| line.starts_with('{')) else {
+        return;
+    };
+    let Ok(metadata) = MetadataCommand::parse(json) else {
+        return;
+    };
+    let packages = metadata.packages.iter();
+    let dependencies = packages.flat_map(|package| &package.dependencies);
+    for path in dependencies.filter_map(|dependency| dependency.path.as_ref()) {
+        let _ = tree.link_neighbour(path.as_std_path());
+    }
+}
+
+/// The cases of performance tests of a binary, by nextest's name for it.
+type CasesOfBinary = (String, Vec<String>);
+
+/// The cases of performance tests that the session's arguments select, and their names alone.
+fn performance_cases(
+    session: &Session,
+    observer: &dyn SessionObserver,
+    cancel: &CancelToken,
+) -> Result<(Vec<CasesOfBinary>, Vec<String>), PerfDeltaError> {
+    let mut list = session.list_command(&session.epoch())?;
+    list.args(nextest::listing(session.args()));
+    observer.event(SessionEvent::ListStarted);
+    let listing = Listing::parse(&session.answer(&mut list, observer, cancel)?)?;
+    let mut found = Vec::new();
+    for (id, binary) in listing.binaries {
+        let named = binary.selected.iter().filter_map(|case| {
+            let name: CaseName = case.parse().ok()?;
+            matches!(name, CaseName::Base { .. } | CaseName::Gauntlet { .. })
+                .then(|| (case.clone(), name.without_kernel().to_string()))
+        });
+        let named: Vec<(String, String)> = named.collect();
+        if named.is_empty() {
+            continue;
+        }
+        let told = session.cases_of(&binary.path, &["--include-ignored"], observer, cancel)?;
+        let wanted: BTreeSet<String> = told
+            .into_iter()
+            .filter(|case| case.performance_mode)
+            .map(|case| case.case)
+            .collect();
+        let cases = named.into_iter().filter(|(_, name)| wanted.contains(name));
+        let cases: Vec<String> = cases.map(|(case, _)| case).collect();
+        if !cases.is_empty() {
+            found.push((id, cases));
+        }
+    }
+    let names = found.iter().flat_map(|(_, cases)| cases.clone()).collect();
+    Ok((found, names))
+}
+
+/// Nextest's filter for the cases that `is_wanted`.
+fn expression(found: &[CasesOfBinary], is_wanted: impl Fn(&String) -> bool) -> String {
+    let of_binary = |(id, cases): &CasesOfBinary| {
+        let cases = cases.iter().filter(|case| is_wanted(case));
+        let cases: Vec<String> = cases.map(|case| format!("test(={case})")).collect();
+        (!cases.is_empty()).then(|| format!("(binary_id(={id}) & ({}))", cases.join(" | ")))
+    };
+    let binaries: Vec<String> = found.iter().filter_map(of_binary).collect();
+    if binaries.is_empty() {
+        return "none()".to_owned();
+    }
+    binaries.join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_selects_exactly_the_cases() {
+        let found = [
+            (
+                "p::a".to_owned(),
+                vec!["ktstr/x".to_owned(), "ktstr/y".to_owned()],
+            ),
+            ("p::b".to_owned(), vec!["ktstr/x".to_owned()]),
+        ];
+        assert_eq!(
+            expression(&found, |_| true),
+            "(binary_id(=p::a) & (test(=ktstr/x) | test(=ktstr/y))) | (binary_id(=p::b) & (test(=ktstr/x)))"
+        );
+        assert_eq!(
+            expression(&found, |case| case == "ktstr/y"),
+            "(binary_id(=p::a) & (test(=ktstr/y)))"
+        );
+        assert_eq!(expression(&[], |_| true), "none()");
+    }
+}
