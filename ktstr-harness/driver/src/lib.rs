@@ -35,6 +35,7 @@
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
+//! - [`stats`] tells what past runs left: what deserves a look, and which runs, values and hosts there are.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
@@ -49,6 +50,7 @@ mod programs;
 mod records;
 mod replay;
 mod session;
+pub mod stats;
 mod tally;
 mod thresholds;
 pub mod verifier;

@@ -29,6 +29,30 @@ pub struct Record {
     pub kind: RecordKind,
 }
 
+/// A file that should be a record, by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Which record of its case it is.
+    pub kind: RecordKind,
+}
+
+/// What decides which record of a case counts; see [`standing_by`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// [`Sidecar::stem`]: the case.
+    pub stem: String,
+    /// The iteration of a stress run.
+    pub stress: Option<u32>,
+    /// The attempt.
+    pub attempt: u32,
+    /// Whether the attempt ended.
+    pub ended: bool,
+    /// How.
+    pub outcome: Outcome,
+}
+
 /// Which record of its case a [`Record`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordKind {
@@ -64,40 +88,57 @@ impl RunDir {
         Ok(records.into_iter().map(sidecar).collect())
     }
 
-    fn read(
-        &self,
-        wanted: impl Fn(RecordKind) -> bool,
-    ) -> io::Result<Vec<Result<Record, SidecarError>>> {
+    /// The files that should be records, of any run, ordered by name. None is opened: [`RecordFile::read`] does that, so
+    /// that thousands of them can be read without being held at once.
+    pub fn files(&self) -> io::Result<Vec<RecordFile>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             names.extend(entry?.file_name().into_string());
         }
         names.sort();
-        let mut records = Vec::new();
-        for name in names {
-            let Some((kind, stem)) = kind_of(&name).filter(|(kind, _)| wanted(*kind)) else {
-                continue;
-            };
-            let path = self.path.join(&name);
-            match Sidecar::read(&path) {
-                Ok(sidecar) => {
-                    let dump = self
-                        .path
-                        .join(format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX));
-                    let has_dump = kind != RecordKind::Unfinished && dump.exists();
-                    records.push(Ok(Record {
-                        path,
-                        sidecar,
-                        failure_dump: has_dump.then_some(dump),
-                        kind,
-                    }));
-                }
-                // The attempt ended, or was replaced, after the directory was listed.
-                Err(SidecarError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-                Err(error) => records.push(Err(error)),
+        let file = |name: String| {
+            let (kind, _) = kind_of(&name)?;
+            let path = self.path.join(name);
+            Some(RecordFile { path, kind })
+        };
+        Ok(names.into_iter().filter_map(file).collect())
+    }
+
+    fn read(
+        &self,
+        wanted: impl Fn(RecordKind) -> bool,
+    ) -> io::Result<Vec<Result<Record, SidecarError>>> {
+        let files = self.files()?.into_iter();
+        let files = files.filter(|file| wanted(file.kind));
+        Ok(files.filter_map(|file| file.read().transpose()).collect())
+    }
+}
+
+impl RecordFile {
+    /// Reads the record; `None` if it is gone: the attempt ended, or was replaced, after the directory was listed.
+    pub fn read(&self) -> Result<Option<Record>, SidecarError> {
+        let sidecar = match Sidecar::read(&self.path) {
+            Ok(sidecar) => sidecar,
+            Err(SidecarError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(None);
             }
-        }
-        Ok(records)
+            Err(error) => return Err(error),
+        };
+        let dump = self.failure_dump().filter(|dump| dump.exists());
+        Ok(Some(Record {
+            path: self.path.clone(),
+            sidecar,
+            failure_dump: dump,
+            kind: self.kind,
+        }))
+    }
+
+    /// Where the evidence of its failure is, if it has any.
+    fn failure_dump(&self) -> Option<PathBuf> {
+        let name = self.path.file_name()?.to_str()?;
+        let (kind, stem) = kind_of(name)?;
+        let dump = format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX);
+        (kind != RecordKind::Unfinished).then(|| self.path.with_file_name(dump))
     }
 }
 
@@ -130,30 +171,46 @@ fn kind_of(name: &str) -> Option<(RecordKind, &str)> {
     is_tag.then_some((kind, tagged))
 }
 
+impl Standing {
+    /// That of `record`.
+    pub fn of(record: &Record) -> Self {
+        let sidecar = &record.sidecar;
+        Self {
+            stem: sidecar.stem(),
+            stress: sidecar.stress,
+            attempt: sidecar.attempt,
+            ended: record.kind != RecordKind::Unfinished,
+            outcome: sidecar.verdict.outcome(),
+        }
+    }
+}
+
 /// The results of one run from its `records`: one record for each case, by stem.
 ///
 /// Of the attempts of one iteration the last one counts, as for nextest; of the iterations the worst one. An attempt
 /// that did not end counts unless there is a record of it or of a later attempt.
 pub fn standing(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
-    let mut last: BTreeMap<(String, Option<u32>), Record> = BTreeMap::new();
-    for record in records {
-        let key = (record.sidecar.stem(), record.sidecar.stress);
-        let rank = |record: &Record| {
-            let ended = record.kind != RecordKind::Unfinished;
-            (record.sidecar.attempt, ended)
-        };
+    let records = records.into_iter();
+    standing_by(records.map(|record| (Standing::of(&record), record)))
+}
+
+/// The same of anything that was made from records, without the records themselves.
+pub fn standing_by<T>(items: impl IntoIterator<Item = (Standing, T)>) -> Vec<T> {
+    let mut last: BTreeMap<(String, Option<u32>), (Standing, T)> = BTreeMap::new();
+    for (standing, item) in items {
+        let key = (standing.stem.clone(), standing.stress);
+        let rank = |standing: &Standing| (standing.attempt, standing.ended);
         match last.get(&key) {
-            Some(other) if rank(other) > rank(&record) => {}
-            _ => drop(last.insert(key, record)),
+            Some((other, _)) if rank(other) > rank(&standing) => {}
+            _ => drop(last.insert(key, (standing, item))),
         }
     }
-    let mut worst: BTreeMap<String, Record> = BTreeMap::new();
-    let outcome = |record: &Record| -> Outcome { record.sidecar.verdict.outcome() };
-    for ((stem, _), record) in last {
-        match worst.get(&stem) {
-            Some(other) if outcome(other) > outcome(&record) => {}
-            _ => drop(worst.insert(stem, record)),
+    let mut worst: BTreeMap<String, (Outcome, T)> = BTreeMap::new();
+    for (standing, item) in last.into_values() {
+        match worst.get(&standing.stem) {
+            Some((other, _)) if *other > standing.outcome => {}
+            _ => drop(worst.insert(standing.stem, (standing.outcome, item))),
         }
     }
-    worst.into_values().collect()
+    worst.into_values().map(|(_, item)| item).collect()
 }
