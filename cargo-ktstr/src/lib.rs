@@ -8,6 +8,7 @@ mod doctor;
 mod failure;
 mod kernel;
 mod locks;
+mod stats;
 mod terminal;
 mod test;
 mod thresholds;
@@ -46,6 +47,8 @@ pub fn cargo_main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments, context),
         Command::Kernel(arguments) => kernel::run(&arguments, context),
         Command::Verifier(arguments) => verifier::run(&arguments, context),
+        Command::Stats(arguments) => stats::run(&arguments, context),
+        Command::ShowHost(arguments) => stats::show_host(&arguments, context),
         Command::ShowThresholds(arguments) => thresholds::run(&arguments, context),
         Command::Doctor(arguments) => doctor::run(&arguments, context),
         Command::Locks(arguments) => locks::run(&arguments, context),

@@ -1,6 +1,8 @@
 //! The words of the command line.
 
 mod help;
+mod show_host;
+mod stats;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,6 +13,9 @@ use clap_complete::Shell;
 use ktstr_kernel::BaseConfig;
 use ktstr_vmm::Backend;
 
+pub(crate) use show_host::ShowHost;
+pub(crate) use stats::{Stats, StatsCommand, StatsCommon};
+
 /// Commands of `cargo ktstr` that later versions bring.
 pub(crate) const PLANNED: &[&str] = &[
     "affected",
@@ -20,8 +25,6 @@ pub(crate) const PLANNED: &[&str] = &[
     "perf-delta",
     "replay",
     "shell",
-    "show-host",
-    "stats",
 ];
 
 /// Commands of `ktstr` that later versions bring.
@@ -65,6 +68,11 @@ pub(crate) enum Command {
     /// machine shape and kernel.
     #[command(after_help = help::VERIFIER_AFTER)]
     Verifier(Verifier),
+    /// Show what deserves a look in the newest run, and list past runs.
+    #[command(after_help = help::STATS_AFTER)]
+    Stats(Stats),
+    /// Show this host as the record of a run would have it.
+    ShowHost(ShowHost),
     /// Show the thresholds that a test is judged by.
     ShowThresholds(ShowThresholds),
     /// Show what this host has for running tests, what is missing and what installs

@@ -16,6 +16,13 @@ const COMMANDS: &[&str] = &[
     "kernel list",
     "kernel build",
     "kernel clean",
+    "stats",
+    "stats list",
+    "stats list-metrics",
+    "stats list-values",
+    "stats show-host",
+    "stats explain-sidecar",
+    "show-host",
     "show-thresholds",
     "doctor",
     "locks",
@@ -74,6 +81,8 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "test",
         "kernel",
         "verifier",
+        "stats",
+        "show-host",
         "show-thresholds",
         "doctor",
         "locks",
@@ -93,7 +102,7 @@ fn what_later_versions_bring_says_so() {
         .map(str::trim)
         .filter(|word| !word.is_empty())
         .collect();
-    assert_eq!(commands.len(), 9, "{commands:?}");
+    assert_eq!(commands.len(), 7, "{commands:?}");
     for command in commands {
         let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
         assert!(
