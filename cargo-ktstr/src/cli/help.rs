@@ -66,8 +66,8 @@ Examples:
   cargo ktstr stats --dir ./archived/ktstr --json
   cargo ktstr stats explain-sidecar --run 6.14.2-abc1234
 
-A JSON document has its layout's number as `schema`. Records that cannot be read are
-named; the rest is analysed. NO_COLOR=1 turns colours off.";
+A JSON document has the number of its layout as `schema`. Records that cannot be
+read are named; the rest is analysed. NO_COLOR=1 turns colours off.";
 
 /// Below the options of `stats list-metrics`.
 pub(super) const LIST_METRICS_AFTER: &str = "\

@@ -25,19 +25,13 @@ pub fn explanation(explanation: &Explanation, style: &Style) -> String {
             "Expected: such records do not have these fields",
         ),
     ] {
-        let of_class = |group: &&Group| group.class == class;
-        let absent = explanation.absent.iter();
-        let mut absent = absent
-            .filter(|absence| absence.groups.iter().any(|group| of_class(&group)))
-            .peekable();
-        if absent.peek().is_none() {
+        let lacks = alike(&explanation.absent, class);
+        if lacks.is_empty() {
             continue;
         }
         heading(&mut text, title, style);
-        for absence in absent {
-            for group in absence.groups.iter().filter(of_class) {
-                push_group(&mut text, absence, group, style);
-            }
+        for lack in &lacks {
+            push_lack(&mut text, lack, style);
         }
     }
     if !explanation.present.is_empty() {
@@ -48,7 +42,40 @@ pub fn explanation(explanation: &Explanation, style: &Style) -> String {
     text
 }
 
-fn push_group(text: &mut String, absence: &Absence, group: &Group, style: &Style) {
+/// Fields that as many records of a kind lack for the same reason.
+struct Lack<'e> {
+    fields: Vec<&'e str>,
+    of: usize,
+    group: &'e Group,
+}
+
+/// The groups of a class, fields with the same reason together.
+fn alike(absent: &[Absence], class: Class) -> Vec<Lack<'_>> {
+    let mut lacks: Vec<Lack<'_>> = Vec::new();
+    for absence in absent {
+        for group in absence.groups.iter().filter(|group| group.class == class) {
+            let key =
+                |of, group: &Group| (of, group.kind, group.records, group.why.clone(), group.fix);
+            let same = lacks
+                .iter_mut()
+                .find(|lack| key(lack.of, lack.group) == key(absence.of, group));
+            if let Some(lack) = same {
+                lack.fields.push(absence.field);
+            } else {
+                let fields = vec![absence.field];
+                lacks.push(Lack {
+                    fields,
+                    of: absence.of,
+                    group,
+                });
+            }
+        }
+    }
+    lacks
+}
+
+fn push_lack(text: &mut String, lack: &Lack<'_>, style: &Style) {
+    let Lack { fields, of, group } = lack;
     let kind = match group.kind {
         CaseKind::Unfinished => "unfinished",
         CaseKind::Skipped => "skipped",
@@ -57,11 +84,9 @@ fn push_group(text: &mut String, absence: &Absence, group: &Group, style: &Style
         CaseKind::NoMachine => "no machine",
         CaseKind::Machine => "machine",
     };
-    let Absence { field, of, .. } = absence;
-    let told = format!(
-        "{} of {of} ({kind}) lack `{field}`: {}",
-        group.records, group.why
-    );
+    let fields: Vec<String> = fields.iter().map(|field| format!("`{field}`")).collect();
+    let (records, fields, why) = (group.records, fields.join(", "), &group.why);
+    let told = format!("{records} of {of} ({kind}) lack {fields}: {why}");
     push_wrapped(text, 2, &told, style);
     if let Some(fix) = group.fix {
         let fix = wrap(&line(fix), style.width.saturating_sub(6), "\n      ");

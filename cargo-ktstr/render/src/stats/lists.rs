@@ -63,9 +63,9 @@ pub fn metrics(list: &MetricList, style: &Style) -> String {
     Table::new(&names, &columns).text(style.width)
 }
 
-/// The distinct values of all runs.
+/// The distinct values of all runs, and how many records have each.
 pub fn values(list: &ValueList, style: &Style) -> String {
-    let mut text = format!("runs: {}\n", style.path(&list.dir));
+    let mut text = format!("values and their records: {}\n", style.path(&list.dir));
     for (title, values) in [
         ("kernels", &list.kernels),
         ("commits", &list.commits),
@@ -80,7 +80,7 @@ pub fn values(list: &ValueList, style: &Style) -> String {
         }
         let cell = |value: &Value| line(&value.value);
         let names = Column::left("", values.iter().map(cell));
-        let records = |value: &Value| counted(value.records, "record");
+        let records = |value: &Value| value.records.to_string();
         let counts = [Column::right("", values.iter().map(records))];
         text.push_str(&Table::new(&names, &counts).untitled().text(style.width));
     }

@@ -132,8 +132,7 @@ pub(super) fn exits(text: &mut String, exits: &[Exit], style: &Style) {
     for exit in exits.iter().take(MOST) {
         let expected = match exit.in_passed {
             0 => String::new(),
-            count if count == exit.cases => ", all of which passed".to_owned(),
-            count => format!(", {count} of which passed"),
+            count => format!(", {count} passed"),
         };
         let Exit {
             kind, scheduler, ..
@@ -197,7 +196,7 @@ pub(super) fn retries(text: &mut String, retries: &[Retried], style: &Style) {
         push_wrapped(
             text,
             2,
-            &format!("{case}: {failed} of {attempts} attempts failed, counts as {outcome}"),
+            &format!("{case}: {failed} of {attempts} attempts did not pass, counts as {outcome}"),
             style,
         );
         for why in &retried.why {
@@ -241,19 +240,12 @@ pub(super) fn outliers(text: &mut String, outliers: &[Outlier], style: &Style) {
     );
     let mut groups: Vec<Vec<&Outlier>> = Vec::new();
     for outlier in outliers {
-        let key = |it: &Outlier| {
-            (
-                it.test.clone(),
-                it.metric.clone(),
-                it.kernel.clone(),
-                it.scheduler.clone(),
-            )
+        let of_group = |group: &Vec<&Outlier>| {
+            let key = |it: &Outlier| (it.test.clone(), it.metric.clone(), it.scheduler.clone());
+            key(group[0]) == key(outlier) && group[0].kernel == outlier.kernel
         };
-        let group = groups
-            .iter_mut()
-            .find(|group| key(group[0]) == key(outlier));
-        match group {
-            Some(group) => group.push(outlier),
+        match groups.iter().position(of_group) {
+            Some(at) => groups[at].push(outlier),
             // The rest is only counted.
             None if groups.len() > MOST => {}
             None => groups.push(vec![outlier]),
@@ -308,7 +300,10 @@ fn push_outliers(text: &mut String, group: &[&Outlier], style: &Style) {
             unit(outlier.value)
         );
         let told = fit(&line(&told), room);
-        let told = ink.map_or(told.clone(), |ink| style.paint(ink, told));
+        let told = match ink {
+            Some(ink) => style.paint(ink, told),
+            None => told,
+        };
         let _ = writeln!(text, "    {told}");
     }
 }
@@ -329,7 +324,7 @@ pub(super) fn growth(text: &mut String, growth: &VerifierGrowth, style: &Style) 
             let kernel = program.kernel.as_deref().unwrap_or("-");
             let pct = program.growth_pct;
             let told = format!(
-                "{pct:+.1} %  {}: {} -> {} on {kernel}, {}",
+                "{} {pct:+.1} %: {} -> {} on {kernel}, {}",
                 program.program, program.before, program.now, program.machine
             );
             push_wrapped(text, 4, &told, style);
@@ -390,9 +385,10 @@ pub(super) fn times(text: &mut String, times: &[TestTime], style: &Style) {
 
 /// The characters of wait, boot, scenario and teardown.
 fn phases(style: &Style) -> [char; 4] {
-    match style.unicode {
-        true => ['░', '▒', '█', '▓'],
-        false => ['w', 'b', 's', 't'],
+    if style.unicode {
+        ['░', '▒', '█', '▓']
+    } else {
+        ['w', 'b', 's', 't']
     }
 }
 

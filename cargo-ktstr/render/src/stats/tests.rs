@@ -146,7 +146,7 @@ fn every_section_is_there_where_there_is_something() {
         "  fail  gauntlet/steady/15cpu-5llc-nosmt\n    max_gap_ms: 900 > 500 in cgroup a? ?b\n",
         "\nExits of schedulers\n",
         "\nKernel warnings\n",
-        "\nFlaky: not every attempt ended alike\n  ktstr/flaky: 1 of 2 attempts failed, counts as pass\n",
+        "\nFlaky: not every attempt ended alike\n  ktstr/flaky: 1 of 2 attempts did not pass, counts as pass\n",
         "\nRestarts of schedulers\n",
         "\nOutliers among the gauntlet variants of a test\n",
         "    15cpu-5llc-nosmt: 900 ms (",

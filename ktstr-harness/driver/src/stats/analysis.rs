@@ -98,11 +98,17 @@ pub fn analyze(store: &RunStore) -> Result<Analysis, StatsError> {
         .for_each(|facts| counts.add(facts.outcome()));
     analysis.session = Some(AnalyzedSession {
         epoch: session.epoch,
-        begun: rfc3339(newest.begun),
+        begun: begun(&read.all).unwrap_or_else(|| rfc3339(newest.begun)),
         counts,
         runs: read.runs,
     });
     Ok(analysis)
+}
+
+/// When the first of the records was begun, which names of sessions and times of files need not tell.
+fn begun(all: &[Facts]) -> Option<String> {
+    let started = all.iter().map(|facts| &facts.started);
+    started.filter(|started| !started.is_empty()).min().cloned()
 }
 
 /// The records of a session.

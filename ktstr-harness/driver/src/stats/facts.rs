@@ -21,6 +21,7 @@ pub(super) struct Facts {
     pub(super) target: Option<String>,
     pub(super) case: String,
     pub(super) path: String,
+    pub(super) started: String,
     /// `base`, or the preset.
     pub(super) variant: String,
     pub(super) is_gauntlet: bool,
@@ -54,9 +55,10 @@ impl Facts {
         let Record { sidecar, path, .. } = record;
         let name = sidecar.case.parse::<CaseName>();
         let is_cell = sidecar.verifier.is_some() || matches!(name, Ok(CaseName::Verifier { .. }));
-        let test = match is_cell {
-            true => format!("{}/{}", CaseName::VERIFIER, sidecar.scheduler),
-            false => sidecar.test.clone(),
+        let test = if is_cell {
+            format!("{}/{}", CaseName::VERIFIER, sidecar.scheduler)
+        } else {
+            sidecar.test.clone()
         };
         Self {
             standing: Standing::of(record),
@@ -64,6 +66,7 @@ impl Facts {
             target: sidecar.target.clone().filter(|_| !is_cell),
             case: sidecar.case.clone(),
             path: path.display().to_string(),
+            started: sidecar.started.clone(),
             variant: sidecar.variant.clone(),
             is_gauntlet: matches!(name, Ok(CaseName::Gauntlet { .. })),
             topology: sidecar.topology.map(|topology| topology.to_string()),
@@ -112,9 +115,12 @@ fn why(sidecar: &Sidecar) -> Vec<String> {
     let decisive = sidecar.verdict.decisive().take(MOST_REASONS);
     let is_skip = sidecar.verdict.outcome() == Outcome::Skip;
     decisive
-        .map(|detail| match is_skip {
-            true => shortened(&detail.message),
-            false => shortened(&detail.to_string()),
+        .map(|detail| {
+            shortened(&if is_skip {
+                detail.message.clone()
+            } else {
+                detail.to_string()
+            })
         })
         .collect()
 }

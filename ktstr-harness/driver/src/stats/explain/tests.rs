@@ -237,6 +237,26 @@ fn a_field_is_absent_where_it_is_removed_and_nowhere_else() {
 }
 
 #[test]
+fn a_run_that_was_too_short_needs_no_other_kernel() {
+    let at = FIELDS
+        .iter()
+        .position(|field| field.name == "sampled.run_queues")
+        .unwrap();
+    for (why, class) in [
+        ("the run ended before the first sample", Class::Expected),
+        ("no BTF", Class::Actionable),
+    ] {
+        let mut value = full();
+        value["sampled"]["run_queues"] = json!({ "absent": why });
+        let own = own(serde_json::from_value(value).unwrap());
+        let Some(Err(reason)) = &own.fields[at] else {
+            panic!("{own:?}")
+        };
+        assert_eq!(reason.class, class);
+    }
+}
+
+#[test]
 fn records_are_grouped_by_kind_and_reason() {
     let host = || own(Sidecar::new("h", "host/h", Verdict::pass()));
     let skipped = || own(Sidecar::new("s", "ktstr/s", Verdict::skip("small")));
@@ -261,7 +281,7 @@ fn records_are_grouped_by_kind_and_reason() {
         [
             (CaseKind::Host, 2, Class::Expected),
             (CaseKind::Skipped, 1, Class::Expected),
-            (CaseKind::Machine, 1, Class::Actionable),
+            (CaseKind::Cell, 1, Class::Actionable),
         ]
     );
     assert_eq!(machine.groups[0].example, "host/h");
