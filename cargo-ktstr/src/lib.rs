@@ -10,6 +10,7 @@ mod kernel;
 mod locks;
 mod perf_delta;
 mod replay;
+mod stats;
 mod terminal;
 mod test;
 mod thresholds;
@@ -50,6 +51,8 @@ pub fn cargo_main() -> ExitCode {
         Command::Kernel(arguments) => kernel::run(&arguments, context),
         Command::Verifier(arguments) => verifier::run(&arguments, context),
         Command::PerfDelta(arguments) => perf_delta::run(&arguments, context),
+        Command::Stats(arguments) => stats::run(&arguments, context),
+        Command::ShowHost(arguments) => stats::show_host(&arguments, context),
         Command::ShowThresholds(arguments) => thresholds::run(&arguments, context),
         Command::Doctor(arguments) => doctor::run(&arguments, context),
         Command::Locks(arguments) => locks::run(&arguments, context),

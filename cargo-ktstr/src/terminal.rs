@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
+use anstream::{AutoStream, ColorChoice};
 use ktstr_core::host::Host;
 use ktstr_render::Style;
 use ktstr_render::progress::{ProgressDrawTarget, Reporter};
@@ -53,6 +54,21 @@ pub(crate) fn style(program: &str, host: &Host) -> Style {
     };
     let columns = told.filter(|columns| *columns > 0).or_else(seen);
     Style::new(program, columns, host.var("HOME").map(Into::into))
+}
+
+/// `style` with the colours and characters that standard output has: by `NO_COLOR`, `CLICOLOR_FORCE` and the like or the
+/// terminal, and by the locale.
+pub(crate) fn with_pictures(style: &Style, host: &Host) -> Style {
+    let text = |name: &str| host.var(name).and_then(|value| value.into_string().ok());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| text(name).filter(|it| !it.is_empty()));
+    let locale = locale.unwrap_or_default().to_ascii_lowercase();
+    Style {
+        unicode: locale.ends_with("utf-8") || locale.ends_with("utf8"),
+        colors: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+        ..style.clone()
+    }
 }
 
 /// Shows progress on standard error: bars on a terminal, lines elsewhere.

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use ktstr_core::record::SchedulerExit;
 use serde::{Deserialize, Serialize};
 
 /// The end of a scheduler, in the kernel's words.
@@ -119,6 +120,15 @@ impl fmt::Display for ScxExitKind {
 const MAX_FRAMES: usize = 64;
 
 impl ScxExit {
+    /// The same without the stack, as records keep it.
+    pub fn recorded(&self) -> SchedulerExit {
+        SchedulerExit {
+            kind: self.kind.name().to_owned(),
+            reason: self.reason.clone(),
+            message: self.message.clone(),
+        }
+    }
+
     /// The first exit of a scheduler in `log`.
     pub fn find(log: &str) -> Option<Self> {
         Self::find_with(log, |_| true)

@@ -23,6 +23,7 @@ use ktstr_core::text::line;
 use ktstr_driver::kernels::KernelsError;
 use ktstr_driver::perf_delta::PerfDeltaError;
 use ktstr_driver::replay::ReplayError;
+use ktstr_driver::stats::StatsError;
 use ktstr_driver::verifier::SweepError;
 use ktstr_driver::{SessionError, ThresholdsError};
 use ktstr_kernel::discover::DiscoverError;
@@ -67,6 +68,10 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
             ))];
         }
         _ => {}
+    }
+    if let Some(error @ StatsError::UnknownRun { .. }) = error.downcast_ref() {
+        let list = format!("{error}; `{program} stats list` shows the runs");
+        return vec![Problem::new(list)];
     }
     if let Some(ThresholdsError::Session(error)) = error.downcast_ref() {
         return problems(error, program);
@@ -200,6 +205,17 @@ mod tests {
             there: vec!["b".to_owned(), "c".to_owned()],
         };
         assert!(message(&unknown).ends_with("; there are b, c"));
+    }
+
+    #[test]
+    fn a_run_that_is_not_there_is_told_with_what_there_is() {
+        let unknown = StatsError::UnknownRun {
+            run: "6.12".to_owned(),
+            dir: "/r".into(),
+            near: vec!["6.12.1-abc".to_owned()],
+        };
+        let expected = "no run `6.12` in /r (there is `6.12.1-abc`); `x stats list` shows the runs";
+        assert_eq!(message(&unknown), expected);
     }
 
     #[test]

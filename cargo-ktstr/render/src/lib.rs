@@ -40,20 +40,23 @@
 //! - [`perf_delta`]: what got worse between two commits.
 //! - [`thresholds`]: what tests are judged by.
 //! - [`locks`]: who holds which lock.
+//! - [`stats`]: what past runs tell.
 //! - [`table`] and [`text`]: what the others are made of.
 //!
 //! Documents for programs are no text: reports that `cargo ktstr` prints as JSON implement `Serialize`, and their fields
 //! are documented where they are declared: [`Report`](ktstr_driver::doctor::Report),
 //! [`KernelList`](ktstr_driver::kernels::KernelList), [`ListedReleases`](ktstr_driver::kernels::ListedReleases),
-//! [`LocksReport`](ktstr_driver::LocksReport).
+//! [`LocksReport`](ktstr_driver::LocksReport), and those of [`ktstr_driver::stats`].
 
 pub mod doctor;
 pub mod errors;
 pub mod kernels;
 pub mod locks;
+mod paint;
 pub mod perf_delta;
 pub mod progress;
 pub mod replay;
+pub mod stats;
 mod style;
 pub mod summary;
 pub mod table;

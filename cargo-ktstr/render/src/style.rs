@@ -32,17 +32,23 @@ pub struct Style {
     pub width: usize,
     /// The user's home directory, which is written as `~`.
     pub home: Option<PathBuf>,
+    /// Whether bars are drawn with block characters; with letters and digits otherwise.
+    pub unicode: bool,
+    /// Whether parts are coloured. A text says the same without.
+    pub colors: bool,
 }
 
 impl Style {
     /// The style of `program` in a terminal of `columns`; `None` where there is no terminal. The width is no more than is
-    /// easy to read: 80. A `home` that is empty or the root directory is none.
+    /// easy to read: 80. Without block characters and colours. A `home` that is empty or the root directory is none.
     pub fn new(program: impl Into<String>, columns: Option<usize>, home: Option<PathBuf>) -> Self {
         let is_home = |home: &PathBuf| !home.as_os_str().is_empty() && home != Path::new("/");
         Self {
             program: program.into(),
             width: columns.unwrap_or(WIDEST).clamp(NARROWEST, WIDEST),
             home: home.filter(is_home),
+            unicode: false,
+            colors: false,
         }
     }
 

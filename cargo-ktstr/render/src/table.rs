@@ -64,7 +64,7 @@ impl Column {
         self
     }
 
-    fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         let cells = self.cells.iter().chain([&self.title]);
         let widest = cells.map(|cell| display_width(cell)).max();
         widest.unwrap_or(0).max(self.least)

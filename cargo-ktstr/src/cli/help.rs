@@ -7,9 +7,9 @@ Examples:
   cargo ktstr test --kernel ../linux      run every test on a source tree
   cargo ktstr test -- -E 'test(my_test)'  run one test on a kernel built before
   cargo ktstr verifier --kernel ../linux  try every declared scheduler
+  cargo ktstr stats                       what deserves a look in the newest run
 
-Planned, not built yet: affected, coverage, export, llvm-cov, shell, show-host,
-stats.";
+Planned, not built yet: affected, coverage, export, llvm-cov, shell.";
 
 /// Below the options of `ktstr`.
 pub(super) const KTSTR_AFTER: &str = "\
@@ -117,6 +117,33 @@ Examples:
 A table is appended to the file $GITHUB_STEP_SUMMARY. Exit code: 1 when
 --fail-threshold metrics regressed, or one of --must-fail; 0 otherwise, also when
 there is nothing to compare.";
+
+/// Below the options of `stats`.
+pub(super) const STATS_AFTER: &str = "\
+Without a command: the newest run, on all of its kernels. Verdicts by test and
+machine, failures with what decided them, exits of schedulers, kernel warnings,
+flaky tests, outliers of each metric among a test's gauntlet variants, growth of
+verified instructions against the run before, the slowest tests and where their
+time went, and why tests were skipped.
+
+Examples:
+  cargo ktstr stats
+  cargo ktstr stats list
+  cargo ktstr stats --dir ./archived/ktstr --json
+  cargo ktstr stats explain-sidecar --run 6.14.2-abc1234
+
+A JSON document has the number of its layout as `schema`. Records that cannot be
+read are named; the rest is analysed. NO_COLOR=1 turns colours off.";
+
+/// Below the options of `stats list-metrics`.
+pub(super) const LIST_METRICS_AFTER: &str = "\
+A change counts if it is at least ABSOLUTE units and RELATIVE percent of the
+baseline.";
+
+/// Below the options of `stats explain-sidecar`.
+pub(super) const EXPLAIN_AFTER: &str = "\
+A field is absent as `expected`, where records of that kind do not have it, or
+`actionable`, with what to do.";
 
 /// Below the options of `kernel`.
 pub(super) const KERNEL_AFTER: &str = "\

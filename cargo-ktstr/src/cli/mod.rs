@@ -3,6 +3,8 @@
 mod help;
 mod perf_delta;
 mod replay;
+mod show_host;
+mod stats;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,17 +17,11 @@ use ktstr_vmm::Backend;
 
 pub(crate) use perf_delta::PerfDelta;
 pub(crate) use replay::Replay;
+pub(crate) use show_host::ShowHost;
+pub(crate) use stats::{Stats, StatsCommand, StatsCommon};
 
 /// Commands of `cargo ktstr` that later versions bring.
-pub(crate) const PLANNED: &[&str] = &[
-    "affected",
-    "coverage",
-    "export",
-    "llvm-cov",
-    "shell",
-    "show-host",
-    "stats",
-];
+pub(crate) const PLANNED: &[&str] = &["affected", "coverage", "export", "llvm-cov", "shell"];
 
 /// Commands of `ktstr` that later versions bring.
 pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
@@ -75,6 +71,11 @@ pub(crate) enum Command {
     /// Compare the figures of performance tests at HEAD and at a baseline commit.
     #[command(after_help = help::PERF_DELTA_AFTER)]
     PerfDelta(Box<PerfDelta>),
+    /// Show what deserves a look in the newest run, and list past runs.
+    #[command(after_help = help::STATS_AFTER)]
+    Stats(Stats),
+    /// Show this host as the record of a run would have it.
+    ShowHost(ShowHost),
     /// Show the thresholds that a test is judged by.
     ShowThresholds(ShowThresholds),
     /// Show what this host has for running tests, what is missing and what installs

@@ -8,5 +8,6 @@ mod locks;
 mod names;
 mod place;
 mod session;
+mod stats;
 mod verifier;
 mod words;

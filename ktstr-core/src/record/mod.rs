@@ -12,11 +12,11 @@ mod verifier;
 pub use cgroup_stats::CgroupStats;
 pub use measured::MeasuredTimes;
 pub use run_dir::{
-    Begun, INTERRUPTED, Record, RecordKind, RunDir, RunDirError, check, new_epoch, run_name,
-    standing,
+    Begun, INTERRUPTED, Record, RecordFile, RecordKind, RunDir, RunDirError, Standing, check,
+    new_epoch, run_name, standing, standing_by,
 };
 pub use sampled::{LocalDsq, Moment, Reading, RunQueues, Sampled};
 pub use setup::{KernelBuild, Limit, MachineSetup, SchedulerBuild, program_hash};
-pub use sidecar::{RunSource, Sidecar, SidecarError, Timings};
+pub use sidecar::{RunSource, SchedulerExit, Sidecar, SidecarError, Timings};
 pub use store::{RunStore, StoredRun, StoredSession};
 pub use verifier::{Stage, VerifiedProgram, VerifierStats};

@@ -17,7 +17,7 @@ use crate::host::files::{Staged, temporary_beside, write_atomic};
 use crate::host::{LockError, LockFile, LockMode};
 
 pub(super) use records::is_record_name;
-pub use records::{Record, RecordKind, standing};
+pub use records::{Record, RecordFile, RecordKind, Standing, standing, standing_by};
 
 /// Name of the file that lists the runs that wrote into a directory, one per line, the most recent one last.
 pub(super) const EPOCH_FILE: &str = ".epoch";

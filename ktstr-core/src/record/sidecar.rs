@@ -101,6 +101,9 @@ pub struct Sidecar {
     /// How often the kernel ejected the scheduler and its program restarted it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub scheduler_restarts: u64,
+    /// Why the kernel ended the scheduler; absent if it did not, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler_exit: Option<SchedulerExit>,
     /// How long each phase took.
     pub timings: Timings,
     /// The result of the second run of a test whose scheduler died: `reproduced`, `not reproduced: …` or
@@ -138,6 +141,17 @@ pub enum RunSource {
     Ci,
     /// A person.
     Local,
+}
+
+/// Why the kernel ended a scheduler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchedulerExit {
+    /// The kernel's name for the kind of exit, such as `SCX_EXIT_ERROR_STALL`.
+    pub kind: String,
+    /// What the kernel prints for that kind, such as `runnable task stall`.
+    pub reason: String,
+    /// What exactly was wrong; empty if the kernel does not say.
+    pub message: String,
 }
 
 /// How long each phase of a run took, in seconds of host time; absent if the phase was not reached.
@@ -200,6 +214,7 @@ impl Sidecar {
             taint: None,
             kernel_messages_lost: 0,
             scheduler_restarts: 0,
+            scheduler_exit: None,
             timings: Timings::default(),
             auto_repro: None,
             host: HostContext::default(),

@@ -40,6 +40,7 @@
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`perf_delta`] compares the figures of performance tests at two commits.
+//! - [`stats`] tells what past runs left: what deserves a look, and which runs, values and hosts there are.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
@@ -60,6 +61,7 @@ mod programs;
 mod records;
 pub mod replay;
 mod session;
+pub mod stats;
 mod tally;
 mod thresholds;
 pub mod verifier;

@@ -13,6 +13,7 @@ use super::outcome::RunTimes;
 use super::prepare::Kernel;
 use super::result::FailureArtifacts;
 use crate::protocol::KernelSeen;
+use crate::scx_exit::ScxExit;
 
 /// Facts of a run of a case or a cell.
 #[derive(Debug, Default)]
@@ -78,6 +79,7 @@ impl RunFacts {
             machine: self.machine,
             backend: self.backend.map(|backend| backend.to_string()),
             performance_mode: self.performance,
+            scheduler_exit: self.artifacts.scx_exit.as_ref().map(ScxExit::recorded),
             timings: self.timings,
             auto_repro: self
                 .artifacts

@@ -1,6 +1,6 @@
 //! Reads the records of runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::panic::resume_unwind;
@@ -34,6 +34,32 @@ pub struct Record {
     pub failure_dump: Option<PathBuf>,
     /// Which record of its case it is.
     pub kind: RecordKind,
+}
+
+/// A file that should be a record, by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Which record of its case it is.
+    pub kind: RecordKind,
+    /// The file with the evidence of its failure, if there is one.
+    failure_dump: Option<PathBuf>,
+}
+
+/// What decides which record of a case counts; see [`standing_by`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// [`Sidecar::stem`]: the case.
+    pub stem: String,
+    /// The iteration of a stress run.
+    pub stress: Option<u32>,
+    /// The attempt.
+    pub attempt: u32,
+    /// Whether the attempt ended.
+    pub ended: bool,
+    /// How.
+    pub outcome: Outcome,
 }
 
 /// Which record of its case a [`Record`] is.
@@ -74,40 +100,57 @@ impl RunDir {
     /// Calls `take` with a part of the newest record of every case, of any run; records that cannot be read are left out.
     /// `T` has the fields that are wanted, which spares parsing the others.
     pub fn each_latest<T: DeserializeOwned>(&self, mut take: impl FnMut(T)) {
-        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let kind = name.to_str().and_then(kind_of);
-            if matches!(kind, Some((RecordKind::Latest, _)))
-                && let Ok(part) = Sidecar::read_part(&entry.path())
+        for file in self.files().unwrap_or_default() {
+            if file.kind == RecordKind::Latest
+                && let Ok(part) = Sidecar::read_part(&file.path)
             {
                 take(part);
             }
         }
     }
 
-    fn read(
-        &self,
-        wanted: impl Fn(RecordKind) -> bool,
-    ) -> io::Result<Vec<Result<Record, SidecarError>>> {
+    /// The files that should be records, of any run, ordered by name. None is opened: [`RecordFile::read`] does that, so
+    /// that thousands of them can be read without being held at once.
+    pub fn files(&self) -> io::Result<Vec<RecordFile>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             names.extend(entry?.file_name().into_string());
         }
         names.sort();
-        names.retain(|name| kind_of(name).is_some_and(|(kind, _)| wanted(kind)));
-        let read_all = |names: &[String]| -> Vec<_> {
-            let names = names.iter();
-            names.filter_map(|name| self.read_one(name)).collect()
+        let is_dump = |name: &&String| name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX);
+        let dumps: BTreeSet<&String> = names.iter().filter(is_dump).collect();
+        let file = |name: &String| {
+            let (kind, stem) = kind_of(name)?;
+            let dump = format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX);
+            let has_dump = kind != RecordKind::Unfinished && dumps.contains(&dump);
+            Some(RecordFile {
+                path: self.path.join(name),
+                kind,
+                failure_dump: has_dump.then(|| self.path.join(dump)),
+            })
         };
-        let readers = readers(names.len());
+        Ok(names.iter().filter_map(file).collect())
+    }
+
+    fn read(
+        &self,
+        wanted: impl Fn(RecordKind) -> bool,
+    ) -> io::Result<Vec<Result<Record, SidecarError>>> {
+        let mut files = self.files()?;
+        files.retain(|file| wanted(file.kind));
+        let read_all = |files: &[RecordFile]| -> Vec<_> {
+            let records = files.iter().filter_map(|file| file.read().transpose());
+            records.collect()
+        };
+        let readers = readers(files.len());
         if readers == 1 {
-            return Ok(read_all(&names));
+            return Ok(read_all(&files));
         }
         // Parsing takes most of the time.
         Ok(thread::scope(|scope| {
-            let parts = names.chunks(names.len().div_ceil(readers));
+            let parts = files.chunks(files.len().div_ceil(readers));
             let parts: Vec<_> = parts
-                .map(|names| scope.spawn(move || read_all(names)))
+                .map(|files| scope.spawn(move || read_all(files)))
                 .collect();
             let parts = parts.into_iter();
             parts
@@ -115,28 +158,25 @@ impl RunDir {
                 .collect()
         }))
     }
+}
 
-    /// The record in the file called `name`; `None` if there is no such file any more.
-    fn read_one(&self, name: &str) -> Option<Result<Record, SidecarError>> {
-        let (kind, stem) = kind_of(name)?;
-        let path = self.path.join(name);
-        match Sidecar::read(&path) {
-            Ok(sidecar) => {
-                let dump = self
-                    .path
-                    .join(format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX));
-                let has_dump = kind != RecordKind::Unfinished && dump.exists();
-                Some(Ok(Record {
-                    path,
-                    sidecar,
-                    failure_dump: has_dump.then_some(dump),
-                    kind,
-                }))
+impl RecordFile {
+    /// Reads the record; `None` if it is gone: the attempt ended, or was replaced, after the directory was listed.
+    pub fn read(&self) -> Result<Option<Record>, SidecarError> {
+        let sidecar = match Sidecar::read(&self.path) {
+            Ok(sidecar) => sidecar,
+            Err(SidecarError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(None);
             }
-            // The attempt ended, or was replaced, after the directory was listed.
-            Err(SidecarError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => None,
-            Err(error) => Some(Err(error)),
-        }
+            Err(error) => return Err(error),
+        };
+        let dump = self.failure_dump.clone().filter(|dump| dump.exists());
+        Ok(Some(Record {
+            path: self.path.clone(),
+            sidecar,
+            failure_dump: dump,
+            kind: self.kind,
+        }))
     }
 }
 
@@ -175,30 +215,46 @@ fn kind_of(name: &str) -> Option<(RecordKind, &str)> {
     is_tag.then_some((kind, tagged))
 }
 
+impl Standing {
+    /// That of `record`.
+    pub fn of(record: &Record) -> Self {
+        let sidecar = &record.sidecar;
+        Self {
+            stem: sidecar.stem(),
+            stress: sidecar.stress,
+            attempt: sidecar.attempt,
+            ended: record.kind != RecordKind::Unfinished,
+            outcome: sidecar.verdict.outcome(),
+        }
+    }
+}
+
 /// The results of one run from its `records`: one record for each case, by stem.
 ///
 /// Of the attempts of one iteration the last one counts, as for nextest; of the iterations the worst one. An attempt
 /// that did not end counts unless there is a record of it or of a later attempt.
 pub fn standing(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
-    let mut last: BTreeMap<(String, Option<u32>), Record> = BTreeMap::new();
-    for record in records {
-        let key = (record.sidecar.stem(), record.sidecar.stress);
-        let rank = |record: &Record| {
-            let ended = record.kind != RecordKind::Unfinished;
-            (record.sidecar.attempt, ended)
-        };
+    let records = records.into_iter();
+    standing_by(records.map(|record| (Standing::of(&record), record)))
+}
+
+/// The same of anything that was made from records, without the records themselves.
+pub fn standing_by<T>(items: impl IntoIterator<Item = (Standing, T)>) -> Vec<T> {
+    let mut last: BTreeMap<(String, Option<u32>), (Standing, T)> = BTreeMap::new();
+    for (standing, item) in items {
+        let key = (standing.stem.clone(), standing.stress);
+        let rank = |standing: &Standing| (standing.attempt, standing.ended);
         match last.get(&key) {
-            Some(other) if rank(other) > rank(&record) => {}
-            _ => drop(last.insert(key, record)),
+            Some((other, _)) if rank(other) > rank(&standing) => {}
+            _ => drop(last.insert(key, (standing, item))),
         }
     }
-    let mut worst: BTreeMap<String, Record> = BTreeMap::new();
-    let outcome = |record: &Record| -> Outcome { record.sidecar.verdict.outcome() };
-    for ((stem, _), record) in last {
-        match worst.get(&stem) {
-            Some(other) if outcome(other) > outcome(&record) => {}
-            _ => drop(worst.insert(stem, record)),
+    let mut worst: BTreeMap<String, (Outcome, T)> = BTreeMap::new();
+    for (standing, item) in last.into_values() {
+        match worst.get(&standing.stem) {
+            Some((other, _)) if *other > standing.outcome => {}
+            _ => drop(worst.insert(standing.stem, (standing.outcome, item))),
         }
     }
-    worst.into_values().collect()
+    worst.into_values().map(|(_, item)| item).collect()
 }
