@@ -1,6 +1,6 @@
 //! Reads the records of runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::panic::resume_unwind;
@@ -78,10 +78,14 @@ impl RunDir {
             names.extend(entry?.file_name().into_string());
         }
         names.sort();
+        let is_dump = |name: &&String| name.ends_with(Sidecar::FAILURE_DUMP_SUFFIX);
+        let dumps: BTreeSet<String> = names.iter().filter(is_dump).cloned().collect();
         names.retain(|name| kind_of(name).is_some_and(|(kind, _)| wanted(kind)));
         let read_all = |names: &[String]| -> Vec<_> {
             let names = names.iter();
-            names.filter_map(|name| self.read_one(name)).collect()
+            names
+                .filter_map(|name| self.read_one(name, &dumps))
+                .collect()
         };
         let readers = readers(names.len());
         if readers == 1 {
@@ -100,20 +104,24 @@ impl RunDir {
         }))
     }
 
-    /// The record in the file called `name`; `None` if there is no such file any more.
-    fn read_one(&self, name: &str) -> Option<Result<Record, SidecarError>> {
+    /// The record in the file called `name`, with its evidence if that is among `dumps`; `None` if there is no such file any
+    /// more.
+    fn read_one(
+        &self,
+        name: &str,
+        dumps: &BTreeSet<String>,
+    ) -> Option<Result<Record, SidecarError>> {
         let (kind, stem) = kind_of(name)?;
         let path = self.path.join(name);
         match Sidecar::read(&path) {
             Ok(sidecar) => {
-                let dump = self
-                    .path
-                    .join(format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX));
-                let has_dump = kind != RecordKind::Unfinished && dump.exists();
+                let dump = format!("{stem}{}", Sidecar::FAILURE_DUMP_SUFFIX);
+                let has_dump = kind != RecordKind::Unfinished && dumps.contains(&dump);
+                let dump = Some(self.path.join(dump)).filter(|dump| has_dump && dump.exists());
                 Some(Ok(Record {
                     path,
                     sidecar,
-                    failure_dump: has_dump.then_some(dump),
+                    failure_dump: dump,
                     kind,
                 }))
             }
