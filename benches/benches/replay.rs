@@ -16,7 +16,7 @@ const FAILS: usize = 100;
 
 /// A record of the size that those of tests with a few cgroups have.
 fn record(number: usize) -> Sidecar {
-    let verdict = if number % FAILS == 0 {
+    let verdict = if number.is_multiple_of(FAILS) {
         Verdict::fail(
             "max_gap_ms",
             "cgroup a: a gap of 3100 ms on CPU 3, at most 3000",

@@ -28,9 +28,10 @@ pub(crate) fn run(arguments: &cli::Replay, context: &Context) -> CommandResult {
     let replay = Replay::find(&place, &request)?;
     let is_overridden = !arguments.kernel.is_empty();
     // They are not used, and nobody needs to know what became of them.
-    let kernels = match is_overridden || replay.failures.is_empty() {
-        true => Vec::new(),
-        false => replay.kernels(host, &here),
+    let kernels = if is_overridden || replay.failures.is_empty() {
+        Vec::new()
+    } else {
+        replay.kernels(host, &here)
     };
     let command = replay.options().map(|saved| {
         let test = as_test(Some(saved));
@@ -149,9 +150,10 @@ fn as_test(saved: Option<&SavedSession>) -> cli::Test {
 fn overridden(test: cli::Test, arguments: &cli::Replay) -> cli::Test {
     let is_overridden = !arguments.kernel.is_empty();
     cli::Test {
-        kernel: match is_overridden {
-            true => arguments.kernel.clone(),
-            false => test.kernel,
+        kernel: if is_overridden {
+            arguments.kernel.clone()
+        } else {
+            test.kernel
         },
         include_eol: test.include_eol || arguments.include_eol,
         base_config: arguments.base_config.or(test.base_config),

@@ -219,13 +219,9 @@ fn a_full_disk_takes_no_record_away() {
         assert!(run.begin(&failure("another", attempt)).is_err());
     }
     assert_eq!(records(&run), full);
-    let leftover = |name: &str| name.ends_with(".tmp");
-    let names = fs::read_dir(run.path()).unwrap().flatten();
-    assert!(
-        !names
-            .into_iter()
-            .any(|entry| leftover(&entry.file_name().to_string_lossy()))
-    );
+    let mut entries = fs::read_dir(run.path()).unwrap().flatten();
+    let is_temporary = |path: &Path| path.extension().is_some_and(|it| it == "tmp");
+    assert!(!entries.any(|entry| is_temporary(&entry.path())));
     fs::remove_file(ballast).unwrap();
     write(0, 2).unwrap();
     assert_eq!(records(&run).len(), full.len() + 1);

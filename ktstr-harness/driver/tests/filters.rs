@@ -79,9 +79,10 @@ fn nextest_selects_exactly_the_failures_whatever_their_names_are() {
     let mut expected = BTreeSet::new();
     for (number, name) in all.iter().enumerate() {
         for (binary, fails) in [("odd::one", number % 3 == 0), ("odd::two", number % 5 == 0)] {
-            let verdict = match fails {
-                true => Verdict::fail("x", "y"),
-                false => Verdict::pass(),
+            let verdict = if fails {
+                Verdict::fail("x", "y")
+            } else {
+                Verdict::pass()
             };
             let sidecar = Sidecar {
                 binary_id: Some(binary.to_owned()),

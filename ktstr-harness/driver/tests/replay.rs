@@ -63,9 +63,9 @@ impl Place {
     }
 
     /// A record of the session `epoch`.
-    fn record(&self, epoch: &str, sidecar: Sidecar) {
+    fn record(&self, epoch: &str, sidecar: &Sidecar) {
         let run = RunDir::new(self.runs().join("k-c"), epoch);
-        run.write(&sidecar, None::<&()>).unwrap();
+        run.write(sidecar, None::<&()>).unwrap();
     }
 
     fn find(&self) -> Replay {
@@ -146,9 +146,9 @@ fn a_session_leaves_what_it_was_and_a_replay_is_the_same() {
     assert_eq!(saved.kernels[0].cache_key.as_ref().unwrap().as_str(), key);
     assert!(saved.kernels[0].image_hash.is_none() && saved.kernels[1].image_hash.is_some());
 
-    place.record("e1", failure("ktstr/t/kernel_6_12_1", Some("6.12.1")));
-    place.record("e1", failure("ktstr/t/kernel_6_13", Some("6.13")));
-    place.record("e1", failure("host/t", None));
+    place.record("e1", &failure("ktstr/t/kernel_6_12_1", Some("6.12.1")));
+    place.record("e1", &failure("ktstr/t/kernel_6_13", Some("6.13")));
+    place.record("e1", &failure("host/t", None));
     let replay = place.find();
     assert!(replay.is_own());
     assert_eq!(replay.failures.len(), 3);
@@ -221,7 +221,7 @@ fn records_alone_tell_the_kernels_and_a_broken_file_is_told() {
     let key = "6.12.1-tarball-x86_64-kc1";
     place.record(
         "e1",
-        Sidecar {
+        &Sidecar {
             kernel_build: Some(KernelBuild {
                 key: key.to_owned(),
                 base_config: "lean".to_owned(),

@@ -74,20 +74,16 @@ impl Replay {
             return Vec::new();
         };
         let cache = kernel_cache(host).ok();
-        match &session.options {
-            Ok(saved) => {
-                let find = |kernel| as_it_is(kernel, saved, cache.as_ref(), host);
-                saved.kernels.iter().map(find).collect()
-            }
-            Err(_) => {
-                let found = |cache| discover(host, cache, dir).ok().map(|found| found.kernel);
-                let found = cache.as_ref().and_then(found);
-                let recorded = session.recorded.iter();
-                recorded
-                    .map(|kernel| by_record(kernel, cache.as_ref(), found.as_ref()))
-                    .collect()
-            }
+        if let Ok(saved) = &session.options {
+            let find = |kernel| as_it_is(kernel, saved, cache.as_ref(), host);
+            return saved.kernels.iter().map(find).collect();
         }
+        let found = |cache| discover(host, cache, dir).ok().map(|found| found.kernel);
+        let found = cache.as_ref().and_then(found);
+        let recorded = session.recorded.iter();
+        recorded
+            .map(|kernel| by_record(kernel, cache.as_ref(), found.as_ref()))
+            .collect()
     }
 }
 
@@ -98,14 +94,13 @@ fn as_it_is(
     host: &Host,
 ) -> ReplayKernel {
     let mut is_changed = false;
-    let kernel = match &saved.cache_key {
-        Some(key) => cached(key, cache),
-        None => {
-            let image = ResolvedKernel::from_image(&saved.image);
-            let hash = || program_hash(&saved.image).ok();
-            is_changed = image.is_ok() && saved.image_hash.is_some() && hash() != saved.image_hash;
-            image.map_err(|error| error.to_string())
-        }
+    let kernel = if let Some(key) = &saved.cache_key {
+        cached(key, cache)
+    } else {
+        let image = ResolvedKernel::from_image(&saved.image);
+        let hash = || program_hash(&saved.image).ok();
+        is_changed = image.is_ok() && saved.image_hash.is_some() && hash() != saved.image_hash;
+        image.map_err(|error| error.to_string())
     };
     let kernel = match kernel {
         // The names of cases have the label that it had.

@@ -23,10 +23,8 @@ pub(super) fn names(
         }
     };
     let on: Vec<&KernelLabel> = match own {
-        Some(own) if !anywhere => match labels.contains(&own) {
-            true => vec![own],
-            false => return Err(own.clone()),
-        },
+        Some(own) if !anywhere && labels.contains(&own) => vec![own],
+        Some(own) if !anywhere => return Err(own.clone()),
         // It ended before it had one, or others were asked for.
         _ => labels.to_vec(),
     };

@@ -12,7 +12,7 @@ use super::names::names;
 use super::{Replay, ReplayCase, ReplayError, args, filter};
 use crate::nextest::narrowed;
 use crate::session::{KernelRequest, SavedSession};
-use crate::{Listing, Session, SessionError, SessionObserver, SessionReport};
+use crate::{Binary, Listing, Session, SessionError, SessionObserver, SessionReport};
 
 /// What a replay does otherwise than its session did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,10 +71,12 @@ impl Replay {
         let builds_otherwise = ["--release", "--cargo-profile"]
             .iter()
             .any(|name| args::has(now, name));
+        let scheduler_profile = options.scheduler_profile.clone();
+        let scheduler_profile = scheduler_profile.or_else(|| saved.scheduler_profile.clone());
         let before = self.trusted_args(saved);
         Session::new(self.with_variables(host, saved), dir)
             .release(saved.release && !builds_otherwise)
-            .scheduler_profile(or(&options.scheduler_profile, &saved.scheduler_profile))
+            .scheduler_profile(scheduler_profile)
             .nextest_profile(options.nextest_profile.clone().or(saved_profile))
             .no_skip_mode(saved.no_skip_mode)
             .no_perf_mode(saved.no_perf_mode)
@@ -215,16 +217,11 @@ impl ReplayPlan {
 
 impl ReplayCaseName {
     fn is_in(&self, listing: &Listing) -> bool {
-        match &self.binary_id {
-            Some(id) => {
-                let binary = listing.binaries.get(id);
-                binary.is_some_and(|binary| binary.cases.contains(&self.case))
-            }
-            None => {
-                let mut binaries = listing.binaries.values();
-                binaries.any(|binary| binary.cases.contains(&self.case))
-            }
+        let has_it = |binary: &Binary| binary.cases.contains(&self.case);
+        if let Some(id) = &self.binary_id {
+            return listing.binaries.get(id).is_some_and(has_it);
         }
+        listing.binaries.values().any(has_it)
     }
 }
 
@@ -249,8 +246,4 @@ fn exact(args: &[OsString], filter: &str) -> Vec<OsString> {
     }
     exact.extend(narrowed(args, filter));
     exact
-}
-
-fn or(first: &Option<String>, second: &Option<String>) -> Option<String> {
-    first.clone().or_else(|| second.clone())
 }
