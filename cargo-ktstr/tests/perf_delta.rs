@@ -158,7 +158,7 @@ fn what_is_asked_for_is_checked_first() {
         "give 2 to 1000",
     );
     fails(&["--noise-adjust", "2"], 2, "--kernel <ID>");
-    fails(&["--threshold", "-1"], 2, "--threshold");
+    fails(&["--threshold=-1"], 2, "give a number of 0 or more");
     fails(&["--fail-threshold", "0"], 2, "0 is not in 1..");
     fails(
         &["--dir", "nowhere"],

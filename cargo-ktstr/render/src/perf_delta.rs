@@ -18,8 +18,9 @@ const MOST: usize = 10;
 /// The report for a terminal: the findings in tables, what is missing, what limits the conclusion, and the conclusion.
 pub fn text(report: &PerfDelta, style: &Style) -> String {
     let mut text = String::new();
-    let program = &style.program;
-    let _ = writeln!(text, "{program}: {}", sides(report));
+    let title = format!("{}: {}", style.program, sides(report));
+    let title = wrap(&title, style.width.saturating_sub(2), "\n  ");
+    let _ = writeln!(text, "{title}");
     for (title, finding) in [
         ("worse", Finding::Regression),
         ("better", Finding::Improvement),

@@ -117,25 +117,16 @@ x: def5678 (5 runs) compared with abc1234 (5 runs; merge base of HEAD and main)
 
 worse
   steady
-    metric                           base          head    change        p
+    metric                           base          head      change        p
     max_gap_ms                   4.000 ms      800.0 ms  +19900.0 %  <0.0001
-";
+    iterations_per_second          1234/s       600.0/s     -51.4 %  <0.0001
+
+unconfirmed: ";
     let style = Style::new("x", Some(80), None);
     let text = text(&report(), &style);
-    assert!(
-        text.starts_with(&expected[..expected.find("    metric").unwrap()]),
-        "{text}"
-    );
-    for words in [
-        "  max_gap_ms  ",
-        "  4.000 ms ",
-        " 1234/s ",
-        " -51.4 % ",
-        " <0.0001\n",
-        "\nunconfirmed: among so many",
-    ] {
-        assert!(text.contains(words), "{words}: {text}");
-    }
+    // The terminal is one column wider than this line has.
+    let text = text.replace("HEAD and\n  main)", "HEAD and main)");
+    assert!(text.starts_with(expected), "{text}");
     let end = "\n\n2 regressions (fails at 5), 1 unconfirmed, 4 metrics compared\n";
     assert!(text.ends_with(end), "{text}");
     assert!(
