@@ -15,6 +15,8 @@ pub struct Args {
     pub list: bool,
     /// Print the thresholds of the tests instead of running them.
     pub thresholds: bool,
+    /// Print the schedulers that are declared and tested instead of running tests.
+    pub schedulers: bool,
     /// Selection by the ignored mark.
     pub which: Which,
     /// Selection by name; empty selects all tests.
@@ -115,6 +117,8 @@ A test goes by its case (ktstr/NAME), its function (NAME) and that one's path (M
 Options:
       --list             List test names instead of running them
       --thresholds       Print what the tests are judged by, as JSON, and run none
+      --schedulers       Print which schedulers are declared, and their tests, as JSON, and
+                         run none
       --ignored          Ignored tests alone (gauntlet variants, demos)
       --include-ignored  Ignored tests as well
       --exact            A FILTER is a whole name
@@ -142,6 +146,7 @@ impl Args {
         let mut parsed = Self {
             list: false,
             thresholds: false,
+            schedulers: false,
             which: Which::Plain,
             filters: Vec::new(),
             exact: false,
@@ -160,6 +165,7 @@ impl Args {
             match arg {
                 Arg::Long("list") => parsed.list = true,
                 Arg::Long("thresholds") => parsed.thresholds = true,
+                Arg::Long("schedulers") => parsed.schedulers = true,
                 Arg::Long("ignored") => parsed.which = Which::Ignored,
                 Arg::Long("include-ignored") => parsed.which = Which::All,
                 Arg::Long("exact") => parsed.exact = true,

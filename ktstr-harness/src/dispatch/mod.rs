@@ -7,6 +7,7 @@ mod libtest;
 mod orphan;
 mod prepare;
 mod record;
+mod schedulers;
 mod session;
 mod settings;
 mod terminal;
@@ -25,6 +26,7 @@ use ktstr_core::{Outcome, text};
 pub use args::{Args, Color, Names, Which};
 pub use kernel_list::{format_kernel_list, parse_kernel_list};
 pub use prepare::BuildRequest;
+pub use schedulers::SchedulerUse;
 pub use session::SessionInfo;
 pub use settings::SettingsError;
 pub use thresholds::{CaseThresholds, Limit, Threshold};
@@ -83,6 +85,13 @@ fn run(
     let cells = cells(&schedulers, &process.kernels, relocation, host)?;
     let tests = cases(&tests, &process.kernels).into_iter().map(Job::Test);
     let all: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
+    if args.schedulers {
+        let jobs: Vec<&Job> = all.iter().collect();
+        for scheduler in schedulers::uses(&schedulers, &jobs, relocation) {
+            println!("{}", serde_json::to_string(&scheduler)?);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.list || args.thresholds {
         let selected = |job: &&Job| job.is_selected(&args);
         let selected: Vec<&Job> = all.iter().filter(selected).collect();
