@@ -34,12 +34,14 @@
 //! - [`SessionReport`] tells how it ended, with the records by run directory ([`RunSummary`]), counted ([`Tally`]).
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
 //! - [`baseline`] finds the commit that changes are counted from.
+//! - [`affected`] tells which schedulers and tests the changes since that commit concern.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
 
+pub mod affected;
 pub mod baseline;
 mod bounded;
 mod cargo;
@@ -59,7 +61,7 @@ pub mod verifier;
 
 pub use git::GitError;
 pub use kernels::kernel_cache;
-pub use ktstr_harness::dispatch::{CaseThresholds, Limit, Threshold};
+pub use ktstr_harness::dispatch::{CaseThresholds, Limit, SchedulerUse, Threshold};
 pub use ktstr_harness::runner::build::Package;
 pub use locks::{LocksReport, lock_places};
 pub use nextest::{Binary, Listing, ListingError};

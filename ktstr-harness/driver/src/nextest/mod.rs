@@ -5,8 +5,9 @@ mod options;
 mod selection;
 
 pub use listing::{Binary, Listing, ListingError};
-pub(crate) use options::{Word, parse};
-pub(crate) use selection::{asks_for_ignored, build_selection, for_cargo, listing, value};
+pub(crate) use selection::{
+    asks_for_ignored, build_selection, for_cargo, listing, narrowed, value,
+};
 
 #[cfg(test)]
 pub(crate) use listing::tests;

@@ -52,6 +52,31 @@ pub(crate) fn listing(args: &[OsString]) -> Vec<OsString> {
     kept.collect()
 }
 
+/// `args` with `expression` in front; nextest would run what any of several expressions selects, so those among them
+/// become part of it.
+pub(crate) fn narrowed(args: &[OsString], expression: &str) -> Vec<OsString> {
+    let mut others = Vec::new();
+    let mut narrower = Vec::new();
+    for word in parse(args) {
+        match word {
+            Word::Option {
+                name: "--filterset",
+                value,
+                ..
+            } => narrower.extend(value.map(|value| value.to_string_lossy().into_owned())),
+            Word::Option { args, .. } | Word::Rest(args) => others.extend(args),
+            Word::Filter(arg) | Word::Unknown(arg) => others.push(arg),
+        }
+    }
+    let mut expression = format!("({expression})");
+    if !narrower.is_empty() {
+        let narrower: Vec<String> = narrower.iter().map(|one| format!("({one})")).collect();
+        expression = format!("{expression} & ({})", narrower.join(" + "));
+    }
+    let own = ["-E".into(), expression.into()].into_iter();
+    own.chain(others).collect()
+}
+
 /// The options in `args` that are in `wanted`, as they were written: cargo itself has them under the same names.
 pub(crate) fn for_cargo(args: &[OsString], wanted: &[&str]) -> Vec<OsString> {
     let words = parse(args).into_iter();

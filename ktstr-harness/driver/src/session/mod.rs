@@ -11,7 +11,7 @@ mod run;
 mod schedulers;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ktstr_core::host::{Commit, Host};
@@ -198,6 +198,10 @@ impl Session {
     /// The environment and search path of its child processes.
     pub(crate) fn host(&self) -> &Host {
         &self.host
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub(crate) fn args(&self) -> &[OsString] {

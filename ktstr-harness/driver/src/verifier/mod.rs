@@ -28,7 +28,7 @@ use ktstr_core::record::{Stage, VerifierStats};
 use ktstr_kernel::Remedy;
 use ktstr_vmm::CancelToken;
 
-use crate::nextest::{self, Word};
+use crate::nextest;
 use crate::{RunSummary, Session, SessionError, SessionObserver, SessionReport};
 
 use cells::Table;
@@ -219,30 +219,11 @@ fn distinct(stats: &VerifierStats) -> Vec<(String, u64)> {
     distinct
 }
 
-/// `args` with `expression` in front; nextest would run what any of several expressions selects, so those among them
-/// become part of it.
+/// `args`, narrowed to what `expression` selects, which are ignored tests.
 fn arguments(args: &[OsString], expression: &str) -> Vec<OsString> {
-    let mut others = Vec::new();
-    let mut narrower = Vec::new();
-    for word in nextest::parse(args) {
-        match word {
-            Word::Option {
-                name: "--filterset",
-                value,
-                ..
-            } => narrower.extend(value.map(|value| value.to_string_lossy().into_owned())),
-            Word::Option { args, .. } | Word::Rest(args) => others.extend(args),
-            Word::Filter(arg) | Word::Unknown(arg) => others.push(arg),
-        }
-    }
-    let mut expression = format!("({expression})");
-    if !narrower.is_empty() {
-        let narrower: Vec<String> = narrower.iter().map(|one| format!("({one})")).collect();
-        expression = format!("{expression} & ({})", narrower.join(" + "));
-    }
-    let own = ["--run-ignored", "all", "-E"].map(OsString::from);
-    let own = own.into_iter().chain([expression.into()]);
-    own.chain(others).collect()
+    let own = ["--run-ignored", "all"].map(OsString::from);
+    let own = own.into_iter();
+    own.chain(nextest::narrowed(args, expression)).collect()
 }
 
 #[cfg(test)]
