@@ -20,6 +20,7 @@ use std::error::Error as StdError;
 use std::fmt::{Display, Write};
 
 use ktstr_core::text::line;
+use ktstr_driver::affected::AffectedError;
 use ktstr_driver::kernels::KernelsError;
 use ktstr_driver::verifier::SweepError;
 use ktstr_driver::{SessionError, ThresholdsError};
@@ -67,6 +68,9 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
         _ => {}
     }
     if let Some(ThresholdsError::Session(error)) = error.downcast_ref() {
+        return problems(error, program);
+    }
+    if let Some(AffectedError::Session(error)) = error.downcast_ref() {
         return problems(error, program);
     }
     if let Some(error @ SessionError::SameLabel { .. }) = error.downcast_ref() {

@@ -36,6 +36,7 @@
 //! - [`errors`]: errors in one line each, with what to do next.
 //! - [`summary`]: how a session ended, and how to run its failures again.
 //! - [`verifier`]: the tables of a sweep over schedulers.
+//! - [`affected`]: which schedulers and tests changes affect, and why.
 //! - [`thresholds`]: what tests are judged by.
 //! - [`locks`]: who holds which lock.
 //! - [`table`] and [`text`]: what the others are made of.
@@ -45,6 +46,7 @@
 //! [`KernelList`](ktstr_driver::kernels::KernelList), [`ListedReleases`](ktstr_driver::kernels::ListedReleases),
 //! [`LocksReport`](ktstr_driver::LocksReport).
 
+pub mod affected;
 pub mod doctor;
 pub mod errors;
 pub mod kernels;

@@ -8,8 +8,8 @@ Examples:
   cargo ktstr test -- -E 'test(my_test)'  run one test on a kernel built before
   cargo ktstr verifier --kernel ../linux  try every declared scheduler
 
-Planned, not built yet: affected, coverage, export, llvm-cov, perf-delta,
-replay, shell, show-host, stats.";
+Planned, not built yet: coverage, export, llvm-cov, perf-delta, replay, shell,
+show-host, stats.";
 
 /// Below the options of `ktstr`.
 pub(super) const KTSTR_AFTER: &str = "\
@@ -33,12 +33,25 @@ Examples:
   cargo ktstr test --kernel 6.12..6.14 --base-config lean
   cargo ktstr test --kernel 6.14 --kernel ../linux -- -E 'test(my_test)'
   cargo ktstr test -- --features integration --run-ignored all --retries 2
+  cargo ktstr test --relevant --explain
 
 Downloads come from kernel.org, or from the mirror whose base address is in
 $KTSTR_KERNEL_MIRROR. Kernels are compiled through ccache where it is installed,
 unless KTSTR_CCACHE=0.
 
 Exit code: nextest's; 0 when every test passed or was skipped.";
+
+/// Below the options of `affected`.
+pub(super) const AFFECTED_AFTER: &str = "\
+Examples:
+  cargo ktstr affected                       since the merge base with main
+  cargo ktstr affected --base HEAD~1 --explain
+  cargo ktstr affected --base-ref origin/next -- --features integration
+
+Standard output gets a JSON array of package names, in order, such as a GitHub
+Actions matrix takes. Changes are commits, what is not committed, and files that
+are neither tracked nor ignored. What cannot be told counts as affected; changes of
+documentation alone affect nothing. Exit code: 0, also when the array is empty.";
 
 /// Below the options of `verifier`.
 pub(super) const VERIFIER_AFTER: &str = "\

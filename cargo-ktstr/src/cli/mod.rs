@@ -1,6 +1,8 @@
 //! The words of the command line.
 
+mod affected;
 mod help;
+mod relevant;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,9 +13,11 @@ use clap_complete::Shell;
 use ktstr_kernel::BaseConfig;
 use ktstr_vmm::Backend;
 
+pub(crate) use affected::Affected;
+pub(crate) use relevant::Relevant;
+
 /// Commands of `cargo ktstr` that later versions bring.
 pub(crate) const PLANNED: &[&str] = &[
-    "affected",
     "coverage",
     "export",
     "llvm-cov",
@@ -26,10 +30,6 @@ pub(crate) const PLANNED: &[&str] = &[
 
 /// Commands of `ktstr` that later versions bring.
 pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
-
-/// Options that later versions bring.
-pub(crate) const PLANNED_OPTIONS: &[&str] =
-    &["--base", "--base-ref", "--default-branch", "--relevant"];
 
 /// How cargo calls us: `cargo-ktstr ktstr …`.
 #[derive(Debug, Parser)]
@@ -57,7 +57,10 @@ pub(crate) enum Command {
     /// Run the tests with cargo nextest, each in a fresh virtual machine; build the
     /// kernel first if needed.
     #[command(visible_alias = "nextest", after_help = help::TEST_AFTER)]
-    Test(Test),
+    Test(NarrowedTest),
+    /// Print the packages of the schedulers that your changes affect, as JSON.
+    #[command(after_help = help::AFFECTED_AFTER)]
+    Affected(Affected),
     /// List, build and remove cached kernels.
     #[command(after_help = help::KERNEL_AFTER)]
     Kernel(Kernel),
@@ -149,6 +152,16 @@ impl From<Base> for BaseConfig {
             Base::Lean => Self::Lean,
         }
     }
+}
+
+/// `test`, which can be narrowed to what changes affect.
+#[derive(Debug, Args)]
+pub(crate) struct NarrowedTest {
+    #[command(flatten)]
+    pub(crate) test: Test,
+
+    #[command(flatten)]
+    pub(crate) relevant: Relevant,
 }
 
 #[derive(Debug, Args)]
