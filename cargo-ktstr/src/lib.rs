@@ -3,6 +3,7 @@
 //! Everything it does is a public call of `ktstr-driver` or `ktstr-kernel`, and what it shows is text of `ktstr-render`; see
 //! `examples/` for the same without it.
 
+mod affected;
 mod cli;
 mod doctor;
 mod failure;
@@ -48,6 +49,7 @@ pub fn cargo_main() -> ExitCode {
     let run = |Cargo::Ktstr(arguments), context: &Context| match arguments.command {
         Command::Test(arguments) => test::run(&arguments, context),
         Command::Replay(arguments) => replay::run(&arguments, context),
+        Command::Affected(arguments) => affected::run(&arguments, context),
         Command::Kernel(arguments) => kernel::run(&arguments, context),
         Command::Verifier(arguments) => verifier::run(&arguments, context),
         Command::PerfDelta(arguments) => perf_delta::run(&arguments, context),
@@ -105,15 +107,13 @@ fn context(program: &str) -> Result<Context, Failure> {
     Ok(Context { host, style })
 }
 
-/// The command or option that `error` is about, if it is planned.
+/// The command that `error` is about, if it is planned.
 fn planned_word(error: &clap::Error, commands: &[&str]) -> Option<String> {
-    let (kind, planned) = match error.kind() {
-        ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, commands),
-        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, cli::PLANNED_OPTIONS),
-        _ => return None,
-    };
-    match error.get(kind) {
-        Some(ContextValue::String(word)) if planned.contains(&word.as_str()) => Some(word.clone()),
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if commands.contains(&word.as_str()) => Some(word.clone()),
         _ => None,
     }
 }

@@ -15,15 +15,22 @@ use ktstr_render::{summary, text};
 use ktstr_vmm::CancelToken;
 
 use crate::Context;
-use crate::cli::Test;
+use crate::affected;
+use crate::cli::{NarrowedTest, Test};
 use crate::failure::{CommandResult, Failure};
 use crate::terminal::{reporter, tell};
 
-pub(crate) fn run(arguments: &Test, context: &Context) -> CommandResult {
+pub(crate) fn run(arguments: &NarrowedTest, context: &Context) -> CommandResult {
     let reporter = reporter(&context.style);
-    let session = session(arguments, context, &reporter)?;
+    let session = unprepared(&arguments.test, context)?;
+    // Before a kernel is looked for: there may be no need of one.
+    let narrowed = affected::narrow(session, &arguments.relevant, context, &reporter)?;
+    let Some(session) = narrowed else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let session = prepared(session, &arguments.test, context, &reporter)?;
     let report = session.run(&reporter, &CancelToken::new()?)?;
-    summarize(&report, arguments, "test", context);
+    summarize(&report, &arguments.test, "test", context);
     Ok(ExitCode::from(report.exit_code))
 }
 
@@ -33,12 +40,17 @@ pub(crate) fn session(
     context: &Context,
     reporter: &Reporter,
 ) -> Result<Session, Failure> {
-    let source = if arguments.kernel.is_empty() {
-        KernelChoice::Discover
-    } else {
-        KernelChoice::Given
-    };
-    let session = Session::new(context.host.clone(), current_dir()?)
+    prepared(
+        unprepared(arguments, context)?,
+        arguments,
+        context,
+        reporter,
+    )
+}
+
+/// A session as `arguments` want it, of which nothing was looked for.
+fn unprepared(arguments: &Test, context: &Context) -> Result<Session, Failure> {
+    Ok(Session::new(context.host.clone(), current_dir()?)
         .release(arguments.release)
         .nextest_profile(arguments.nextest_profile.clone())
         .scheduler_profile(arguments.profile.clone())
@@ -52,9 +64,23 @@ pub(crate) fn session(
             identifiers: arguments.kernel.clone(),
             base_config: arguments.base_config.map(BaseConfig::from),
             include_eol: arguments.include_eol,
-        })
-        // Before kernels are built, which takes its time.
-        .prepare(source, reporter)?;
+        }))
+}
+
+/// `session` with all that it needs, and the kernels that `arguments` name.
+fn prepared(
+    session: Session,
+    arguments: &Test,
+    context: &Context,
+    reporter: &Reporter,
+) -> Result<Session, Failure> {
+    let source = if arguments.kernel.is_empty() {
+        KernelChoice::Discover
+    } else {
+        KernelChoice::Given
+    };
+    // Before kernels are built, which takes its time.
+    let session = session.prepare(source, reporter)?;
     if source == KernelChoice::Discover {
         return Ok(session);
     }

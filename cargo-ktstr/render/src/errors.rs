@@ -20,6 +20,7 @@ use std::error::Error as StdError;
 use std::fmt::{Display, Write};
 
 use ktstr_core::text::line;
+use ktstr_driver::affected::AffectedError;
 use ktstr_driver::kernels::KernelsError;
 use ktstr_driver::perf_delta::PerfDeltaError;
 use ktstr_driver::replay::ReplayError;
@@ -87,6 +88,9 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
             ))];
         }
         _ => {}
+    }
+    if let Some(AffectedError::Session(error)) = error.downcast_ref() {
+        return problems(error, program);
     }
     if let Some(error @ SessionError::SameLabel { .. }) = error.downcast_ref() {
         return vec![Problem::new(format!("--kernel: {error}"))];

@@ -38,6 +38,7 @@
 //! - [`replay`]: the failures of the newest session, and what a replay of them leaves out.
 //! - [`verifier`]: the tables of a sweep over schedulers.
 //! - [`perf_delta`]: what got worse between two commits.
+//! - [`affected`]: which schedulers and tests changes affect, and why.
 //! - [`thresholds`]: what tests are judged by.
 //! - [`locks`]: who holds which lock.
 //! - [`stats`]: what past runs tell.
@@ -48,6 +49,7 @@
 //! [`KernelList`](ktstr_driver::kernels::KernelList), [`ListedReleases`](ktstr_driver::kernels::ListedReleases),
 //! [`LocksReport`](ktstr_driver::LocksReport), and those of [`ktstr_driver::stats`].
 
+pub mod affected;
 pub mod doctor;
 pub mod errors;
 pub mod kernels;

@@ -9,7 +9,7 @@ Examples:
   cargo ktstr verifier --kernel ../linux  try every declared scheduler
   cargo ktstr stats                       what deserves a look in the newest run
 
-Planned, not built yet: affected, coverage, export, llvm-cov, shell.";
+Planned, not built yet: coverage, export, llvm-cov, shell.";
 
 /// Below the options of `ktstr`.
 pub(super) const KTSTR_AFTER: &str = "\
@@ -33,6 +33,7 @@ Examples:
   cargo ktstr test --kernel 6.12..6.14 --base-config lean
   cargo ktstr test --kernel 6.14 --kernel ../linux -- -E 'test(my_test)'
   cargo ktstr test -- --features integration --run-ignored all --retries 2
+  cargo ktstr test --relevant --explain
 
 Downloads come from kernel.org, or from the mirror whose base address is in
 $KTSTR_KERNEL_MIRROR. Kernels are compiled through ccache where it is installed,
@@ -64,6 +65,18 @@ plain nextest have no such file; options are those given now. From an archive
 
 Exit code: 0 without --exec, and if there is nothing to replay. With --exec
 nextest's; 1 if no failed test, or the kernel of none, exists any more.";
+
+/// Below the options of `affected`.
+pub(super) const AFFECTED_AFTER: &str = "\
+Examples:
+  cargo ktstr affected                       since the merge base with main
+  cargo ktstr affected --base HEAD~1 --explain
+  cargo ktstr affected --base-ref origin/next -- --features integration
+
+Standard output gets a JSON array of package names, in order, such as a GitHub
+Actions matrix takes. Changes are commits, what is not committed, and files that
+are neither tracked nor ignored. What cannot be told counts as affected; changes of
+documentation alone affect nothing. Exit code: 0, also when the array is empty.";
 
 /// Below the options of `verifier`.
 pub(super) const VERIFIER_AFTER: &str = "\

@@ -1,7 +1,9 @@
 //! The words of the command line.
 
+mod affected;
 mod help;
 mod perf_delta;
+mod relevant;
 mod replay;
 mod show_host;
 mod stats;
@@ -15,20 +17,18 @@ use clap_complete::Shell;
 use ktstr_kernel::BaseConfig;
 use ktstr_vmm::Backend;
 
+pub(crate) use affected::Affected;
 pub(crate) use perf_delta::PerfDelta;
+pub(crate) use relevant::Relevant;
 pub(crate) use replay::Replay;
 pub(crate) use show_host::ShowHost;
 pub(crate) use stats::{Stats, StatsCommand, StatsCommon};
 
 /// Commands of `cargo ktstr` that later versions bring.
-pub(crate) const PLANNED: &[&str] = &["affected", "coverage", "export", "llvm-cov", "shell"];
+pub(crate) const PLANNED: &[&str] = &["coverage", "export", "llvm-cov", "shell"];
 
 /// Commands of `ktstr` that later versions bring.
 pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
-
-/// Options that later versions bring.
-pub(crate) const PLANNED_OPTIONS: &[&str] =
-    &["--base", "--base-ref", "--default-branch", "--relevant"];
 
 /// How cargo calls us: `cargo-ktstr ktstr …`.
 #[derive(Debug, Parser)]
@@ -56,11 +56,14 @@ pub(crate) enum Command {
     /// Run the tests with cargo nextest, each in a fresh virtual machine; build the
     /// kernel first if needed.
     #[command(visible_alias = "nextest", after_help = help::TEST_AFTER)]
-    Test(Test),
+    Test(NarrowedTest),
     /// Run the failed tests of the last session again, or print nextest's filter for
     /// them.
     #[command(after_help = help::REPLAY_AFTER)]
     Replay(Replay),
+    /// Print the packages of the schedulers that your changes affect, as JSON.
+    #[command(after_help = help::AFFECTED_AFTER)]
+    Affected(Affected),
     /// List, build and remove cached kernels.
     #[command(after_help = help::KERNEL_AFTER)]
     Kernel(Kernel),
@@ -169,6 +172,16 @@ impl From<Base> for BaseConfig {
             Base::Lean => Self::Lean,
         }
     }
+}
+
+/// `test`, which can be narrowed to what changes affect.
+#[derive(Debug, Args)]
+pub(crate) struct NarrowedTest {
+    #[command(flatten)]
+    pub(crate) test: Test,
+
+    #[command(flatten)]
+    pub(crate) relevant: Relevant,
 }
 
 #[derive(Debug, Default, Args)]

@@ -1,5 +1,6 @@
 //! The built binaries, from the outside. No machine is started and no kernel built.
 
+mod affected;
 mod builds;
 #[path = "../../../ktstr-kernel/tests/support/bz_image.rs"]
 mod bz_image;

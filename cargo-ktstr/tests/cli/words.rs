@@ -12,6 +12,7 @@ const COMMANDS: &[&str] = &[
     "test",
     "nextest",
     "replay",
+    "affected",
     "verifier",
     "kernel",
     "kernel list",
@@ -82,6 +83,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
     let expected = [
         "test",
         "replay",
+        "affected",
         "kernel",
         "verifier",
         "perf-delta",
@@ -106,7 +108,7 @@ fn what_later_versions_bring_says_so() {
         .map(str::trim)
         .filter(|word| !word.is_empty())
         .collect();
-    assert_eq!(commands.len(), 7, "{commands:?}");
+    assert_eq!(commands.len(), 4, "{commands:?}");
     for command in commands {
         let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
         assert!(
@@ -116,10 +118,6 @@ fn what_later_versions_bring_says_so() {
     }
     let error = place.fails(ktstr().arg("shell"), 1);
     assert!(error.contains("`ktstr --help`"), "{error}");
-    for option in ["test --relevant", "test --base-ref"] {
-        let error = place.fails(cargo_ktstr().args(words(option)), 1);
-        assert!(error.contains("is planned and not built yet"), "{error}");
-    }
 }
 
 #[test]
@@ -142,6 +140,16 @@ fn what_is_mistyped_is_a_usage_error() {
     assert!(usage("replay --exec --include-eol").contains("--kernel <ID>"));
     assert!(usage("locks --watch 0s").contains("at least 100ms"));
     assert!(usage("completions tcsh").contains("possible values: bash"));
+    // A run that is not narrowed compares with nothing.
+    for option in [
+        "--base x",
+        "--base-ref x",
+        "--default-branch x",
+        "--explain",
+    ] {
+        assert!(usage(&format!("test {option}")).contains("--relevant"));
+    }
+    assert!(usage("affected --base x --base-ref y").contains("cannot be used with"));
     assert!(usage("").contains("Usage: cargo ktstr <COMMAND>"));
 }
 

@@ -10,9 +10,9 @@ use ktstr_core::host::Host;
 use super::changes::{self, Files};
 use super::inputs::Inputs;
 use super::named::Named;
-use super::paths;
 use super::project::{Index, Project};
 use super::rules::{self, Rule};
+use super::unseen;
 use crate::baseline::{self, Baseline, BaselineRequest};
 use crate::git::Git;
 
@@ -56,6 +56,19 @@ impl FileImpact {
 }
 
 impl Impact {
+    /// An impact that is known already, such as one that a program shows.
+    pub fn new(baseline: Option<Baseline>, files: Vec<FileImpact>) -> Self {
+        Self {
+            baseline,
+            uncertain: Vec::new(),
+            files,
+            programs: BTreeMap::new(),
+            known: BTreeSet::new(),
+            dirs: BTreeMap::new(),
+            root: PathBuf::new(),
+        }
+    }
+
     /// Compares the work tree around `dir` with the baseline that is asked for. `cargo_args` are more arguments for
     /// `cargo metadata`, such as `--offline`.
     ///
@@ -66,15 +79,7 @@ impl Impact {
         request: &BaselineRequest,
         cargo_args: &[OsString],
     ) -> Self {
-        let mut impact = Self {
-            baseline: None,
-            uncertain: Vec::new(),
-            files: Vec::new(),
-            programs: BTreeMap::new(),
-            known: BTreeSet::new(),
-            dirs: BTreeMap::new(),
-            root: PathBuf::new(),
-        };
+        let mut impact = Self::new(None, Vec::new());
         if let Err(why) = impact.find(host, dir, request, cargo_args) {
             impact.uncertain.push(why);
         }
@@ -149,7 +154,8 @@ impl Impact {
             .iter()
             .all(|file| file.packages.is_empty() && !file.is_everything())
         {
-            self.files.extend(engine.unseen());
+            let since = unseen::time_of(&git, &baseline).map_err(|error| text(&error))?;
+            self.files.extend(engine.unseen(since));
         }
         Ok(())
     }
@@ -194,7 +200,12 @@ impl Engine<'_> {
             // Who does not tell what it reads may read this.
             return readers.into_iter().chain(self.untold()).collect();
         }
-        owners.into_iter().chain(readers).collect()
+        // That it is its own says enough.
+        let own: BTreeSet<Option<Index>> = owners.iter().map(|(_, index)| *index).collect();
+        let others = readers
+            .into_iter()
+            .filter(|(_, index)| !own.contains(index));
+        owners.into_iter().chain(others).collect()
     }
 
     /// The rule by which everything is affected, if there is one.
@@ -202,7 +213,15 @@ impl Engine<'_> {
         let scripts = self.project.packages.iter();
         let mut scripts = scripts.filter_map(|package| package.build_script.as_deref());
         // A whole directory may have changed.
-        if scripts.any(|script| paths::overlap(script, path)) || self.inputs.is_of_script(path) {
+        // One that is gone has been a package's by its name.
+        let is_named = path.ends_with("build.rs") && {
+            let mut packages = self.project.packages.iter();
+            packages.any(|package| package.dir.as_deref() == path.parent())
+        };
+        if is_named
+            || scripts.any(|script| script.starts_with(path))
+            || self.inputs.is_of_script(path)
+        {
             return Some(Rule::BuildScript);
         }
         rules::global(path, self.project.workspace.as_deref())
@@ -282,12 +301,14 @@ impl Engine<'_> {
             .collect()
     }
 
-    /// The packages whose changes git does not tell: outside of the repository, or ignored.
-    fn unseen(&mut self) -> Vec<FileImpact> {
+    /// The packages whose changes git does not tell, outside of the repository or ignored, and that may have changed since
+    /// the time `since`.
+    fn unseen(&mut self, since: i64) -> Vec<FileImpact> {
         let packages = self.project.packages.iter().enumerate();
         let unseen = packages.filter(|(_, package)| {
             let manifest = package.dir.as_ref().map(|dir| dir.join("Cargo.toml"));
             manifest.is_none_or(|manifest| !self.files.sees(&manifest))
+                && unseen::changed_since(&package.manifest_dir, since)
         });
         let unseen: Vec<Index> = unseen.map(|(index, _)| index).collect();
         let impact = |index: Index| {

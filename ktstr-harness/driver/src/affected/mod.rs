@@ -32,6 +32,7 @@ mod project;
 mod rules;
 mod schedulers;
 mod select;
+mod unseen;
 
 use ktstr_vmm::CancelToken;
 
@@ -69,10 +70,14 @@ impl Session {
         Ok(impact.select(&self.test_binaries(observer, cancel)?))
     }
 
-    /// Runs only those tests, of those that its arguments for nextest select, which the filter `expression` selects too.
+    /// Runs only those tests, of those that its arguments for nextest select, which the filter `expression` selects too. It
+    /// is no failure that there are none.
     #[must_use]
     pub fn narrowed(self, expression: &str) -> Self {
-        let args = nextest::narrowed(self.args(), expression);
+        let mut args = nextest::narrowed(self.args(), expression);
+        if nextest::value(&args, "--no-tests").is_none() {
+            args.insert(0, "--no-tests=warn".into());
+        }
         self.nextest_args(args)
     }
 }

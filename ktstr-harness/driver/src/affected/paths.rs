@@ -44,11 +44,6 @@ pub(super) fn of_git(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
-/// Whether one of the two is the other, or is below it.
-pub(super) fn overlap(one: &Path, other: &Path) -> bool {
-    one.starts_with(other) || other.starts_with(one)
-}
-
 /// The last part of `path`; empty where there is none.
 pub(super) fn name(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()

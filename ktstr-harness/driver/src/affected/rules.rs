@@ -32,7 +32,7 @@ pub enum Rule {
     Named,
     /// No package has it, and what the build script of this one reads is not known.
     UnknownInputs,
-    /// Git does not see changes of the package, which may have some.
+    /// Git does not see changes of the package, and files in it have changed since the baseline was committed.
     Unseen,
 }
 
@@ -104,8 +104,8 @@ pub(super) fn is_documentation(path: &Path) -> bool {
             .as_deref()
             .is_some_and(|own| extensions.contains(&own))
     };
-    let is_text = |text: &&str| {
-        let rest = name.strip_prefix(*text);
+    let is_text = |text: &str| {
+        let rest = name.strip_prefix(text);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-') || rest == ".txt")
     };
     let mut dirs = path.parent().into_iter().flat_map(Path::components);
@@ -113,7 +113,7 @@ pub(super) fn is_documentation(path: &Path) -> bool {
         DOCS.iter()
             .any(|dir| part == Component::Normal(OsStr::new(dir)))
     });
-    is(PROSE) || (in_docs && is(IN_DOCS)) || TEXTS.iter().any(|text| is_text(&text))
+    is(PROSE) || (in_docs && is(IN_DOCS)) || TEXTS.iter().any(|text| is_text(text))
 }
 
 /// Whether `path`, from a package's directory on, is where its code is.

@@ -8,7 +8,7 @@ use ktstr_kernel::Remedy;
 use ktstr_vmm::CancelToken;
 
 use crate::nextest::Binary;
-use crate::process::{self, Captured};
+use crate::process::{self, Captured, Scope};
 use crate::{Session, SessionError, SessionObserver};
 
 /// A test binary of a project, and the schedulers that it knows; none, if its tests are not ktstr's.
@@ -124,7 +124,12 @@ impl Session {
             binary: binary.path.clone(),
             why,
         };
-        let answer = self.capture(&mut ask, observer, cancel);
+        let answer = if kind == Kind::Empty {
+            // What libtest says of the option is no concern of the reader's.
+            process::capture(&mut ask, Scope::Process, cancel, Some(&mut |_| {}))
+        } else {
+            self.capture(&mut ask, observer, cancel)
+        };
         if cancel.is_cancelled() {
             return Err(SessionError::Cancelled.into());
         }

@@ -86,6 +86,7 @@ impl Monorepo {
 
     /// Back to what was first committed, on the branch `topic`.
     pub(crate) fn restore(&self) {
+        self.git("update-index --no-assume-unchanged scheds/sched36/src/main.rs");
         self.git("checkout --quiet --force -B topic main");
         self.git("clean --quiet -ffdx --exclude=/target");
         fs::create_dir_all(self.path("scheds/sched14/vendor")).unwrap();
@@ -178,23 +179,20 @@ impl Monorepo {
             dependency("lib00"),
             dependency(&lib(1 + n % 10))
         );
+        let mut section = |name: &str, library: &str| {
+            text.push_str(name);
+            text.push_str(&dependency(library));
+        };
         match n {
-            11 => text += "lib13 = { path = \"../../crates/lib13\", optional = true }\n",
-            13 => text += &dependency("lib15"),
+            // In the section that is there already.
+            13 => section("", "lib15"),
+            0..10 => section("[build-dependencies]\n", "lib11"),
+            10 => section("[dev-dependencies]\n", "lib12"),
+            12 => section("[target.'cfg(windows)'.dependencies]\n", "lib14"),
             _ => {}
         }
-        if n < 10 {
-            text += &format!("[build-dependencies]\n{}", dependency("lib11"));
-        }
-        match n {
-            10 => text += &format!("[dev-dependencies]\n{}", dependency("lib12")),
-            12 => {
-                text += &format!(
-                    "[target.'cfg(windows)'.dependencies]\n{}",
-                    dependency("lib14")
-                )
-            }
-            _ => {}
+        if n == 11 {
+            text.push_str("lib13 = { path = \"../../crates/lib13\", optional = true }\n");
         }
         let file = |path: &str| format!("scheds/{name}/{path}");
         self.write(&file("Cargo.toml"), &manifest(&name, &text));
