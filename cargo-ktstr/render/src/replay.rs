@@ -36,7 +36,8 @@ pub fn found(
     let program = &style.program;
     let mut text = String::new();
     for unreadable in &replay.unreadable {
-        let _ = writeln!(text, "warning: {}", line(unreadable));
+        let said = format!("warning: {unreadable}");
+        let _ = writeln!(text, "{}", wrapped(&said, style));
     }
     let Some(session) = &replay.session else {
         let dir = style.path(&replay.dir);

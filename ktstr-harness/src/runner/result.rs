@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ktstr_core::Verdict;
 use ktstr_core::host::files::{BoundedReadError, read_bounded};
 use ktstr_core::record::{Record, Sidecar};
+use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Serialize};
 
 use super::repro::AutoRepro;
@@ -166,6 +167,14 @@ impl FailureArtifacts {
 
 fn parse(path: &Path, json: &[u8]) -> Result<FailureArtifacts, ArtifactsError> {
     let path = || path.to_owned();
+    // Serde takes an array for a struct.
+    if json.trim_ascii_start().first() == Some(&b'[') {
+        let source = serde_json::Error::invalid_type(Unexpected::Seq, &"an object");
+        return Err(ArtifactsError::Parse {
+            path: path(),
+            source,
+        });
+    }
     // Another layout may not fit the struct.
     match serde_json::from_slice(json) {
         Ok(Layout { schema }) if schema != u64::from(FailureArtifacts::SCHEMA) => {
