@@ -343,10 +343,7 @@ fn nothing_is_found_where_nothing_changed_but_rarely() {
     let all = all_metrics().map(|metric| metric.name);
     let gate = |name: &str| format!("[metric.{name}]\nabsolute = 0\nrelative_pct = 0");
     let gates: Vec<String> = all.map(gate).collect();
-    let gates = gates.join(
-        "
-",
-    );
+    let gates = gates.join("\n");
     let (corrected, literal) = (
         policy(&gates),
         policy(&format!("correction = \"none\"\n{gates}")),
