@@ -1,6 +1,6 @@
 //! Compares two sides: plain data in, a report out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ktstr_core::Metric;
 use ktstr_harness::check::all_metrics;
@@ -362,8 +362,8 @@ fn caveats(base: &Named, head: &Named, comparisons: &[Comparison]) -> Vec<Caveat
     }
     let models = |side: &Side| -> Vec<String> {
         let models = side.cases.values().flat_map(|case| &case.cpu_models);
-        let models: BTreeMap<&String, ()> = models.flatten().map(|model| (model, ())).collect();
-        models.into_keys().cloned().collect()
+        let models: BTreeSet<&String> = models.flatten().collect();
+        models.into_iter().cloned().collect()
     };
     let (of_base, of_head) = (models(&base.side), models(&head.side));
     if of_base != of_head && !of_base.is_empty() && !of_head.is_empty() {

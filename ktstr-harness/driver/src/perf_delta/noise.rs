@@ -157,7 +157,7 @@ impl NoiseAdjusted {
         self.measure(&ready, &mut state, observer, cancel)?;
         let report = self.report(&state, rules);
         state.complete()?;
-        report
+        Ok(report)
     }
 
     fn check(&self) -> Result<(), PerfDeltaError> {
@@ -378,7 +378,7 @@ impl NoiseAdjusted {
         })
     }
 
-    fn report(&self, state: &State, rules: &Rules) -> Result<PerfDelta, PerfDeltaError> {
+    fn report(&self, state: &State, rules: &Rules) -> PerfDelta {
         let named = |name: SideName| Named {
             commit: self.commit(name).to_owned(),
             label: short(self.commit(name)),
@@ -393,7 +393,7 @@ impl NoiseAdjusted {
         if self.commits.dirty {
             report.caveats.push(Caveat::UncommittedChanges);
         }
-        Ok(report)
+        report
     }
 }
 

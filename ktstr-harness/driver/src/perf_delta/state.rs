@@ -68,7 +68,7 @@ impl Key {
     }
 
     pub(super) fn words(words: &[OsString]) -> impl Iterator<Item = String> {
-        words.iter().map(|word| format!("{word:?}"))
+        words.iter().map(|word| word.display().to_string())
     }
 }
 
@@ -87,27 +87,21 @@ impl State {
         let interrupted =
             read(&dir).filter(|it| it.version == Self::VERSION && it.key == key && !it.complete);
         remove_others(place, &dir);
-        let state = match interrupted {
-            Some(written) => Self {
+        let state = if let Some(written) = interrupted {
+            Self {
                 dir: dir.clone(),
                 written,
-            },
-            None => {
-                match fs::remove_dir_all(&dir) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(writing(error));
-                    }
-                    _ => {}
-                }
-                Self {
-                    dir: dir.clone(),
-                    written: Written {
-                        version: Self::VERSION,
-                        key,
-                        done: Vec::new(),
-                        complete: false,
-                    },
-                }
+            }
+        } else {
+            remove(&dir).map_err(writing)?;
+            Self {
+                dir: dir.clone(),
+                written: Written {
+                    version: Self::VERSION,
+                    key,
+                    done: Vec::new(),
+                    complete: false,
+                },
             }
         };
         fs::create_dir_all(&dir).map_err(writing)?;
@@ -137,11 +131,9 @@ impl State {
     /// Removes what an interrupted run left, so that it begins anew.
     pub(super) fn begin(&self, side: SideName, run: usize) -> Result<PathBuf, PerfDeltaError> {
         let path = self.records(side, run);
-        match fs::remove_dir_all(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(PerfDeltaError::Write { path, source })
-            }
-            _ => Ok(path),
+        match remove(&path) {
+            Err(source) => Err(PerfDeltaError::Write { path, source }),
+            Ok(()) => Ok(path),
         }
     }
 
@@ -166,6 +158,14 @@ impl State {
 }
 
 const FILE: &str = "state.json";
+
+/// Removes a directory, if it is there.
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
 
 fn read(dir: &Path) -> Option<Written> {
     let mut bytes = Vec::new();

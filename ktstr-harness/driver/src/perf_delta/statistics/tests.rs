@@ -1,4 +1,5 @@
 //! Welch's t-test against published values, and what the statistics do at their limits.
+#![allow(clippy::excessive_precision, reason = "figures as they were computed")]
 
 use proptest::prelude::*;
 
@@ -15,7 +16,7 @@ struct Published {
     b: &'static [f64],
     /// As it is printed in the source.
     printed_p: &'static str,
-    /// Computed from the definition with 40 digits (mpmath 1.3, the incomplete beta function); SciPy 1.17's
+    /// Computed from the definition with 40 digits (`mpmath` 1.3, the incomplete beta function); `SciPy` 1.17's
     /// `ttest_ind(equal_var=False)` agrees in 13 digits.
     t: f64,
     degrees: f64,
