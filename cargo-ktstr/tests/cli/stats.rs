@@ -161,8 +161,8 @@ Skipped
   1 case: the emulator has no place left
 
 Not read
-  sidecar target/ktstr/6.12.1-abc1234/torn.ktstr.json: not a ktstr sidecar (EOF
-    while parsing a string at line 1 column 17); remove it or run the tests
+  sidecar target/ktstr/6.12.1-abc1234/torn.ktstr.json: not a ktstr sidecar
+    (EOF while parsing a string at line 1 column 17); remove it or run the tests
     again
 ";
 

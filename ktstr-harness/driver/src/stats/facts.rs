@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ktstr_core::record::{Record, SchedulerExit, Sidecar, Standing, Timings};
-use ktstr_core::{CaseName, Outcome};
+use ktstr_core::{CaseName, Outcome, Topology};
 
 /// Findings of one record that are kept: the first ones.
 const MOST_REASONS: usize = 3;
@@ -70,7 +70,7 @@ impl Facts {
             variant: sidecar.variant.clone(),
             is_gauntlet: matches!(name, Ok(CaseName::Gauntlet { .. })),
             topology: sidecar.topology.map(|topology| topology.to_string()),
-            cpus: sidecar.topology.map_or(0, |topology| topology.cpus()),
+            cpus: sidecar.topology.map_or(0, Topology::cpus),
             scheduler: sidecar.scheduler.clone(),
             kernel: kernel_of(sidecar),
             commit: sidecar.project_commit.clone(),

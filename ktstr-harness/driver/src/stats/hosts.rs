@@ -51,16 +51,15 @@ pub fn host_of_run(store: &RunStore, name: &str) -> Result<HostReport, StatsErro
         };
         // It has no hash of its own.
         let key = serde_json::to_string(&lasting).unwrap_or_default();
-        match known.get(&key) {
-            Some(at) => hosts[*at].records += 1,
-            None => {
-                known.insert(key, hosts.len());
-                hosts.push(RecordedHost {
-                    records: 1,
-                    newest: Some(started),
-                    host,
-                });
-            }
+        if let Some(at) = known.get(&key) {
+            hosts[*at].records += 1;
+        } else {
+            known.insert(key, hosts.len());
+            hosts.push(RecordedHost {
+                records: 1,
+                newest: Some(started),
+                host,
+            });
         }
     }
     let mut unreadable = scanned.unreadable;

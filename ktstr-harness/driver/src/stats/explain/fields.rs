@@ -45,6 +45,7 @@ fn old() -> Reason {
 }
 
 /// A field that is there if `present`; else `reason` says why it is not.
+#[expect(clippy::unnecessary_wraps)] // It is what the table asks for.
 fn field(present: bool, reason: impl FnOnce() -> Reason) -> Look {
     Some(if present { Ok(()) } else { Err(reason()) })
 }
@@ -107,6 +108,7 @@ fn run_queues(sidecar: &Sidecar) -> Option<&RunQueues> {
 }
 
 /// Data of the kernel that could not be read.
+#[expect(clippy::unnecessary_wraps)] // It is what the table asks for.
 fn reading<T>(reading: &Reading<T>, fix: Option<&'static str>) -> Look {
     let reason = |why: &str| match fix {
         Some(fix) => actionable(why, fix),
