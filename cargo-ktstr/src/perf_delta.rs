@@ -31,7 +31,7 @@ const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 pub(crate) fn run(arguments: &PerfDelta, context: &Context) -> CommandResult {
     let rules = rules(arguments)?;
-    let commits = Commits::of(&context.host, &current_dir()?, &arguments.baseline())?;
+    let commits = Commits::of(&context.host, &current_dir()?, &arguments.baseline.request())?;
     let report = match arguments.noise_adjust {
         Some(runs) => noise_adjusted(arguments, context, commits, runs, &rules)?,
         None => of_records(arguments, context, &commits, &rules)?,
@@ -120,7 +120,7 @@ fn noise_adjusted(
         test::session(&arguments.test, context, &reporter)?.streams(NextestStreams::Inherited);
     if arguments.relevant {
         match session
-            .affected(&arguments.baseline(), &reporter, &cancel)?
+            .affected(&arguments.baseline.request(), &reporter, &cancel)?
             .tests
         {
             Tests::All => {}

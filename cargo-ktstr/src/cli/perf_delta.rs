@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ktstr_driver::baseline::BaselineRequest;
 
 use super::Test;
+use super::relevant::Baseline;
 
 #[derive(Debug, Args)]
 pub(crate) struct PerfDelta {
@@ -31,18 +31,8 @@ pub(crate) struct PerfDelta {
     #[arg(long, value_name = "METRIC", value_delimiter = ',')]
     pub(crate) must_fail: Vec<String>,
 
-    /// Commit to compare with, taken as it is.
-    #[arg(long, value_name = "REV", conflicts_with = "base_ref")]
-    pub(crate) base: Option<String>,
-
-    /// Compare with the merge base of HEAD and this branch [default: the target of a
-    /// GitHub pull request, `origin/$GITHUB_BASE_REF`].
-    #[arg(long, value_name = "REF")]
-    pub(crate) base_ref: Option<String>,
-
-    /// Compare with the merge base of HEAD and this branch, where nothing else is said.
-    #[arg(long, value_name = "NAME", default_value = "main")]
-    pub(crate) default_branch: String,
+    #[command(flatten)]
+    pub(crate) baseline: Baseline,
 
     /// Run only tests that the changes since the baseline affect; with --noise-adjust.
     #[arg(long, requires = "noise_adjust")]
@@ -63,16 +53,6 @@ pub(crate) struct PerfDelta {
 
     #[command(flatten)]
     pub(crate) test: Test,
-}
-
-impl PerfDelta {
-    pub(crate) fn baseline(&self) -> BaselineRequest {
-        BaselineRequest {
-            base: self.base.clone(),
-            base_ref: self.base_ref.clone(),
-            default_branch: self.default_branch.clone(),
-        }
-    }
 }
 
 /// A number of runs that noise can be measured by.
