@@ -31,7 +31,11 @@ const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 pub(crate) fn run(arguments: &PerfDelta, context: &Context) -> CommandResult {
     let rules = rules(arguments)?;
-    let commits = Commits::of(&context.host, &current_dir()?, &arguments.baseline.request())?;
+    let commits = Commits::of(
+        &context.host,
+        &current_dir()?,
+        &arguments.baseline.request(),
+    )?;
     let report = match arguments.noise_adjust {
         Some(runs) => noise_adjusted(arguments, context, commits, runs, &rules)?,
         None => of_records(arguments, context, &commits, &rules)?,

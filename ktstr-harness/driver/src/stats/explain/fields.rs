@@ -277,6 +277,15 @@ pub(super) const FIELDS: &[Field] = &[
         },
     },
     Field {
+        name: "performance_mode_declared",
+        look: |it, kind| {
+            field(it.performance_mode_declared.is_some(), || match kind {
+                CaseKind::Cell => expected("cells of the verifier sweep declare none"),
+                _ => old(),
+            })
+        },
+    },
+    Field {
         name: "sampled",
         look: of_sampled,
     },

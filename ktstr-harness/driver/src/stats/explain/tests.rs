@@ -24,7 +24,7 @@ const FULL: &str = r#"{
         "scheduler_build": { "package": "p", "profile": "release", "program_hash": "0", "args": [] },
         "machine": { "memory_mib": 512, "cpu_model": "c", "backend_version": "7" },
         "thresholds": { "max_gap_ms": 3.0 },
-        "backend": "qemu", "performance_mode": false,
+        "backend": "qemu", "performance_mode": false, "performance_mode_declared": true,
         "verdict": { "outcome": "pass", "details": [] },
         "cgroups": [{
             "name": "c", "workers": 1, "work_type": "spin", "cpuset": "0", "cpus_used": "0",
