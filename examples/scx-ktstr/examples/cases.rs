@@ -32,8 +32,9 @@ faulty! {
 }
 
 /// Thresholds for machines that are emulated on a host with other work: its stalls are the guest's gaps and latencies,
-/// and last some tenths of a second. What a fault does to a task is a multiple of them, by the guest's own clock.
-const GAP_MS: u64 = 4000;
+/// and last some tenths of a second. What a fault does to a task is a multiple of them, by the guest's own clock: the turns
+/// of the starved are four seconds apart, and what is burnt is one.
+const GAP_MS: u64 = 3000;
 const WAKE_NS: u64 = 800_000_000;
 
 /// What most cases do: groups on an LLC each, of workers that compute and workers that sleep.
