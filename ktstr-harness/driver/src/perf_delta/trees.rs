@@ -20,6 +20,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Directories around a work tree, for what its packages name beside it: `../../other`.
 const AROUND: &str = "1/2/3/4";
 
+/// Name of the work tree in there.
+const TREE: &str = "tree";
+
 /// The place of a repository's scratch work trees: below the cache, where no `Cargo.toml` and no `.cargo` of the project is
 /// above them. Only one process has it at a time.
 #[derive(Debug)]
@@ -75,7 +78,7 @@ impl<'h> Trees<'h> {
         // Before git runs, so that whatever it leaves is removed.
         let tree = Tree {
             trees: self,
-            path: around.join("tree"),
+            path: around.join(TREE),
             place,
         };
         let words = ["-c", "core.hooksPath=/dev/null", "worktree", "add"];
@@ -99,10 +102,14 @@ impl<'h> Trees<'h> {
 
     /// Removes the work tree in `place`, and what git knows of it.
     fn remove(&self, place: &Path) {
-        if fs::remove_dir_all(place).is_ok() {
-            // Git forgets trees whose directory is gone.
-            let _ = self.git().output(&["worktree", "prune"]);
+        if !place.exists() {
+            return;
         }
+        // Not `prune`, which forgets the user's trees as well that are on a disk which is not mounted now.
+        let mut args: Vec<OsString> = ["worktree", "remove", "--force"].map(Into::into).to_vec();
+        args.push(place.join(AROUND).join(TREE).into());
+        let _ = self.git().output(&args);
+        let _ = fs::remove_dir_all(place);
     }
 }
 
