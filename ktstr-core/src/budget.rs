@@ -9,6 +9,9 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::fmt;
 use std::time::Duration;
 
+use crate::CaseName;
+use crate::record::MeasuredTimes;
+
 /// A case that could run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Candidate {
@@ -101,6 +104,26 @@ const SINGLE: u64 = 100;
 const PAIR: u64 = 10;
 
 impl Candidate {
+    /// The case `name` of a test binary, on a machine of the shape `topology`, with the time that it is expected to take by
+    /// what was `measured`.
+    pub fn new(
+        binary_id: &str,
+        name: &CaseName,
+        topology: String,
+        scheduler: String,
+        measured: &MeasuredTimes,
+    ) -> Self {
+        Self {
+            id: (binary_id.to_owned(), name.to_string()),
+            test: name.test().unwrap_or(CaseName::VERIFIER).to_owned(),
+            scheduler,
+            kernel: name.kernel().map(ToString::to_string).unwrap_or_default(),
+            time: measured.expected(binary_id, name, &topology),
+            later: false,
+            topology,
+        }
+    }
+
     /// Test, topology, scheduler, kernel.
     fn features(&self) -> [Feature<'_>; 4] {
         [
@@ -415,7 +438,7 @@ mod tests {
             prop_assert_eq!(selection.selected.len() + selection.left_out.cases, cases.len());
             let distinct: BTreeSet<_> = selection.selected.iter().collect();
             prop_assert_eq!(distinct.len(), selection.selected.len());
-            // Nothing more would fit that takes as long as the shortest one left.
+            // With time for all, none is left out.
             let more = select(&cases, budget + Duration::from_secs(1_000_000), threads);
             prop_assert_eq!(more.left_out.cases, 0);
         }

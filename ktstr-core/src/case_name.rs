@@ -79,6 +79,15 @@ impl CaseName {
         }
     }
 
+    /// The label of the kernel, where the name has one.
+    pub fn kernel(&self) -> Option<&KernelLabel> {
+        match self {
+            Self::Base { kernel, .. } | Self::Gauntlet { kernel, .. } => kernel.as_ref(),
+            Self::Verifier { kernel, .. } => Some(kernel),
+            Self::Host { .. } => None,
+        }
+    }
+
     /// The name of the case in a session with at most one kernel. A verifier cell always names its kernel.
     #[must_use]
     pub fn without_kernel(mut self) -> Self {
@@ -237,7 +246,12 @@ mod tests {
     fn a_label_is_not_mistaken_for_a_test() {
         let name: CaseName = "ktstr/kernel_6_12".parse().unwrap();
         assert_eq!(name.test(), Some("kernel_6_12"));
+        assert_eq!(name.kernel(), None);
         let labelled: CaseName = "ktstr/a/kernel_6_12".parse().unwrap();
+        assert_eq!(
+            labelled.kernel(),
+            KernelLabel::parse("kernel_6_12").as_ref()
+        );
         assert_eq!(labelled.without_kernel().to_string(), "ktstr/a");
     }
 }

@@ -4,8 +4,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::sidecar::Sidecar;
 use crate::Verdict;
-use crate::host::files::{Staged, temporary_beside, write_atomic};
+use crate::host::files::{Staged, read_bounded, temporary_beside, write_atomic};
 use crate::host::{LockError, LockFile, LockMode};
 
 pub(super) use records::is_record_name;
@@ -309,13 +309,10 @@ fn tag(sidecar: &Sidecar) -> String {
 
 /// The runs that wrote into the directory at `path`, as far as they are listed, the most recent one last.
 pub(super) fn epochs(path: &Path) -> Vec<String> {
-    let mut text = String::new();
-    let read = File::open(path.join(EPOCH_FILE))
-        .and_then(|file| file.take(EPOCH_FILE_LIMIT).read_to_string(&mut text));
-    match read {
-        Ok(_) => text.lines().map(str::to_owned).collect(),
-        Err(_) => Vec::new(),
-    }
+    let read = read_bounded(&path.join(EPOCH_FILE), EPOCH_FILE_LIMIT);
+    let text = read.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = text.unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// Removes temporary files that killed processes left.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ktstr_core::CaseName;
 use ktstr_core::budget::{Candidate, select};
 use ktstr_core::record::{MeasuredTimes, RunStore};
 
@@ -57,21 +56,11 @@ fn within(budget: Duration, all: &[Job], process: &Process) -> (BTreeSet<usize>,
 }
 
 fn candidate(job: &Job, binary: &str, times: &MeasuredTimes) -> Candidate {
-    let name = job.name();
-    let topology = job.topology().map(|it| it.to_string());
+    let topology = job.topology().map(|topology| topology.to_string());
+    let scheduler = job.scheduler().name.to_owned();
     let topology = topology.unwrap_or_default();
-    let kernel = match name {
-        CaseName::Base { kernel, .. } | CaseName::Gauntlet { kernel, .. } => kernel.clone(),
-        CaseName::Verifier { kernel, .. } => Some(kernel.clone()),
-        CaseName::Host { .. } => None,
-    };
     Candidate {
-        id: (binary.to_owned(), name.to_string()),
-        test: name.test().unwrap_or(CaseName::VERIFIER).to_owned(),
-        scheduler: job.scheduler().name.to_owned(),
-        kernel: kernel.map(|label| label.to_string()).unwrap_or_default(),
-        time: times.expected(binary, name, &topology),
         later: job.is_ignored(),
-        topology,
+        ..Candidate::new(binary, job.name(), topology, scheduler, times)
     }
 }

@@ -1,8 +1,12 @@
 //! What is known of a run so far, and goes into its record.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
-use ktstr_core::record::{KernelBuild, MachineSetup, SchedulerBuild, Sidecar, Timings};
+use ktstr_core::record::{
+    KernelBuild, MachineSetup, SchedulerBuild, Sidecar, Timings, program_hash,
+};
 use ktstr_kernel::Metadata;
 use ktstr_kernel::cache::ConfigOrigin;
 use ktstr_vmm::Backend;
@@ -21,6 +25,7 @@ pub(super) struct RunFacts {
     pub(super) kernel: Option<Kernel>,
     pub(super) backend: Option<Backend>,
     pub(super) scheduler_build: Option<SchedulerBuild>,
+    program_hash: Option<JoinHandle<io::Result<String>>>,
     machine: Option<MachineSetup>,
     performance: Option<bool>,
     timings: Timings,
@@ -29,6 +34,12 @@ pub(super) struct RunFacts {
 }
 
 impl RunFacts {
+    /// Hashes the scheduler's program while its machine boots: without optimisation, a program of 10 MB takes a tenth of a
+    /// second and more.
+    pub(super) fn hash_program(&mut self, program: PathBuf) {
+        self.program_hash = Some(thread::spawn(move || program_hash(&program)));
+    }
+
     /// Takes what is known of every machine that ran, however it ended.
     pub(super) fn take_machine(
         &mut self,
@@ -62,7 +73,11 @@ impl RunFacts {
     }
 
     /// `record` with these facts, and the artifacts beside it.
-    pub(super) fn into_record(self, record: Sidecar) -> (Sidecar, FailureArtifacts) {
+    pub(super) fn into_record(mut self, record: Sidecar) -> (Sidecar, FailureArtifacts) {
+        let hash = self.program_hash.and_then(|hash| hash.join().ok()?.ok());
+        if let Some(build) = &mut self.scheduler_build {
+            build.program_hash = hash;
+        }
         let build = self
             .kernel
             .as_ref()

@@ -78,8 +78,10 @@ impl<'a> PreparedRun<'a> {
         note(selection.note().as_deref());
         facts.backend = Some(selection.backend());
         let program = scheduler_program::program(&plan.scheduler, settings, observer, cancel)?;
-        let build = scheduler_program::build_of(&plan.scheduler, program.as_deref(), settings);
-        facts.scheduler_build = build;
+        facts.scheduler_build = scheduler_program::build_of(&plan.scheduler, settings);
+        if let Some(program) = &program {
+            facts.hash_program(program.clone());
+        }
         cancel::check(cancel)?;
         let initramfs = prepare::initramfs(plan, program.as_deref(), settings)?;
         if let Some(why) = initramfs.not_cached() {

@@ -1,9 +1,9 @@
 //! The scheduler under test, from its declaration to a program for the guest.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ktstr_core::Verdict;
-use ktstr_core::record::{SchedulerBuild, program_hash};
+use ktstr_core::record::SchedulerBuild;
 use ktstr_vmm::CancelToken;
 
 use super::build::Package;
@@ -46,19 +46,15 @@ pub(super) fn program(
     }
 }
 
-/// The build of `scheduler`, whose program is at `program`; `None` for the kernel's default scheduler. The arguments are
+/// The build of `scheduler`, but for the hash of its program; `None` for the kernel's default scheduler. The arguments are
 /// those of its declaration: a test may have more.
-pub(super) fn build_of(
-    scheduler: &Scheduler,
-    program: Option<&Path>,
-    settings: &Settings,
-) -> Option<SchedulerBuild> {
+pub(super) fn build_of(scheduler: &Scheduler, settings: &Settings) -> Option<SchedulerBuild> {
     let package = package(scheduler, settings);
     let args = scheduler.sched_args.iter();
     scheduler.is_loaded().then(|| SchedulerBuild {
         profile: package.as_ref().map(|package| package.profile.clone()),
         package: package.map(|package| package.name),
-        program_hash: program.and_then(|program| program_hash(program).ok()),
+        program_hash: None,
         args: args.map(|arg| (*arg).to_owned()).collect(),
     })
 }

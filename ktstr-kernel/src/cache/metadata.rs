@@ -1,19 +1,16 @@
 //! The metadata of cached kernels.
 
-use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ktstr_core::KernelLabel;
+use ktstr_core::host::files::open_regular;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{CacheKey, ConfigOrigin};
 use crate::release::Release;
 use crate::text::line;
-
-/// Bytes of the file that are read where nobody looks after it.
-const SIZE_LIMIT: u64 = 1 << 20;
 
 /// `metadata.json` of a cache entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,12 +158,20 @@ impl Metadata {
         Ok(metadata)
     }
 
+    /// More bytes than any metadata needs, less than a hostile file may cost.
+    const LIMIT: u64 = 1 << 20;
+
+    /// The bytes of the file in `dir`, as many as metadata can have.
+    pub(super) fn read(dir: &Path) -> io::Result<Vec<u8>> {
+        let mut json = Vec::new();
+        let file = open_regular(&dir.join(Self::FILE))?;
+        file.take(Self::LIMIT).read_to_end(&mut json)?;
+        Ok(json)
+    }
+
     /// The metadata of the cache entry that the kernel image at `image` belongs to; `None` for an image from elsewhere.
     pub fn beside(image: &Path) -> Option<Self> {
-        let mut json = Vec::new();
-        let file = File::open(image.with_file_name(Self::FILE)).ok()?;
-        file.take(SIZE_LIMIT).read_to_end(&mut json).ok()?;
-        let metadata = Self::parse(&json).ok()?;
+        let metadata = Self::parse(&Self::read(image.parent()?).ok()?).ok()?;
         (image.file_name()? == metadata.image.name.as_str()).then_some(metadata)
     }
 

@@ -13,11 +13,9 @@ mod store;
 
 use std::cmp::Reverse;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-
-use ktstr_core::host::files::open_regular;
 
 pub use crate::key::{CacheKey, CacheKeyError, ConfigOrigin};
 pub use clean::{CleanOptions, CleanPlan, Cleaned};
@@ -149,9 +147,6 @@ fn near_text(near: &[CacheKey]) -> String {
 /// How far in the future a build time may lie: clocks of hosts differ.
 const CLOCK_ERROR: Duration = Duration::from_secs(24 * 3600);
 
-/// More than any metadata needs, less than a hostile file may cost.
-const METADATA_LIMIT: u64 = 1 << 20;
-
 impl Cache {
     /// The cache below `root`, which need not exist. [`ktstr_core::env::cache_root`] says where it is.
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -277,9 +272,7 @@ impl Cache {
 
 /// The metadata of an entry that can be used, else its state.
 fn read_entry(dir: &Path, key: &CacheKey) -> Result<Metadata, EntryState> {
-    let mut json = Vec::new();
-    open_regular(&dir.join(Metadata::FILE))
-        .and_then(|file| file.take(METADATA_LIMIT).read_to_end(&mut json))
+    let json = Metadata::read(dir)
         .map_err(|error| EntryState::Corrupt(format!("{}: {error}", Metadata::FILE)))?;
     let metadata = Metadata::parse(&json).map_err(|error| match error {
         MetadataError::OtherVersion(_) => EntryState::OtherVersion(error.to_string()),

@@ -33,6 +33,25 @@ fn name(text: &str, style: &Style) -> String {
     fit(&line(text), (style.width / 2).max(10))
 }
 
+/// A section with the first of `entries`, each shown by `push`; nothing if there are none. `noun` is what they are.
+fn section<T>(
+    text: &mut String,
+    title: &str,
+    entries: &[T],
+    noun: &str,
+    style: &Style,
+    mut push: impl FnMut(&mut String, &T),
+) {
+    if entries.is_empty() {
+        return;
+    }
+    heading(text, title, style);
+    for entry in entries.iter().take(MOST) {
+        push(text, entry);
+    }
+    push_rest(text, entries.len(), MOST, noun);
+}
+
 /// How many cases of each test ended how, and a character for each machine.
 pub(super) fn verdicts(text: &mut String, tests: &[TestVerdicts], style: &Style) {
     if tests.is_empty() {
@@ -108,28 +127,21 @@ pub(super) fn failures(text: &mut String, tests: &[TestVerdicts], style: &Style)
     let is_bad =
         |case: &&CaseVerdict| matches!(case.outcome, Outcome::Fail | Outcome::Inconclusive);
     let mut bad: Vec<&CaseVerdict> = cases.filter(is_bad).collect();
-    if bad.is_empty() {
-        return;
-    }
     bad.sort_by_key(|case| std::cmp::Reverse(case.outcome));
-    heading(text, "Failed and inconclusive", style);
-    for case in bad.iter().take(MOST) {
+    let title = "Failed and inconclusive";
+    section(text, title, &bad, "cases", style, |text, case| {
         let outcome = style.paint(Ink::of(case.outcome), case.outcome);
         let _ = writeln!(text, "  {outcome}  {}", line(&case.case));
         for why in &case.why {
             push_wrapped(text, 4, why, style);
         }
-    }
-    push_rest(text, bad.len(), MOST, "cases");
+    });
 }
 
 /// Exits of schedulers.
 pub(super) fn exits(text: &mut String, exits: &[Exit], style: &Style) {
-    if exits.is_empty() {
-        return;
-    }
-    heading(text, "Exits of schedulers", style);
-    for exit in exits.iter().take(MOST) {
+    let title = "Exits of schedulers";
+    section(text, title, exits, "kinds", style, |text, exit| {
         let expected = match exit.in_passed {
             0 => String::new(),
             count => format!(", {count} passed"),
@@ -138,29 +150,21 @@ pub(super) fn exits(text: &mut String, exits: &[Exit], style: &Style) {
             kind, scheduler, ..
         } = exit;
         let cases = counted(exit.cases, "case");
-        push_wrapped(
-            text,
-            2,
-            &format!("{kind} of {scheduler}: {cases}{expected}"),
-            style,
-        );
+        let told = format!("{kind} of {scheduler}: {cases}{expected}");
+        push_wrapped(text, 2, &told, style);
         let what = if exit.message.is_empty() {
             &exit.reason
         } else {
             &exit.message
         };
         push_wrapped(text, 4, &format!("{}: {what}", exit.example), style);
-    }
-    push_rest(text, exits.len(), MOST, "kinds");
+    });
 }
 
 /// Faults that kernels reported.
 pub(super) fn kernel_faults(text: &mut String, faults: &[KernelFault], style: &Style) {
-    if faults.is_empty() {
-        return;
-    }
-    heading(text, "Kernel warnings", style);
-    for fault in faults.iter().take(MOST) {
+    let title = "Kernel warnings";
+    section(text, title, faults, "lines", style, |text, fault| {
         push_wrapped(text, 2, &fault.line, style);
         let mut told = counted(fault.cases, "case");
         if fault.allowed > 0 {
@@ -169,23 +173,15 @@ pub(super) fn kernel_faults(text: &mut String, faults: &[KernelFault], style: &S
         if fault.at_boot > 0 {
             let _ = write!(told, ", at boot in {}", fault.at_boot);
         }
-        push_wrapped(
-            text,
-            4,
-            &format!("{told}, such as {}", fault.example),
-            style,
-        );
-    }
-    push_rest(text, faults.len(), MOST, "lines");
+        let _ = write!(told, ", such as {}", fault.example);
+        push_wrapped(text, 4, &told, style);
+    });
 }
 
 /// Cases that did not end alike each time.
 pub(super) fn retries(text: &mut String, retries: &[Retried], style: &Style) {
-    if retries.is_empty() {
-        return;
-    }
-    heading(text, "Flaky: not every attempt ended alike", style);
-    for retried in retries.iter().take(MOST) {
+    let title = "Flaky: not every attempt ended alike";
+    section(text, title, retries, "cases", style, |text, retried| {
         let Retried {
             case,
             outcome,
@@ -193,39 +189,27 @@ pub(super) fn retries(text: &mut String, retries: &[Retried], style: &Style) {
             failed,
             ..
         } = retried;
-        push_wrapped(
-            text,
-            2,
-            &format!("{case}: {failed} of {attempts} attempts did not pass, counts as {outcome}"),
-            style,
-        );
+        let told =
+            format!("{case}: {failed} of {attempts} attempts did not pass, counts as {outcome}");
+        push_wrapped(text, 2, &told, style);
         for why in &retried.why {
             push_wrapped(text, 4, why, style);
         }
-    }
-    push_rest(text, retries.len(), MOST, "cases");
+    });
 }
 
 /// Schedulers that were started again.
 pub(super) fn restarts(text: &mut String, restarts: &[Restarted], style: &Style) {
-    if restarts.is_empty() {
-        return;
-    }
-    heading(text, "Restarts of schedulers", style);
-    for restarted in restarts.iter().take(MOST) {
+    let title = "Restarts of schedulers";
+    section(text, title, restarts, "cases", style, |text, restarted| {
         let Restarted {
             case,
             scheduler,
             restarts,
         } = restarted;
-        push_wrapped(
-            text,
-            2,
-            &format!("{case}: {scheduler}, {restarts} times"),
-            style,
-        );
-    }
-    push_rest(text, restarts.len(), MOST, "cases");
+        let told = format!("{case}: {scheduler}, {restarts} times");
+        push_wrapped(text, 2, &told, style);
+    });
 }
 
 /// Variants that measured something else than the others, by test and metric.
@@ -311,32 +295,38 @@ fn push_outliers(text: &mut String, group: &[&Outlier], style: &Style) {
 /// Growth of what the verifier has to do.
 pub(super) fn growth(text: &mut String, growth: &VerifierGrowth, style: &Style) {
     let title = format!("Verified instructions against {}", line(&growth.before));
-    heading(text, &title, style);
-    for scheduler in growth.schedulers.iter().take(MOST) {
-        let programs = counted(scheduler.compared, "program");
-        let median = scheduler.median_pct;
-        let told = format!(
-            "{}: median {median:+.1} % over {programs}",
-            scheduler.scheduler
-        );
-        push_wrapped(text, 2, &told, style);
-        for program in scheduler.changed.iter().take(MOST / 2) {
-            let kernel = program.kernel.as_deref().unwrap_or("-");
-            let pct = program.growth_pct;
+    let schedulers = &growth.schedulers;
+    section(
+        text,
+        &title,
+        schedulers,
+        "schedulers",
+        style,
+        |text, scheduler| {
+            let programs = counted(scheduler.compared, "program");
+            let median = scheduler.median_pct;
             let told = format!(
-                "{} {pct:+.1} %: {} -> {} on {kernel}, {}",
-                program.program, program.before, program.now, program.machine
+                "{}: median {median:+.1} % over {programs}",
+                scheduler.scheduler
             );
-            push_wrapped(text, 4, &told, style);
-        }
-        push_rest(
-            text,
-            scheduler.changed.len(),
-            MOST / 2,
-            "programs that changed",
-        );
-    }
-    push_rest(text, growth.schedulers.len(), MOST, "schedulers");
+            push_wrapped(text, 2, &told, style);
+            for program in scheduler.changed.iter().take(MOST / 2) {
+                let kernel = program.kernel.as_deref().unwrap_or("-");
+                let pct = program.growth_pct;
+                let told = format!(
+                    "{} {pct:+.1} %: {} -> {} on {kernel}, {}",
+                    program.program, program.before, program.now, program.machine
+                );
+                push_wrapped(text, 4, &told, style);
+            }
+            push_rest(
+                text,
+                scheduler.changed.len(),
+                MOST / 2,
+                "programs that changed",
+            );
+        },
+    );
 }
 
 /// The slowest tests, and where their time went.
@@ -394,17 +384,8 @@ fn phases(style: &Style) -> [char; 4] {
 
 /// Why cases were skipped.
 pub(super) fn skips(text: &mut String, skips: &[SkipReason], style: &Style) {
-    if skips.is_empty() {
-        return;
-    }
-    heading(text, "Skipped", style);
-    for reason in skips.iter().take(MOST) {
-        push_wrapped(
-            text,
-            2,
-            &format!("{}: {}", counted(reason.cases, "case"), reason.why),
-            style,
-        );
-    }
-    push_rest(text, skips.len(), MOST, "reasons");
+    section(text, "Skipped", skips, "reasons", style, |text, reason| {
+        let told = format!("{}: {}", counted(reason.cases, "case"), reason.why);
+        push_wrapped(text, 2, &told, style);
+    });
 }

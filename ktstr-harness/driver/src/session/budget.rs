@@ -114,26 +114,14 @@ impl Session {
                 CaseName::Base { .. } | CaseName::Host { .. } => None,
             };
             let topology = about.and_then(|about| about.topology.clone()).or(preset);
-            let topology = topology.unwrap_or_default();
-            let (scheduler, kernel) = match &case {
-                CaseName::Verifier {
-                    scheduler, kernel, ..
-                } => (Some(scheduler.clone()), Some(kernel)),
-                CaseName::Base { kernel, .. } | CaseName::Gauntlet { kernel, .. } => {
-                    (None, kernel.as_ref())
-                }
-                CaseName::Host { .. } => (None, None),
+            let scheduler = match &case {
+                CaseName::Verifier { scheduler, .. } => scheduler.clone(),
+                _ => about
+                    .map(|about| about.scheduler.clone())
+                    .unwrap_or_default(),
             };
-            let scheduler = scheduler.or_else(|| Some(about?.scheduler.clone()));
-            Some(Candidate {
-                id: (id.to_owned(), name.clone()),
-                test: case.test().unwrap_or(CaseName::VERIFIER).to_owned(),
-                scheduler: scheduler.unwrap_or_default(),
-                kernel: kernel.map(ToString::to_string).unwrap_or_default(),
-                time: times.expected(id, &case, &topology),
-                later: false,
-                topology,
-            })
+            let topology = topology.unwrap_or_default();
+            Some(Candidate::new(id, &case, topology, scheduler, times))
         };
         Ok(binary.selected.iter().filter_map(candidate).collect())
     }

@@ -59,14 +59,14 @@ impl Session {
         let file = SessionFile::write(&info, &self.host)?;
         self.save(&epoch, &begin)?;
         let mut list = self.list_command(&epoch)?;
-        // Its binaries are not to ask for what it is run for.
-        let unasked = SessionInfo {
-            id: format!("{}-list", info.id),
-            builder: None,
-            ..info
+        // Of tests that are selected, only what those need is built.
+        let list_file = match info.selected {
+            Some(_) => Some(self.file_for_list(info)?),
+            None => None,
         };
-        let list_file = SessionFile::write(&unasked, &self.host)?;
-        list.env(env::SESSION, list_file.path());
+        if let Some(file) = &list_file {
+            list.env(env::SESSION, file.path());
+        }
         list.args(nextest::listing(&self.nextest_args));
         let mut command = self.command("run", &epoch)?;
         command
@@ -88,6 +88,17 @@ impl Session {
         let runs = RunSummary::of_epoch(&runs_dir, self.sidecar_dir().as_deref(), &epoch);
         observer.event(SessionEvent::RecordsFound { runs: &runs });
         Ok(report(status, runs, &begin, cancel.is_cancelled()))
+    }
+
+    /// What the binaries are told that list the selected tests: the same, but that they do not ask for schedulers, which
+    /// this list is made for.
+    fn file_for_list(&self, info: SessionInfo) -> Result<SessionFile, SessionError> {
+        let unasked = SessionInfo {
+            id: format!("{}-list", info.id),
+            builder: None,
+            ..info
+        };
+        SessionFile::write(&unasked, &self.host)
     }
 
     /// Every case that there is, ignored ones too, by the binaries that have them. Builds the tests where need be.
