@@ -60,8 +60,26 @@ impl InitramfsBuilder {
     /// interpreter that its first line names, where the host has it.
     #[must_use]
     pub fn executable(self, host: impl Into<PathBuf>, guest: impl AsRef<Path>, pack: Pack) -> Self {
-        let host = host.into();
-        self.entry(guest.as_ref(), Entry::Executable { host, pack })
+        let (host, optional) = (host.into(), false);
+        let entry = Entry::Executable {
+            host,
+            pack,
+            optional,
+        };
+        self.entry(guest.as_ref(), entry)
+    }
+
+    /// Adds the executable `host` as `guest`, if it can be read when the archive is built, with what it needs of what the
+    /// host has.
+    #[must_use]
+    pub fn optional_executable(self, host: impl Into<PathBuf>, guest: impl AsRef<Path>) -> Self {
+        let (host, pack, optional) = (host.into(), Pack::Loadable, true);
+        let entry = Entry::Executable {
+            host,
+            pack,
+            optional,
+        };
+        self.entry(guest.as_ref(), entry)
     }
 
     /// Adds the directory `host` as `guest`, with all that is below it, as it is when the archive is built. Modes are kept.

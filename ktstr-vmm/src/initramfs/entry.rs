@@ -38,6 +38,8 @@ pub(super) enum Entry {
     Executable {
         host: PathBuf,
         pack: Pack,
+        /// Whether it may be missing, and so may what it needs.
+        optional: bool,
     },
     /// A directory of the host with all that is below it.
     Tree {

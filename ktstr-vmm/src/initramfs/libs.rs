@@ -89,9 +89,19 @@ pub(super) fn resolve(entries: &BTreeMap<PathBuf, Entry>) -> Result<Resolved, In
                 content: Content::Host(resolver.open(host)?.content()),
                 mode: *mode,
             },
-            Entry::Executable { host, pack } => {
-                let opened = resolver.open(host)?;
-                resolver.object(opened, &guest, Kind::new(*pack, false))?;
+            Entry::Executable {
+                host,
+                pack,
+                optional,
+            } => {
+                match resolver.open(host) {
+                    Ok(opened) => {
+                        resolver.object(opened, &guest, Kind::new(*pack, *optional))?;
+                    }
+                    // It is looked for again next time.
+                    Err(_) if *optional => resolver.resolved.inputs.push(Input::of(host)),
+                    Err(error) => return Err(error),
+                }
                 continue;
             }
             Entry::Tree { host } => {
@@ -149,18 +159,18 @@ impl Opened {
 struct Kind {
     pack: Pack,
     mode: u32,
-    /// Whether it is part of a tree: what it needs may be missing.
-    in_tree: bool,
+    /// Whether what it needs may be missing: it is optional itself, or part of a tree.
+    lenient: bool,
     /// The `DT_RPATH` of the files that need it, which it inherits.
     inherited: Vec<SearchDir>,
 }
 
 impl Kind {
-    fn new(pack: Pack, in_tree: bool) -> Self {
+    fn new(pack: Pack, lenient: bool) -> Self {
         Self {
             pack,
             mode: 0o755,
-            in_tree,
+            lenient,
             inherited: Vec::new(),
         }
     }
@@ -172,7 +182,7 @@ struct Object {
     host: PathBuf,
     guest: PathBuf,
     needs: Needs,
-    in_tree: bool,
+    lenient: bool,
     inherited: Vec<SearchDir>,
 }
 
@@ -267,7 +277,7 @@ impl Resolver {
         let needs = match elf::is_elf(&head) {
             true => match elf::needs(&host, &opened.file) {
                 // Such as an object file, or one for another processor.
-                Err(_) if kind.in_tree => None,
+                Err(_) if kind.lenient => None,
                 other => Some(other?),
             },
             false => None,
@@ -283,7 +293,7 @@ impl Resolver {
                 host,
                 guest: guest.to_owned(),
                 needs,
-                in_tree: kind.in_tree,
+                lenient: kind.lenient,
                 inherited: kind.inherited,
             });
         }
@@ -324,7 +334,7 @@ impl Resolver {
             let runpath = own(&object.needs.runpath);
             if let Some(interpreter) = &object.needs.interpreter {
                 match self.library(interpreter, interpreter, &rpath) {
-                    Err(_) if object.in_tree => {}
+                    Err(_) if object.lenient => {}
                     other => {
                         other.map_err(|error| missing(error, interpreter, &object.host))?;
                     }
@@ -333,7 +343,7 @@ impl Resolver {
             for library in &object.needs.libraries {
                 match self.find(library, &object, rpath.iter().chain(&runpath)) {
                     Some(found) => self.library(&found.host, &found.guest, &rpath)?,
-                    None if object.in_tree => {}
+                    None if object.lenient => {}
                     None => {
                         return Err(InitramfsError::MissingLibrary {
                             library: library.clone(),

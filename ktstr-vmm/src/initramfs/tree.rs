@@ -23,10 +23,16 @@ pub(super) struct Found {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Directory { mode: u32 },
+    Directory {
+        mode: u32,
+    },
     /// A link, which is not followed.
-    Symlink { target: PathBuf },
-    File { mode: u32 },
+    Symlink {
+        target: PathBuf,
+    },
+    File {
+        mode: u32,
+    },
 }
 
 /// Lists the directory `root` and all that is below it; a directory comes before its contents.
@@ -127,13 +133,19 @@ mod tests {
         let socket = dir.path().join("talk");
         let _listener = UnixListener::bind(&socket).unwrap();
         let error = walk(dir.path()).unwrap_err().to_string();
-        assert!(error.contains(&format!("{} is a socket", socket.display())), "{error}");
+        assert!(
+            error.contains(&format!("{} is a socket", socket.display())),
+            "{error}"
+        );
         fs::remove_file(&socket).unwrap();
         let pipe = dir.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
         let error = walk(dir.path()).unwrap_err().to_string();
-        assert!(error.contains(&format!("{} is a named pipe", pipe.display())), "{error}");
+        assert!(
+            error.contains(&format!("{} is a named pipe", pipe.display())),
+            "{error}"
+        );
     }
 
     #[test]

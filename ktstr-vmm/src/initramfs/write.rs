@@ -170,7 +170,11 @@ mod tests {
         let name = b"/dir/caf\xe9 \xff\n";
         let path = PathBuf::from(OsStr::from_bytes(name));
         let bytes = written(&[(path, file(b"x"))].into());
-        assert!(bytes.windows(name.len()).any(|part| part[..name.len() - 1] == name[1..]));
+        assert!(
+            bytes
+                .windows(name.len())
+                .any(|part| part[..name.len() - 1] == name[1..])
+        );
         for (refused, why) in [("/TRAILER!!!", "end the archive"), ("/a\0b", "NUL")] {
             let entries = [(PathBuf::from(refused), file(b""))].into();
             let error = archive(&entries, &mut Vec::new()).unwrap_err().to_string();
