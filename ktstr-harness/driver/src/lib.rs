@@ -64,6 +64,7 @@ mod programs;
 mod records;
 pub mod replay;
 mod session;
+pub mod shell;
 pub mod stats;
 mod tally;
 mod thresholds;
