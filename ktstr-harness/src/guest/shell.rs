@@ -358,4 +358,3 @@ fn wait_for(child: Pid) -> Option<WaitStatus> {
     let waited = retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()));
     waited.ok().flatten().map(|(_, status)| status)
 }
-

@@ -116,7 +116,11 @@ extern "C" fn note_child_ended(_: libc::c_int) {
     unsafe {
         let errno = *libc::__errno_location();
         let byte = 0_u8;
-        libc::write(CHILD_ENDED.load(Ordering::SeqCst), (&raw const byte).cast(), 1);
+        libc::write(
+            CHILD_ENDED.load(Ordering::SeqCst),
+            (&raw const byte).cast(),
+            1,
+        );
         *libc::__errno_location() = errno;
     }
 }

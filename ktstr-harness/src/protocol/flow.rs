@@ -84,9 +84,7 @@ impl<'b> StreamFrame<'b> {
         let (kind, stream, rest) = match self {
             Self::Data(stream, bytes) => (kind::DATA, Some(stream), bytes.to_vec()),
             Self::End(stream) => (kind::END, Some(stream), Vec::new()),
-            Self::Grant(stream, count) => {
-                (kind::GRANT, Some(stream), count.to_le_bytes().to_vec())
-            }
+            Self::Grant(stream, count) => (kind::GRANT, Some(stream), count.to_le_bytes().to_vec()),
             Self::Closed(stream) => (kind::CLOSED, Some(stream), Vec::new()),
             Self::Resize(size) => {
                 let rows_and_columns = [size.rows.to_le_bytes(), size.columns.to_le_bytes()];

@@ -151,7 +151,7 @@ pub(super) fn machine_spec(
         ),
         cmdline,
         boot_deadline: boot_limit,
-        deadline: boot_limit + limit + REPORT_GRACE,
+        deadline: limit.saturating_add(boot_limit + REPORT_GRACE),
         verbose_console: settings.verbose,
         kernel_hz: ktstr_kernel::timer_hz(&kernel.image),
         ..MachineSpec::new(&kernel.image, topology)
