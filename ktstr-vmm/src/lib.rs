@@ -97,7 +97,7 @@ pub use exit::{
     Diagnostic, ExitReason, GuestActivity, InitExit, KernelPanic, MachineExit, Timings,
 };
 pub use machine::Machine;
-pub use observer::{Flow, Observer, Outbox};
+pub use observer::{Flow, Interest, Observer, Outbox};
 pub use placement::{HostPlacement, Performance};
 pub use selection::{BackendSelection, Probe, find_qemu};
 pub use spec::{MachineSpec, guest_memory_mib};

@@ -1,5 +1,9 @@
 //! The caller's side of a running machine.
 
+use std::os::fd::BorrowedFd;
+
+use rustix::event::PollFlags;
+
 use crate::channel::FrameEncoder;
 use crate::channel::frame::{Frame, FrameError};
 
@@ -24,6 +28,40 @@ pub trait Observer {
 
     /// Called for each frame from the guest; answers go into `outbox`.
     fn frame(&mut self, frame: Frame, outbox: &mut Outbox) -> Flow;
+
+    /// Descriptors that the run waits for besides the machine's own; asked for before each wait.
+    ///
+    /// One whose other end is gone counts as ready: leave it out then, or the run does nothing but call
+    /// [`Observer::ready`].
+    fn interests(&self) -> Vec<Interest<'_>> {
+        Vec::new()
+    }
+
+    /// Called when at least one of [`Observer::interests`] is ready. It must not wait for the others.
+    fn ready(&mut self, outbox: &mut Outbox) -> Flow {
+        let _ = outbox;
+        Flow::Continue
+    }
+}
+
+/// A descriptor of an observer's, and what it is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Interest<'fd> {
+    /// The descriptor.
+    pub fd: BorrowedFd<'fd>,
+    /// Until it can be read.
+    pub readable: bool,
+    /// Until it can be written.
+    pub writable: bool,
+}
+
+impl Interest<'_> {
+    pub(crate) fn events(&self) -> PollFlags {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, self.readable);
+        events.set(PollFlags::OUT, self.writable);
+        events
+    }
 }
 
 /// Queues frames to the guest. Sending never blocks: frames leave as the guest reads.
@@ -39,5 +77,10 @@ impl Outbox {
         if let Err(error) = self.encoder.push(frame) {
             self.refused.get_or_insert(error);
         }
+    }
+
+    /// Bytes that are queued and were not sent yet, headers included.
+    pub fn pending(&self) -> usize {
+        self.encoder.bytes().len()
     }
 }

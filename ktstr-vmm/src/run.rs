@@ -88,6 +88,7 @@ struct Ready {
     console: bool,
     channel: bool,
     signals: bool,
+    observer: bool,
 }
 
 /// The result of reading the channel.
@@ -134,6 +135,12 @@ impl Run<'_> {
                     return Ok(reason);
                 }
                 self.write_channel(vm)?;
+            }
+            if ready.observer {
+                let flow = self.observer.ready(&mut self.outbox);
+                if let Some(reason) = self.ends(flow)? {
+                    return Ok(reason);
+                }
             }
             if ready.signals
                 && let Some(ended) = vm.poll_end()?
@@ -198,6 +205,10 @@ impl Run<'_> {
         for fd in vm.signals() {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
+        let first_interest = fds.len();
+        for interest in self.observer.interests() {
+            fds.push(PollFd::from_borrowed_fd(interest.fd, interest.events()));
+        }
         match poll(&mut fds, Timespec::try_from(limit).ok().as_ref()) {
             // A signal only makes the deadlines be checked again.
             Ok(_) | Err(Errno::INTR) => {}
@@ -208,7 +219,8 @@ impl Run<'_> {
             cancel: ready(0),
             console: console.is_some_and(ready),
             channel: channel.is_some_and(ready),
-            signals: (first_signal..fds.len()).any(ready),
+            signals: (first_signal..first_interest).any(ready),
+            observer: (first_interest..fds.len()).any(ready),
         })
     }
 
@@ -256,13 +268,18 @@ impl Run<'_> {
             self.last_frame = Some(now);
             self.watch.frame(now);
             let flow = self.observer.frame(frame, &mut self.outbox);
-            if let Some(error) = self.outbox.refused.take() {
-                return Err(error.into());
-            }
-            if flow == Flow::Stop {
-                return Ok(ChannelRead::End(ExitReason::Stopped));
+            if let Some(reason) = self.ends(flow)? {
+                return Ok(ChannelRead::End(reason));
             }
         }
+    }
+
+    /// Whether the observer ended the run, by what it returned or by what it wanted to send.
+    fn ends(&mut self, flow: Flow) -> Result<Option<ExitReason>, MachineError> {
+        if let Some(error) = self.outbox.refused.take() {
+            return Err(error.into());
+        }
+        Ok((flow == Flow::Stop).then_some(ExitReason::Stopped))
     }
 
     /// Writes as much to the guest as it takes.

@@ -26,7 +26,7 @@ use ktstr_driver::perf_delta::PerfDeltaError;
 use ktstr_driver::replay::ReplayError;
 use ktstr_driver::stats::StatsError;
 use ktstr_driver::verifier::SweepError;
-use ktstr_driver::{SessionError, ThresholdsError};
+use ktstr_driver::{FindTestError, SessionError};
 use ktstr_kernel::discover::DiscoverError;
 use ktstr_kernel::{BuiltTreeError, CacheError, Error, Failed, Failures, FetchError, Remedy};
 
@@ -74,7 +74,7 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
         let list = format!("{error}; `{program} stats list` shows the runs");
         return vec![Problem::new(list)];
     }
-    if let Some(ThresholdsError::Session(error)) = error.downcast_ref() {
+    if let Some(FindTestError::Session(error)) = error.downcast_ref() {
         return problems(error, program);
     }
     if let Some(PerfDeltaError::Session(error)) = error.downcast_ref() {

@@ -1,12 +1,14 @@
 //! Questions to test binaries, which know more of their cases than nextest lists.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use ktstr_core::env;
-use ktstr_harness::dispatch::CaseThresholds;
+use ktstr_harness::dispatch::{CaseMachine, CaseThresholds};
 use ktstr_vmm::CancelToken;
+use serde::de::DeserializeOwned;
 
+use crate::nextest::Binary;
 use crate::{Session, SessionObserver, process};
 
 /// A question that was not answered.
@@ -33,19 +35,34 @@ pub enum AskError {
     },
 }
 
+/// What a test binary tells of each case for one of its options.
+pub(crate) trait Answer: DeserializeOwned {
+    /// The option that asks for it.
+    const QUESTION: &'static str;
+}
+
+impl Answer for CaseThresholds {
+    const QUESTION: &'static str = "--thresholds";
+}
+
+impl Answer for CaseMachine {
+    const QUESTION: &'static str = "--machines";
+}
+
 impl Session {
     /// What a test binary tells of the cases that `filters` select, words of libtest's command line. Without a session's
     /// kernels: names have no label.
-    pub(crate) fn cases_of(
+    pub(crate) fn cases_of<A: Answer>(
         &self,
-        binary: &Path,
+        binary: &Binary,
         filters: &[&str],
         observer: &dyn SessionObserver,
         cancel: &CancelToken,
-    ) -> Result<Vec<CaseThresholds>, AskError> {
-        let mut command = process::command(self.host(), binary);
+    ) -> Result<Vec<A>, AskError> {
+        let mut command = process::command(self.host(), &binary.path);
         command
-            .arg("--thresholds")
+            .current_dir(&binary.dir)
+            .arg(A::QUESTION)
             .args(filters)
             .env_remove(env::KERNEL_LIST)
             .env_remove(env::SESSION);
@@ -54,7 +71,7 @@ impl Session {
         cases
             .collect::<Result<_, _>>()
             .map_err(|source| AskError::Answer {
-                binary: binary.to_owned(),
+                binary: binary.path.clone(),
                 source,
             })
     }

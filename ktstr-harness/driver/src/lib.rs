@@ -38,6 +38,7 @@
 //! - [`baseline`] finds the commit that changes are counted from.
 //! - [`affected`] tells which schedulers and tests the changes since that commit concern.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
+//! - [`Session::machines`] tells what machine a test runs on ([`TestMachine`]).
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`perf_delta`] compares the figures of performance tests at two commits.
 //! - [`stats`] tells what past runs left: what deserves a look, and which runs, values and hosts there are.
@@ -51,9 +52,11 @@ pub mod baseline;
 mod bounded;
 mod cargo;
 pub mod doctor;
+mod find_test;
 mod git;
 pub mod kernels;
 mod locks;
+mod machines;
 mod nextest;
 pub mod perf_delta;
 mod process;
@@ -67,11 +70,15 @@ mod thresholds;
 pub mod verifier;
 
 pub use ask::AskError;
+pub use find_test::FindTestError;
 pub use git::GitError;
 pub use kernels::kernel_cache;
-pub use ktstr_harness::dispatch::{CaseThresholds, SchedulerUse, Threshold};
+pub use ktstr_harness::dispatch::{
+    CaseMachine, CaseScheduler, CaseThresholds, ProgramSource, SchedulerUse, Threshold,
+};
 pub use ktstr_harness::runner::build::Package;
 pub use locks::{LocksReport, lock_places};
+pub use machines::TestMachine;
 pub use nextest::{Binary, Listing, ListingError};
 pub use records::RunSummary;
 pub use replay::{replay_args, replay_filter};
@@ -80,4 +87,3 @@ pub use session::{
     SavedSessionError, Session, SessionError, SessionEvent, SessionObserver, SessionReport, Silent,
 };
 pub use tally::Tally;
-pub use thresholds::ThresholdsError;

@@ -13,8 +13,8 @@ use ktstr_core::host::Host;
 use ktstr_core::record::Limit;
 use ktstr_core::record::{RunDir, Sidecar};
 use ktstr_driver::{
-    AskError, CaseThresholds, KernelChoice, NextestStreams, OutputStream, Session, SessionError,
-    SessionEvent, SessionObserver, Silent, Threshold, ThresholdsError,
+    AskError, CaseThresholds, FindTestError, KernelChoice, NextestStreams, OutputStream, Session,
+    SessionError, SessionEvent, SessionObserver, Silent, Threshold,
 };
 use ktstr_harness::runner::FailureArtifacts;
 use ktstr_kernel::Remedy;
@@ -238,13 +238,13 @@ fn thresholds_are_data_and_another_versions_answer_is_told() {
     );
     assert_eq!(ask("steady").unwrap(), [case]);
     let error = ask("other").unwrap_err();
-    assert!(matches!(error, ThresholdsError::Unknown(_)), "{error}");
+    assert!(matches!(error, FindTestError::Unknown(_)), "{error}");
     place
         .programs
         .add("tests", "echo 'ktstr/steady [sched=eevdf]'");
     let error = ask("ktstr/steady").unwrap_err();
     assert!(
-        matches!(error, ThresholdsError::Ask(AskError::Answer { .. })),
+        matches!(error, FindTestError::Ask(AskError::Answer { .. })),
         "{error}"
     );
     let start = format!("{}: ", binary.display());

@@ -13,10 +13,8 @@ use lexopt::{Arg, Parser, ValueExt};
 pub struct Args {
     /// List instead of run.
     pub list: bool,
-    /// Print the thresholds of the tests instead of running them.
-    pub thresholds: bool,
-    /// Print the schedulers that are declared and tested instead of running tests.
-    pub schedulers: bool,
+    /// Answer this as JSON instead of running tests.
+    pub question: Option<Question>,
     /// Selection by the ignored mark.
     pub which: Which,
     /// Selection by name; empty selects all tests.
@@ -41,6 +39,17 @@ pub struct Args {
     pub threads: bool,
     /// Print the usage and end.
     pub help: bool,
+}
+
+/// What a test binary can be asked about its tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// What the selected tests are judged by.
+    Thresholds,
+    /// The machines of the selected tests.
+    Machines,
+    /// The schedulers that are declared and tested.
+    Schedulers,
 }
 
 /// Selection by the ignored mark.
@@ -117,6 +126,7 @@ A test goes by its case (ktstr/NAME), its function (NAME) and that one's path (M
 Options:
       --list             List test names instead of running them
       --thresholds       Print what the tests are judged by, as JSON, and run none
+      --machines         Print what machines the tests run on, as JSON, and run none
       --schedulers       Print which schedulers are declared, and their tests, as JSON, and
                          run none
       --ignored          Ignored tests alone (gauntlet variants, demos)
@@ -145,8 +155,7 @@ impl Args {
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, lexopt::Error> {
         let mut parsed = Self {
             list: false,
-            thresholds: false,
-            schedulers: false,
+            question: None,
             which: Which::Plain,
             filters: Vec::new(),
             exact: false,
@@ -164,8 +173,9 @@ impl Args {
         while let Some(arg) = parser.next()? {
             match arg {
                 Arg::Long("list") => parsed.list = true,
-                Arg::Long("thresholds") => parsed.thresholds = true,
-                Arg::Long("schedulers") => parsed.schedulers = true,
+                Arg::Long("thresholds") => parsed.question = Some(Question::Thresholds),
+                Arg::Long("machines") => parsed.question = Some(Question::Machines),
+                Arg::Long("schedulers") => parsed.question = Some(Question::Schedulers),
                 Arg::Long("ignored") => parsed.which = Which::Ignored,
                 Arg::Long("include-ignored") => parsed.which = Which::All,
                 Arg::Long("exact") => parsed.exact = true,

@@ -5,6 +5,7 @@ mod budget;
 mod job;
 mod kernel_list;
 mod libtest;
+mod machines;
 mod orphan;
 mod prepare;
 mod record;
@@ -24,8 +25,9 @@ use std::time::Instant;
 use ktstr_core::host::Host;
 use ktstr_core::{Outcome, env, text};
 
-pub use args::{Args, Color, Names, Which};
+pub use args::{Args, Color, Names, Question, Which};
 pub use kernel_list::{format_kernel_list, parse_kernel_list};
+pub use machines::{CaseMachine, CaseScheduler, ProgramSource};
 pub use prepare::BuildRequest;
 pub use schedulers::SchedulerUse;
 pub use session::SessionInfo;
@@ -86,35 +88,21 @@ fn run(
     let cells = cells(&schedulers, &process.kernels, relocation, host)?;
     let tests = cases(&tests, &process.kernels).into_iter().map(Job::Test);
     let mut all: Vec<Job> = tests.chain(cells.into_iter().map(Job::Cell)).collect();
-    if args.schedulers {
-        let jobs: Vec<&Job> = all.iter().collect();
-        for scheduler in schedulers::uses(&schedulers, &jobs, relocation) {
-            println!("{}", serde_json::to_string(&scheduler)?);
-        }
+    if let Some(question) = args.question {
+        // A question is answered for every case, whatever a budget selects.
+        answer(question, &args, &all, &process.settings)?;
         return Ok(ExitCode::SUCCESS);
     }
     let is_nextests = args.exact && process.settings.origin.nextest.is_some();
-    // Nextest runs what was listed; a question is answered for every case.
-    if !is_nextests
-        && !args.thresholds
-        && let Some(note) = budget::apply(&mut all, &process)?
-    {
+    // Nextest runs what was listed.
+    if !is_nextests && let Some(note) = budget::apply(&mut all, &process)? {
         eprintln!("ktstr: {}={note}", env::BUDGET_SECS);
     }
-    if args.list || args.thresholds {
-        let selected = |job: &&Job| job.is_selected(&args);
-        let selected: Vec<&Job> = all.iter().filter(selected).collect();
-        if args.list {
-            // Nextest starts no test before every binary has listed its own.
-            prepare::wait_for_schedulers(&all, &process);
-            list(&selected)?;
-        } else {
-            for job in selected {
-                if let Job::Test(case) = job {
-                    println!("{}", serde_json::to_string(&thresholds::of(case))?);
-                }
-            }
-        }
+    if args.list {
+        let selected: Vec<&Job> = all.iter().filter(|job| job.is_selected(&args)).collect();
+        // Nextest starts no test before every binary has listed its own.
+        prepare::wait_for_schedulers(&all, &process);
+        list(&selected)?;
         return Ok(ExitCode::SUCCESS);
     }
     let worst = if is_nextests {
@@ -123,6 +111,41 @@ fn run(
         run_as_libtest(all, &args, process)?
     };
     Ok(ExitCode::from(worst.exit_code()))
+}
+
+/// Prints one JSON value a line: for each selected test, or for each scheduler.
+fn answer(
+    question: Question,
+    args: &Args,
+    all: &[Job],
+    settings: &Settings,
+) -> Result<(), serde_json::Error> {
+    let tests = all
+        .iter()
+        .filter(|job| job.is_selected(args))
+        .filter_map(|job| match job {
+            Job::Test(case) => Some(case),
+            Job::Cell(_) => None,
+        });
+    let lines: Result<Vec<String>, _> = match question {
+        Question::Thresholds => tests
+            .map(|case| serde_json::to_string(&thresholds::of(case)))
+            .collect(),
+        Question::Machines => tests
+            .map(|case| serde_json::to_string(&machines::of(case, settings)))
+            .collect(),
+        Question::Schedulers => {
+            let jobs: Vec<&Job> = all.iter().collect();
+            schedulers::uses(&registry::schedulers(), &jobs, &settings.relocation)
+                .iter()
+                .map(serde_json::to_string)
+                .collect()
+        }
+    };
+    for line in lines? {
+        println!("{line}");
+    }
+    Ok(())
 }
 
 /// Runs the one case that nextest names. Nextest reports the result.

@@ -80,7 +80,7 @@ pub(crate) use prepare::discover_kernel;
 pub use refusal::{Refusal, ReserveError};
 pub use repro::AutoRepro;
 pub use result::{ArtifactsError, CaseResult, FailureArtifacts, RunError};
-pub(crate) use scheduler_program::package;
+pub(crate) use scheduler_program::{package, spec_of_test};
 pub use settings::{NoCacheRoot, Settings, own_epoch};
 
 /// Runs cases and machines. It keeps nothing between runs: several threads may run by one, each with its own machine.

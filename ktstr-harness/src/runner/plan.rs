@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ktstr_core::Topology;
+use ktstr_vmm::initramfs::{Initramfs, InitramfsBuilder};
 
 use crate::cases::{Case, Cell, NamedKernel};
 use crate::{Scheduler, TestCase};
@@ -35,6 +36,9 @@ pub struct MachinePlan {
     pub scheduler: Scheduler,
     /// Host files that the guest finds below `/include-files/`; relative to the settings' directory.
     pub include_files: Vec<PathBuf>,
+    /// What else the root directory of the guest has; init, the scheduler and the include files replace what has their
+    /// paths.
+    pub root: InitramfsBuilder,
     /// Whether the machine gets host CPUs of its own. Where the host cannot give them, the run is skipped.
     pub performance_mode: bool,
     /// How many host CPUs the machine may use outside performance mode; without a number, one more than its own, or
@@ -52,6 +56,7 @@ impl MachinePlan {
             memory_mib: 0,
             scheduler: Scheduler::EEVDF,
             include_files: Vec::new(),
+            root: Initramfs::builder(),
             performance_mode: false,
             cpu_budget: None,
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ktstr_core::{KernelLabel, Topology, Verdict};
 use ktstr_kernel::discover::discover;
 use ktstr_kernel::{Cache, ImageInfo};
-use ktstr_vmm::initramfs::{Initramfs, Pack, PackedInitramfs};
+use ktstr_vmm::initramfs::{Pack, PackedInitramfs};
 use ktstr_vmm::{Backend, BackendSelection, KvmError, MachineError, MachineSpec, guest_memory_mib};
 
 use super::placement;
@@ -88,7 +88,7 @@ pub(super) fn initramfs(
     scheduler: Option<&Path>,
     settings: &Settings,
 ) -> Result<PackedInitramfs, Verdict> {
-    let mut builder = Initramfs::builder().init(&settings.binary);
+    let mut builder = plan.root.clone().init(&settings.binary);
     if let Some(program) = scheduler {
         // Whole: it may read its own debug information, such as BTF.
         builder = builder.executable(program, Scheduler::PROGRAM, Pack::Whole);

@@ -87,7 +87,7 @@ fn build(
 }
 
 /// What the guest is told; `None` for the kernel's own scheduler.
-pub(super) fn spec_of_test(test: &TestCase) -> Option<SchedulerSpec> {
+pub(crate) fn spec_of_test(test: &TestCase) -> Option<SchedulerSpec> {
     spec(test.scheduler, test.extra_sched_args, test.config).map(|spec| SchedulerSpec {
         allow_restarts: test.allow_restarts,
         ..spec

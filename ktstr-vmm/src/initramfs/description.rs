@@ -22,7 +22,7 @@ pub struct Initramfs {
 }
 
 /// Builds an [`Initramfs`]. A later entry replaces an earlier one with the same guest path.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InitramfsBuilder {
     entries: BTreeMap<PathBuf, Entry>,
 }

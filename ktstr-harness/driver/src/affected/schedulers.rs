@@ -160,7 +160,7 @@ mod tests {
         let binary = |cases: &[&str]| Binary {
             path: "/t".into(),
             cases: cases.iter().map(|case| (*case).to_owned()).collect(),
-            selected: std::collections::BTreeSet::new(),
+            ..Binary::default()
         };
         assert_eq!(Kind::of(&binary(&["ktstr/a"])), Kind::Ours);
         assert_eq!(Kind::of(&binary(&["tests::a"])), Kind::Other);

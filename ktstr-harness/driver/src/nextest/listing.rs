@@ -13,10 +13,12 @@ pub struct Listing {
 }
 
 /// A test binary.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Binary {
     /// The executable.
     pub path: PathBuf,
+    /// The directory that nextest runs it in.
+    pub dir: PathBuf,
     /// Names of all its cases.
     pub cases: BTreeSet<String>,
     /// Names of the cases that the arguments of `cargo nextest list` select.
@@ -51,6 +53,7 @@ impl From<RustTestSuiteSummary> for Binary {
             selected: selected.map(|(name, _)| name.to_string()).collect(),
             cases: tests().map(|(name, _)| name.to_string()).collect(),
             path: suite.binary.binary_path.into(),
+            dir: suite.cwd.into(),
         }
     }
 }
@@ -90,6 +93,7 @@ pub(crate) mod tests {
         let listing = Listing::parse(listed.as_bytes()).unwrap();
         let x = &listing.binaries["a::x"];
         assert_eq!(x.path, PathBuf::from("/t/a::x"));
+        assert_eq!(x.dir, PathBuf::from("/p"));
         assert_eq!(
             x.cases.iter().collect::<Vec<_>>(),
             ["ktstr/other", "ktstr/steady"]

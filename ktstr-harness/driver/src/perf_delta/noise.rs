@@ -7,6 +7,7 @@ use cargo_metadata::MetadataCommand;
 use ktstr_core::CaseName;
 use ktstr_core::env;
 use ktstr_core::record::Sidecar;
+use ktstr_harness::dispatch::CaseThresholds;
 use ktstr_vmm::CancelToken;
 
 use super::compare::{Named, compare};
@@ -456,7 +457,8 @@ fn performance_cases(
         if named.is_empty() {
             continue;
         }
-        let told = session.cases_of(&binary.path, &["--include-ignored"], observer, cancel)?;
+        let told: Vec<CaseThresholds> =
+            session.cases_of(&binary, &["--include-ignored"], observer, cancel)?;
         let wanted: BTreeSet<String> = told
             .into_iter()
             .filter(|case| case.performance_mode)

@@ -98,7 +98,8 @@ impl Session {
         observer: &dyn SessionObserver,
         cancel: &CancelToken,
     ) -> Result<Vec<Candidate>, SessionError> {
-        let told = self.cases_of(&binary.path, &["--include-ignored"], observer, cancel)?;
+        let told: Vec<CaseThresholds> =
+            self.cases_of(binary, &["--include-ignored"], observer, cancel)?;
         let told: BTreeMap<&str, &CaseThresholds> = told
             .iter()
             .map(|about| (about.case.as_str(), about))

@@ -111,11 +111,10 @@ mod tests {
         let binary = |(id, cases): &(&str, &[&str])| {
             let cases = cases.iter().map(|case| (*case).to_owned()).collect();
             let path = format!("/t/{id}").into();
-            let selected = BTreeSet::new();
             let binary = Binary {
                 path,
                 cases,
-                selected,
+                ..Binary::default()
             };
             ((*id).to_owned(), binary)
         };

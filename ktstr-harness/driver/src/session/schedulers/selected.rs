@@ -81,6 +81,7 @@ pub(super) mod tests {
                 path,
                 cases,
                 selected,
+                ..Binary::default()
             };
             (id.to_owned(), binary)
         };
