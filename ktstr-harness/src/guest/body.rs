@@ -390,7 +390,7 @@ mod tests {
             panic!("in the body")
         });
         let ctx = Ctx {
-            topology: test.topology,
+            cpus: test.topology.into(),
             duration: Duration::ZERO,
             checks: Checks::NONE,
             cgroup_root: PathBuf::new(),

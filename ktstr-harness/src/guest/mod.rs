@@ -81,7 +81,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
 
     sys::set_env(&spec.env);
     let ctx = Ctx {
-        topology: spec.topology,
+        cpus: spec.topology.into(),
         duration: spec.duration,
         checks: spec.checks,
         cgroup_root: PathBuf::from(CGROUP_ROOT),
@@ -90,7 +90,14 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let around = Around::guest(spec.topology.cpus());
     let test = find(&spec.test);
     let mut send = |message| channel.send(&to_frame(&message));
-    let report = run(&spec, test, &ctx, &around, sys::kill_everyone_else, &mut send)?;
+    let report = run(
+        &spec,
+        test,
+        &ctx,
+        &around,
+        sys::kill_everyone_else,
+        &mut send,
+    )?;
     channel.send(&to_frame(&GuestMessage::Report(report)))?;
     wait_for_host_close(&mut channel);
     Ok(())

@@ -89,7 +89,9 @@ impl Loaded {
             down: None,
             tracing: around.tracing.to_owned(),
         };
-        let started = loaded.begin(spec, around).map_err(SchedulerProblem::NotStarted);
+        let started = loaded
+            .begin(spec, around)
+            .map_err(SchedulerProblem::NotStarted);
         let enabled = started.and_then(|()| loaded.await_enabled(around, look));
         match enabled {
             Ok(()) => Ok(loaded),

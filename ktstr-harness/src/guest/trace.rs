@@ -20,8 +20,8 @@ pub(super) fn enable_dump(tracing: &Path) {
 /// The dump so far; empty where there is none.
 pub(super) fn dump(tracing: &Path) -> String {
     let mut trace = Vec::new();
-    let read = File::open(tracing.join("trace"))
-        .and_then(|file| file.take(LIMIT).read_to_end(&mut trace));
+    let read =
+        File::open(tracing.join("trace")).and_then(|file| file.take(LIMIT).read_to_end(&mut trace));
     match read {
         Ok(_) => lines(&String::from_utf8_lossy(&trace)),
         Err(_) => String::new(),

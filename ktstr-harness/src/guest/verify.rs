@@ -150,7 +150,7 @@ fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
     // Workers inherit the name of init's thread.
     body::name_thread("spinner");
     // A dump shows waiting tasks only while they wait.
-    let pool = WorkerPool::fork_watched(&[group], topology, &mut Loaded::request_dump);
+    let pool = WorkerPool::fork_watched(&[group], topology.into(), &mut Loaded::request_dump);
     let pool = pool.map_err(|error| error.to_string());
     body::name_thread("init");
     let mut pool = pool?;
