@@ -104,6 +104,10 @@ pub(crate) fn run(
     let started = SystemTime::now();
     let signals = Signals::watch().map_err(set_up("signal handlers"))?;
     os::end_with(options.parent).map_err(set_up("the process that started this one"))?;
+    // For whoever cleans up where this process or its parent is killed.
+    let pid = options.dir.join("pid");
+    fs::write(&pid, format!("{}\n", std::process::id()))
+        .map_err(set_up(pid.display().to_string()))?;
     let topology = case
         .topology()
         .ok_or_else(|| BareMetalError::OnHost(case.name.to_string()))?;
