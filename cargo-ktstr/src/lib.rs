@@ -6,6 +6,7 @@
 mod affected;
 mod cli;
 mod doctor;
+mod export;
 mod failure;
 mod kernel;
 mod locks;
@@ -59,6 +60,7 @@ pub fn cargo_main() -> ExitCode {
         Command::Stats(arguments) => stats::run(&arguments, context),
         Command::ShowHost(arguments) => stats::show_host(&arguments, context),
         Command::ShowThresholds(arguments) => thresholds::run(&arguments, context),
+        Command::Export(arguments) => export::run(&arguments, context),
         Command::Doctor(arguments) => doctor::run(&arguments, context),
         Command::Locks(arguments) => locks::run(&arguments, context),
         Command::Completions(arguments) => completions(&arguments),

@@ -9,7 +9,7 @@ Examples:
   cargo ktstr verifier --kernel ../linux  try every declared scheduler
   cargo ktstr stats                       what deserves a look in the newest run
 
-Planned, not built yet: coverage, export, llvm-cov.";
+Planned, not built yet: coverage, llvm-cov.";
 
 /// Below the options of `ktstr`.
 pub(super) const KTSTR_AFTER: &str = "\
@@ -208,6 +208,26 @@ baseline.";
 pub(super) const EXPLAIN_AFTER: &str = "\
 A field is absent as `expected`, where records of that kind do not have it, or
 `actionable`, with what to do.";
+
+/// Below the options of `export`.
+pub(super) const EXPORT_AFTER: &str = "\
+Standard output says what was written: an executable file with the test binary, the
+scheduler and the include files. On the other machine, as root:
+  ./my_test.run --check               check the machine: root, sched_ext, cgroup2,
+                                      no other scheduler, topology
+  ./my_test.run                       run the test; exit code: the verdict's
+  ./my_test.run --duration 60 --quiet
+  ./my_test.run --help                options and exit codes
+
+The run takes CPUs of the test's topology and undoes what it did when it ends,
+however it ends. Scheduler, its arguments and the topology are those of the test; a
+variant (gauntlet/my_test/PRESET) has its preset's topology. A machine may be larger.
+A dead scheduler gets no second run there. Of several test binaries that have the
+test the first is taken, in the order of their paths. A file that is no exported
+test is not replaced.
+
+Not exportable: `host_only` tests, and tests whose scheduler is built into the
+kernel.";
 
 /// Below the options of `kernel`.
 pub(super) const KERNEL_AFTER: &str = "\

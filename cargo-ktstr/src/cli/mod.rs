@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 mod affected;
+mod export;
 mod help;
 mod perf_delta;
 mod relevant;
@@ -18,6 +19,7 @@ use ktstr_kernel::BaseConfig;
 use ktstr_vmm::Backend;
 
 pub(crate) use affected::Affected;
+pub(crate) use export::Export;
 pub(crate) use perf_delta::PerfDelta;
 pub(crate) use relevant::Relevant;
 pub(crate) use replay::Replay;
@@ -26,7 +28,7 @@ pub(crate) use show_host::ShowHost;
 pub(crate) use stats::{Stats, StatsCommand, StatsCommon};
 
 /// Commands of `cargo ktstr` that later versions bring.
-pub(crate) const PLANNED: &[&str] = &["coverage", "export", "llvm-cov"];
+pub(crate) const PLANNED: &[&str] = &["coverage", "llvm-cov"];
 
 /// Commands of `ktstr` that later versions bring.
 pub(crate) const PLANNED_STANDALONE: &[&str] = &[];
@@ -81,6 +83,9 @@ pub(crate) enum Command {
     /// Show what deserves a look in the newest run, and list past runs.
     #[command(after_help = help::STATS_AFTER)]
     Stats(Stats),
+    /// Write a file that runs a test on another machine, without a virtual machine.
+    #[command(after_help = help::EXPORT_AFTER)]
+    Export(Export),
     /// Show this host as the record of a run would have it.
     ShowHost(ShowHost),
     /// Show the thresholds that a test is judged by.

@@ -108,7 +108,7 @@ fn what_later_versions_bring_says_so() {
         .map(str::trim)
         .filter(|word| !word.is_empty())
         .collect();
-    assert_eq!(commands.len(), 4, "{commands:?}");
+    assert_eq!(commands.len(), 3, "{commands:?}");
     for command in commands {
         let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
         assert!(

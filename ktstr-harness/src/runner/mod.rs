@@ -74,6 +74,7 @@ use facts::RunFacts;
 use prepared_run::PreparedRun;
 
 pub use crate::relocation::Relocation;
+pub(crate) use case_run::{bare_metal_result, run_spec};
 pub use diagnosis::Diagnosis;
 pub use observer::{RunEvent, RunObserver};
 pub use origin::{NextestRun, RunOrigin, TestTarget};
