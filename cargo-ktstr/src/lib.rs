@@ -5,6 +5,7 @@
 
 mod affected;
 mod cli;
+mod coverage;
 mod doctor;
 mod failure;
 mod kernel;
@@ -48,6 +49,8 @@ pub fn cargo_main() -> ExitCode {
     }
     let run = |Cargo::Ktstr(arguments), context: &Context| match arguments.command {
         Command::Test(arguments) => test::run(&arguments, context),
+        Command::Coverage(arguments) => coverage::run(&arguments, context),
+        Command::LlvmCov(arguments) => coverage::llvm_cov(&arguments, context),
         Command::Replay(arguments) => replay::run(&arguments, context),
         Command::Affected(arguments) => affected::run(&arguments, context),
         Command::Kernel(arguments) => kernel::run(&arguments, context),

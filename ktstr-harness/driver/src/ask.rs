@@ -43,7 +43,7 @@ impl Session {
         observer: &dyn SessionObserver,
         cancel: &CancelToken,
     ) -> Result<Vec<CaseThresholds>, AskError> {
-        let mut command = process::command(self.host(), binary);
+        let mut command = process::command(&self.build_host(), binary);
         command
             .arg("--thresholds")
             .args(filters)

@@ -38,6 +38,7 @@
 //! - [`baseline`] finds the commit that changes are counted from.
 //! - [`affected`] tells which schedulers and tests the changes since that commit concern.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
+//! - [`coverage`] has a session measure which lines its tests reach, in their machines too.
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`perf_delta`] compares the figures of performance tests at two commits.
 //! - [`stats`] tells what past runs left: what deserves a look, and which runs, values and hosts there are.
@@ -50,6 +51,7 @@ mod ask;
 pub mod baseline;
 mod bounded;
 mod cargo;
+pub mod coverage;
 pub mod doctor;
 mod git;
 pub mod kernels;

@@ -9,6 +9,7 @@ mod bpf;
 mod klog;
 mod mounts;
 mod probe;
+mod profiles;
 mod sample;
 mod scheduler;
 mod sys;
@@ -75,7 +76,9 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let spec = match from_frame(&frame)? {
         GuestRequest::Run(spec) => spec,
         GuestRequest::Verify(spec) => {
-            verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            let report = verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            profiles::send(&mut |frame| channel.send(&frame))?;
+            channel.send(&to_frame(&GuestMessage::Verified(report)))?;
             wait_for_host_close(&mut channel);
             return Ok(());
         }
@@ -126,6 +129,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         klog::tail(KERNEL_LOG_LIMIT)
     };
+    profiles::send(&mut |frame| channel.send(&frame))?;
     channel.send(&to_frame(&GuestMessage::Report(BodyReport {
         ending,
         kernel_log,

@@ -7,6 +7,7 @@ use ktstr_vmm::initramfs::PackedInitramfs;
 use ktstr_vmm::{BackendConfig, CancelToken, Diagnostic, ExitReason, Machine, MachineExit};
 
 use super::cancel;
+use super::coverage::ReceivedProfiles;
 use super::facts::RunFacts;
 use super::guest_session::{GuestReport, GuestSession};
 use super::observer::{RunEvent, RunObserver};
@@ -97,6 +98,15 @@ impl<'a> PreparedRun<'a> {
         })
     }
 
+    /// What runs, in words.
+    fn name(&self, request: &GuestRequest) -> String {
+        let what = match request {
+            GuestRequest::Run(spec) => spec.test.clone(),
+            GuestRequest::Verify(_) => format!("verifier/{}", self.plan.scheduler.name),
+        };
+        format!("{what} ({})", self.plan.topology)
+    }
+
     /// The CPU model that the guest sees.
     fn cpu_model(&self) -> Option<String> {
         match self.backend.backend().cpu_model() {
@@ -157,7 +167,11 @@ impl<'a> PreparedRun<'a> {
             backend: self.backend.backend(),
             performance_mode,
         });
-        let mut session = GuestSession::new(request, observer);
+        let profiles = self.settings.coverage.as_ref().map(|coverage| {
+            let name = self.name(request);
+            ReceivedProfiles::new(coverage.target_dir.clone(), &name)
+        });
+        let mut session = GuestSession::new(request, profiles, observer);
         let begin = Instant::now();
         let exit = machine
             .run(&mut session)
@@ -171,8 +185,12 @@ impl<'a> PreparedRun<'a> {
             kernel_release,
             ready,
             reported,
+            profiles,
             ..
         } = session;
+        if let Some(note) = profiles.and_then(|profiles| profiles.end(report.is_some())) {
+            observer.event(RunEvent::Note(&note));
+        }
         for note in notes(&exit) {
             observer.event(RunEvent::Note(&note));
         }

@@ -264,6 +264,17 @@ impl SessionObserver for Reporter {
                 self.line(&format!("kernel {}: {image} ({origin})", kernel.version));
             }
             SessionEvent::BudgetSpent(budget) => self.line(&budget_line(budget)),
+            SessionEvent::SchedulerNotMeasured {
+                package,
+                place,
+                error,
+            } => {
+                let place = self.style.path(place);
+                self.line(&format!(
+                    "coverage: the program of {} is not in the report: {place}: {error}",
+                    package.name
+                ));
+            }
             SessionEvent::SchedulerBuildOutput { line, .. }
             | SessionEvent::NextestOutput { line, .. } => self.output(line),
             _ => {}

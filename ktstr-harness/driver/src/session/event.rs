@@ -1,5 +1,6 @@
 //! What happens in a session, as events.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
 
@@ -81,6 +82,15 @@ pub enum SessionEvent<'a> {
         package: &'a Package,
         /// The line, without its end.
         line: &'a [u8],
+    },
+    /// The report of coverage will not have the lines of a scheduler's program.
+    SchedulerNotMeasured {
+        /// The cargo package.
+        package: &'a Package,
+        /// Where its program cannot be put for the report to find it.
+        place: &'a Path,
+        /// Why.
+        error: &'a io::Error,
     },
     /// The build of a scheduler is over.
     SchedulerBuildEnded {
