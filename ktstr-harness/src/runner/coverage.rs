@@ -36,6 +36,11 @@ impl Coverage {
         self.objects.join("ktstr-schedulers")
     }
 
+    /// Where tests leave notes on profiles in `target_dir` that the report does not have, each in a file.
+    pub fn notes(target_dir: &Path) -> PathBuf {
+        target_dir.join("ktstr-coverage-notes")
+    }
+
     /// Puts `program` where the report finds it, by a link of its own name; one that is there already stays.
     pub fn add_program(&self, program: &Path) -> io::Result<()> {
         if program.starts_with(&self.objects) {

@@ -263,6 +263,7 @@ impl SessionObserver for Reporter {
                 let image = self.style.path(&kernel.image);
                 self.line(&format!("kernel {}: {image} ({origin})", kernel.version));
             }
+            SessionEvent::NotCovered { note } => self.line(note),
             SessionEvent::BudgetSpent(budget) => self.line(&budget_line(budget)),
             SessionEvent::SchedulerNotMeasured {
                 package,

@@ -35,10 +35,12 @@ mod tools;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ktstr_core::env;
 use ktstr_core::host::Host;
+use ktstr_core::host::files::read_bounded;
+use ktstr_core::text;
 use ktstr_harness::runner::Coverage as Places;
 use ktstr_vmm::CancelToken;
 
@@ -102,10 +104,33 @@ impl Measurement {
         if keeps.iter().any(|option| self.args.has(option)) {
             return Ok(());
         }
-        match fs::remove_dir_all(self.places.schedulers()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove(&self.places.schedulers())?;
+        remove(&Places::notes(&self.places.target_dir))
+    }
+
+    /// What the tests noted of profiles that the report does not have, each in one line, and how many there are.
+    pub(crate) fn notes(&self) -> (Vec<String>, usize) {
+        let entries = fs::read_dir(Places::notes(&self.places.target_dir));
+        let entries = entries.into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        let read = |path: &PathBuf| {
+            let bytes = read_bounded(path, LONGEST_NOTE).ok()?;
+            Some(text::line(&text::plain(&String::from_utf8_lossy(&bytes))))
+        };
+        let notes = paths.iter().take(MOST_NOTES).filter_map(read).collect();
+        (notes, paths.len())
+    }
+}
+
+/// The longest note that is read, in bytes, and how many are.
+const LONGEST_NOTE: u64 = 4096;
+const MOST_NOTES: usize = 20;
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -185,6 +210,7 @@ impl Session {
                 program: process::name(&command),
                 source,
             })?;
+        session.tell_of_profiles(observer);
         Ok(exit_code(status))
     }
 
@@ -221,7 +247,7 @@ pub const PROFILE_VARIABLE: &str = "LLVM_PROFILE_FILE";
 /// `host` where programs that are measured without a session of coverage leave their profiles beside `program`, and not in
 /// the directory they run in, which may be a kernel's source tree. A variable that is set stays.
 #[must_use]
-pub fn with_profile_file(host: Host, program: &std::path::Path) -> Host {
+pub fn with_profile_file(host: Host, program: &Path) -> Host {
     let Some(dir) = program
         .parent()
         .filter(|_| host.var(PROFILE_VARIABLE).is_none())

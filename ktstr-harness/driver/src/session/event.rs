@@ -111,6 +111,11 @@ pub enum SessionEvent<'a> {
         /// How.
         status: ExitStatus,
     },
+    /// The report of coverage does not have what a guest reached, or a part of it.
+    NotCovered {
+        /// Of which test and why, in one line.
+        note: &'a str,
+    },
     /// The records of the tests were read.
     RecordsFound {
         /// By run directory.

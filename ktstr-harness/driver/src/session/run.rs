@@ -87,6 +87,7 @@ impl Session {
         .map_err(|source| cargo_error(&command, source))?;
         drop((file, list_file));
         observer.event(SessionEvent::NextestEnded { status });
+        self.tell_of_profiles(observer);
         let runs = RunSummary::of_epoch(&runs_dir, self.sidecar_dir().as_deref(), &epoch);
         observer.event(SessionEvent::RecordsFound { runs: &runs });
         let ignores = self.coverage.as_ref();
@@ -105,6 +106,21 @@ impl Session {
         measurement
             .map_or(Ok(()), Measurement::begin)
             .map_err(SessionError::Coverage)
+    }
+
+    /// Tells which profiles the report of coverage does not have.
+    pub(crate) fn tell_of_profiles(&self, observer: &dyn SessionObserver) {
+        let Some(measurement) = &self.coverage else {
+            return;
+        };
+        let (notes, of) = measurement.notes();
+        for note in &notes {
+            observer.event(SessionEvent::NotCovered { note });
+        }
+        if of > notes.len() {
+            let note = format!("coverage: {} more such notes", of - notes.len());
+            observer.event(SessionEvent::NotCovered { note: &note });
+        }
     }
 
     /// Has the tests of `command` told what the session decided, as long as the file lives; each builds its own scheduler.

@@ -1,12 +1,13 @@
 //! The profiles that a guest sends, as files beside those of the host.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ktstr_core::host::files::write_atomic;
 use ktstr_core::text;
 
-use super::profile;
+use super::{Coverage, profile};
 use crate::protocol::{MAX_PROFILES, PROFILE_LIMIT};
 
 /// The longest part of a file's name that comes from the case, in bytes.
@@ -21,6 +22,7 @@ pub(in super::super) struct ReceivedProfiles {
     /// Those that were announced.
     count: usize,
     written: usize,
+    notes: usize,
     current: Option<Current>,
 }
 
@@ -49,6 +51,7 @@ impl ReceivedProfiles {
             case: case.to_owned(),
             count: 0,
             written: 0,
+            notes: 0,
             current: None,
         }
     }
@@ -85,18 +88,25 @@ impl ReceivedProfiles {
         let Some(whole) = self.current.take() else {
             return Ok(None);
         };
-        Ok(self.take(&whole).err())
+        let left_out = self.take(&whole).err();
+        Ok(left_out.map(|note| self.keep(note)))
     }
 
     /// The note on a profile that the guest cannot send. The error is how the guest breaks the protocol.
     pub(in super::super) fn refused(&mut self, name: &str, why: &str) -> Result<String, String> {
         self.announce(name.to_owned(), 0)?;
         self.current = None;
-        Ok(self.left_out(name, why))
+        let note = self.left_out(name, why);
+        Ok(self.keep(note))
     }
 
     /// At the end of the guest: a note where nothing is known of what it reached.
-    pub(in super::super) fn end(self, has_reported: bool) -> Option<String> {
+    pub(in super::super) fn end(mut self, has_reported: bool) -> Option<String> {
+        let note = self.last_note(has_reported)?;
+        Some(self.keep(note))
+    }
+
+    fn last_note(&self, has_reported: bool) -> Option<String> {
         if let Some(current) = &self.current {
             let (length, size) = (current.bytes.len(), current.size);
             let why = format!("only {length} bytes of {size} came");
@@ -126,6 +136,16 @@ impl ReceivedProfiles {
         Ok(())
     }
 
+    /// Leaves `note` to the session: nextest shows what a test says only where it fails.
+    fn keep(&mut self, note: String) -> String {
+        let dir = Coverage::notes(&self.dir);
+        let file = dir.join(format!("{}-{}", self.prefix, self.notes));
+        self.notes += 1;
+        // It is told by the test in any case.
+        let _ = fs::create_dir_all(&dir).and_then(|()| write_atomic(&file, note.as_bytes()));
+        note
+    }
+
     fn left_out(&self, name: &str, why: &str) -> String {
         let name = text::cut(&text::line(name), LONGEST);
         let why = text::line(why);
@@ -138,16 +158,15 @@ impl ReceivedProfiles {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::super::profile::tests::profile;
     use super::*;
 
     fn files(dir: &std::path::Path) -> Vec<(String, Vec<u8>)> {
         let mut files: Vec<_> = fs::read_dir(dir)
             .unwrap()
+            .map(Result::unwrap)
+            .filter(|entry| entry.file_type().unwrap().is_file())
             .map(|entry| {
-                let entry = entry.unwrap();
                 let name = entry.file_name().into_string().unwrap();
                 (name, fs::read(entry.path()).unwrap())
             })
@@ -188,6 +207,13 @@ mod tests {
         assert!(
             note.contains("profile 5 of") && note.contains("bytes of"),
             "{note}"
+        );
+        let notes = files(&Coverage::notes(dir.path()));
+        assert_eq!(notes.len(), 3);
+        assert!(
+            notes[0]
+                .1
+                .starts_with(b"coverage: the profile 3_0.profraw of ")
         );
         let files = files(dir.path());
         assert_eq!(files.len(), 2);
