@@ -40,6 +40,7 @@
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`Session::machines`] tells what machine a test runs on ([`TestMachine`]).
 //! - [`Session::export`] writes a file that runs a test without a machine.
+//! - [`coverage`] has a session measure which lines its tests reach, in their machines too.
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`perf_delta`] compares the figures of performance tests at two commits.
 //! - [`stats`] tells what past runs left: what deserves a look, and which runs, values and hosts there are.
@@ -53,6 +54,7 @@ mod ask;
 pub mod baseline;
 mod bounded;
 mod cargo;
+pub mod coverage;
 pub mod doctor;
 mod export;
 mod find_test;

@@ -10,6 +10,7 @@ mod bpf;
 mod klog;
 mod mounts;
 mod probe;
+mod profiles;
 mod run;
 mod sample;
 mod scheduler;
@@ -75,7 +76,9 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let spec = match from_frame(&frame)? {
         GuestRequest::Run(spec) => spec,
         GuestRequest::Verify(spec) => {
-            verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            let report = verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            profiles::send(&mut |frame| channel.send(&frame))?;
+            channel.send(&to_frame(&GuestMessage::Verified(report)))?;
             wait_for_host_close(&mut channel);
             return Ok(());
         }
@@ -101,6 +104,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         sys::kill_everyone_else,
         &mut send,
     )?;
+    profiles::send(&mut |frame| channel.send(&frame))?;
     channel.send(&to_frame(&GuestMessage::Report(report)))?;
     wait_for_host_close(&mut channel);
     Ok(())

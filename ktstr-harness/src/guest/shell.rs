@@ -16,6 +16,7 @@ use rustix::io::{Errno, ioctl_fionread, retry_on_intr};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, waitpid};
 
 use self::process::Process;
+use super::around::Around;
 use super::scheduler::Loaded;
 use super::{klog, sys};
 use crate::protocol::flow::{
@@ -49,8 +50,8 @@ pub(super) fn serve(
     klog::write(BODY_MARK);
     let mut scheduler = None;
     if let Some(wanted) = &spec.scheduler {
-        super::rise_above_schedulers();
-        match Loaded::start(wanted) {
+        super::run::rise_above_schedulers();
+        match Loaded::start(wanted, &Around::guest(spec.topology.cpus())) {
             Ok(loaded) => scheduler = Some(loaded),
             Err(report) => {
                 channel.send(&scheduler_ended(*report))?;
