@@ -75,7 +75,7 @@ pub fn ktstr_main() -> ExitCode {
         StandaloneCommand::Doctor(arguments) => doctor::run(&arguments, context),
         StandaloneCommand::Locks(arguments) => locks::run(&arguments, context),
     };
-    main("ktstr", args_os(), cli::PLANNED_STANDALONE, run)
+    main("ktstr", args_os(), &[], run)
 }
 
 /// Does not return where this program is started as something else: init of a machine, or a terminal's guardian.

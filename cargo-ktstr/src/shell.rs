@@ -154,7 +154,7 @@ fn in_machine(
     if let Some(raw) = raw.take() {
         raw.leave(was_cut_off);
     }
-    if was_cut_off {
+    if was_cut_off && !matches!(result, Err(ShellError::Cancelled)) {
         for note in notes {
             tell(format_args!("{program}: {note}\n"));
         }

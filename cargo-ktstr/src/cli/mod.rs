@@ -28,9 +28,6 @@ pub(crate) use stats::{Stats, StatsCommand, StatsCommon};
 /// Commands of `cargo ktstr` that later versions bring.
 pub(crate) const PLANNED: &[&str] = &["coverage", "export", "llvm-cov"];
 
-/// Commands of `ktstr` that later versions bring.
-pub(crate) const PLANNED_STANDALONE: &[&str] = &[];
-
 /// How cargo calls us: `cargo-ktstr ktstr …`.
 #[derive(Debug, Parser)]
 #[command(name = "cargo", bin_name = "cargo", max_term_width = 80)]

@@ -14,6 +14,7 @@ const COMMANDS: &[&str] = &[
     "replay",
     "affected",
     "verifier",
+    "shell",
     "kernel",
     "kernel list",
     "kernel build",
@@ -64,6 +65,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "kernel list",
         "kernel build",
         "kernel clean",
+        "shell",
         "doctor",
         "locks",
     ] {
@@ -86,6 +88,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "affected",
         "kernel",
         "verifier",
+        "shell",
         "perf-delta",
         "stats",
         "show-host",
@@ -108,7 +111,7 @@ fn what_later_versions_bring_says_so() {
         .map(str::trim)
         .filter(|word| !word.is_empty())
         .collect();
-    assert_eq!(commands.len(), 4, "{commands:?}");
+    assert_eq!(commands.len(), 3, "{commands:?}");
     for command in commands {
         let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
         assert!(
@@ -116,8 +119,8 @@ fn what_later_versions_bring_says_so() {
             "{error}"
         );
     }
-    let error = place.fails(ktstr().arg("shell"), 1);
-    assert!(error.contains("`ktstr --help`"), "{error}");
+    let output = place.run(ktstr().arg("export"));
+    assert_eq!(output.status.code(), Some(2), "it has no such command");
 }
 
 #[test]
@@ -130,6 +133,10 @@ fn what_is_mistyped_is_a_usage_error() {
         text(&output.stderr)
     };
     assert!(usage("tset").contains("similar subcommand exists: 'test'"));
+    assert!(usage("shell --test a --topology 1,1,1,1").contains("cannot be used with"));
+    assert!(usage("shell --topology 1,1,1").contains("four numbers, such as 1,2,4,1"));
+    assert!(usage("shell --kernel 6.12 --kernel 6.14").contains("cannot be used multiple times"));
+    assert!(usage("shell --release").contains("--test <NAME>"));
     assert!(usage("test -E test(x)").contains("'-- -E'"));
     assert!(usage("kernel clean --keep many").contains("invalid value 'many'"));
     assert!(usage("kernel clean --keep 1 --corrupt-only").contains("cannot be used with"));

@@ -44,6 +44,7 @@ mod cell_run;
 mod diagnosis;
 mod facts;
 mod guest_session;
+pub mod include;
 pub mod judge;
 mod kernel_verdict;
 mod observer;

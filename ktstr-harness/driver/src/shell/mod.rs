@@ -31,7 +31,10 @@
 //! ```
 
 mod error;
+mod files;
+mod root;
 mod scheduler;
+mod terminfo;
 mod tools;
 
 use std::path::PathBuf;
@@ -40,13 +43,14 @@ use ktstr_core::Topology;
 use ktstr_core::host::Host;
 use ktstr_harness::cases::NamedKernel;
 use ktstr_harness::protocol::ShellSpec;
-use ktstr_harness::runner::{MachinePlan, RunObserver, Runner, Settings};
+use ktstr_harness::runner::{MachinePlan, RunEvent, RunObserver, Runner, Settings};
 use ktstr_kernel::ResolvedKernel;
 use ktstr_vmm::{Backend, CancelToken};
 
 pub use error::ShellError;
 pub use ktstr_harness::protocol::{ShellExit, TerminalSize};
 pub use ktstr_harness::runner::{ShellControl, ShellEnd, ShellOutcome, ShellStreams};
+pub use root::{ShellRoot, ShellUse, root};
 pub use scheduler::ShellScheduler;
 
 use crate::TestMachine;
@@ -154,7 +158,11 @@ impl Shell {
         cancel: &CancelToken,
     ) -> Result<ShellOutcome, ShellError> {
         let settings = self.settings()?;
-        let mut root = tools::root(&self.host);
+        let ShellRoot { mut root, missing } = root(&self.host, self.usage());
+        if !missing.is_empty() && self.usage() == ShellUse::Terminal {
+            let note = format!("this host has no {}", missing.join(", "));
+            observer.event(RunEvent::Note(&note));
+        }
         let mut scheduler = None;
         if let Some(wanted) = &self.scheduler {
             root = wanted.add_to(root, &settings, observer, cancel)?;
@@ -178,6 +186,15 @@ impl Shell {
         };
         let outcome = Runner::new(settings).run_shell(&plan, spec, streams, observer, cancel)?;
         Ok(outcome)
+    }
+
+    /// What it is for.
+    pub fn usage(&self) -> ShellUse<'_> {
+        match (&self.command, self.terminal) {
+            (Some(command), _) => ShellUse::Command(command),
+            (None, Some(_)) => ShellUse::Terminal,
+            (None, None) => ShellUse::Script,
+        }
     }
 
     fn settings(&self) -> Result<Settings, ShellError> {

@@ -1,23 +1,267 @@
-//! What a shell finds in its machine.
+//! The programs that a shell's machine gets.
 
-use ktstr_core::host::Host;
-use ktstr_vmm::initramfs::{Initramfs, InitramfsBuilder, Pack};
-
-use crate::programs;
-
-/// What a shell cannot do without.
-const TOOLS: &[&str] = &[
-    "bash", "cat", "chmod", "dd", "dmesg", "echo", "head", "kill", "ls", "mkdir", "mount", "nproc",
-    "ps", "pwd", "rm", "sh", "sleep", "stty", "tail", "uname", "wc", "yes",
+/// What nobody can do without. What the host lacks of these is told.
+pub(super) const ESSENTIAL: &[&str] = &[
+    "awk", "bash", "cat", "cp", "dmesg", "find", "free", "grep", "ip", "kill", "less", "ls",
+    "lscpu", "mount", "mv", "ps", "rm", "sed", "sh", "sleep", "tail", "taskset", "top", "true",
+    "xargs",
 ];
 
-/// A root directory with a shell and tools of the host.
-pub(super) fn root(host: &Host) -> InitramfsBuilder {
-    let mut root = Initramfs::builder();
-    for tool in TOOLS {
-        if let Some(program) = programs::find(tool, &host.path) {
-            root = root.executable(program, format!("/bin/{tool}"), Pack::Loadable);
+/// An editor: one of these is enough.
+pub(super) const EDITORS: &[&str] = &["vi", "vim", "nano"];
+
+/// What is small, and comes along where the host has it.
+pub(super) const USUAL: &[&str] = &[
+    // coreutils
+    "[",
+    "arch",
+    "base64",
+    "basename",
+    "chmod",
+    "chown",
+    "cksum",
+    "comm",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "env",
+    "expand",
+    "expr",
+    "factor",
+    "false",
+    "fmt",
+    "fold",
+    "groups",
+    "head",
+    "id",
+    "install",
+    "join",
+    "link",
+    "ln",
+    "logname",
+    "md5sum",
+    "mkdir",
+    "mkfifo",
+    "mknod",
+    "mktemp",
+    "nice",
+    "nl",
+    "nohup",
+    "nproc",
+    "numfmt",
+    "od",
+    "paste",
+    "pathchk",
+    "pr",
+    "printenv",
+    "printf",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rmdir",
+    "seq",
+    "sha1sum",
+    "sha256sum",
+    "shred",
+    "shuf",
+    "sort",
+    "split",
+    "stat",
+    "stdbuf",
+    "stty",
+    "sum",
+    "sync",
+    "tac",
+    "tee",
+    "test",
+    "timeout",
+    "touch",
+    "tr",
+    "truncate",
+    "tsort",
+    "tty",
+    "uname",
+    "unexpand",
+    "uniq",
+    "unlink",
+    "uptime",
+    "users",
+    "vdir",
+    "wc",
+    "who",
+    "whoami",
+    "yes",
+    "dir",
+    // util-linux
+    "blkid",
+    "choom",
+    "chrt",
+    "column",
+    "fallocate",
+    "findmnt",
+    "flock",
+    "getopt",
+    "hexdump",
+    "ionice",
+    "ipcmk",
+    "ipcrm",
+    "ipcs",
+    "irqtop",
+    "last",
+    "logger",
+    "losetup",
+    "lsblk",
+    "lsfd",
+    "lsipc",
+    "lsirq",
+    "lslocks",
+    "lsmem",
+    "lsns",
+    "mcookie",
+    "more",
+    "mountpoint",
+    "namei",
+    "nsenter",
+    "prlimit",
+    "renice",
+    "rev",
+    "script",
+    "setarch",
+    "setpgid",
+    "setpriv",
+    "setsid",
+    "setterm",
+    "swapon",
+    "uclampset",
+    "umount",
+    "unshare",
+    "chcpu",
+    "chmem",
+    "pivot_root",
+    "switch_root",
+    "rtcwake",
+    "wdctl",
+    "whereis",
+    // procps and psmisc
+    "fuser",
+    "killall",
+    "pgrep",
+    "pidof",
+    "pidwait",
+    "pkill",
+    "pmap",
+    "prtstat",
+    "pslog",
+    "pstree",
+    "pwdx",
+    "skill",
+    "slabtop",
+    "snice",
+    "sysctl",
+    "tload",
+    "vmstat",
+    "w",
+    "watch",
+    // text, files, archives
+    "bzip2",
+    "clear",
+    "cmp",
+    "cpio",
+    "diff",
+    "egrep",
+    "fgrep",
+    "file",
+    "gunzip",
+    "gzip",
+    "infocmp",
+    "lsof",
+    "nano",
+    "patch",
+    "reset",
+    "tar",
+    "tic",
+    "toe",
+    "tput",
+    "tset",
+    "which",
+    "xxd",
+    "xz",
+    "zcat",
+    "zstd",
+    // network and modules
+    "bridge",
+    "ping",
+    "ss",
+    "tc",
+    "depmod",
+    "insmod",
+    "kmod",
+    "lsmod",
+    "modinfo",
+    "modprobe",
+    "rmmod",
+    // schedulers, tests and traces
+    "capsh",
+    "cyclictest",
+    "getcap",
+    "getpcaps",
+    "hackbench",
+    "ltrace",
+    "numactl",
+    "numastat",
+    "rt-migrate-test",
+    "rtla",
+    "schbench",
+    "scx_layered",
+    "scx_lavd",
+    "scx_rusty",
+    "scx_simple",
+    "stress",
+    "sysbench",
+    "time",
+    "trace-cmd",
+    "cpupower",
+    "turbostat",
+    "screen",
+    "setfacl",
+    "getfacl",
+    "setfattr",
+    "getfattr",
+];
+
+/// What costs the guest a noticeable time to unpack. A shell at a terminal has it; a single command, where it names it.
+pub(super) const LARGE: &[&str] = &[
+    "bpftool",
+    "perf",
+    "strace",
+    "stress-ng",
+    "tmux",
+    "vi",
+    "vim",
+];
+
+/// What brings more than a hundred megabytes along: only for a command that names it.
+pub(super) const HUGE: &[&str] = &["bpftrace", "gdb"];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_tool_is_on_one_list_and_has_a_plain_name() {
+        let mut seen = BTreeSet::new();
+        for name in [ESSENTIAL, USUAL, LARGE, HUGE].concat() {
+            assert!(seen.insert(name), "{name} is named twice");
+            assert!(!name.is_empty() && !name.contains('/'), "{name:?}");
+        }
+        for editor in EDITORS {
+            assert!(seen.contains(editor), "{editor}");
         }
     }
-    root
 }
