@@ -11,6 +11,7 @@ mod kernel;
 mod locks;
 mod perf_delta;
 mod replay;
+mod shell;
 mod stats;
 mod terminal;
 mod test;
@@ -41,6 +42,7 @@ struct Context {
 
 /// The entry of the `cargo-ktstr` binary.
 pub fn cargo_main() -> ExitCode {
+    become_another();
     let mut args: Vec<OsString> = args_os().collect();
     // Cargo passes its subcommand on; somebody who types `cargo-ktstr test` does not.
     if args.get(1).is_none_or(|word| word != "ktstr") {
@@ -52,6 +54,7 @@ pub fn cargo_main() -> ExitCode {
         Command::Affected(arguments) => affected::run(&arguments, context),
         Command::Kernel(arguments) => kernel::run(&arguments, context),
         Command::Verifier(arguments) => verifier::run(&arguments, context),
+        Command::Shell(arguments) => shell::run(&arguments, context),
         Command::PerfDelta(arguments) => perf_delta::run(&arguments, context),
         Command::Stats(arguments) => stats::run(&arguments, context),
         Command::ShowHost(arguments) => stats::show_host(&arguments, context),
@@ -65,12 +68,20 @@ pub fn cargo_main() -> ExitCode {
 
 /// The entry of the `ktstr` binary.
 pub fn ktstr_main() -> ExitCode {
+    become_another();
     let run = |arguments: Ktstr, context: &Context| match arguments.command {
         StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, context),
+        StandaloneCommand::Shell(arguments) => shell::run_standalone(&arguments, context),
         StandaloneCommand::Doctor(arguments) => doctor::run(&arguments, context),
         StandaloneCommand::Locks(arguments) => locks::run(&arguments, context),
     };
     main("ktstr", args_os(), cli::PLANNED_STANDALONE, run)
+}
+
+/// Does not return where this program is started as something else: init of a machine, or a terminal's guardian.
+fn become_another() {
+    ktstr_harness::dispatch::enter_guest();
+    shell::become_guardian();
 }
 
 /// Parses `args` of `program` and runs the command; `planned` are those that later versions bring.

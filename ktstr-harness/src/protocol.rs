@@ -3,6 +3,9 @@
 //! Each message is one JSON value in one frame of the result channel. Both ends are the same binary, so the protocol
 //! needs no versions. The host does not trust the guest nevertheless.
 
+pub(crate) mod flow;
+mod shell;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::shell::{HOST_ROOT_TAG, SchedulerEnd, ShellExit, ShellSpec, TerminalSize};
 pub use crate::probe::{ProbePlan, ProbeReport, ProbedFunction};
 use crate::scx_exit::ScxExitKind;
 use crate::workload::signal_in_words;
@@ -51,6 +55,8 @@ pub enum GuestRequest {
     Run(Box<RunSpec>),
     /// Try this scheduler, once.
     Verify(VerifySpec),
+    /// Run this shell: [`Runner::run_shell`](crate::runner::Runner::run_shell) asks for it.
+    Shell(Box<ShellSpec>),
 }
 
 /// A cell of the verifier sweep.
@@ -126,7 +132,7 @@ pub enum GuestMessage {
         /// Release of the running kernel.
         kernel_release: String,
     },
-    /// The body is about to run.
+    /// The body, or a shell, is about to run.
     Started,
     /// What the body and its children wrote to standard output and error.
     Output(String),
@@ -136,6 +142,10 @@ pub enum GuestMessage {
     SchedulerLog(String),
     /// The scheduler was tried; nothing follows.
     Verified(VerifyReport),
+    /// The scheduler beside a shell could not be started, or is gone.
+    SchedulerEnded(Box<SchedulerEnd>),
+    /// The shell ended; nothing follows.
+    ShellEnded(ShellExit),
 }
 
 /// Result of a cell of the verifier sweep.
@@ -292,6 +302,9 @@ pub(crate) enum ProtocolError {
     /// A frame of another kind.
     #[error("result channel: unknown frame tag {0}")]
     Tag(u8),
+    /// A part of a shell's streams that is none.
+    #[error("result channel: not a part of a stream")]
+    Stream,
     /// The content does not parse.
     #[error("result channel: not a message: {0}")]
     Content(#[from] serde_json::Error),

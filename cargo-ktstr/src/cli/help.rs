@@ -9,11 +9,11 @@ Examples:
   cargo ktstr verifier --kernel ../linux  try every declared scheduler
   cargo ktstr stats                       what deserves a look in the newest run
 
-Planned, not built yet: coverage, export, llvm-cov, shell.";
+Planned, not built yet: coverage, export, llvm-cov.";
 
 /// Below the options of `ktstr`.
 pub(super) const KTSTR_AFTER: &str = "\
-`cargo ktstr test` runs tests. Planned, not built yet: shell.";
+`cargo ktstr test` runs tests.";
 
 /// Below the options of `test`.
 pub(super) const TEST_AFTER: &str = "\
@@ -77,6 +77,57 @@ Standard output gets a JSON array of package names, in order, such as a GitHub
 Actions matrix takes. Changes are commits, what is not committed, and files that
 are neither tracked nor ignored. What cannot be told counts as affected; changes of
 documentation alone affect nothing. Exit code: 0, also when the array is empty.";
+
+/// Below the options of `cargo ktstr shell`.
+pub(super) const SHELL_AFTER: &str = "\
+A kernel ID is one of:
+  ../linux                     source tree; starts with ./ ../ / or ~
+  ./linux-6.14.2.tar.xz        source tarball
+  ./arch/x86/boot/bzImage      image; also a vmlinux
+  6.14.2, 6.15-rc3             release
+  6.14                         newest release of a series
+  stable, mainline, longterm   newest of its kind; latest is stable
+  git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
+  6.14.2-tarball-x86_64-kc...  cache key (cargo ktstr kernel list)
+
+Examples:
+  cargo ktstr shell --topology 1,2,4,1
+  cargo ktstr shell --test my_failing_test
+  cargo ktstr shell --kernel ./arch/x86/boot/bzImage --dmesg
+  cargo ktstr shell --scheduler scx_mine --exec 'cat /sys/kernel/sched_ext/state'
+
+Ctrl-] three times within a second ends the machine; every other key goes to the
+shell. Without a terminal, or with --exec, standard input, output and error stay
+apart, and an interrupt goes to the command; a second one ends the machine. The end
+of the command ends the machine, whatever it left running there.
+
+Exit status: that of the shell or command; 128 and the signal where one ended it; 125
+where the machine ended before it or could not be started.";
+
+/// Below the options of `ktstr shell`.
+pub(super) const SHELL_STANDALONE_AFTER: &str = "\
+A kernel ID is one of:
+  ../linux                     source tree; starts with ./ ../ / or ~
+  ./linux-6.14.2.tar.xz        source tarball
+  ./arch/x86/boot/bzImage      image; also a vmlinux
+  6.14.2, 6.15-rc3             release
+  6.14                         newest release of a series
+  stable, mainline, longterm   newest of its kind; latest is stable
+  git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
+  6.14.2-tarball-x86_64-kc...  cache key (ktstr kernel list)
+
+Examples:
+  ktstr shell --topology 1,2,4,1
+  ktstr shell --kernel ./arch/x86/boot/bzImage --dmesg
+  ktstr shell --exec 'nproc; cat' < input > output
+
+Ctrl-] three times within a second ends the machine; every other key goes to the
+shell. Without a terminal, or with --exec, standard input, output and error stay
+apart, and an interrupt goes to the command; a second one ends the machine. The end
+of the command ends the machine, whatever it left running there.
+
+Exit status: that of the shell or command; 128 and the signal where one ended it; 125
+where the machine ended before it or could not be started.";
 
 /// Below the options of `verifier`.
 pub(super) const VERIFIER_AFTER: &str = "\

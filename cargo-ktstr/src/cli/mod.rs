@@ -5,6 +5,7 @@ mod help;
 mod perf_delta;
 mod relevant;
 mod replay;
+mod shell;
 mod show_host;
 mod stats;
 
@@ -13,7 +14,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use ktstr_kernel::BaseConfig;
 use ktstr_vmm::Backend;
 
@@ -21,14 +21,15 @@ pub(crate) use affected::Affected;
 pub(crate) use perf_delta::PerfDelta;
 pub(crate) use relevant::Relevant;
 pub(crate) use replay::Replay;
+pub(crate) use shell::{Shell, ShellMachine};
 pub(crate) use show_host::ShowHost;
 pub(crate) use stats::{Stats, StatsCommand, StatsCommon};
 
 /// Commands of `cargo ktstr` that later versions bring.
-pub(crate) const PLANNED: &[&str] = &["coverage", "export", "llvm-cov", "shell"];
+pub(crate) const PLANNED: &[&str] = &["coverage", "export", "llvm-cov"];
 
 /// Commands of `ktstr` that later versions bring.
-pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
+pub(crate) const PLANNED_STANDALONE: &[&str] = &[];
 
 /// How cargo calls us: `cargo-ktstr ktstr …`.
 #[derive(Debug, Parser)]
@@ -71,6 +72,9 @@ pub(crate) enum Command {
     /// machine shape and kernel.
     #[command(after_help = help::VERIFIER_AFTER)]
     Verifier(Verifier),
+    /// Open a shell in a virtual machine, or run one command there.
+    #[command(after_help = help::SHELL_AFTER)]
+    Shell(Box<Shell>),
     /// Compare the figures of performance tests at HEAD and at a baseline commit.
     #[command(after_help = help::PERF_DELTA_AFTER)]
     PerfDelta(Box<PerfDelta>),
@@ -139,6 +143,9 @@ pub(crate) enum StandaloneCommand {
     /// List, build and remove cached kernels.
     #[command(after_help = help::KERNEL_AFTER)]
     Kernel(Kernel),
+    /// Open a shell in a virtual machine, or run one command there.
+    #[command(after_help = help::SHELL_STANDALONE_AFTER)]
+    Shell(Box<ShellMachine>),
     /// Show what this host has for running tests, what is missing and what installs
     /// it.
     Doctor(Doctor),
@@ -353,7 +360,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// Shell to print the script for.
-    pub(crate) shell: Shell,
+    pub(crate) shell: clap_complete::Shell,
 
     /// Program to complete: cargo, ktstr, or an alias of `cargo ktstr`.
     #[arg(long, value_name = "NAME", default_value = "cargo")]

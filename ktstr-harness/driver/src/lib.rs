@@ -42,6 +42,7 @@
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`perf_delta`] compares the figures of performance tests at two commits.
 //! - [`stats`] tells what past runs left: what deserves a look, and which runs, values and hosts there are.
+//! - [`shell`] runs a shell, or a command, in a machine.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.

@@ -6,11 +6,13 @@
 
 mod body;
 mod bpf;
+mod host_root;
 mod klog;
 mod mounts;
 mod probe;
 mod sample;
 mod scheduler;
+mod shell;
 mod sys;
 mod trace;
 mod verify;
@@ -70,6 +72,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let kernel_release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?
         .trim()
         .to_owned();
+    let release = kernel_release.clone();
     channel.send(&to_frame(&GuestMessage::Ready { kernel_release }))?;
     let frame = channel.recv(HOST_PATIENCE)?;
     let spec = match from_frame(&frame)? {
@@ -79,6 +82,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
             wait_for_host_close(&mut channel);
             return Ok(());
         }
+        GuestRequest::Shell(spec) => return shell::serve(&spec, &release, &mut channel),
     };
 
     sys::set_env(&spec.env);

@@ -49,7 +49,7 @@ impl<'r> GuestSession<'r> {
         let output_room = match request {
             // That of a test that is run again was there already.
             GuestRequest::Run(spec) if spec.probes.is_none() => 2 * OUTPUT_LIMIT,
-            GuestRequest::Run(_) | GuestRequest::Verify(_) => 0,
+            GuestRequest::Run(_) | GuestRequest::Verify(_) | GuestRequest::Shell(_) => 0,
         };
         Self {
             request,
@@ -142,6 +142,8 @@ fn kind(message: &GuestMessage) -> &'static str {
         GuestMessage::Report(_) => "Report",
         GuestMessage::SchedulerLog(_) => "SchedulerLog",
         GuestMessage::Verified(_) => "Verified",
+        GuestMessage::SchedulerEnded(_) => "SchedulerEnded",
+        GuestMessage::ShellEnded(_) => "ShellEnded",
     }
 }
 

@@ -50,6 +50,8 @@ pub enum RunEvent<'e> {
     BodyOutput(&'e str),
     /// What the scheduler's program wrote, in one piece or, in a cell of the verifier sweep, in several. Bounded.
     SchedulerLog(&'e str),
+    /// The scheduler beside a shell could not be started, or is gone: what is known of that, in a line. The shell goes on.
+    SchedulerGone(&'e str),
     /// The guest reported how it ended; its machine is ended now.
     Reported,
     /// The scheduler died, and the test runs once more with probes to see why: the events of a machine come again.

@@ -181,7 +181,7 @@ pub(super) fn machine_spec(
         ),
         cmdline,
         boot_deadline: boot_limit,
-        deadline: boot_limit + limit + REPORT_GRACE,
+        deadline: limit.saturating_add(boot_limit + REPORT_GRACE),
         verbose_console: settings.verbose,
         shared_directories: plan.shared_directories.clone(),
         gdb: plan.gdb.clone(),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -118,12 +119,30 @@ impl GuestChannel {
         }
     }
 
+    /// Returns the next frame from the host that is there already, without waiting for one.
+    ///
+    /// Whoever polls this channel calls it until it gives none: frames that came together are read together.
+    pub fn try_recv(&mut self) -> Result<Option<Frame>, ChannelError> {
+        match self.recv(Duration::ZERO) {
+            Ok(frame) => Ok(Some(frame)),
+            Err(ChannelError::Timeout(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn wait_readable(&self, limit: Duration) -> Result<bool, ChannelError> {
         let mut fds = [PollFd::new(&self.port, PollFlags::IN)];
         // Only durations of more than 292 billion years do not fit.
         let timeout = Timespec::try_from(limit).ok();
         let ready = retry_on_intr(|| poll(&mut fds, timeout.as_ref())).map_err(io::Error::from)?;
         Ok(ready > 0)
+    }
+}
+
+impl AsFd for GuestChannel {
+    /// Readable when [`GuestChannel::try_recv`] has something to look at.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.port.as_fd()
     }
 }
 

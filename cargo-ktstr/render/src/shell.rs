@@ -1,0 +1,76 @@
+//! What is said beside a shell: how to leave it, and how it ended.
+
+use std::fmt::Write;
+
+use ktstr_core::{Topology, text};
+use ktstr_driver::shell::{ShellEnd, ShellExit, ShellOutcome};
+
+/// Lines of the console that show how a machine ended.
+const LAST_LINES: usize = 12;
+
+/// Lines of a scheduler's log.
+const LOG_LINES: usize = 20;
+
+/// The longest line of either, in characters.
+const LONGEST: usize = 200;
+
+/// The line before a shell's first prompt: where one is, and how to leave.
+pub fn greeting(release: &str, topology: Topology, program: &str) -> String {
+    let release = text::line(release);
+    format!(
+        "{program}: Linux {release} on {topology}; Ctrl-] three times within a second ends the machine\n"
+    )
+}
+
+/// The lines that tell how to debug a machine's kernel.
+pub fn debugger(command: &str, program: &str) -> String {
+    format!("{program}: to debug its kernel, type elsewhere:\n  {command}\n")
+}
+
+/// The end of what the program of a scheduler wrote, each line with this end.
+pub fn scheduler_log(log: &str, end: &str) -> String {
+    let mut told = String::new();
+    for line in last_lines(log, LOG_LINES) {
+        let _ = write!(told, "scheduler: {line}{end}");
+    }
+    told
+}
+
+/// How a shell ended, in an error's line below the last lines of the console; `None` where it ended by itself.
+pub fn end(outcome: &ShellOutcome, program: &str) -> Option<String> {
+    let mut told = String::new();
+    let _ = match &outcome.end {
+        ShellEnd::Exited(ShellExit::Exited(_) | ShellExit::Killed { .. }) => return None,
+        ShellEnd::Exited(ShellExit::NotStarted(why)) => {
+            writeln!(
+                told,
+                "error: the shell was not started: {}",
+                text::line(why)
+            )
+        }
+        ShellEnd::Escaped => writeln!(told, "{program}: the machine was ended"),
+        ShellEnd::HungUp => writeln!(told, "error: the terminal is gone; the machine was ended"),
+        ShellEnd::StreamFailed { stream, source } => writeln!(told, "error: {stream}: {source}"),
+        _ => {
+            for line in last_lines(&outcome.console, LAST_LINES) {
+                let _ = writeln!(told, "  {line}");
+            }
+            let why = outcome.machine_end().unwrap_or_default();
+            writeln!(told, "error: {}", text::line(&why))
+        }
+    };
+    Some(told)
+}
+
+/// The last lines that are not empty, without control characters.
+fn last_lines(log: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = log
+        .lines()
+        .rev()
+        .map(|line| text::cut(text::line(line).trim_end(), LONGEST))
+        .filter(|line| !line.trim().is_empty())
+        .take(most)
+        .collect();
+    lines.reverse();
+    lines
+}
