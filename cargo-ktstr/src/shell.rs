@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ktstr_driver::NextestStreams;
 use ktstr_driver::Session;
 use ktstr_driver::kernels::{self, KernelOptions};
+use ktstr_driver::shell::GdbSocket;
 use ktstr_driver::shell::{
     Shell as Run, ShellControl, ShellEnd, ShellError, ShellExit, ShellOutcome, ShellScheduler,
     ShellStreams,
@@ -87,6 +88,7 @@ fn unprepared(arguments: &ShellMachine, context: &Context) -> Result<Run, Failur
         let profile = &shell.scheduler_profile;
         shell.scheduler = Some(ShellScheduler::named(scheduler, args, &dir, profile)?);
     }
+    shell.host_root = arguments.host_root;
     shell.command.clone_from(&arguments.exec);
     shell.backend = arguments.backend;
     shell.no_perf_mode = arguments.no_perf_mode;
@@ -104,6 +106,18 @@ fn in_machine(
 ) -> Result<u8, Failure> {
     if let Some(identifier) = &arguments.kernel {
         shell = on_kernel(shell, identifier, arguments, context, reporter)?;
+    }
+    let gdb = arguments
+        .gdb
+        .then(|| GdbSocket::new(&context.host))
+        .transpose();
+    let gdb = gdb.map_err(|error| {
+        Failure::new(format!(
+            "no directory for a debugger's socket: {error}; set TMPDIR to one"
+        ))
+    })?;
+    if let Some(gdb) = &gdb {
+        shell.gdb = Some(gdb.path());
     }
     let (input, output, error) = (stdin(), stdout(), stderr());
     if shell.command.is_none() && isatty(&input) {
@@ -125,6 +139,7 @@ fn in_machine(
     let mut notes = Vec::new();
     let mut raw = None;
     let topology = shell.topology;
+    let vmlinux = gdb.as_ref().and_then(|_| shell.symbols());
     let end = if at_terminal { "\r\n" } else { "\n" };
     let program = &context.style.program;
     let mut release = String::new();
@@ -135,6 +150,11 @@ fn in_machine(
             tell(format_args!(
                 "{program}: other machines have the host CPUs; waiting\n"
             ));
+        }
+        RunEvent::MachineStarting { .. } => {
+            if let Some(gdb) = &gdb {
+                tell(text::debugger(&gdb.command(vmlinux.as_deref()), program));
+            }
         }
         RunEvent::SchedulerBuildFailed(log) => tell(log),
         RunEvent::SchedulerGone(note) => tell(format_args!("{program}: {note}{end}")),

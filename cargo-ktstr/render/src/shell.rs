@@ -22,6 +22,11 @@ pub fn greeting(release: &str, topology: Topology, program: &str) -> String {
     )
 }
 
+/// The lines that tell how to debug a machine's kernel.
+pub fn debugger(command: &str, program: &str) -> String {
+    format!("{program}: to debug its kernel, type elsewhere:\n  {command}\n")
+}
+
 /// The end of what the program of a scheduler wrote, each line with this end.
 pub fn scheduler_log(log: &str, end: &str) -> String {
     let mut told = String::new();

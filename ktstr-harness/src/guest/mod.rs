@@ -6,6 +6,7 @@
 
 mod body;
 mod bpf;
+mod host_root;
 mod klog;
 mod mounts;
 mod probe;

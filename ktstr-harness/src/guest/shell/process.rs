@@ -9,14 +9,16 @@ use std::process::Command;
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, ioctl_tiocsctty, kill_process_group, setpgid, setsid};
+use rustix::process::{
+    Pid, Signal, chdir, chroot, ioctl_tiocsctty, kill_process_group, setpgid, setsid,
+};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{
     InputModes, OptionalActions, Winsize, tcgetattr, tcgetpgrp, tcsetattr, tcsetwinsize,
 };
 
-use super::super::sys;
+use super::super::{host_root, sys};
 use crate::protocol::flow::Stream;
 use crate::protocol::{ShellSpec, TerminalSize};
 
@@ -63,7 +65,13 @@ impl Process {
         prompt: &str,
         asks: bool,
     ) -> Result<(Self, Ends), String> {
-        if !Path::new(SH).exists() {
+        let root = if spec.host_root {
+            host_root::mount()?
+        } else {
+            "/".into()
+        };
+        // A link may be meant from that root on.
+        if root.join(&SH[1..]).symlink_metadata().is_err() {
             return Err(format!("there is no {SH} in the machine"));
         }
         let (ends, theirs) = match spec.terminal {
@@ -72,14 +80,14 @@ impl Process {
             })?,
             None => with_pipes().map_err(|error| format!("no pipes: {error}"))?,
         };
-        let mut command = command(spec, prompt);
+        let mut command = command(spec, prompt, &root);
         match sys::fork() {
             Ok(sys::Forked::Child) => {
                 if asks {
                     // It runs under the kernel's own scheduler otherwise.
                     let _ = sys::run_under_sched_ext(std::process::id());
                 }
-                become_it(&theirs, &mut command)
+                become_it(&theirs, &root, &mut command)
             }
             Ok(sys::Forked::Parent(pid)) => {
                 let terminal = match theirs {
@@ -153,9 +161,9 @@ fn with_pipes() -> io::Result<(Ends, Theirs)> {
 }
 
 /// What runs, in the environment of root's login.
-fn command(spec: &ShellSpec, prompt: &str) -> Command {
+fn command(spec: &ShellSpec, prompt: &str, root: &Path) -> Command {
     let is_typed_at = spec.command.is_none() && spec.terminal.is_some();
-    let shell = if is_typed_at && Path::new(BASH).exists() {
+    let shell = if is_typed_at && root.join(&BASH[1..]).exists() {
         BASH
     } else {
         SH
@@ -179,13 +187,13 @@ fn command(spec: &ShellSpec, prompt: &str) -> Command {
         !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
     });
     command.envs(variables.map(|(name, value)| (name, value)));
-    let has_home = fs::create_dir_all(HOME).is_ok() || Path::new(HOME).is_dir();
-    command.current_dir(if has_home { HOME } else { "/" });
+    // Where it is not made, the shell starts in the root directory.
+    let _ = fs::create_dir_all(root.join(&HOME[1..]));
     command
 }
 
 /// The child's side: never returns to init's code.
-fn become_it(streams: &Theirs, command: &mut Command) -> ! {
+fn become_it(streams: &Theirs, root: &Path, command: &mut Command) -> ! {
     let connected = match streams {
         Theirs::Terminal(terminal) => setsid()
             .and_then(|_| ioctl_tiocsctty(terminal))
@@ -197,7 +205,11 @@ fn become_it(streams: &Theirs, command: &mut Command) -> ! {
             .and_then(|()| dup2_stdout(output))
             .and_then(|()| dup2_stderr(error)),
     };
-    let error = match connected {
+    let entered = connected.and_then(|()| {
+        chroot(root)?;
+        chdir(HOME).or_else(|_| chdir("/"))
+    });
+    let error = match entered {
         Ok(()) => command.exec(),
         Err(errno) => errno.into(),
     };
