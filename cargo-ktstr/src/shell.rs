@@ -10,13 +10,14 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ktstr_driver::NextestStreams;
 use ktstr_driver::Session;
 use ktstr_driver::kernels::{self, KernelOptions};
+use ktstr_driver::shell::GdbSocket;
 use ktstr_driver::shell::{
     Shell as Run, ShellControl, ShellEnd, ShellError, ShellExit, ShellOutcome, ShellScheduler,
     ShellStreams,
 };
+use ktstr_driver::{NextestStreams, TestMachine};
 use ktstr_harness::runner::RunEvent;
 use ktstr_kernel::BaseConfig;
 use ktstr_render::progress::Reporter;
@@ -47,9 +48,14 @@ pub(crate) fn run(arguments: &Shell, context: &Context) -> CommandResult {
                 .streams(NextestStreams::Foreground)
                 .nextest_args(arguments.nextest_args.iter().cloned());
             let mut found = session.machines(test, &reporter, &CancelToken::new()?)?;
-            // The same binary's, or the first one's that has a machine.
-            let first = found.iter().position(|it| it.machine.topology.is_some());
-            shell = shell.on_machine_of(found.swap_remove(first.unwrap_or(0)))?;
+            let is_elsewhere = |it: &TestMachine| it.binary != found[0].binary;
+            if found.iter().any(is_elsewhere) {
+                let (program, binary) = (&context.style.program, found[0].binary.display());
+                tell(format_args!(
+                    "{program}: several test binaries have `{test}`; this is that of {binary}, -- -p PACKAGE names another\n"
+                ));
+            }
+            shell = shell.on_machine_of(found.swap_remove(0))?;
         }
         in_machine(shell, &arguments.machine, context, &reporter)
     }))
@@ -87,6 +93,7 @@ fn unprepared(arguments: &ShellMachine, context: &Context) -> Result<Run, Failur
         let profile = &shell.scheduler_profile;
         shell.scheduler = Some(ShellScheduler::named(scheduler, args, &dir, profile)?);
     }
+    shell.host_root = arguments.host_root;
     shell.command.clone_from(&arguments.exec);
     shell.backend = arguments.backend;
     shell.no_perf_mode = arguments.no_perf_mode;
@@ -104,6 +111,18 @@ fn in_machine(
 ) -> Result<u8, Failure> {
     if let Some(identifier) = &arguments.kernel {
         shell = on_kernel(shell, identifier, arguments, context, reporter)?;
+    }
+    let gdb = arguments
+        .gdb
+        .then(|| GdbSocket::new(&context.host))
+        .transpose();
+    let gdb = gdb.map_err(|error| {
+        Failure::new(format!(
+            "no directory for a debugger's socket: {error}; set TMPDIR to one"
+        ))
+    })?;
+    if let Some(gdb) = &gdb {
+        shell.gdb = Some(gdb.path());
     }
     let (input, output, error) = (stdin(), stdout(), stderr());
     if shell.command.is_none() && isatty(&input) {
@@ -125,16 +144,22 @@ fn in_machine(
     let mut notes = Vec::new();
     let mut raw = None;
     let topology = shell.topology;
+    let vmlinux = gdb.as_ref().and_then(|_| shell.symbols());
     let end = if at_terminal { "\r\n" } else { "\n" };
     let program = &context.style.program;
     let mut release = String::new();
     let mut observer = |event: RunEvent<'_>| match event {
         RunEvent::Note(note) if is_quiet || raw.is_some() => notes.push(note.to_owned()),
         RunEvent::Note(note) => tell(format_args!("{program}: {note}\n")),
-        RunEvent::WaitingForHostCpus => {
+        RunEvent::WaitingForHostCpus if !is_quiet || isatty(stderr()) => {
             tell(format_args!(
                 "{program}: other machines have the host CPUs; waiting\n"
             ));
+        }
+        RunEvent::MachineStarting { .. } => {
+            if let Some(gdb) = &gdb {
+                tell(text::debugger(&gdb.command(vmlinux.as_deref()), program));
+            }
         }
         RunEvent::SchedulerBuildFailed(log) => tell(log),
         RunEvent::SchedulerGone(note) => tell(format_args!("{program}: {note}{end}")),
@@ -154,7 +179,7 @@ fn in_machine(
     if let Some(raw) = raw.take() {
         raw.leave(was_cut_off);
     }
-    if was_cut_off {
+    if was_cut_off && !matches!(result, Err(ShellError::Cancelled)) {
         for note in notes {
             tell(format_args!("{program}: {note}\n"));
         }

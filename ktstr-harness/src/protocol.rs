@@ -15,7 +15,7 @@ use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use self::shell::{SchedulerEnd, ShellExit, ShellSpec, TerminalSize};
+pub use self::shell::{HOST_ROOT_TAG, SchedulerEnd, ShellExit, ShellSpec, TerminalSize};
 pub use crate::probe::{ProbePlan, ProbeReport, ProbedFunction};
 use crate::scx_exit::ScxExitKind;
 use crate::workload::signal_in_words;

@@ -52,10 +52,19 @@ pub(crate) struct ShellMachine {
     #[arg(long, value_name = "MIB")]
     pub(crate) memory_mib: Option<u32>,
 
-    /// Put this file, with the libraries of a program, into /include-files; can be
-    /// given several times.
+    /// Put this file or directory into /include-files, programs with their libraries;
+    /// can be given several times.
     #[arg(short, long = "include-file", value_name = "FILE")]
     pub(crate) include_files: Vec<PathBuf>,
+
+    /// Have the host's files as the root directory; what is written stays in the
+    /// machine's memory. QEMU only.
+    #[arg(long)]
+    pub(crate) host_root: bool,
+
+    /// Let gdb debug the machine's kernel, and print the line to type for it. QEMU only.
+    #[arg(long)]
+    pub(crate) gdb: bool,
 
     /// Start this scheduler first: the path of a program, with a /, or a package of
     /// this project, which is built.

@@ -16,6 +16,7 @@ const COMMANDS: &[&str] = &[
     "replay",
     "affected",
     "verifier",
+    "shell",
     "kernel",
     "kernel list",
     "kernel build",
@@ -66,6 +67,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "kernel list",
         "kernel build",
         "kernel clean",
+        "shell",
         "doctor",
         "locks",
     ] {
@@ -90,6 +92,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "affected",
         "kernel",
         "verifier",
+        "shell",
         "perf-delta",
         "stats",
         "show-host",
@@ -112,6 +115,10 @@ fn what_is_mistyped_is_a_usage_error() {
         text(&output.stderr)
     };
     assert!(usage("tset").contains("similar subcommand exists: 'test'"));
+    assert!(usage("shell --test a --topology 1,1,1,1").contains("cannot be used with"));
+    assert!(usage("shell --topology 1,1,1").contains("four numbers, such as 1,2,4,1"));
+    assert!(usage("shell --kernel 6.12 --kernel 6.14").contains("cannot be used multiple times"));
+    assert!(usage("shell --release").contains("--test <NAME>"));
     assert!(usage("test -E test(x)").contains("'-- -E'"));
     assert!(usage("kernel clean --keep many").contains("invalid value 'many'"));
     assert!(usage("kernel clean --keep 1 --corrupt-only").contains("cannot be used with"));

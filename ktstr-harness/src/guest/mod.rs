@@ -7,6 +7,7 @@
 mod around;
 mod body;
 mod bpf;
+mod host_root;
 mod klog;
 mod mounts;
 mod probe;

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{SchedulerReport, SchedulerSpec};
 
+/// What the guest mounts the host's root directory by.
+pub const HOST_ROOT_TAG: &str = "ktstr-host-root";
+
 /// A shell, or one command of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShellSpec {
@@ -16,6 +19,8 @@ pub struct ShellSpec {
     pub terminal: Option<TerminalSize>,
     /// Environment variables, beside those of a login.
     pub env: Vec<(String, String)>,
+    /// Whether the shell's root directory is that of the host, mounted by [`HOST_ROOT_TAG`] and with a layer above it.
+    pub host_root: bool,
     /// The scheduler to start first, where that is not the kernel's own.
     pub scheduler: Option<SchedulerSpec>,
 }

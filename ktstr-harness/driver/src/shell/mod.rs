@@ -32,6 +32,7 @@
 
 mod error;
 mod files;
+mod gdb;
 mod root;
 mod scheduler;
 mod terminfo;
@@ -42,14 +43,18 @@ use std::path::PathBuf;
 use ktstr_core::Topology;
 use ktstr_core::host::Host;
 use ktstr_harness::cases::NamedKernel;
-use ktstr_harness::protocol::ShellSpec;
+use ktstr_harness::protocol::{HOST_ROOT_TAG, ShellSpec};
 use ktstr_harness::runner::{MachinePlan, RunEvent, RunObserver, Runner, Settings};
 use ktstr_kernel::ResolvedKernel;
-use ktstr_vmm::{Backend, CancelToken};
+use ktstr_vmm::initramfs::{Initramfs, InitramfsBuilder};
+use ktstr_vmm::{Backend, CancelToken, SharedDirectory};
 
 pub use error::ShellError;
+pub use gdb::GdbSocket;
 pub use ktstr_harness::protocol::{ShellExit, TerminalSize};
-pub use ktstr_harness::runner::{ShellControl, ShellEnd, ShellOutcome, ShellStreams};
+pub use ktstr_harness::runner::{
+    MachineEnd, RunTimes, ShellControl, ShellEnd, ShellOutcome, ShellStreams,
+};
 pub use root::{ShellRoot, ShellUse, root};
 pub use scheduler::ShellScheduler;
 
@@ -70,6 +75,8 @@ pub struct Shell {
     pub dir: PathBuf,
     /// The kernel; without one, one that is built already is found.
     pub kernel: Option<NamedKernel>,
+    /// The kernel with its symbols, where that is known: for a debugger.
+    pub vmlinux: Option<PathBuf>,
     /// CPUs, caches and NUMA nodes.
     pub topology: Topology,
     /// Memory in MiB, a lower bound: a machine has what its topology and its files need.
@@ -78,8 +85,13 @@ pub struct Shell {
     pub kernel_args: Vec<String>,
     /// Whether the machine gets host CPUs of its own.
     pub performance_mode: bool,
-    /// Host files that the guest finds below `/include-files/`.
+    /// Host files and directories that the guest finds below `/include-files/`.
     pub include_files: Vec<PathBuf>,
+    /// Whether the root directory is the host's, with a layer above it that takes what is written. Only on QEMU.
+    pub host_root: bool,
+    /// Where a debugger finds the machine: [`GdbSocket::path`]. Its kernel's addresses are those of its `vmlinux` then.
+    /// Only on QEMU.
+    pub gdb: Option<PathBuf>,
     /// What runs in it beside the shell.
     pub scheduler: Option<ShellScheduler>,
     /// Cargo profile that a scheduler's package is built with.
@@ -105,11 +117,14 @@ impl Shell {
             host,
             dir: dir.into(),
             kernel: None,
+            vmlinux: None,
             topology: TOPOLOGY,
             memory_mib: 0,
             kernel_args: Vec::new(),
             performance_mode: false,
             include_files: Vec::new(),
+            host_root: false,
+            gdb: None,
             scheduler: None,
             scheduler_profile: "release".to_owned(),
             command: None,
@@ -128,6 +143,7 @@ impl Shell {
             label: kernel.label.clone(),
             image: kernel.image.clone(),
         });
+        self.vmlinux.clone_from(&kernel.vmlinux);
         self
     }
 
@@ -158,15 +174,7 @@ impl Shell {
         cancel: &CancelToken,
     ) -> Result<ShellOutcome, ShellError> {
         let settings = self.settings()?;
-        let usage = match &self.command {
-            Some(command) => ShellUse::Command(command),
-            None => ShellUse::Terminal,
-        };
-        let ShellRoot { mut root, missing } = root(&self.host, usage);
-        if !missing.is_empty() {
-            let note = format!("the host does not have {}", missing.join(", "));
-            observer.event(RunEvent::Note(&note));
-        }
+        let mut root = self.root(observer);
         let mut scheduler = None;
         if let Some(wanted) = &self.scheduler {
             root = wanted.add_to(root, &settings, observer, cancel)?;
@@ -174,11 +182,13 @@ impl Shell {
         }
         let plan = MachinePlan {
             kernel: self.kernel.clone(),
-            kernel_args: self.kernel_args.clone(),
+            kernel_args: self.kernel_args(),
             memory_mib: self.memory_mib,
             include_files: self.include_files.clone(),
             root,
             performance_mode: self.performance_mode,
+            shared_directories: self.shared_directories(),
+            gdb: self.gdb.clone(),
             ..MachinePlan::new(self.topology)
         };
         let spec = ShellSpec {
@@ -186,10 +196,48 @@ impl Shell {
             command: self.command.clone(),
             terminal: self.terminal,
             env: self.variables(&settings),
+            host_root: self.host_root,
             scheduler,
         };
         let outcome = Runner::new(settings).run_shell(&plan, spec, streams, observer, cancel)?;
         Ok(outcome)
+    }
+
+    /// The machine's own root directory. Tools of the host's root need not be packed.
+    fn root(&self, observer: &mut dyn RunObserver) -> InitramfsBuilder {
+        if self.host_root {
+            return Initramfs::builder();
+        }
+        let usage = match (&self.command, self.terminal) {
+            (Some(command), _) => ShellUse::Command(command),
+            (None, Some(_)) => ShellUse::Terminal,
+            (None, None) => ShellUse::Script,
+        };
+        let ShellRoot { root, missing } = root(&self.host, usage);
+        if !missing.is_empty() {
+            let note = format!(
+                "not on this host, and so not in the machine: {}",
+                missing.join(", ")
+            );
+            observer.event(RunEvent::Note(&note));
+        }
+        root
+    }
+
+    fn kernel_args(&self) -> Vec<String> {
+        let mut args = self.kernel_args.clone();
+        if self.gdb.is_some() && !args.iter().any(|arg| arg == "nokaslr") {
+            args.push("nokaslr".to_owned());
+        }
+        args
+    }
+
+    fn shared_directories(&self) -> Vec<SharedDirectory> {
+        let host_root = self.host_root.then(|| SharedDirectory {
+            tag: HOST_ROOT_TAG.to_owned(),
+            path: self.host.root.clone(),
+        });
+        host_root.into_iter().collect()
     }
 
     fn settings(&self) -> Result<Settings, ShellError> {

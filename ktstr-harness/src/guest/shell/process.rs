@@ -9,14 +9,16 @@ use std::process::Command;
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, ioctl_tiocsctty, kill_process_group, setpgid, setsid};
+use rustix::process::{
+    Pid, Signal, chdir, chroot, ioctl_tiocsctty, kill_process_group, setpgid, setsid,
+};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{
     InputModes, OptionalActions, Winsize, tcgetattr, tcgetpgrp, tcsetattr, tcsetwinsize,
 };
 
-use super::super::sys;
+use super::super::{host_root, sys};
 use crate::protocol::flow::Stream;
 use crate::protocol::{ShellSpec, TerminalSize};
 
@@ -35,24 +37,22 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Exit status of a program that could not be started, as shells count it.
 const NOT_STARTED: i32 = 127;
 
-/// A shell's process, and our ends of its streams.
+/// A shell's process.
 pub(super) struct Process {
     pub(super) pid: Pid,
-    /// Where its input goes.
-    pub(super) input: OwnedFd,
-    /// Where its output comes from.
-    pub(super) output: Vec<(Stream, OwnedFd)>,
     /// Its terminal, which stays open as long as we have it: ours would end with its last process otherwise.
     terminal: Option<OwnedFd>,
 }
 
-/// Our ends and those of the process.
-struct Ends {
-    input: OwnedFd,
-    output: Vec<(Stream, OwnedFd)>,
-    theirs: Theirs,
+/// Our ends of its streams.
+pub(super) struct Ends {
+    /// Where its input goes.
+    pub(super) input: OwnedFd,
+    /// Where its output comes from.
+    pub(super) output: Vec<(Stream, OwnedFd)>,
 }
 
+/// Its own ends.
 enum Theirs {
     Terminal(OwnedFd),
     Pipes([OwnedFd; 3]),
@@ -60,34 +60,42 @@ enum Theirs {
 
 impl Process {
     /// Starts it; as a task of the enabled scheduler, where that takes only those that ask for it (`asks`).
-    pub(super) fn start(spec: &ShellSpec, prompt: &str, asks: bool) -> Result<Self, String> {
-        if !Path::new(SH).exists() {
+    pub(super) fn start(
+        spec: &ShellSpec,
+        prompt: &str,
+        asks: bool,
+    ) -> Result<(Self, Ends), String> {
+        let root = if spec.host_root {
+            host_root::mount()?
+        } else {
+            "/".into()
+        };
+        // A link may be meant from that root on.
+        if root.join(&SH[1..]).symlink_metadata().is_err() {
             return Err(format!("there is no {SH} in the machine"));
         }
-        let ends = match spec.terminal {
+        let (ends, theirs) = match spec.terminal {
             Some(size) => at_terminal(size).map_err(|error| {
                 format!("no terminal: {error}; the kernel needs CONFIG_UNIX98_PTYS")
             })?,
             None => with_pipes().map_err(|error| format!("no pipes: {error}"))?,
         };
-        let mut command = command(spec, prompt);
+        let mut command = command(spec, prompt, &root);
         match sys::fork() {
             Ok(sys::Forked::Child) => {
                 if asks {
                     // It runs under the kernel's own scheduler otherwise.
                     let _ = sys::run_under_sched_ext(std::process::id());
                 }
-                become_it(&ends.theirs, &mut command)
+                become_it(&theirs, &root, &mut command)
             }
-            Ok(sys::Forked::Parent(pid)) => Ok(Self {
-                pid,
-                input: ends.input,
-                output: ends.output,
-                terminal: match ends.theirs {
+            Ok(sys::Forked::Parent(pid)) => {
+                let terminal = match theirs {
                     Theirs::Terminal(terminal) => Some(terminal),
                     Theirs::Pipes(_) => None,
-                },
-            }),
+                };
+                Ok((Self { pid, terminal }, ends))
+            }
             Err(error) => Err(format!("fork: {error}")),
         }
     }
@@ -123,7 +131,7 @@ fn winsize(size: TerminalSize) -> Winsize {
     }
 }
 
-fn at_terminal(size: TerminalSize) -> io::Result<Ends> {
+fn at_terminal(size: TerminalSize) -> io::Result<(Ends, Theirs)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let ours = openpt(flags)?;
     unlockpt(&ours)?;
@@ -135,14 +143,11 @@ fn at_terminal(size: TerminalSize) -> io::Result<Ends> {
     tcsetattr(&terminal, OptionalActions::Now, &modes)?;
     fcntl_setfl(&ours, OFlags::NONBLOCK | OFlags::RDWR)?;
     let input = ours.try_clone()?;
-    Ok(Ends {
-        input,
-        output: vec![(Stream::Output, ours)],
-        theirs: Theirs::Terminal(terminal),
-    })
+    let output = vec![(Stream::Output, ours)];
+    Ok((Ends { input, output }, Theirs::Terminal(terminal)))
 }
 
-fn with_pipes() -> io::Result<Ends> {
+fn with_pipes() -> io::Result<(Ends, Theirs)> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC);
     let (their_input, input) = pipe()?;
     let (output, their_output) = pipe()?;
@@ -150,17 +155,15 @@ fn with_pipes() -> io::Result<Ends> {
     for ours in [&input, &output, &error] {
         fcntl_setfl(ours, OFlags::NONBLOCK)?;
     }
-    Ok(Ends {
-        input,
-        output: vec![(Stream::Output, output), (Stream::Error, error)],
-        theirs: Theirs::Pipes([their_input, their_output, their_error]),
-    })
+    let output = vec![(Stream::Output, output), (Stream::Error, error)];
+    let theirs = Theirs::Pipes([their_input, their_output, their_error]);
+    Ok((Ends { input, output }, theirs))
 }
 
 /// What runs, in the environment of root's login.
-fn command(spec: &ShellSpec, prompt: &str) -> Command {
+fn command(spec: &ShellSpec, prompt: &str, root: &Path) -> Command {
     let is_typed_at = spec.command.is_none() && spec.terminal.is_some();
-    let shell = if is_typed_at && Path::new(BASH).exists() {
+    let shell = if is_typed_at && root.join(&BASH[1..]).exists() {
         BASH
     } else {
         SH
@@ -184,13 +187,13 @@ fn command(spec: &ShellSpec, prompt: &str) -> Command {
         !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
     });
     command.envs(variables.map(|(name, value)| (name, value)));
-    let has_home = fs::create_dir_all(HOME).is_ok() || Path::new(HOME).is_dir();
-    command.current_dir(if has_home { HOME } else { "/" });
+    // Where it is not made, the shell starts in the root directory.
+    let _ = fs::create_dir_all(root.join(&HOME[1..]));
     command
 }
 
 /// The child's side: never returns to init's code.
-fn become_it(streams: &Theirs, command: &mut Command) -> ! {
+fn become_it(streams: &Theirs, root: &Path, command: &mut Command) -> ! {
     let connected = match streams {
         Theirs::Terminal(terminal) => setsid()
             .and_then(|_| ioctl_tiocsctty(terminal))
@@ -202,7 +205,11 @@ fn become_it(streams: &Theirs, command: &mut Command) -> ! {
             .and_then(|()| dup2_stdout(output))
             .and_then(|()| dup2_stderr(error)),
     };
-    let error = match connected {
+    let entered = connected.and_then(|()| {
+        chroot(root)?;
+        chdir(HOME).or_else(|_| chdir("/"))
+    });
+    let error = match entered {
         Ok(()) => command.exec(),
         Err(errno) => errno.into(),
     };
