@@ -209,7 +209,10 @@ impl Shell {
             return Initramfs::builder();
         }
         let usage = match (&self.command, self.terminal) {
-            (Some(command), _) => ShellUse::Command(command),
+            (Some(line), _) => ShellUse::Command {
+                line,
+                with_files: !self.include_files.is_empty() || self.scheduler.is_some(),
+            },
             (None, Some(_)) => ShellUse::Terminal,
             (None, None) => ShellUse::Script,
         };

@@ -34,13 +34,24 @@ const LISTING: Limits = Limits {
     output: 64 << 10,
 };
 
+/// What reads commands, or names of programs, from elsewhere than the command that starts it.
+const OPEN: &[&str] = &[
+    ".", "bash", "busybox", "dash", "eval", "parallel", "read", "script", "sh", "source", "time",
+    "tmux", "xargs",
+];
+
 /// What a shell is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShellUse<'a> {
     /// A person types.
     Terminal,
-    /// It runs this command, as `sh -c` does.
-    Command(&'a str),
+    /// It runs a command, as `sh -c` does.
+    Command {
+        /// The command.
+        line: &'a str,
+        /// Whether the machine has other files that may run tools: include files, a scheduler.
+        with_files: bool,
+    },
     /// It reads commands from a pipe.
     Script,
 }
@@ -60,7 +71,8 @@ pub struct ShellRoot {
 ///
 /// Tools come from the search path of `host` and from the directories of administration. Small ones come always. Large
 /// ones (`perf`, `strace`, `vim`, `bpftool` and some more), which the guest takes time to unpack, come for a shell at a
-/// terminal; for a command or a script only where the command names them. `bpftrace` and `gdb`, of a hundred megabytes
+/// terminal; for a command or a script only where the command names them. A command that names all that it runs, such as
+/// `true` or `dmesg | grep BPF`, gets `sh` and these tools alone. `bpftrace` and `gdb`, of a hundred megabytes
 /// and more, only come where a command names them. Where the host has busybox, it stands in for what is missing.
 ///
 /// Nothing but busybox, for the list of what it can do, is run, and no file's content is read:
@@ -69,11 +81,9 @@ pub fn root(host: &Host, usage: ShellUse<'_>) -> ShellRoot {
     let mut tools = Tools::new(host);
     let large = tools::LARGE.iter().filter(|name| usage.has_large(name));
     let huge = tools::HUGE.iter().filter(|name| usage.names(name));
-    let wanted = tools::ESSENTIAL
-        .iter()
-        .chain(tools::USUAL)
-        .chain(large)
-        .chain(huge);
+    let small = tools::ESSENTIAL.iter().chain(tools::USUAL);
+    let small = small.filter(|name| **name == "sh" || !usage.names_all() || usage.names(name));
+    let wanted = small.chain(large).chain(huge);
     for name in wanted {
         tools.add(name);
     }
@@ -88,11 +98,21 @@ pub fn root(host: &Host, usage: ShellUse<'_>) -> ShellRoot {
 impl ShellUse<'_> {
     /// Whether a command has `name` as a word of it.
     fn names(self, name: &str) -> bool {
-        let Self::Command(command) = self else {
+        let Self::Command { line, .. } = self else {
             return false;
         };
-        let is_part = |c: char| c.is_alphanumeric() || "+-._".contains(c);
-        command.split(|c| !is_part(c)).any(|word| word == name)
+        let is_part = |c: char| c.is_alphanumeric() || "+-._[".contains(c);
+        line.split(|c| !is_part(c)).any(|word| word == name)
+    }
+
+    /// Whether it is a command that runs no tool but those that its text has the names of. One that expands variables,
+    /// or starts what reads commands or names from elsewhere, may run any.
+    fn names_all(self) -> bool {
+        let Self::Command { line, with_files } = self else {
+            return false;
+        };
+        let is_open = line.contains(['$', '`', '\\', '*', '?', '{']);
+        !with_files && !is_open && !OPEN.iter().any(|name| self.names(name))
     }
 
     fn has_large(self, name: &str) -> bool {
@@ -300,7 +320,10 @@ mod tests {
         }
         assert_eq!(root(&all, ShellUse::Terminal).missing, ["less", "ps", "vi"]);
         assert_eq!(root(&all, ShellUse::Script).missing, ["less", "ps"]);
-        let perf = ShellUse::Command("taskset 1 perf stat true");
+        let perf = ShellUse::Command {
+            line: "taskset 1 perf stat true",
+            with_files: true,
+        };
         assert_eq!(root(&all, perf).missing, ["less", "perf", "ps"]);
     }
 
@@ -333,11 +356,60 @@ mod tests {
         };
         assert_eq!(has(ShellUse::Terminal), [true, true, false]);
         assert_eq!(has(ShellUse::Script), [false; 3]);
-        let of = |command| has(ShellUse::Command(command));
+        let of = |line| {
+            has(ShellUse::Command {
+                line,
+                with_files: false,
+            })
+        };
         assert_eq!(of("true"), [false; 3]);
         assert_eq!(of("cd /tmp;/usr/bin/perf stat -- x"), [true, false, false]);
         assert_eq!(of("perform my-strace.log"), [false; 3]);
         assert_eq!(of("(strace -f ls)|bpftrace x"), [false, true, true]);
+    }
+
+    #[test]
+    fn a_command_that_names_all_tools_gets_these_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host(dir.path(), tools::ESSENTIAL);
+        let has = |line, with_files| {
+            let made = root(&host, ShellUse::Command { line, with_files });
+            let place = |name| Path::new("/usr/bin").join(name);
+            ["sh", "dmesg", "ps"].map(|name| made.root.has(place(name)))
+        };
+        assert_eq!(has("true", false), [true, false, false]);
+        assert_eq!(
+            has("dmesg | /bin/grep BPF > /tmp/ps", false),
+            [true, true, true]
+        );
+        assert_eq!(has("dmesg | grep BPF", false), [true, true, false]);
+        let all = [true; 3];
+        assert_eq!(has("true", true), all);
+        for open in [
+            "$TOOL",
+            "`cat x`",
+            "xargs",
+            ". ./x",
+            "echo hi | sh",
+            "/usr/bin/p*",
+            "p\\s",
+        ] {
+            assert_eq!(has(open, false), all, "{open}");
+        }
+        // What it does not name is not missed.
+        fs::remove_file(dir.path().join("bin/less")).unwrap();
+        let missing = |line| {
+            root(
+                &host,
+                ShellUse::Command {
+                    line,
+                    with_files: false,
+                },
+            )
+            .missing
+        };
+        assert_eq!(missing("true"), [""; 0]);
+        assert_eq!(missing("less x"), ["less"]);
     }
 
     #[test]
