@@ -24,7 +24,7 @@ use rustix::process::Pid;
 use crate::cases::Case;
 use crate::cpu_map::CpuMap;
 use crate::guest::{self, Around, TRACING, sched_ext};
-use crate::protocol::GuestMessage;
+use crate::protocol::{BODY_MARK, GuestMessage};
 use crate::runner::{CaseResult, bare_metal_result, run_spec};
 use crate::{Ctx, TestCase};
 use cgroup::RunCgroup;
@@ -170,9 +170,16 @@ pub(crate) fn run(
     if let Some(signal) = signals.first() {
         return Ok(End::Interrupted(signal));
     }
-    let report = report.map_err(set_up("the test's process"))?;
+    let mut report = report.map_err(set_up("the test's process"))?;
+    report.kernel_log = since_this_start(&report.kernel_log).to_owned();
     let result = bare_metal_result(case, &test, report, started);
     Ok(End::Judged(Box::new(result)))
+}
+
+/// The part of a kernel log that is of this run: others may have left theirs before.
+fn since_this_start(log: &str) -> &str {
+    let at = log.rfind(BODY_MARK).unwrap_or(0);
+    &log[log[..at].rfind('\n').map_or(0, |end| end + 1)..]
 }
 
 /// The test with what the options say in place of its own.
@@ -233,5 +240,27 @@ impl Drop for Trace {
     fn drop(&mut self) {
         let _ = fs::write(self.dir.join("events/sched_ext/sched_ext_dump/enable"), "0");
         let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_runs_left_in_the_log_is_left_out() {
+        let log = format!("[1] {BODY_MARK}\n[2] BUG: old\n[3] {BODY_MARK}\n[4] new\n");
+        assert_eq!(
+            since_this_start(&log),
+            format!("[3] {BODY_MARK}\n[4] new\n")
+        );
+        assert_eq!(since_this_start("[4] new\n"), "[4] new\n");
+        assert_eq!(since_this_start(""), "");
+    }
+
+    #[test]
+    fn a_cgroup_is_called_as_the_directory_is() {
+        assert_eq!(run_name(Path::new("/tmp/ktstr-run.Ab3")), "ktstr-run.Ab3");
+        assert_eq!(run_name(Path::new("/x/a b;c")), "abc");
     }
 }

@@ -403,12 +403,14 @@ unpack() {
     die $EXIT_NO_ROOM "no directory can be made in $where; free space there, or set TMPDIR to another one"
   start_cleaner
   if ! error=$(tail -c "$ARCHIVE_BYTES" "$SELF" | tar -C "$DIR" -xzf - --no-same-owner 2>&1); then
-    error=${error##*$'\n'}
+    error=${error%%$'\n'*}
     die $EXIT_NO_ROOM "$where: the test could not be unpacked, which takes $UNPACKED_BYTES bytes${error:+ ($error)}; free space there, or set TMPDIR to another directory"
   fi
   # Its libraries are this machine's; a file system may forbid programs.
   if ! error=$("$DIR/test-binary" --help 2>&1 >/dev/null); then
     error=${error##*$'\n'}
+    # What bash says before it is of this script.
+    error=${error#*: line [0-9]*: }
     die $EXIT_UNFIT "the test binary does not run here${error:+: $error}; export it on a system that is as old as this one, or set TMPDIR to a directory that programs may be run from"
   fi
 }
