@@ -388,6 +388,7 @@ fn doctor_tells_what_is_there() {
         "kernel",
         "KVM",
         "clang",
+        "coverage",
     ] {
         assert!(report.contains(name), "{report}");
     }

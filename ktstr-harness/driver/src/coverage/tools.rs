@@ -1,6 +1,7 @@
 //! The programs that coverage takes: cargo-llvm-cov, and two tools of the LLVM that rustc has.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ktstr_core::host::Host;
@@ -40,6 +41,16 @@ pub enum LlvmTools {
         /// `llvm-profdata`.
         llvm_profdata: PathBuf,
     },
+}
+
+impl fmt::Display for LlvmTools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named { llvm_cov } => write!(f, "{} (LLVM_COV)", llvm_cov.display()),
+            Self::Component { .. } => f.write_str("the rustup component llvm-tools-preview"),
+            Self::System { llvm_cov, .. } => write!(f, "{}", llvm_cov.display()),
+        }
+    }
 }
 
 impl LlvmTools {
@@ -143,14 +154,18 @@ fn llvm_major(version: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
 
     use super::*;
 
     fn program(path: &Path, script: &str) {
+        let text = path.with_extension("script");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // A program that was open for writing here while another thread forks cannot be executed.
+        let mut install = Command::new("install");
+        let installed = install.args(["-m", "755"]).arg(text).arg(path).status();
+        assert!(installed.unwrap().success());
     }
 
     /// A host with nothing but a rustc of LLVM 22, and what is added.
