@@ -10,7 +10,6 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ktstr_driver::NextestStreams;
 use ktstr_driver::Session;
 use ktstr_driver::kernels::{self, KernelOptions};
 use ktstr_driver::shell::GdbSocket;
@@ -18,6 +17,7 @@ use ktstr_driver::shell::{
     Shell as Run, ShellControl, ShellEnd, ShellError, ShellExit, ShellOutcome, ShellScheduler,
     ShellStreams,
 };
+use ktstr_driver::{NextestStreams, TestMachine};
 use ktstr_harness::runner::RunEvent;
 use ktstr_kernel::BaseConfig;
 use ktstr_render::progress::Reporter;
@@ -48,9 +48,14 @@ pub(crate) fn run(arguments: &Shell, context: &Context) -> CommandResult {
                 .streams(NextestStreams::Foreground)
                 .nextest_args(arguments.nextest_args.iter().cloned());
             let mut found = session.machines(test, &reporter, &CancelToken::new()?)?;
-            // The same binary's, or the first one's that has a machine.
-            let first = found.iter().position(|it| it.machine.topology.is_some());
-            shell = shell.on_machine_of(found.swap_remove(first.unwrap_or(0)))?;
+            let is_elsewhere = |it: &TestMachine| it.binary != found[0].binary;
+            if found.iter().any(is_elsewhere) {
+                let (program, binary) = (&context.style.program, found[0].binary.display());
+                tell(format_args!(
+                    "{program}: several test binaries have `{test}`; this is that of {binary}, -- -p PACKAGE names another\n"
+                ));
+            }
+            shell = shell.on_machine_of(found.swap_remove(0))?;
         }
         in_machine(shell, &arguments.machine, context, &reporter)
     }))
@@ -146,7 +151,7 @@ fn in_machine(
     let mut observer = |event: RunEvent<'_>| match event {
         RunEvent::Note(note) if is_quiet || raw.is_some() => notes.push(note.to_owned()),
         RunEvent::Note(note) => tell(format_args!("{program}: {note}\n")),
-        RunEvent::WaitingForHostCpus => {
+        RunEvent::WaitingForHostCpus if !is_quiet || isatty(stderr()) => {
             tell(format_args!(
                 "{program}: other machines have the host CPUs; waiting\n"
             ));
@@ -174,7 +179,7 @@ fn in_machine(
     if let Some(raw) = raw.take() {
         raw.leave(was_cut_off);
     }
-    if was_cut_off {
+    if was_cut_off && !matches!(result, Err(ShellError::Cancelled)) {
         for note in notes {
             tell(format_args!("{program}: {note}\n"));
         }

@@ -24,6 +24,27 @@ use crate::{AssertResult, Checks};
 /// Tag of frames that hold a message.
 const TAG_MESSAGE: u8 = 1;
 
+/// Tag of frames that hold a part of a profile, see [`GuestMessage::Profile`].
+pub(crate) const TAG_PROFILE: u8 = 2;
+
+/// LLVM's variable for the file that a measured program leaves its profile in. The kernel passes it on to init.
+pub(crate) const PROFILE_VARIABLE: &str = "LLVM_PROFILE_FILE";
+
+/// Where a guest's programs leave theirs. The directory is in the initramfs: no test mounts over it.
+pub(crate) const PROFILE_DIR: &str = "/.ktstr-profiles";
+
+/// One file for all processes of a program (`%m`), which its counters are mapped from (`%c`).
+pub(crate) const PROFILE_FILE: &str = "/.ktstr-profiles/%m%c.profraw";
+
+/// Limit of a profile that is sent to the host, in bytes: one of ten thousand functions has a few MiB.
+pub(crate) const PROFILE_LIMIT: u64 = 64 << 20;
+
+/// Limit of the part of a profile in one frame, in bytes.
+pub(crate) const PROFILE_PART: usize = 1 << 20;
+
+/// How many profiles a guest sends: of its init, and of the programs that its test starts.
+pub(crate) const MAX_PROFILES: usize = 32;
+
 /// Limit of a body's output that is sent to the host, in bytes.
 pub(crate) const OUTPUT_LIMIT: usize = 1 << 20;
 
@@ -140,6 +161,20 @@ pub enum GuestMessage {
     Report(BodyReport),
     /// A part of the output of a scheduler's program, which is too large for one message.
     SchedulerLog(String),
+    /// The profile of a measured program follows, in frames of its own, before the report.
+    Profile {
+        /// Name of its file.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// The profile of a measured program cannot be sent.
+    NoProfile {
+        /// Name of its file.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// The scheduler was tried; nothing follows.
     Verified(VerifyReport),
     /// The scheduler beside a shell could not be started, or is gone.

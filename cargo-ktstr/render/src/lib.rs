@@ -37,6 +37,7 @@
 //! - [`summary`]: how a session ended, and how to run its failures again.
 //! - [`replay`]: the failures of the newest session, and what a replay of them leaves out.
 //! - [`shell`]: what is said beside a shell in a machine.
+//! - [`export`]: what was exported.
 //! - [`verifier`]: the tables of a sweep over schedulers.
 //! - [`perf_delta`]: what got worse between two commits.
 //! - [`affected`]: which schedulers and tests changes affect, and why.
@@ -53,6 +54,7 @@
 pub mod affected;
 pub mod doctor;
 pub mod errors;
+pub mod export;
 pub mod kernels;
 pub mod locks;
 mod paint;

@@ -17,9 +17,7 @@ const LONGEST: usize = 200;
 /// The line before a shell's first prompt: where one is, and how to leave.
 pub fn greeting(release: &str, topology: Topology, program: &str) -> String {
     let release = text::line(release);
-    format!(
-        "{program}: Linux {release} on {topology}; Ctrl-] three times within a second ends the machine\n"
-    )
+    format!("{program}: Linux {release} on {topology}; Ctrl-] three times ends the machine\n")
 }
 
 /// The lines that tell how to debug a machine's kernel.
@@ -73,4 +71,57 @@ fn last_lines(log: &str, most: usize) -> Vec<String> {
         .collect();
     lines.reverse();
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ktstr_driver::shell::MachineEnd;
+    use ktstr_driver::shell::RunTimes;
+
+    use super::*;
+
+    fn outcome(end: ShellEnd) -> ShellOutcome {
+        ShellOutcome {
+            end,
+            console: "boot\n\n\u{1b}[31mlast words\n".to_owned(),
+            kernel_release: None,
+            times: RunTimes {
+                waited: Duration::ZERO,
+                ready: Some(Duration::from_secs(1)),
+                reported: None,
+                whole: Duration::from_secs(2),
+            },
+        }
+    }
+
+    #[test]
+    fn only_what_the_shell_cannot_tell_is_told() {
+        let told = |end_of_it| end(&outcome(end_of_it), "x");
+        assert_eq!(told(ShellEnd::Exited(ShellExit::Exited(7))), None);
+        let killed = ShellExit::Killed { signal: 9 };
+        assert_eq!(told(ShellEnd::Exited(killed)), None);
+        let escaped = told(ShellEnd::Escaped);
+        assert_eq!(escaped.as_deref(), Some("x: the machine was ended\n"));
+        let panicked = told(ShellEnd::Machine(MachineEnd::KernelPanic {
+            message: "sysrq triggered crash".to_owned(),
+            init: None,
+        }));
+        let expected =
+            "  boot\n  last words\nerror: the guest's kernel panicked: sysrq triggered crash\n";
+        assert_eq!(panicked.as_deref(), Some(expected));
+        let gone = told(ShellEnd::Machine(MachineEnd::Gone)).unwrap();
+        assert!(gone.ends_with("before the shell had ended\n"), "{gone}");
+    }
+
+    #[test]
+    fn what_is_said_fits_a_terminal() {
+        let line = greeting("6.12.117", Topology::constant(1, 2, 4, 1), "cargo ktstr");
+        assert!(line.len() <= 80, "{}", line.len());
+        assert_eq!(
+            scheduler_log("a\n\nb\n", "\r\n"),
+            "scheduler: a\r\nscheduler: b\r\n"
+        );
+    }
 }

@@ -7,9 +7,7 @@ Examples:
   cargo ktstr test --kernel ../linux      run every test on a source tree
   cargo ktstr test -- -E 'test(my_test)'  run one test on a kernel built before
   cargo ktstr verifier --kernel ../linux  try every declared scheduler
-  cargo ktstr stats                       what deserves a look in the newest run
-
-Planned, not built yet: coverage, export, llvm-cov.";
+  cargo ktstr stats                       what deserves a look in the newest run";
 
 /// Below the options of `ktstr`.
 pub(super) const KTSTR_AFTER: &str = "\
@@ -40,6 +38,41 @@ $KTSTR_KERNEL_MIRROR. Kernels are compiled through ccache where it is installed,
 unless KTSTR_CCACHE=0.
 
 Exit code: nextest's; 0 when every test passed or was skipped.";
+
+/// Below the options of `coverage`.
+pub(super) const COVERAGE_AFTER: &str = "\
+Kernels and options are those of `test`; arguments after -- are those of
+`cargo llvm-cov nextest`: of the report, and of nextest. Runs on several kernels
+are one report. Lines are counted of the workspace's packages, on the host and in
+the machines, and of schedulers that are cargo packages of the workspace.
+
+Examples:
+  cargo ktstr coverage --kernel ../linux
+  cargo ktstr coverage -- --workspace --lcov --output-path lcov.info
+  cargo ktstr coverage --kernel 6.12 --kernel 6.14 -- --html
+  cargo ktstr coverage --relevant -- --ignore-run-fail --text
+
+It takes cargo-llvm-cov, and llvm-cov and llvm-profdata of the LLVM that rustc has:
+the rustup component llvm-tools-preview, a package such as llvm-22, or what
+LLVM_COV and LLVM_PROFDATA name. When a test fails there is no report, unless
+--ignore-run-fail is given; `cargo ktstr llvm-cov report` makes one afterwards.
+
+A profile that is cut off is named and left out of the report. Exit code:
+nextest's, or cargo-llvm-cov's where the report fails.";
+
+/// Below the options of `llvm-cov`.
+pub(super) const LLVM_COV_AFTER: &str = "\
+Examples:
+  cargo ktstr llvm-cov report --lcov --output-path lcov.info
+  cargo ktstr llvm-cov clean --profraw-only
+
+Always give a subcommand: without one `cargo llvm-cov` runs cargo test, which has
+no gauntlet variants and no cells of the verifier. `clean` alone removes reports
+as well, `clean --workspace` runs cargo clean too.
+
+Programs that are measured leave profiles also in a plain `cargo ktstr test`, in
+llvm-cov-target/ beside the cargo-ktstr program, unless LLVM_PROFILE_FILE is set:
+  rm -f target/debug/llvm-cov-target/default-*.profraw";
 
 /// Below the options of `replay`.
 pub(super) const REPLAY_AFTER: &str = "\
@@ -208,6 +241,26 @@ baseline.";
 pub(super) const EXPLAIN_AFTER: &str = "\
 A field is absent as `expected`, where records of that kind do not have it, or
 `actionable`, with what to do.";
+
+/// Below the options of `export`.
+pub(super) const EXPORT_AFTER: &str = "\
+Standard output says what was written: an executable file with the test binary, the
+scheduler and the include files. On the other machine, as root:
+  ./my_test.run --check               check the machine: root, sched_ext, cgroup2,
+                                      no other scheduler, topology
+  ./my_test.run                       run the test; exit code: the verdict's
+  ./my_test.run --duration 60 --quiet
+  ./my_test.run --help                options and exit codes
+
+The run takes CPUs of the test's topology and undoes what it did when it ends,
+however it ends. Scheduler, its arguments and the topology are those of the test; a
+variant (gauntlet/my_test/PRESET) has its preset's topology. A machine may be larger.
+A dead scheduler gets no second run there. Of several test binaries that have the
+test the first is taken, in the order of their paths. A file that is no exported
+test is not replaced.
+
+Not exportable: `host_only` tests, and tests whose scheduler is built into the
+kernel.";
 
 /// Below the options of `kernel`.
 pub(super) const KERNEL_AFTER: &str = "\

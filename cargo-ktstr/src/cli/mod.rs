@@ -1,7 +1,9 @@
 //! The words of the command line.
 
 mod affected;
+mod export;
 mod help;
+mod llvm_cov;
 mod perf_delta;
 mod relevant;
 mod replay;
@@ -18,18 +20,14 @@ use ktstr_kernel::BaseConfig;
 use ktstr_vmm::Backend;
 
 pub(crate) use affected::Affected;
+pub(crate) use export::Export;
+pub(crate) use llvm_cov::LlvmCov;
 pub(crate) use perf_delta::PerfDelta;
 pub(crate) use relevant::Relevant;
 pub(crate) use replay::Replay;
 pub(crate) use shell::{Shell, ShellMachine};
 pub(crate) use show_host::ShowHost;
 pub(crate) use stats::{Stats, StatsCommand, StatsCommon};
-
-/// Commands of `cargo ktstr` that later versions bring.
-pub(crate) const PLANNED: &[&str] = &["coverage", "export", "llvm-cov"];
-
-/// Commands of `ktstr` that later versions bring.
-pub(crate) const PLANNED_STANDALONE: &[&str] = &[];
 
 /// How cargo calls us: `cargo-ktstr ktstr …`.
 #[derive(Debug, Parser)]
@@ -58,6 +56,13 @@ pub(crate) enum Command {
     /// kernel first if needed.
     #[command(visible_alias = "nextest", after_help = help::TEST_AFTER)]
     Test(NarrowedTest),
+    /// Run the tests with cargo llvm-cov, and report which lines they reach, on the
+    /// host and inside the machines.
+    #[command(after_help = help::COVERAGE_AFTER)]
+    Coverage(NarrowedTest),
+    /// Run another subcommand of cargo llvm-cov, such as report or clean.
+    #[command(after_help = help::LLVM_COV_AFTER)]
+    LlvmCov(LlvmCov),
     /// Run the failed tests of the last session again, or print nextest's filter for
     /// them.
     #[command(after_help = help::REPLAY_AFTER)]
@@ -81,6 +86,9 @@ pub(crate) enum Command {
     /// Show what deserves a look in the newest run, and list past runs.
     #[command(after_help = help::STATS_AFTER)]
     Stats(Stats),
+    /// Write a file that runs a test on another machine, without a virtual machine.
+    #[command(after_help = help::EXPORT_AFTER)]
+    Export(Export),
     /// Show this host as the record of a run would have it.
     ShowHost(ShowHost),
     /// Show the thresholds that a test is judged by.
@@ -191,7 +199,7 @@ pub(crate) struct NarrowedTest {
     pub(crate) relevant: Relevant,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Test {
     /// Kernel to test on (see below); can be given several times. Without it, the
     /// first of these is used: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest cached

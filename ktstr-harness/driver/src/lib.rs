@@ -39,6 +39,8 @@
 //! - [`affected`] tells which schedulers and tests the changes since that commit concern.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`Session::machines`] tells what machine a test runs on ([`TestMachine`]).
+//! - [`Session::export`] writes a file that runs a test without a machine.
+//! - [`coverage`] has a session measure which lines its tests reach, in their machines too.
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`perf_delta`] compares the figures of performance tests at two commits.
 //! - [`stats`] tells what past runs left: what deserves a look, and which runs, values and hosts there are.
@@ -52,7 +54,9 @@ mod ask;
 pub mod baseline;
 mod bounded;
 mod cargo;
+pub mod coverage;
 pub mod doctor;
+mod export;
 mod find_test;
 mod git;
 pub mod kernels;
@@ -72,6 +76,7 @@ mod thresholds;
 pub mod verifier;
 
 pub use ask::AskError;
+pub use export::{ExportError, ExportOptions, Exported};
 pub use find_test::FindTestError;
 pub use git::GitError;
 pub use kernels::kernel_cache;

@@ -15,7 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread, retry_on_intr};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, waitpid};
 
-use self::process::Process;
+use self::process::{Ends, Process};
+use super::around::Around;
 use super::scheduler::Loaded;
 use super::{klog, sys};
 use crate::protocol::flow::{
@@ -49,8 +50,8 @@ pub(super) fn serve(
     klog::write(BODY_MARK);
     let mut scheduler = None;
     if let Some(wanted) = &spec.scheduler {
-        super::rise_above_schedulers();
-        match Loaded::start(wanted) {
+        super::run::rise_above_schedulers();
+        match Loaded::start(wanted, &Around::guest(spec.topology.cpus())) {
             Ok(loaded) => scheduler = Some(loaded),
             Err(report) => {
                 channel.send(&scheduler_ended(*report))?;
@@ -64,12 +65,12 @@ pub(super) fn serve(
     }
     let prompt = format!("{kernel_release} {}:$PWD# ", spec.topology);
     let asks = scheduler.as_ref().is_some_and(Loaded::is_partial);
-    let process = match Process::start(spec, &prompt, asks) {
-        Ok(process) => process,
+    let (process, ends) = match Process::start(spec, &prompt, asks) {
+        Ok(started) => started,
         Err(why) => return end(channel, ShellExit::NotStarted(why)),
     };
     channel.send(&to_frame(&GuestMessage::Started))?;
-    let mut shell = Shell::new(process, scheduler, endings)?;
+    let mut shell = Shell::new(process, ends, scheduler, endings);
     let status = shell.until_it_ends(channel)?;
     end(channel, status)
 }
@@ -119,27 +120,25 @@ struct Tap {
 }
 
 impl Shell {
-    fn new(mut process: Process, scheduler: Option<Loaded>, endings: OwnedFd) -> Result<Self> {
-        let output = std::mem::take(&mut process.output).into_iter();
-        Ok(Self {
+    fn new(process: Process, ends: Ends, scheduler: Option<Loaded>, endings: OwnedFd) -> Self {
+        let tap = |(stream, pipe)| Tap {
+            stream,
+            pipe: Some(pipe),
+            allowance: Allowance::default(),
+            left: None,
+        };
+        Self {
+            process,
             input: Feed {
-                pipe: Some(process.input.try_clone()?),
+                pipe: Some(ends.input),
                 backlog: Backlog::default(),
                 is_last: false,
             },
-            output: output
-                .map(|(stream, pipe)| Tap {
-                    stream,
-                    pipe: Some(pipe),
-                    allowance: Allowance::default(),
-                    left: None,
-                })
-                .collect(),
-            process,
+            output: ends.output.into_iter().map(tap).collect(),
             scheduler,
             endings,
             status: None,
-        })
+        }
     }
 
     fn until_it_ends(&mut self, channel: &mut GuestChannel) -> Result<ShellExit> {
@@ -153,10 +152,11 @@ impl Shell {
                 self.hear(&frame)?;
             }
             self.feed(channel)?;
+            // Before the output: what was written until the end is all there then.
+            self.reap();
             for tap in &mut self.output {
                 tap.forward(&mut buffer, channel)?;
             }
-            self.reap();
             self.watch_scheduler(channel)?;
             if let Some(status) = self.status
                 && self.output.iter().all(|tap| tap.pipe.is_none())

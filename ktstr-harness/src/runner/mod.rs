@@ -41,6 +41,7 @@ pub mod build;
 mod cancel;
 mod case_run;
 mod cell_run;
+mod coverage;
 mod diagnosis;
 mod facts;
 mod guest_session;
@@ -74,6 +75,8 @@ use facts::RunFacts;
 use prepared_run::PreparedRun;
 
 pub use crate::relocation::Relocation;
+pub(crate) use case_run::{bare_metal_result, run_spec};
+pub use coverage::{Coverage, profile};
 pub use diagnosis::Diagnosis;
 pub use observer::{RunEvent, RunObserver};
 pub use origin::{NextestRun, RunOrigin, TestTarget};

@@ -43,7 +43,7 @@ pub enum RunEvent<'e> {
         /// Release of its kernel.
         kernel_release: &'e str,
     },
-    /// The scheduler is enabled, where there is one, and the body of the test is about to run.
+    /// The scheduler is enabled, where there is one, and the body of the test, or a shell, is about to run.
     BodyStarted,
     /// The body, or a process that it started, wrote this to standard output or standard error. Bounded; the second run
     /// of a test has none.

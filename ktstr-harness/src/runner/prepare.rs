@@ -16,6 +16,7 @@ use super::plan::MachinePlan;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cases::NamedKernel;
+use crate::protocol::{PROFILE_FILE, PROFILE_VARIABLE};
 use crate::scheduler::SchedulerSource;
 use crate::{Scheduler, guest};
 
@@ -171,6 +172,9 @@ pub(super) fn machine_spec(
         None => boot_limit(topology),
     };
     let mut cmdline = vec![format!("{}=1", guest::MARK)];
+    if settings.coverage.is_some() {
+        cmdline.push(format!("{PROFILE_VARIABLE}={PROFILE_FILE}"));
+    }
     cmdline.extend(plan.kernel_args.iter().cloned());
     MachineSpec {
         initramfs: Some(initramfs.path().to_owned()),

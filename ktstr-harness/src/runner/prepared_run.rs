@@ -9,6 +9,7 @@ use ktstr_vmm::{
 };
 
 use super::cancel;
+use super::coverage::ReceivedProfiles;
 use super::facts::RunFacts;
 use super::guest_session::{GuestReport, GuestSession};
 use super::observer::{RunEvent, RunObserver};
@@ -103,6 +104,16 @@ impl<'a> PreparedRun<'a> {
         })
     }
 
+    /// What runs, in words.
+    fn name(&self, request: &GuestRequest) -> String {
+        let what = match request {
+            GuestRequest::Run(spec) => spec.test.clone(),
+            GuestRequest::Verify(_) => format!("verifier/{}", self.plan.scheduler.name),
+            GuestRequest::Shell(_) => "shell".to_owned(),
+        };
+        format!("{what} ({})", self.plan.topology)
+    }
+
     /// The CPU model that the guest sees.
     fn cpu_model(&self) -> Option<String> {
         match self.backend.backend().cpu_model() {
@@ -123,7 +134,11 @@ impl<'a> PreparedRun<'a> {
             build.args = args.to_vec();
         }
         let reserved = self.reserve(request, observer, cancel)?;
-        let mut session = GuestSession::new(request, observer);
+        let profiles = self.settings.coverage.as_ref().map(|coverage| {
+            let name = self.name(request);
+            ReceivedProfiles::new(coverage.target_dir.clone(), &name)
+        });
+        let mut session = GuestSession::new(request, profiles, observer);
         let machine = reserved.run(&mut session)?;
         let GuestSession {
             observer,
@@ -132,8 +147,12 @@ impl<'a> PreparedRun<'a> {
             kernel_release,
             ready,
             reported,
+            profiles,
             ..
         } = session;
+        if let Some(note) = profiles.and_then(|profiles| profiles.end(report.is_some())) {
+            observer.event(RunEvent::Note(&note));
+        }
         machine.tell_notes(observer);
         let times = machine.times(ready, reported);
         let console = machine.console();

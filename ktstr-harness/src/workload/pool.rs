@@ -20,6 +20,7 @@ use super::report::{WorkerEnd, WorkerRun};
 use super::slot::{Control, Pair, Slot};
 use super::worker::{self, Job};
 use super::{WorkType, WorkloadError, clock};
+use crate::cpu_map::CpuMap;
 
 /// Workers that do the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct WorkerId {
 pub struct WorkerPool {
     members: Vec<Member>,
     groups: usize,
-    topology: Topology,
+    cpus: CpuMap,
     /// End of file once no worker is left: each holds the other end.
     gone: OwnedFd,
     control: Shared<Control>,
@@ -68,13 +69,13 @@ impl WorkerPool {
     ///
     /// `topology` says which CPUs are on which NUMA node.
     pub fn fork(groups: &[WorkerGroup], topology: Topology) -> Result<Self, WorkloadError> {
-        Self::fork_watched(groups, topology, &mut || {})
+        Self::fork_watched(groups, topology.into(), &mut || {})
     }
 
     /// The same; where not all workers become ready in time, calls `late` while their processes still exist.
     pub(crate) fn fork_watched(
         groups: &[WorkerGroup],
-        topology: Topology,
+        cpus: CpuMap,
         late: &mut dyn FnMut(),
     ) -> Result<Self, WorkloadError> {
         for group in groups {
@@ -96,7 +97,7 @@ impl WorkerPool {
         let mut pool = Self {
             members: Vec::with_capacity(workers),
             groups: groups.len(),
-            topology,
+            cpus,
             gone,
             control: Shared::new(1).map_err(memory)?,
             pairs: Shared::new(workers).map_err(memory)?,
@@ -117,7 +118,7 @@ impl WorkerPool {
                     slot: &pool.slots[number],
                     control: &pool.control[0],
                     parent,
-                    topology,
+                    cpus,
                 };
                 let pid = os::fork(|| worker::run(&job)).map_err(|source| WorkloadError::Fork {
                     worker: number,
@@ -209,7 +210,7 @@ impl WorkerPool {
                     last_cpu: (iterations > 0).then(|| slot.last_cpu.load(Relaxed)),
                 }
             } else {
-                member.end(slot, self.topology)
+                member.end(slot, self.cpus)
             };
             runs[member.group].push(WorkerRun {
                 worker: member.worker,

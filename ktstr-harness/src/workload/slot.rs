@@ -7,6 +7,7 @@ use ktstr_core::Topology;
 
 use super::clock;
 use super::os::WorkingSet;
+use crate::cpu_map::CpuMap;
 
 /// CPU numbers that residence is counted for.
 pub(super) const CPUS: usize = Topology::MAX_CPUS as usize;
@@ -104,14 +105,14 @@ pub(super) struct Recorder<'a> {
     cpu: Option<u32>,
     max_gap_ns: u64,
     random: u64,
-    topology: Topology,
+    cpus: CpuMap,
     memory: Option<WorkingSet>,
 }
 
 impl<'a> Recorder<'a> {
     /// To be made after the release. `seed` picks the wake-up latencies that are kept once there
     /// are too many; the same seed picks the same positions.
-    pub(super) fn new(slot: &'a Slot, control: &'a Control, seed: u64, topology: Topology) -> Self {
+    pub(super) fn new(slot: &'a Slot, control: &'a Control, seed: u64, cpus: CpuMap) -> Self {
         let runnable_ns = control.released_ns.load(Relaxed);
         slot.runnable_ns.store(runnable_ns, Relaxed);
         Self {
@@ -123,7 +124,7 @@ impl<'a> Recorder<'a> {
             max_gap_ns: 0,
             // Odd multiplier and a set bit: xorshift never reaches zero from here.
             random: (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1,
-            topology,
+            cpus,
             // The first touch decides where a page is: here, and not before the worker is in its cgroup.
             memory: WorkingSet::new().ok(),
         }
@@ -157,7 +158,7 @@ impl<'a> Recorder<'a> {
         }
         if let Some(last) = self.cpu.filter(|last| *last != cpu) {
             add(&slot.migrations, 1);
-            if self.topology.node_of(last) != self.topology.node_of(cpu) {
+            if self.cpus.node_of(last) != self.cpus.node_of(cpu) {
                 add(&slot.node_migrations, 1);
             }
         }
@@ -237,7 +238,7 @@ mod tests {
         control[0].deadline_ns.store(10_000, Relaxed);
         let slots = Shared::<Slot>::new(1).unwrap();
         test(
-            &mut Recorder::new(&slots[0], &control[0], 7, MACHINE),
+            &mut Recorder::new(&slots[0], &control[0], 7, MACHINE.into()),
             &slots[0],
         );
     }

@@ -5,13 +5,13 @@ use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use ktstr_core::Topology;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::futex;
 use rustix::thread::{sched_yield, set_current_timer_slack};
 
 use super::slot::{ABSENT, Control, NOT_UNDER, Pair, Recorder, Slot, UNDER};
 use super::{WorkType, clock, sched_ext};
+use crate::cpu_map::CpuMap;
 
 /// Exit status of a worker whose parent was gone before it could start.
 const EXIT_ORPHAN: i32 = 3;
@@ -30,7 +30,7 @@ pub(super) struct Job<'a> {
     pub(super) slot: &'a Slot,
     pub(super) control: &'a Control,
     pub(super) parent: Pid,
-    pub(super) topology: Topology,
+    pub(super) cpus: CpuMap,
 }
 
 /// Waits for the start, works until the deadline, stores what it counted in its slot.
@@ -46,7 +46,7 @@ pub(super) fn run(job: &Job<'_>) -> i32 {
 
     let slot = job.slot;
     let (cpu_before, delay_before) = (clock::cpu_ns(), clock::run_delay_ns());
-    let mut recorder = Recorder::new(slot, job.control, job.seed, job.topology);
+    let mut recorder = Recorder::new(slot, job.control, job.seed, job.cpus);
     match job.work {
         WorkType::Spin => spin(&mut recorder),
         WorkType::Yield => yielding(&mut recorder),

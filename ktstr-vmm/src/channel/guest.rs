@@ -16,6 +16,9 @@ use super::frame::{Frame, FrameEncoder, FrameError};
 /// The kernel sets ports up in the background; one that is not there after this is not configured.
 const PORT_WAIT: Duration = Duration::from_secs(10);
 
+/// Bytes of a read: the kernel gives a page at a time.
+const READ: usize = 16 << 10;
+
 const PORTS: &str = "/sys/class/virtio-ports";
 
 /// Why the guest cannot talk to the host.
@@ -71,6 +74,7 @@ pub enum ChannelError {
 pub struct GuestChannel {
     port: File,
     decoder: FrameDecoder,
+    buffer: Vec<u8>,
 }
 
 impl GuestChannel {
@@ -87,6 +91,7 @@ impl GuestChannel {
         Ok(Self {
             port,
             decoder: FrameDecoder::new(),
+            buffer: vec![0; READ],
         })
     }
 
@@ -101,7 +106,6 @@ impl GuestChannel {
     /// Returns the next frame from the host, waiting up to `timeout` for it.
     pub fn recv(&mut self, timeout: Duration) -> Result<Frame, ChannelError> {
         let start = Instant::now();
-        let mut buffer = [0; 16 << 10];
         loop {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(frame);
@@ -110,9 +114,9 @@ impl GuestChannel {
             if !self.wait_readable(left)? {
                 return Err(ChannelError::Timeout(timeout));
             }
-            match self.port.read(&mut buffer) {
+            match self.port.read(&mut self.buffer) {
                 Ok(0) => return Err(ChannelError::Closed),
-                Ok(count) => self.decoder.push(&buffer[..count]),
+                Ok(count) => self.decoder.push(&self.buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }

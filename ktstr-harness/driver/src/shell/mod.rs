@@ -52,7 +52,9 @@ use ktstr_vmm::{Backend, CancelToken, SharedDirectory};
 pub use error::ShellError;
 pub use gdb::GdbSocket;
 pub use ktstr_harness::protocol::{ShellExit, TerminalSize};
-pub use ktstr_harness::runner::{ShellControl, ShellEnd, ShellOutcome, ShellStreams};
+pub use ktstr_harness::runner::{
+    MachineEnd, RunTimes, ShellControl, ShellEnd, ShellOutcome, ShellStreams,
+};
 pub use root::{ShellRoot, ShellUse, root};
 pub use scheduler::ShellScheduler;
 

@@ -106,7 +106,7 @@ impl ShellScheduler {
                 observer.event(RunEvent::Note(&note));
                 let mut failed = |log: &str| observer.event(RunEvent::SchedulerBuildFailed(log));
                 let builds = &settings.builds;
-                let built = builds.program(package, &settings.host, &mut failed, cancel)?;
+                let built = builds.program(package, &settings.host, None, &mut failed, cancel)?;
                 builds.forget();
                 built.map_err(fail)?
             }

@@ -37,24 +37,22 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Exit status of a program that could not be started, as shells count it.
 const NOT_STARTED: i32 = 127;
 
-/// A shell's process, and our ends of its streams.
+/// A shell's process.
 pub(super) struct Process {
     pub(super) pid: Pid,
-    /// Where its input goes.
-    pub(super) input: OwnedFd,
-    /// Where its output comes from.
-    pub(super) output: Vec<(Stream, OwnedFd)>,
     /// Its terminal, which stays open as long as we have it: ours would end with its last process otherwise.
     terminal: Option<OwnedFd>,
 }
 
-/// Our ends and those of the process.
-struct Ends {
-    input: OwnedFd,
-    output: Vec<(Stream, OwnedFd)>,
-    theirs: Theirs,
+/// Our ends of its streams.
+pub(super) struct Ends {
+    /// Where its input goes.
+    pub(super) input: OwnedFd,
+    /// Where its output comes from.
+    pub(super) output: Vec<(Stream, OwnedFd)>,
 }
 
+/// Its own ends.
 enum Theirs {
     Terminal(OwnedFd),
     Pipes([OwnedFd; 3]),
@@ -62,7 +60,11 @@ enum Theirs {
 
 impl Process {
     /// Starts it; as a task of the enabled scheduler, where that takes only those that ask for it (`asks`).
-    pub(super) fn start(spec: &ShellSpec, prompt: &str, asks: bool) -> Result<Self, String> {
+    pub(super) fn start(
+        spec: &ShellSpec,
+        prompt: &str,
+        asks: bool,
+    ) -> Result<(Self, Ends), String> {
         let root = if spec.host_root {
             host_root::mount()?
         } else {
@@ -72,7 +74,7 @@ impl Process {
         if root.join(&SH[1..]).symlink_metadata().is_err() {
             return Err(format!("there is no {SH} in the machine"));
         }
-        let ends = match spec.terminal {
+        let (ends, theirs) = match spec.terminal {
             Some(size) => at_terminal(size).map_err(|error| {
                 format!("no terminal: {error}; the kernel needs CONFIG_UNIX98_PTYS")
             })?,
@@ -85,17 +87,15 @@ impl Process {
                     // It runs under the kernel's own scheduler otherwise.
                     let _ = sys::run_under_sched_ext(std::process::id());
                 }
-                become_it(&ends.theirs, &root, &mut command)
+                become_it(&theirs, &root, &mut command)
             }
-            Ok(sys::Forked::Parent(pid)) => Ok(Self {
-                pid,
-                input: ends.input,
-                output: ends.output,
-                terminal: match ends.theirs {
+            Ok(sys::Forked::Parent(pid)) => {
+                let terminal = match theirs {
                     Theirs::Terminal(terminal) => Some(terminal),
                     Theirs::Pipes(_) => None,
-                },
-            }),
+                };
+                Ok((Self { pid, terminal }, ends))
+            }
             Err(error) => Err(format!("fork: {error}")),
         }
     }
@@ -131,7 +131,7 @@ fn winsize(size: TerminalSize) -> Winsize {
     }
 }
 
-fn at_terminal(size: TerminalSize) -> io::Result<Ends> {
+fn at_terminal(size: TerminalSize) -> io::Result<(Ends, Theirs)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let ours = openpt(flags)?;
     unlockpt(&ours)?;
@@ -143,14 +143,11 @@ fn at_terminal(size: TerminalSize) -> io::Result<Ends> {
     tcsetattr(&terminal, OptionalActions::Now, &modes)?;
     fcntl_setfl(&ours, OFlags::NONBLOCK | OFlags::RDWR)?;
     let input = ours.try_clone()?;
-    Ok(Ends {
-        input,
-        output: vec![(Stream::Output, ours)],
-        theirs: Theirs::Terminal(terminal),
-    })
+    let output = vec![(Stream::Output, ours)];
+    Ok((Ends { input, output }, Theirs::Terminal(terminal)))
 }
 
-fn with_pipes() -> io::Result<Ends> {
+fn with_pipes() -> io::Result<(Ends, Theirs)> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC);
     let (their_input, input) = pipe()?;
     let (output, their_output) = pipe()?;
@@ -158,11 +155,9 @@ fn with_pipes() -> io::Result<Ends> {
     for ours in [&input, &output, &error] {
         fcntl_setfl(ours, OFlags::NONBLOCK)?;
     }
-    Ok(Ends {
-        input,
-        output: vec![(Stream::Output, output), (Stream::Error, error)],
-        theirs: Theirs::Pipes([their_input, their_output, their_error]),
-    })
+    let output = vec![(Stream::Output, output), (Stream::Error, error)];
+    let theirs = Theirs::Pipes([their_input, their_output, their_error]);
+    Ok((Ends { input, output }, theirs))
 }
 
 /// What runs, in the environment of root's login.
