@@ -179,7 +179,7 @@ pub(super) fn machine_spec(
     MachineSpec {
         initramfs: Some(initramfs.path().to_owned()),
         memory_mib: placement::memory_mib(
-            guest_memory_mib(topology, plan.memory_mib, initramfs.size()),
+            guest_memory_mib(topology, plan.memory_mib, initramfs.unpacked_size()),
             topology,
             placement::in_performance_mode(plan, settings),
         ),
