@@ -1,6 +1,7 @@
 //! `shell`, at a terminal as a person uses it and in pipes as scripts do, in real machines.
 
 mod commands;
+mod scheduled;
 mod terminal;
 mod typed;
 

@@ -307,7 +307,7 @@ mod tests {
             steps in prop::collection::vec((0_usize..90_000, 0_usize..90_000), 1..20),
         ) {
             let content: Vec<u8> = (0..total).map(|at| (at % 251) as u8).collect();
-            let (mut sent, mut arrived) = (0, Vec::new());
+            let (mut sent, mut arrived) = (0, Vec::<u8>::new());
             let (mut allowance, mut backlog) = (Allowance::default(), Backlog::default());
             let mut idle = 0;
             for (send, pass) in steps.into_iter().chain(std::iter::repeat((90_000, 90_000))) {
