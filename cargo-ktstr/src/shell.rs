@@ -179,7 +179,8 @@ fn in_machine(
     if let Some(raw) = raw.take() {
         raw.leave(was_cut_off);
     }
-    if was_cut_off && !matches!(result, Err(ShellError::Cancelled)) {
+    let is_machines = |end: &ShellEnd| matches!(end, ShellEnd::Machine(_));
+    if matches!(&result, Ok(outcome) if is_machines(&outcome.end)) {
         for note in notes {
             tell(format_args!("{program}: {note}\n"));
         }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod content;
+mod scheduled;
 mod terminal;
 mod typed;
 
