@@ -43,6 +43,7 @@ const PROGRAMS: &[&str] = &[
     "mount",
     "setpriv",
     "setsid",
+    
     "umount",
 ];
 
