@@ -11,12 +11,10 @@ use std::{io, thread};
 use ktstr_core::env;
 use ktstr_driver::affected::Tests;
 use ktstr_driver::perf_delta::{
-    Commits, Machines, NoiseAdjusted, NoiseEvent, PerfDelta as Report, Policy, Rules, SideName,
-    cached,
+    Commits, Machines, NoiseAdjusted, NoiseEvent, PerfDelta as Report, Policy, Rules, cached,
 };
 use ktstr_driver::{NextestStreams, Session, SessionObserver};
-use ktstr_render::perf_delta::{conclusion, markdown, text};
-use ktstr_render::progress::Reporter;
+use ktstr_render::perf_delta::{conclusion, happened, markdown, text};
 use ktstr_vmm::CancelToken;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -135,45 +133,14 @@ fn noise_adjusted(
             }
         }
     }
-    let observer = |event: NoiseEvent<'_>| show(event, &reporter);
+    let observer = |event: NoiseEvent<'_>| match event {
+        NoiseEvent::Session(event) => reporter.event(event),
+        event => happened(&event).iter().for_each(|line| reporter.line(line)),
+    };
     let report = NoiseAdjusted::new(session, commits, runs)
         .narrow(arguments.name_contains.clone())
         .run(rules, &observer, &cancel)?;
     Ok(Some(report))
-}
-
-fn show(event: NoiseEvent<'_>, reporter: &Reporter) {
-    let side = |side| match side {
-        SideName::Base => "base",
-        SideName::Head => "head",
-    };
-    match event {
-        NoiseEvent::Session(event) => reporter.event(event),
-        NoiseEvent::Resumed { done, runs } => {
-            reporter.line(&format!("going on after {done} of {runs} runs"));
-        }
-        NoiseEvent::Preparing { side: name, commit } => {
-            reporter.line(&format!(
-                "building the tests of the {}, {commit}",
-                side(name)
-            ));
-        }
-        NoiseEvent::Selected { side: name, cases } => {
-            reporter.line(&format!(
-                "{cases} cases of performance tests at the {}",
-                side(name)
-            ));
-        }
-        NoiseEvent::RunStarted {
-            side: name,
-            number,
-            runs,
-        } => reporter.line(&format!("run {number} of {runs}: {}", side(name))),
-        NoiseEvent::NothingMeasured => {
-            reporter.line("no performance test ran in a machine: there are no more runs");
-        }
-        _ => {}
-    }
 }
 
 /// A token that is cancelled by the first signal that would end this process.

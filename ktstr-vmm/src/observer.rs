@@ -56,7 +56,7 @@ pub struct Interest<'fd> {
 }
 
 impl Interest<'_> {
-    pub(crate) fn events(&self) -> PollFlags {
+    pub(crate) fn events(self) -> PollFlags {
         let mut events = PollFlags::empty();
         events.set(PollFlags::IN, self.readable);
         events.set(PollFlags::OUT, self.writable);

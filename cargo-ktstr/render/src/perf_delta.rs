@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use ktstr_core::text::line;
 use ktstr_driver::perf_delta::{
-    Caveat, Comparison, Correction, Finding, Mode, PerfCase, PerfDelta, Separation, SideInfo,
-    SideName,
+    Caveat, Comparison, Correction, Finding, Mode, NoiseEvent, PerfCase, PerfDelta, Separation,
+    SideInfo, SideName,
 };
 
 use crate::Style;
@@ -43,6 +43,31 @@ pub fn text(report: &PerfDelta, style: &Style) -> String {
     push_lines(&mut text, "mind", &caveats(report), style);
     let _ = writeln!(text, "\n{}", wrap(&conclusion(report), style.width, "\n"));
     text
+}
+
+/// What happened in a comparison by runs, in one line; `None` for what needs no line, and for events of a session, which
+/// [`Reporter`](crate::progress::Reporter) shows.
+pub fn happened(event: &NoiseEvent<'_>) -> Option<String> {
+    let name = |side: &SideName| match side {
+        SideName::Base => "base",
+        SideName::Head => "head",
+    };
+    Some(match event {
+        NoiseEvent::Resumed { done, runs } => format!("going on after {done} of {runs} runs"),
+        NoiseEvent::Preparing { side, commit } => {
+            format!("building the tests of the {}, {commit}", name(side))
+        }
+        NoiseEvent::Selected { side, cases } => {
+            format!("{cases} cases of performance tests at the {}", name(side))
+        }
+        NoiseEvent::RunStarted { side, number, runs } => {
+            format!("run {number} of {runs}: {}", name(side))
+        }
+        NoiseEvent::NothingMeasured => {
+            "no performance test ran in a machine: there are no more runs".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 /// The report as Markdown: for a CI system's summary of a job.

@@ -103,7 +103,7 @@ impl Place {
                 "kind": "test",
                 "binary-path": self.programs.path().join("bin/tests"),
                 "build-platform": "target",
-                "cwd": "/p",
+                "cwd": self.project(),
                 "status": "listed",
                 "testcases": { "ktstr/steady": test, "ktstr/other": test },
             } },

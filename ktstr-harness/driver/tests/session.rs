@@ -204,7 +204,7 @@ fn thresholds_are_data_and_another_versions_answer_is_told() {
             "kind": "test",
             "binary-path": binary,
             "build-platform": "target",
-            "cwd": "/p",
+            "cwd": place.path(),
             "status": "listed",
             "testcases": { "ktstr/steady": {
                 "kind": "test",

@@ -7,12 +7,15 @@
 mod around;
 mod body;
 mod bpf;
+mod host_root;
 mod klog;
 mod mounts;
 mod probe;
+mod profiles;
 mod run;
 mod sample;
 mod scheduler;
+mod shell;
 mod sys;
 mod trace;
 mod verify;
@@ -68,15 +71,19 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let kernel_release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?
         .trim()
         .to_owned();
+    let release = kernel_release.clone();
     channel.send(&to_frame(&GuestMessage::Ready { kernel_release }))?;
     let frame = channel.recv(HOST_PATIENCE)?;
     let spec = match from_frame(&frame)? {
         GuestRequest::Run(spec) => spec,
         GuestRequest::Verify(spec) => {
-            verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            let report = verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            profiles::send(&mut |frame| channel.send(&frame))?;
+            channel.send(&to_frame(&GuestMessage::Verified(report)))?;
             wait_for_host_close(&mut channel);
             return Ok(());
         }
+        GuestRequest::Shell(spec) => return shell::serve(&spec, &release, &mut channel),
     };
 
     sys::set_env(&spec.env);
@@ -98,6 +105,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         sys::kill_everyone_else,
         &mut send,
     )?;
+    profiles::send(&mut |frame| channel.send(&frame))?;
     channel.send(&to_frame(&GuestMessage::Report(report)))?;
     wait_for_host_close(&mut channel);
     Ok(())

@@ -35,11 +35,11 @@ const REJECTED: &[&str] = &[
     "failed to load object",
 ];
 
-/// Tries the scheduler and reports the result to the host.
+/// Tries the scheduler; sends its log to the host, where something went wrong, and returns the report.
 pub(super) fn serve<E>(
     spec: &VerifySpec,
     send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<VerifyReport, E> {
     let mut report = run(spec);
     let log = std::mem::take(&mut report.scheduler.log);
     // The log of a scheduler without problems is not needed.
@@ -48,7 +48,7 @@ pub(super) fn serve<E>(
             send(GuestMessage::SchedulerLog(part.to_owned()))?;
         }
     }
-    send(GuestMessage::Verified(report))
+    Ok(report)
 }
 
 /// `text` in pieces of at most [`LOG_PART`] bytes.

@@ -211,7 +211,7 @@ impl Session {
                 observer.event(SessionEvent::SchedulerBuildOutput { package, line });
             }
         };
-        let built = builds.program(package, self.host(), &mut failed, cancel);
+        let built = builds.program(package, self.host(), None, &mut failed, cancel);
         builds.forget();
         let program = match built {
             Ok(program) => program,
