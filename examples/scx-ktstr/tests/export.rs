@@ -43,7 +43,6 @@ const PROGRAMS: &[&str] = &[
     "mount",
     "setpriv",
     "setsid",
-    
     "umount",
 ];
 

@@ -51,10 +51,10 @@ interrupt() {
   pid=$("$whom")
   kill -s "$signal" "$pid"
   wait $RUN || code=$?
-  cat /mnt/said
   # Where the script was killed, others clean up.
   local until=$((SECONDS + 60))
   while ((SECONDS < until)) && [[ -n $(left 2>/dev/null) ]]; do sleep 0.5; done
+  cat /mnt/said
   return $code
 }
 
