@@ -469,5 +469,6 @@ main() {
 }
 
 main "$@"
+# shellcheck disable=SC2317 # of what follows, bash reads nothing
 exit
 # --- archive ---
