@@ -26,7 +26,7 @@ use crate::{AssertResult, Checks};
 const TAG_MESSAGE: u8 = 1;
 
 /// Tag of frames that hold a part of a profile, see [`GuestMessage::Profile`].
-pub(crate) const TAG_PROFILE: u8 = 2;
+pub(crate) const TAG_PROFILE: u8 = 3;
 
 /// LLVM's variable for the file that a measured program leaves its profile in. The kernel passes it on to init.
 pub(crate) const PROFILE_VARIABLE: &str = "LLVM_PROFILE_FILE";
