@@ -69,7 +69,8 @@ the_scheduler() {
   local process name
   for process in /proc/[0-9]*; do
     { read -r name <"$process/comm"; } 2>/dev/null
-    [[ $name == program ]] && echo "${process##*/}"
+    # Not one of a run before, which nobody has waited for.
+    [[ $name == program ]] && { read -r -d '' _ <"$process/cmdline"; } 2>/dev/null && echo "${process##*/}"
   done
 }
 
