@@ -19,6 +19,7 @@
 //! # Ok::<(), ktstr_harness::workload::WorkloadError>(())
 //! ```
 
+mod account;
 mod clock;
 mod error;
 mod os;
