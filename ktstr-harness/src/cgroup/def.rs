@@ -187,18 +187,29 @@ pub fn resolve(defs: &[CgroupDef], topology: Topology) -> Result<Vec<ResolvedDef
             return Err(DefError::Twice(def.name.clone()));
         }
     }
-    defs.iter().map(|def| def.resolve(topology)).collect()
+    let resolve = |def: &CgroupDef| match name_fault(&def.name) {
+        Some(why) => Err(DefError::Name {
+            name: def.name.clone(),
+            why,
+        }),
+        None => def.resolve(topology),
+    };
+    defs.iter().map(resolve).collect()
 }
 
 impl CgroupDef {
+    /// Checks the definition of a cgroup that may be within another one: `outer/inner`.
+    pub(crate) fn resolve_nested(&self, topology: Topology) -> Result<ResolvedDef, DefError> {
+        if let Some(why) = self.name.split('/').find_map(name_fault) {
+            let name = self.name.clone();
+            return Err(DefError::Name { name, why });
+        }
+        self.resolve(topology)
+    }
+
+    /// Checks everything but the name.
     fn resolve(&self, topology: Topology) -> Result<ResolvedDef, DefError> {
         let cgroup = || self.name.clone();
-        if let Some(why) = name_fault(&self.name) {
-            return Err(DefError::Name {
-                name: cgroup(),
-                why,
-            });
-        }
         if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
             return Err(DefError::Nice {
                 cgroup: cgroup(),

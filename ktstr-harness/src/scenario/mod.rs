@@ -1,6 +1,7 @@
 //! Scenarios: cgroups with workers, run for the test's duration and judged by its checks.
 
 pub mod scenarios;
+mod steps;
 
 use std::time::Duration;
 
@@ -10,6 +11,10 @@ use crate::cgroup::{Cgroup, CgroupDef, CgroupError, CgroupTree, DefError, Resolv
 use crate::check::{CgroupRun, judge, metrics};
 use crate::workload::{WorkerGroup, WorkerPool, WorkloadError};
 use crate::{AssertResult, Ctx, Result};
+
+pub use steps::{
+    Hold, Op, OpError, PlanError, Step, StepError, StepProblem, execute_steps, execute_steps_beside,
+};
 
 /// A scenario that could not be run. Workers that fail are part of the verdict instead.
 #[derive(Debug, thiserror::Error)]

@@ -209,6 +209,13 @@ impl WorkerPool {
         wake_all(&control.go);
     }
 
+    /// Lets all workers end now, whatever was said at the release.
+    pub(crate) fn end(&self) {
+        let control = &self.control[0];
+        control.deadline_ns.store(clock::monotonic_ns(), Relaxed);
+        self.stop();
+    }
+
     /// Step `number`, from 1, begins: what workers do from now on also counts for it, until another one begins. With 0,
     /// no step does.
     pub(crate) fn begin_step(&self, number: usize) {
