@@ -7,7 +7,7 @@ export KTSTR_BASE_CONFIG ?= lean
 
 KTSTR = target/debug/cargo-ktstr ktstr
 
-.PHONY: help demo demo-schedulers test test-release test-kvm test-perf soak lint doc bench setup setup-demo setup-tests built built-kernel kernel tool clean
+.PHONY: help demo demo-schedulers test test-coverage test-release test-kvm test-perf soak lint doc bench setup setup-demo setup-tests built built-kernel kernel tool clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -42,6 +42,11 @@ test-kvm: setup-tests built-kernel ## All tests of machines on the KVM of an emu
 	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --run-ignored only \
 		-E 'binary_id(ktstr-vmm::nested) - test(a_long_console) - test(some_machines) - test(boots_in_a_row)' \
 		--test-threads 1
+
+test-coverage: setup-tests built-kernel ## Reports of coverage on a project that is built with counters: two minutes and more
+	@scripts/setup --coverage
+	$(TEST_ENV) KTSTR_KERNEL="$(IMAGE)" cargo nextest run --workspace -E 'binary_id(cargo-ktstr::coverage)' \
+		--run-ignored only --test-threads 1
 
 test-perf: setup-tests built-kernel ## perf-delta of a scheduler that burns time, and 20 of identical commits: an hour and more
 	KTSTR_KERNEL="$(IMAGE)" cargo nextest run --workspace -E 'binary_id(cargo-ktstr::perf_delta)' --run-ignored only \

@@ -5,12 +5,15 @@
 
 mod affected;
 mod cli;
+mod coverage;
 mod doctor;
+mod export;
 mod failure;
 mod kernel;
 mod locks;
 mod perf_delta;
 mod replay;
+mod shell;
 mod stats;
 mod terminal;
 mod test;
@@ -21,7 +24,6 @@ use std::env::args_os;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use ktstr_core::env::check_paths;
 use ktstr_core::host::Host;
@@ -41,6 +43,7 @@ struct Context {
 
 /// The entry of the `cargo-ktstr` binary.
 pub fn cargo_main() -> ExitCode {
+    become_another();
     let mut args: Vec<OsString> = args_os().collect();
     // Cargo passes its subcommand on; somebody who types `cargo-ktstr test` does not.
     if args.get(1).is_none_or(|word| word != "ktstr") {
@@ -48,49 +51,55 @@ pub fn cargo_main() -> ExitCode {
     }
     let run = |Cargo::Ktstr(arguments), context: &Context| match arguments.command {
         Command::Test(arguments) => test::run(&arguments, context),
+        Command::Coverage(arguments) => coverage::run(&arguments, context),
+        Command::LlvmCov(arguments) => coverage::llvm_cov(&arguments, context),
         Command::Replay(arguments) => replay::run(&arguments, context),
         Command::Affected(arguments) => affected::run(&arguments, context),
         Command::Kernel(arguments) => kernel::run(&arguments, context),
         Command::Verifier(arguments) => verifier::run(&arguments, context),
+        Command::Shell(arguments) => shell::run(&arguments, context),
         Command::PerfDelta(arguments) => perf_delta::run(&arguments, context),
         Command::Stats(arguments) => stats::run(&arguments, context),
         Command::ShowHost(arguments) => stats::show_host(&arguments, context),
         Command::ShowThresholds(arguments) => thresholds::run(&arguments, context),
+        Command::Export(arguments) => export::run(&arguments, context),
         Command::Doctor(arguments) => doctor::run(&arguments, context),
         Command::Locks(arguments) => locks::run(&arguments, context),
         Command::Completions(arguments) => completions(&arguments),
     };
-    main("cargo ktstr", args, cli::PLANNED, run)
+    main("cargo ktstr", args, run)
 }
 
 /// The entry of the `ktstr` binary.
 pub fn ktstr_main() -> ExitCode {
+    become_another();
     let run = |arguments: Ktstr, context: &Context| match arguments.command {
         StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, context),
+        StandaloneCommand::Shell(arguments) => shell::run_standalone(&arguments, context),
         StandaloneCommand::Doctor(arguments) => doctor::run(&arguments, context),
         StandaloneCommand::Locks(arguments) => locks::run(&arguments, context),
     };
-    main("ktstr", args_os(), cli::PLANNED_STANDALONE, run)
+    main("ktstr", args_os(), run)
 }
 
-/// Parses `args` of `program` and runs the command; `planned` are those that later versions bring.
+/// Does not return where this program is started as something else: init of a machine, or a terminal's guardian.
+fn become_another() {
+    ktstr_harness::dispatch::enter_guest();
+    shell::become_guardian();
+}
+
+/// Parses `args` of `program` and runs the command.
 fn main<P: Parser>(
     program: &str,
     args: impl IntoIterator<Item = OsString>,
-    planned: &[&str],
     run: impl FnOnce(P, &Context) -> CommandResult,
 ) -> ExitCode {
     let result = match P::try_parse_from(args) {
         Ok(arguments) => context(program).and_then(|context| run(arguments, &context)),
         Err(error) => {
-            let Some(word) = planned_word(&error, planned) else {
-                // It is no error when the reader of a help text has gone.
-                let _ = error.print();
-                return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-            };
-            Err(Failure::new(format!(
-                "`{word}` is planned and not built yet; `{program} --help` lists what there is"
-            )))
+            // It is no error when the reader of a help text has gone.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     result.unwrap_or_else(|failure| {
@@ -105,17 +114,6 @@ fn context(program: &str) -> Result<Context, Failure> {
     check_paths(&host)?;
     let style = terminal::style(program, &host);
     Ok(Context { host, style })
-}
-
-/// The command that `error` is about, if it is planned.
-fn planned_word(error: &clap::Error, commands: &[&str]) -> Option<String> {
-    if error.kind() != ErrorKind::InvalidSubcommand {
-        return None;
-    }
-    match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(word)) if commands.contains(&word.as_str()) => Some(word.clone()),
-        _ => None,
-    }
 }
 
 fn completions(arguments: &Completions) -> CommandResult {

@@ -102,7 +102,7 @@ fn session(
         nextest_args: arguments.nextest_args.clone(),
     };
     let session = replay
-        .session(context.host.clone(), current_dir()?, &options)
+        .session(test::host(context)?, current_dir()?, &options)
         .streams(NextestStreams::Foreground)
         .prepare(KernelChoice::Given, reporter)?;
     if arguments.kernel.is_empty() {

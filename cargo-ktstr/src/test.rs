@@ -1,9 +1,11 @@
 //! `test`: kernels first, then nextest, then where results are and how to run failures again.
 
-use std::env::current_dir;
+use std::env::{current_dir, current_exe};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use ktstr_core::host::Host;
+use ktstr_driver::coverage::with_profile_file;
 use ktstr_driver::kernels::{self, KernelOptions};
 use ktstr_driver::replay::replay_args;
 use ktstr_driver::{
@@ -22,7 +24,7 @@ use crate::terminal::{reporter, tell};
 
 pub(crate) fn run(arguments: &NarrowedTest, context: &Context) -> CommandResult {
     let reporter = reporter(&context.style);
-    let session = unprepared(&arguments.test, context)?;
+    let session = unprepared(&arguments.test, host(context)?)?;
     // Before a kernel is looked for: there may be no need of one.
     let narrowed = affected::narrow(session, &arguments.relevant, context, &reporter)?;
     let Some(session) = narrowed else {
@@ -41,16 +43,21 @@ pub(crate) fn session(
     reporter: &Reporter,
 ) -> Result<Session, Failure> {
     prepared(
-        unprepared(arguments, context)?,
+        unprepared(arguments, host(context)?)?,
         arguments,
         context,
         reporter,
     )
 }
 
+/// The environment of tests: programs that are measured leave no profiles in the directory they run in.
+pub(crate) fn host(context: &Context) -> Result<Host, Failure> {
+    Ok(with_profile_file(context.host.clone(), &current_exe()?))
+}
+
 /// A session as `arguments` want it, of which nothing was looked for.
-fn unprepared(arguments: &Test, context: &Context) -> Result<Session, Failure> {
-    Ok(Session::new(context.host.clone(), current_dir()?)
+pub(crate) fn unprepared(arguments: &Test, host: Host) -> Result<Session, Failure> {
+    Ok(Session::new(host, current_dir()?)
         .release(arguments.release)
         .nextest_profile(arguments.nextest_profile.clone())
         .scheduler_profile(arguments.profile.clone())
@@ -68,7 +75,7 @@ fn unprepared(arguments: &Test, context: &Context) -> Result<Session, Failure> {
 }
 
 /// `session` with all that it needs, and the kernels that `arguments` name.
-fn prepared(
+pub(crate) fn prepared(
     session: Session,
     arguments: &Test,
     context: &Context,

@@ -129,7 +129,14 @@ fn unmounts_proc(ctx: &Ctx) -> Result<AssertResult> {
 }
 
 #[ktstr_test(duration_s = 1, extra_include_files = ["src"])]
-fn includes_a_directory(_: &Ctx) -> Result<AssertResult> {
+fn includes_a_directory(ctx: &Ctx) -> Result<AssertResult> {
+    let inner = fs::metadata(ctx.include_dir().join("src/guest/mounts.rs"))?;
+    assert!(inner.is_file(), "{inner:?}");
+    Ok(AssertResult::pass())
+}
+
+#[ktstr_test(duration_s = 1, extra_include_files = ["/dev/null"])]
+fn includes_a_device(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
 

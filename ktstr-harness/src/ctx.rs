@@ -6,13 +6,14 @@ use std::time::Duration;
 use ktstr_core::Topology;
 
 use crate::Checks;
+use crate::cpu_map::CpuMap;
 
 /// The surroundings of a running test body.
 ///
 /// Bodies read it; only the harness makes one.
 #[derive(Debug, Clone)]
 pub struct Ctx {
-    pub(crate) topology: Topology,
+    pub(crate) cpus: CpuMap,
     pub(crate) duration: Duration,
     pub(crate) checks: Checks,
     pub(crate) cgroup_root: PathBuf,
@@ -22,7 +23,7 @@ pub struct Ctx {
 impl Ctx {
     /// The shape of the machine.
     pub fn topology(&self) -> Topology {
-        self.topology
+        self.cpus.topology()
     }
 
     /// How long scenarios run.

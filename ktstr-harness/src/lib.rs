@@ -28,9 +28,11 @@
 //! - [`protocol`], [`scx_exit`]: what guests report, and why the kernel lets schedulers go.
 
 pub mod assert;
+mod bare_metal;
 pub mod cases;
 pub mod cgroup;
 pub mod check;
+mod cpu_map;
 pub mod ctx;
 pub mod dispatch;
 mod guest;

@@ -3,6 +3,9 @@
 //! Each message is one JSON value in one frame of the result channel. Both ends are the same binary, so the protocol
 //! needs no versions. The host does not trust the guest nevertheless.
 
+pub(crate) mod flow;
+mod shell;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::shell::{HOST_ROOT_TAG, SchedulerEnd, ShellExit, ShellSpec, TerminalSize};
 pub use crate::probe::{ProbePlan, ProbeReport, ProbedFunction};
 use crate::scx_exit::ScxExitKind;
 use crate::workload::signal_in_words;
@@ -19,6 +23,27 @@ use crate::{AssertResult, Checks};
 
 /// Tag of frames that hold a message.
 const TAG_MESSAGE: u8 = 1;
+
+/// Tag of frames that hold a part of a profile, see [`GuestMessage::Profile`].
+pub(crate) const TAG_PROFILE: u8 = 2;
+
+/// LLVM's variable for the file that a measured program leaves its profile in. The kernel passes it on to init.
+pub(crate) const PROFILE_VARIABLE: &str = "LLVM_PROFILE_FILE";
+
+/// Where a guest's programs leave theirs. The directory is in the initramfs: no test mounts over it.
+pub(crate) const PROFILE_DIR: &str = "/.ktstr-profiles";
+
+/// One file for all processes of a program (`%m`), which its counters are mapped from (`%c`).
+pub(crate) const PROFILE_FILE: &str = "/.ktstr-profiles/%m%c.profraw";
+
+/// Limit of a profile that is sent to the host, in bytes: one of ten thousand functions has a few MiB.
+pub(crate) const PROFILE_LIMIT: u64 = 64 << 20;
+
+/// Limit of the part of a profile in one frame, in bytes.
+pub(crate) const PROFILE_PART: usize = 1 << 20;
+
+/// How many profiles a guest sends: of its init, and of the programs that its test starts.
+pub(crate) const MAX_PROFILES: usize = 32;
 
 /// Limit of a body's output that is sent to the host, in bytes.
 pub(crate) const OUTPUT_LIMIT: usize = 1 << 20;
@@ -51,6 +76,8 @@ pub enum GuestRequest {
     Run(Box<RunSpec>),
     /// Try this scheduler, once.
     Verify(VerifySpec),
+    /// Run this shell: [`Runner::run_shell`](crate::runner::Runner::run_shell) asks for it.
+    Shell(Box<ShellSpec>),
 }
 
 /// A cell of the verifier sweep.
@@ -126,7 +153,7 @@ pub enum GuestMessage {
         /// Release of the running kernel.
         kernel_release: String,
     },
-    /// The body is about to run.
+    /// The body, or a shell, is about to run.
     Started,
     /// What the body and its children wrote to standard output and error.
     Output(String),
@@ -134,8 +161,26 @@ pub enum GuestMessage {
     Report(BodyReport),
     /// A part of the output of a scheduler's program, which is too large for one message.
     SchedulerLog(String),
+    /// The profile of a measured program follows, in frames of its own, before the report.
+    Profile {
+        /// Name of its file.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// The profile of a measured program cannot be sent.
+    NoProfile {
+        /// Name of its file.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// The scheduler was tried; nothing follows.
     Verified(VerifyReport),
+    /// The scheduler beside a shell could not be started, or is gone.
+    SchedulerEnded(Box<SchedulerEnd>),
+    /// The shell ended; nothing follows.
+    ShellEnded(ShellExit),
 }
 
 /// Result of a cell of the verifier sweep.
@@ -292,6 +337,9 @@ pub(crate) enum ProtocolError {
     /// A frame of another kind.
     #[error("result channel: unknown frame tag {0}")]
     Tag(u8),
+    /// A part of a shell's streams that is none.
+    #[error("result channel: not a part of a stream")]
+    Stream,
     /// The content does not parse.
     #[error("result channel: not a message: {0}")]
     Content(#[from] serde_json::Error),

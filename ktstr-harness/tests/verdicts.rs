@@ -278,9 +278,11 @@ fn what_cannot_be_read_is_absent() {
 }
 
 #[test]
-fn a_directory_among_the_files_to_include_is_told() {
-    run("includes_a_directory").failed_with(
-        "extra_include_files: `src` is a directory; name the files in it",
+fn directories_are_included_and_devices_are_not() {
+    let included = run("includes_a_directory");
+    assert_eq!(included.code, 0, "{}", included.stderr);
+    run("includes_a_device").failed_with(
+        "extra_include_files: `/dev/null` is a device; name files and directories",
         None,
     );
 }

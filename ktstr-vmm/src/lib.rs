@@ -100,5 +100,5 @@ pub use machine::Machine;
 pub use observer::{Flow, Interest, Observer, Outbox};
 pub use placement::{HostPlacement, Performance};
 pub use selection::{BackendSelection, Probe, find_qemu};
-pub use spec::{MachineSpec, guest_memory_mib};
+pub use spec::{MachineSpec, SharedDirectory, guest_memory_mib};
 pub use terminal::Terminal;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ktstr_core::Topology;
 
+use crate::error::MachineError;
 use crate::placement::HostPlacement;
 use crate::terminal::Terminal;
 
@@ -51,8 +52,49 @@ pub struct MachineSpec {
     /// A terminal besides the console, which is output only: `hvc0` in the guest, on the virtio port
     /// [`crate::channel::TERMINAL_NAME`].
     pub terminal: Option<Terminal>,
+    /// Directories of the host that the guest can mount; [`crate::Backend::Qemu`] alone has them.
+    pub shared_directories: Vec<SharedDirectory>,
+    /// A Unix socket to make, on which a debugger speaks to the machine: gdb's `target remote`. The machine does not wait
+    /// for one. [`crate::Backend::Qemu`] alone has it.
+    pub gdb: Option<PathBuf>,
     /// Which host CPUs it runs on. [`crate::Backend::Qemu`] accepts only [`HostPlacement::Unpinned`].
     pub host_placement: HostPlacement,
+}
+
+/// A directory of the host that the guest mounts, to read it: file system `9p` with `trans=virtio` from `tag`. The guest
+/// sees it as the user does who runs the machine, and cannot write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedDirectory {
+    /// What the guest mounts it by: 1 to 31 of `A-Z`, `a-z`, `0-9`, `-` and `_`.
+    pub tag: String,
+    /// The directory.
+    pub path: PathBuf,
+}
+
+impl SharedDirectory {
+    /// Longest tag (`MAX_TAG_LEN` of QEMU, without its NUL).
+    const MAX_TAG: usize = 31;
+
+    pub(crate) fn check(&self) -> Result<(), MachineError> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        let is_tag =
+            (1..=Self::MAX_TAG).contains(&self.tag.len()) && self.tag.chars().all(is_plain);
+        let refuse = |why: String| MachineError::SharedDirectory {
+            path: self.path.clone(),
+            why,
+        };
+        if !is_tag {
+            return Err(refuse(format!("`{}` is no tag", self.tag)));
+        }
+        let metadata = self
+            .path
+            .metadata()
+            .map_err(|error| refuse(error.to_string()))?;
+        if !metadata.is_dir() {
+            return Err(refuse("it is not a directory".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// Least memory of any machine, in MiB.
@@ -78,6 +120,8 @@ impl MachineSpec {
             deadline: Duration::from_secs(600),
             verbose_console: false,
             terminal: None,
+            shared_directories: Vec::new(),
+            gdb: None,
             host_placement: HostPlacement::default(),
         }
     }
@@ -104,6 +148,28 @@ pub fn guest_memory_mib(topology: Topology, wanted_mib: u32, initramfs_bytes: u6
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shared_directories_have_tags_that_mount_takes() {
+        let of = |tag: &str, path: &str| {
+            let shared = SharedDirectory {
+                tag: tag.to_owned(),
+                path: path.into(),
+            };
+            shared.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(of("host-root_1", "/"), Ok(()));
+        let long = "x".repeat(32);
+        for tag in ["", "a,b", "a b", "ä", long.as_str()] {
+            assert!(of(tag, "/").unwrap_err().contains("is no tag"), "{tag}");
+        }
+        assert!(
+            of("a", "/proc/version")
+                .unwrap_err()
+                .contains("not a directory")
+        );
+        assert!(of("a", "/no/such").unwrap_err().contains("No such file"));
+    }
 
     #[test]
     fn memory_follows_cpus_wishes_and_the_initramfs() {

@@ -26,7 +26,7 @@ use ktstr_driver::perf_delta::PerfDeltaError;
 use ktstr_driver::replay::ReplayError;
 use ktstr_driver::stats::StatsError;
 use ktstr_driver::verifier::SweepError;
-use ktstr_driver::{FindTestError, SessionError};
+use ktstr_driver::{ExportError, FindTestError, SessionError};
 use ktstr_kernel::discover::DiscoverError;
 use ktstr_kernel::{BuiltTreeError, CacheError, Error, Failed, Failures, FetchError, Remedy};
 
@@ -73,6 +73,9 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
     if let Some(error @ StatsError::UnknownRun { .. }) = error.downcast_ref() {
         let list = format!("{error}; `{program} stats list` shows the runs");
         return vec![Problem::new(list)];
+    }
+    if let Some(ExportError::Find(error)) = error.downcast_ref() {
+        return problems(error, program);
     }
     if let Some(FindTestError::Session(error)) = error.downcast_ref() {
         return problems(error, program);

@@ -36,6 +36,8 @@
 //! - [`errors`]: errors in one line each, with what to do next.
 //! - [`summary`]: how a session ended, and how to run its failures again.
 //! - [`replay`]: the failures of the newest session, and what a replay of them leaves out.
+//! - [`shell`]: what is said beside a shell in a machine.
+//! - [`export`]: what was exported.
 //! - [`verifier`]: the tables of a sweep over schedulers.
 //! - [`perf_delta`]: what got worse between two commits.
 //! - [`affected`]: which schedulers and tests changes affect, and why.
@@ -52,12 +54,14 @@
 pub mod affected;
 pub mod doctor;
 pub mod errors;
+pub mod export;
 pub mod kernels;
 pub mod locks;
 mod paint;
 pub mod perf_delta;
 pub mod progress;
 pub mod replay;
+pub mod shell;
 pub mod stats;
 mod style;
 pub mod summary;

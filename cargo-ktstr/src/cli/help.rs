@@ -7,13 +7,11 @@ Examples:
   cargo ktstr test --kernel ../linux      run every test on a source tree
   cargo ktstr test -- -E 'test(my_test)'  run one test on a kernel built before
   cargo ktstr verifier --kernel ../linux  try every declared scheduler
-  cargo ktstr stats                       what deserves a look in the newest run
-
-Planned, not built yet: coverage, export, llvm-cov, shell.";
+  cargo ktstr stats                       what deserves a look in the newest run";
 
 /// Below the options of `ktstr`.
 pub(super) const KTSTR_AFTER: &str = "\
-`cargo ktstr test` runs tests. Planned, not built yet: shell.";
+`cargo ktstr test` runs tests.";
 
 /// Below the options of `test`.
 pub(super) const TEST_AFTER: &str = "\
@@ -40,6 +38,41 @@ $KTSTR_KERNEL_MIRROR. Kernels are compiled through ccache where it is installed,
 unless KTSTR_CCACHE=0.
 
 Exit code: nextest's; 0 when every test passed or was skipped.";
+
+/// Below the options of `coverage`.
+pub(super) const COVERAGE_AFTER: &str = "\
+Kernels and options are those of `test`; arguments after -- are those of
+`cargo llvm-cov nextest`: of the report, and of nextest. Runs on several kernels
+are one report. Lines are counted of the workspace's packages, on the host and in
+the machines, and of schedulers that are cargo packages of the workspace.
+
+Examples:
+  cargo ktstr coverage --kernel ../linux
+  cargo ktstr coverage -- --workspace --lcov --output-path lcov.info
+  cargo ktstr coverage --kernel 6.12 --kernel 6.14 -- --html
+  cargo ktstr coverage --relevant -- --ignore-run-fail --text
+
+It takes cargo-llvm-cov, and llvm-cov and llvm-profdata of the LLVM that rustc has:
+the rustup component llvm-tools-preview, a package such as llvm-22, or what
+LLVM_COV and LLVM_PROFDATA name. When a test fails there is no report, unless
+--ignore-run-fail is given; `cargo ktstr llvm-cov report` makes one afterwards.
+
+A profile that is cut off is named and left out of the report. Exit code:
+nextest's, or cargo-llvm-cov's where the report fails.";
+
+/// Below the options of `llvm-cov`.
+pub(super) const LLVM_COV_AFTER: &str = "\
+Examples:
+  cargo ktstr llvm-cov report --lcov --output-path lcov.info
+  cargo ktstr llvm-cov clean --profraw-only
+
+Always give a subcommand: without one `cargo llvm-cov` runs cargo test, which has
+no gauntlet variants and no cells of the verifier. `clean` alone removes reports
+as well, `clean --workspace` runs cargo clean too.
+
+Programs that are measured leave profiles also in a plain `cargo ktstr test`, in
+llvm-cov-target/ beside the cargo-ktstr program, unless LLVM_PROFILE_FILE is set:
+  rm -f target/debug/llvm-cov-target/default-*.profraw";
 
 /// Below the options of `replay`.
 pub(super) const REPLAY_AFTER: &str = "\
@@ -77,6 +110,57 @@ Standard output gets a JSON array of package names, in order, such as a GitHub
 Actions matrix takes. Changes are commits, what is not committed, and files that
 are neither tracked nor ignored. What cannot be told counts as affected; changes of
 documentation alone affect nothing. Exit code: 0, also when the array is empty.";
+
+/// Below the options of `cargo ktstr shell`.
+pub(super) const SHELL_AFTER: &str = "\
+A kernel ID is one of:
+  ../linux                     source tree; starts with ./ ../ / or ~
+  ./linux-6.14.2.tar.xz        source tarball
+  ./arch/x86/boot/bzImage      image; also a vmlinux
+  6.14.2, 6.15-rc3             release
+  6.14                         newest release of a series
+  stable, mainline, longterm   newest of its kind; latest is stable
+  git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
+  6.14.2-tarball-x86_64-kc...  cache key (cargo ktstr kernel list)
+
+Examples:
+  cargo ktstr shell --topology 1,2,4,1
+  cargo ktstr shell --test my_failing_test
+  cargo ktstr shell --kernel ./arch/x86/boot/bzImage --dmesg
+  cargo ktstr shell --scheduler scx_mine --exec 'cat /sys/kernel/sched_ext/state'
+
+Ctrl-] three times within a second ends the machine; every other key goes to the
+shell. Without a terminal, or with --exec, standard input, output and error stay
+apart, and an interrupt goes to the command; a second one ends the machine. The end
+of the command ends the machine, whatever it left running there.
+
+Exit status: that of the shell or command; 128 and the signal where one ended it; 125
+where the machine ended before it or could not be started.";
+
+/// Below the options of `ktstr shell`.
+pub(super) const SHELL_STANDALONE_AFTER: &str = "\
+A kernel ID is one of:
+  ../linux                     source tree; starts with ./ ../ / or ~
+  ./linux-6.14.2.tar.xz        source tarball
+  ./arch/x86/boot/bzImage      image; also a vmlinux
+  6.14.2, 6.15-rc3             release
+  6.14                         newest release of a series
+  stable, mainline, longterm   newest of its kind; latest is stable
+  git+https://host/r.git#tag=v6.14   commit; #branch= and #sha= too
+  6.14.2-tarball-x86_64-kc...  cache key (ktstr kernel list)
+
+Examples:
+  ktstr shell --topology 1,2,4,1
+  ktstr shell --kernel ./arch/x86/boot/bzImage --dmesg
+  ktstr shell --exec 'nproc; cat' < input > output
+
+Ctrl-] three times within a second ends the machine; every other key goes to the
+shell. Without a terminal, or with --exec, standard input, output and error stay
+apart, and an interrupt goes to the command; a second one ends the machine. The end
+of the command ends the machine, whatever it left running there.
+
+Exit status: that of the shell or command; 128 and the signal where one ended it; 125
+where the machine ended before it or could not be started.";
 
 /// Below the options of `verifier`.
 pub(super) const VERIFIER_AFTER: &str = "\
@@ -157,6 +241,26 @@ baseline.";
 pub(super) const EXPLAIN_AFTER: &str = "\
 A field is absent as `expected`, where records of that kind do not have it, or
 `actionable`, with what to do.";
+
+/// Below the options of `export`.
+pub(super) const EXPORT_AFTER: &str = "\
+Standard output says what was written: an executable file with the test binary, the
+scheduler and the include files. On the other machine, as root:
+  ./my_test.run --check               check the machine: root, sched_ext, cgroup2,
+                                      no other scheduler, topology
+  ./my_test.run                       run the test; exit code: the verdict's
+  ./my_test.run --duration 60 --quiet
+  ./my_test.run --help                options and exit codes
+
+The run takes CPUs of the test's topology and undoes what it did when it ends,
+however it ends. Scheduler, its arguments and the topology are those of the test; a
+variant (gauntlet/my_test/PRESET) has its preset's topology. A machine may be larger.
+A dead scheduler gets no second run there. Of several test binaries that have the
+test the first is taken, in the order of their paths. A file that is no exported
+test is not replaced.
+
+Not exportable: `host_only` tests, and tests whose scheduler is built into the
+kernel.";
 
 /// Below the options of `kernel`.
 pub(super) const KERNEL_AFTER: &str = "\

@@ -1,10 +1,13 @@
 //! The words of the command line.
 
 mod affected;
+mod export;
 mod help;
+mod llvm_cov;
 mod perf_delta;
 mod relevant;
 mod replay;
+mod shell;
 mod show_host;
 mod stats;
 
@@ -13,22 +16,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use ktstr_kernel::BaseConfig;
 use ktstr_vmm::Backend;
 
 pub(crate) use affected::Affected;
+pub(crate) use export::Export;
+pub(crate) use llvm_cov::LlvmCov;
 pub(crate) use perf_delta::PerfDelta;
 pub(crate) use relevant::Relevant;
 pub(crate) use replay::Replay;
+pub(crate) use shell::{Shell, ShellMachine};
 pub(crate) use show_host::ShowHost;
 pub(crate) use stats::{Stats, StatsCommand, StatsCommon};
-
-/// Commands of `cargo ktstr` that later versions bring.
-pub(crate) const PLANNED: &[&str] = &["coverage", "export", "llvm-cov", "shell"];
-
-/// Commands of `ktstr` that later versions bring.
-pub(crate) const PLANNED_STANDALONE: &[&str] = &["shell"];
 
 /// How cargo calls us: `cargo-ktstr ktstr …`.
 #[derive(Debug, Parser)]
@@ -57,6 +56,13 @@ pub(crate) enum Command {
     /// kernel first if needed.
     #[command(visible_alias = "nextest", after_help = help::TEST_AFTER)]
     Test(NarrowedTest),
+    /// Run the tests with cargo llvm-cov, and report which lines they reach, on the
+    /// host and inside the machines.
+    #[command(after_help = help::COVERAGE_AFTER)]
+    Coverage(NarrowedTest),
+    /// Run another subcommand of cargo llvm-cov, such as report or clean.
+    #[command(after_help = help::LLVM_COV_AFTER)]
+    LlvmCov(LlvmCov),
     /// Run the failed tests of the last session again, or print nextest's filter for
     /// them.
     #[command(after_help = help::REPLAY_AFTER)]
@@ -71,12 +77,18 @@ pub(crate) enum Command {
     /// machine shape and kernel.
     #[command(after_help = help::VERIFIER_AFTER)]
     Verifier(Verifier),
+    /// Open a shell in a virtual machine, or run one command there.
+    #[command(after_help = help::SHELL_AFTER)]
+    Shell(Box<Shell>),
     /// Compare the figures of performance tests at HEAD and at a baseline commit.
     #[command(after_help = help::PERF_DELTA_AFTER)]
     PerfDelta(Box<PerfDelta>),
     /// Show what deserves a look in the newest run, and list past runs.
     #[command(after_help = help::STATS_AFTER)]
     Stats(Stats),
+    /// Write a file that runs a test on another machine, without a virtual machine.
+    #[command(after_help = help::EXPORT_AFTER)]
+    Export(Export),
     /// Show this host as the record of a run would have it.
     ShowHost(ShowHost),
     /// Show the thresholds that a test is judged by.
@@ -139,6 +151,9 @@ pub(crate) enum StandaloneCommand {
     /// List, build and remove cached kernels.
     #[command(after_help = help::KERNEL_AFTER)]
     Kernel(Kernel),
+    /// Open a shell in a virtual machine, or run one command there.
+    #[command(after_help = help::SHELL_STANDALONE_AFTER)]
+    Shell(Box<ShellMachine>),
     /// Show what this host has for running tests, what is missing and what installs
     /// it.
     Doctor(Doctor),
@@ -184,7 +199,7 @@ pub(crate) struct NarrowedTest {
     pub(crate) relevant: Relevant,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Test {
     /// Kernel to test on (see below); can be given several times. Without it, the
     /// first of these is used: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest cached
@@ -353,7 +368,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// Shell to print the script for.
-    pub(crate) shell: Shell,
+    pub(crate) shell: clap_complete::Shell,
 
     /// Program to complete: cargo, ktstr, or an alias of `cargo ktstr`.
     #[arg(long, value_name = "NAME", default_value = "cargo")]

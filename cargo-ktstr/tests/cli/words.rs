@@ -11,9 +11,12 @@ const COMMANDS: &[&str] = &[
     "",
     "test",
     "nextest",
+    "coverage",
+    "llvm-cov",
     "replay",
     "affected",
     "verifier",
+    "shell",
     "kernel",
     "kernel list",
     "kernel build",
@@ -64,6 +67,7 @@ fn helps_fit_a_terminal_and_list_what_works() {
         "kernel list",
         "kernel build",
         "kernel clean",
+        "shell",
         "doctor",
         "locks",
     ] {
@@ -82,10 +86,13 @@ fn helps_fit_a_terminal_and_list_what_works() {
         .collect();
     let expected = [
         "test",
+        "coverage",
+        "llvm-cov",
         "replay",
         "affected",
         "kernel",
         "verifier",
+        "shell",
         "perf-delta",
         "stats",
         "show-host",
@@ -99,28 +106,6 @@ fn helps_fit_a_terminal_and_list_what_works() {
 }
 
 #[test]
-fn what_later_versions_bring_says_so() {
-    let place = Place::new();
-    let help = text(&place.run(cargo_ktstr().arg("--help")).stdout);
-    let planned = help.split("Planned, not built yet:").nth(1).unwrap();
-    let commands: Vec<_> = planned
-        .split([',', '.'])
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-        .collect();
-    assert_eq!(commands.len(), 4, "{commands:?}");
-    for command in commands {
-        let error = place.fails(cargo_ktstr().args([command, "--json"]), 1);
-        assert!(
-            error.contains(&format!("`{command}` is planned")),
-            "{error}"
-        );
-    }
-    let error = place.fails(ktstr().arg("shell"), 1);
-    assert!(error.contains("`ktstr --help`"), "{error}");
-}
-
-#[test]
 fn what_is_mistyped_is_a_usage_error() {
     let place = Place::new();
     let usage = |args: &str| {
@@ -130,6 +115,10 @@ fn what_is_mistyped_is_a_usage_error() {
         text(&output.stderr)
     };
     assert!(usage("tset").contains("similar subcommand exists: 'test'"));
+    assert!(usage("shell --test a --topology 1,1,1,1").contains("cannot be used with"));
+    assert!(usage("shell --topology 1,1,1").contains("four numbers, such as 1,2,4,1"));
+    assert!(usage("shell --kernel 6.12 --kernel 6.14").contains("cannot be used multiple times"));
+    assert!(usage("shell --release").contains("--test <NAME>"));
     assert!(usage("test -E test(x)").contains("'-- -E'"));
     assert!(usage("kernel clean --keep many").contains("invalid value 'many'"));
     assert!(usage("kernel clean --keep 1 --corrupt-only").contains("cannot be used with"));
@@ -399,6 +388,7 @@ fn doctor_tells_what_is_there() {
         "kernel",
         "KVM",
         "clang",
+        "coverage",
     ] {
         assert!(report.contains(name), "{report}");
     }

@@ -59,7 +59,7 @@ impl Session {
         observer: &dyn SessionObserver,
         cancel: &CancelToken,
     ) -> Result<Vec<A>, AskError> {
-        let mut command = process::command(self.host(), &binary.path);
+        let mut command = process::command(&self.build_host(), &binary.path);
         command
             .current_dir(&binary.dir)
             .arg(A::QUESTION)

@@ -148,6 +148,7 @@ pub fn examine(request: &Request<'_>) -> Report {
         checks::hugepages(request),
         checks::cgroup2(request),
         checks::clang(request),
+        checks::coverage(request),
     ];
     let needed = checks.iter().filter(|check| check.state != State::Info);
     let mut needs: Vec<Need> = Vec::new();
@@ -215,12 +216,24 @@ impl Request<'_> {
 
     /// What installs `needs`.
     fn install(&self, needs: &[Need]) -> Fix {
+        let names: Vec<&str> = needs.iter().map(|need| need.name).collect();
+        self.install_by_names(&names.join(", "), needs.iter().map(|need| need.debian))
+    }
+
+    /// What installs a thing called `name`, which is Debian's `package`.
+    fn install_by_name(&self, name: &str, package: &str) -> Fix {
+        self.install_by_names(name, [package])
+    }
+
+    fn install_by_names<'p>(
+        &self,
+        names: &str,
+        packages: impl IntoIterator<Item = &'p str>,
+    ) -> Fix {
         if programs::find("apt-get", &self.host.path).is_none() {
-            let names: Vec<&str> = needs.iter().map(|need| need.name).collect();
-            let names = names.join(", ");
             return Fix::Advice(format!("install by this system's package manager: {names}"));
         }
-        let command = tools::install_command(needs.iter().map(|need| need.debian));
+        let command = tools::install_command(packages);
         Fix::Command(if self.is_root {
             command
         } else {

@@ -39,9 +39,12 @@
 //! - [`affected`] tells which schedulers and tests the changes since that commit concern.
 //! - [`Session::thresholds`] tells what a test is judged by ([`CaseThresholds`]).
 //! - [`Session::machines`] tells what machine a test runs on ([`TestMachine`]).
+//! - [`Session::export`] writes a file that runs a test without a machine.
+//! - [`coverage`] has a session measure which lines its tests reach, in their machines too.
 //! - [`verifier`] sweeps the declared schedulers over kernels and topologies.
 //! - [`perf_delta`] compares the figures of performance tests at two commits.
 //! - [`stats`] tells what past runs left: what deserves a look, and which runs, values and hosts there are.
+//! - [`shell`] runs a shell, or a command, in a machine.
 //! - [`LocksReport`] tells who holds the locks by which sessions share this host.
 //!
 //! `ktstr-render` makes text of these reports, for a terminal.
@@ -51,7 +54,9 @@ mod ask;
 pub mod baseline;
 mod bounded;
 mod cargo;
+pub mod coverage;
 pub mod doctor;
+mod export;
 mod find_test;
 mod git;
 pub mod kernels;
@@ -64,12 +69,14 @@ mod programs;
 mod records;
 pub mod replay;
 mod session;
+pub mod shell;
 pub mod stats;
 mod tally;
 mod thresholds;
 pub mod verifier;
 
 pub use ask::AskError;
+pub use export::{ExportError, ExportOptions, Exported};
 pub use find_test::FindTestError;
 pub use git::GitError;
 pub use kernels::kernel_cache;

@@ -6,6 +6,7 @@ use ktstr_core::{CpuSet, Topology};
 
 use super::{CpusetError, CpusetSpec};
 use crate::Ctx;
+use crate::cpu_map::CpuMap;
 use crate::workload::{WorkType, WorkTypeError, WorkerGroup};
 
 /// A cgroup and what runs in it.
@@ -53,7 +54,7 @@ impl CgroupDef {
         }
     }
 
-    /// Number of worker processes, 1 to 4096.
+    /// Number of worker processes, 1 to 4096; in a scenario in steps also 0, for a cgroup that others are within.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -122,6 +123,14 @@ pub struct ResolvedDef {
     pub weight: Option<u32>,
     /// `memory.max` in bytes, if it is to be set.
     pub memory_max: Option<u64>,
+}
+
+impl ResolvedDef {
+    /// Names the CPUs and the memory of the running machine that stand for those of the topology.
+    pub(crate) fn stand_in(&mut self, cpus: CpuMap) {
+        self.cpus = cpus.cpus(&self.cpus);
+        self.memory_node = self.memory_node.map(|node| cpus.memory_node(node));
+    }
 }
 
 /// A definition that cannot be carried out.
@@ -204,7 +213,13 @@ impl CgroupDef {
             let name = self.name.clone();
             return Err(DefError::Name { name, why });
         }
-        self.resolve(topology)
+        if self.workers > 0 {
+            return self.resolve(topology);
+        }
+        // One that others are within has no worker of its own: the kernel wants it so.
+        let mut resolved = self.clone().workers(2).resolve(topology)?;
+        resolved.group.workers = 0;
+        Ok(resolved)
     }
 
     /// Checks everything but the name.

@@ -1,6 +1,7 @@
 //! The main function of a test binary: guest's init, list of tests, or runner.
 
 mod args;
+mod bare_metal;
 mod budget;
 mod job;
 mod kernel_list;
@@ -52,6 +53,12 @@ pub fn main() -> ExitCode {
 /// Runs this test binary, which was built from `target`.
 pub fn main_of(target: TestTarget) -> ExitCode {
     enter_guest();
+    if args_os()
+        .nth(1)
+        .is_some_and(|word| word == bare_metal::OPTION)
+    {
+        return bare_metal::run(args_os().skip(1));
+    }
     match run(args_os().skip(1), target) {
         Ok(code) => code,
         Err(error) => {

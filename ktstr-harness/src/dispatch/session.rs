@@ -44,6 +44,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cases::NamedKernel;
+use crate::runner::Coverage;
 
 /// The largest file that is read, in bytes: a session of hundreds of kernels and ten thousand selected cases takes a
 /// tenth.
@@ -86,6 +87,8 @@ pub struct SessionInfo {
     pub builder: Option<String>,
     /// The cases that test binaries list, by nextest's name for the binary; `None` for all.
     pub selected: Option<BTreeMap<String, BTreeSet<String>>>,
+    /// Where profiles and measured programs are, where the session measures code coverage.
+    pub coverage: Option<Coverage>,
 }
 
 /// As it is written.
@@ -118,6 +121,16 @@ struct Json {
     builder: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     selected: Option<BTreeMap<String, BTreeSet<String>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coverage: Option<JsonCoverage>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JsonCoverage {
+    #[serde(with = "path")]
+    target_dir: PathBuf,
+    #[serde(with = "path")]
+    objects: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -190,6 +203,10 @@ impl SessionInfo {
             raw_verifier_log: self.raw_verifier_log,
             builder: self.builder.clone(),
             selected: self.selected.clone(),
+            coverage: self.coverage.as_ref().map(|coverage| JsonCoverage {
+                target_dir: coverage.target_dir.clone(),
+                objects: coverage.objects.clone(),
+            }),
         }
     }
 
@@ -232,6 +249,14 @@ impl SessionInfo {
             }
             kernels.push(kernel);
         }
+        let coverage = json.coverage.map(|json| Coverage {
+            target_dir: json.target_dir,
+            objects: json.objects,
+        });
+        let is_relative = |it: &Coverage| it.target_dir.is_relative() || it.objects.is_relative();
+        if coverage.as_ref().is_some_and(is_relative) {
+            return Err("`coverage` has a path that is not absolute".to_owned());
+        }
         Ok(Self {
             id: json.id,
             epoch: json.epoch,
@@ -247,6 +272,7 @@ impl SessionInfo {
             raw_verifier_log: json.raw_verifier_log,
             builder: json.builder,
             selected: json.selected,
+            coverage,
         })
     }
 }

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::pipe::pipe;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 use serde::{Deserialize, Serialize};
 
+use super::around::Around;
 use super::sample::Sampler;
 use super::scheduler::Loaded;
 use super::sys;
@@ -56,7 +58,8 @@ pub(super) fn run<E: From<io::Error>>(
     ctx: &Ctx,
     limit: Duration,
     scheduler: Option<&mut Loaded>,
-    (sampler, watch): (&mut Sampler, &mut Watch),
+    watches: (&mut Sampler, &mut Watch),
+    around: &Around<'_>,
     send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
 ) -> Result<Ended, E> {
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
@@ -65,6 +68,7 @@ pub(super) fn run<E: From<io::Error>>(
     send(GuestMessage::Started)?;
     let child = match sys::fork() {
         Ok(sys::Forked::Child) => {
+            (around.in_body)();
             drop((ending_read, output_read));
             if asks_for_it {
                 // Child processes inherit the policy. Whether the scheduler took the task is checked when the body
@@ -82,11 +86,12 @@ pub(super) fn run<E: From<io::Error>>(
         ending: BoundedPipe::new(ending_read, RESULT_LIMIT)?,
         output: BoundedPipe::new(output_read, OUTPUT_LIMIT)?,
     };
-    let end = child.until_it_ends(limit, scheduler, sampler, watch, send)?;
+    let end = child.until_it_ends(limit, scheduler, watches, around, send)?;
     child.output.forward(send)?;
     Ok(match end {
         End::Limit => Ending::TimedOut.into(),
         End::SchedulerGone => Ending::SchedulerGone.into(),
+        End::Interrupted => Ending::NotStarted("the run was interrupted".to_owned()).into(),
         End::Ended(status) => match status.terminating_signal() {
             Some(signal) => Ending::Killed { signal }.into(),
             None => match (
@@ -207,8 +212,8 @@ impl Child {
         &mut self,
         limit: Duration,
         mut scheduler: Option<&mut Loaded>,
-        sampler: &mut Sampler,
-        watch: &mut Watch,
+        (sampler, watch): (&mut Sampler, &mut Watch),
+        around: &Around<'_>,
         send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
     ) -> Result<End, E> {
         let deadline = Instant::now() + limit;
@@ -241,7 +246,16 @@ impl Child {
                 let watched = scheduler.signals().into_iter();
                 fds.extend(watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             }
-            poll(&mut fds, Some(&timeout)).map_err(io::Error::from)?;
+            fds.extend(
+                around
+                    .interrupt
+                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+            );
+            match poll(&mut fds, Some(&timeout)) {
+                // A signal that this process watches for: its descriptor tells.
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(io::Error::from(errno).into()),
+            }
             let exited = !fds[0].revents().is_empty();
             drop(fds);
             self.ending.fill()?;
@@ -249,6 +263,9 @@ impl Child {
             self.output.forward(send)?;
             if exited {
                 return Ok(End::Ended(reap(self.pid)?));
+            }
+            if around.is_interrupted() {
+                return self.kill(End::Interrupted);
             }
             if let Some(scheduler) = &mut scheduler
                 && scheduler.is_gone()
@@ -264,12 +281,15 @@ enum End {
     Ended(WaitStatus),
     Limit,
     SchedulerGone,
+    Interrupted,
 }
 
 fn reap(child: Pid) -> io::Result<WaitStatus> {
     loop {
-        if let Some((_, status)) = waitpid(Some(child), WaitOptions::empty())? {
-            return Ok(status);
+        match waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(status),
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -370,7 +390,7 @@ mod tests {
             panic!("in the body")
         });
         let ctx = Ctx {
-            topology: test.topology,
+            cpus: test.topology.into(),
             duration: Duration::ZERO,
             checks: Checks::NONE,
             cgroup_root: PathBuf::new(),

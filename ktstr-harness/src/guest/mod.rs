@@ -4,13 +4,18 @@
 //! reports the result. It therefore outlives a body that panics, crashes, is killed or never returns. Nothing before
 //! "ready" depends on the test.
 
+mod around;
 mod body;
 mod bpf;
+mod host_root;
 mod klog;
 mod mounts;
 mod probe;
+mod profiles;
+mod run;
 mod sample;
 mod scheduler;
+mod shell;
 mod sys;
 mod trace;
 mod verify;
@@ -21,18 +26,14 @@ use std::time::Duration;
 
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 
+pub(crate) use around::Around;
 pub(crate) use body::run_caught;
+pub(crate) use run::run;
+pub(crate) use scheduler::sched_ext;
+pub(crate) use trace::TRACING;
 
-use crate::protocol::{
-    BodyReport, Departure, Ending, GuestMessage, GuestRequest, KERNEL_LOG_LIMIT, SchedulerProblem,
-    SchedulerReport, SchedulerSpec, from_frame, to_frame,
-};
-use crate::scx_exit::ScxExitKind;
+use crate::protocol::{GuestMessage, GuestRequest, from_frame, to_frame};
 use crate::{Ctx, TestCase, registry};
-use probe::Probes;
-use sample::Sampler;
-use scheduler::Loaded;
-use watch::Watch;
 
 /// Set by the kernel command line of our machines: PID 1 of a container is not a guest.
 pub(crate) const MARK: &str = ktstr_core::env::GUEST;
@@ -70,71 +71,42 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let kernel_release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?
         .trim()
         .to_owned();
+    let release = kernel_release.clone();
     channel.send(&to_frame(&GuestMessage::Ready { kernel_release }))?;
     let frame = channel.recv(HOST_PATIENCE)?;
     let spec = match from_frame(&frame)? {
         GuestRequest::Run(spec) => spec,
         GuestRequest::Verify(spec) => {
-            verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            let report = verify::serve(&spec, &mut |message| channel.send(&to_frame(&message)))?;
+            profiles::send(&mut |frame| channel.send(&frame))?;
+            channel.send(&to_frame(&GuestMessage::Verified(report)))?;
             wait_for_host_close(&mut channel);
             return Ok(());
         }
+        GuestRequest::Shell(spec) => return shell::serve(&spec, &release, &mut channel),
     };
 
     sys::set_env(&spec.env);
-    let mut watch = Watch::start(&spec.allow_kernel_warnings);
     let ctx = Ctx {
-        topology: spec.topology,
+        cpus: spec.topology.into(),
         duration: spec.duration,
         checks: spec.checks,
         cgroup_root: PathBuf::from(CGROUP_ROOT),
         include_dir: PathBuf::from(INCLUDE_DIR),
     };
-    let cpus = spec.topology.cpus();
-    let mut probes = spec.probes.as_ref().map(|plan| Probes::arm(plan, cpus));
+    let around = Around::guest(spec.topology.cpus());
+    let test = find(&spec.test);
     let mut send = |message| channel.send(&to_frame(&message));
-    let mut sampled = None;
-    let mut body_under_sched_ext = None;
-    let (ending, mut scheduler) = if let Some(test) = find(&spec.test) {
-        under_scheduler(spec.scheduler.as_ref(), |scheduler| {
-            if let Some(probes) = &mut probes {
-                probes.note_scheduler(scheduler.as_ref().and_then(|loaded| loaded.pid()));
-            }
-            let mut sampler = Sampler::start(cpus);
-            let watches = (&mut sampler, &mut watch);
-            let ended = body::run(test, &ctx, spec.limit, scheduler, watches, &mut send)?;
-            sampled = Some(Box::new(sampler.finish()));
-            body_under_sched_ext = ended.under_sched_ext;
-            Ok::<_, Box<dyn std::error::Error>>(ended.ending)
-        })?
-    } else {
-        let why = format!("this binary has no test called `{}`", spec.test);
-        (Ending::NotStarted(why), None)
-    };
-    sys::kill_everyone_else();
-    watch.settle();
-    if let Some(report) = &mut scheduler {
-        note_late_exit(report, watch.scx_exits());
-    }
-    let passed = matches!(&ending, Ending::Returned(result)
-        if result.verdict.outcome() <= ktstr_core::Outcome::Pass);
-    let well = scheduler
-        .as_ref()
-        .is_none_or(|report| report.problem.is_none());
-    let kernel_log = if passed && well && !watch.has_found() {
-        String::new()
-    } else {
-        klog::tail(KERNEL_LOG_LIMIT)
-    };
-    channel.send(&to_frame(&GuestMessage::Report(BodyReport {
-        ending,
-        kernel_log,
-        scheduler,
-        sampled,
-        probes: probes.map(|probes| Box::new(probes.into_report(!well))),
-        kernel: watch.finish(),
-        body_under_sched_ext,
-    })))?;
+    let report = run(
+        &spec,
+        test,
+        &ctx,
+        &around,
+        sys::kill_everyone_else,
+        &mut send,
+    )?;
+    profiles::send(&mut |frame| channel.send(&frame))?;
+    channel.send(&to_frame(&GuestMessage::Report(report)))?;
     wait_for_host_close(&mut channel);
     Ok(())
 }
@@ -143,48 +115,6 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
 /// the port still buffers.
 fn wait_for_host_close(channel: &mut GuestChannel) {
     let _ = channel.recv(HOST_CLOSE_LIMIT);
-}
-
-/// Gives init a real-time priority above the scheduler that is about to be loaded, where the kernel allows it.
-fn rise_above_schedulers() {
-    if let Err(error) = sys::run_above_schedulers() {
-        // Then a scheduler that starves init is ended by the host's deadline.
-        klog::write(&format!("ktstr: init stays under the scheduler: {error}"));
-    }
-}
-
-/// Calls `run` with the scheduler enabled, where there is one to load, and reports how it ended.
-fn under_scheduler<E>(
-    spec: Option<&SchedulerSpec>,
-    run: impl FnOnce(Option<&mut Loaded>) -> Result<Ending, E>,
-) -> Result<(Ending, Option<SchedulerReport>), E> {
-    let Some(spec) = spec else {
-        return Ok((run(None)?, None));
-    };
-    rise_above_schedulers();
-    match Loaded::start(spec) {
-        Ok(mut scheduler) => {
-            let ending = run(Some(&mut scheduler))?;
-            let was_gone = ending == Ending::SchedulerGone || scheduler.is_gone_at_last();
-            Ok((ending, Some(scheduler.stop(was_gone))))
-        }
-        Err(report) => Ok((Ending::SchedulerGone, Some(*report))),
-    }
-}
-
-/// Records that the kernel ended the scheduler while it was being stopped: a problem as if it had done so before.
-fn note_late_exit(report: &mut SchedulerReport, exits: &[ScxExitKind]) {
-    let is_fine = |exit: &ScxExitKind| match exit {
-        ScxExitKind::Unreg | ScxExitKind::UnregBpf => true,
-        // Of one that may restart.
-        ScxExitKind::UnregKern => report.restarts > 0,
-        _ => false,
-    };
-    if report.problem.is_none()
-        && let Some(exit) = exits.iter().find(|exit| !is_fine(exit))
-    {
-        report.problem = Some(SchedulerProblem::Gone(Departure::AsItWasStopped(*exit)));
-    }
 }
 
 fn find(name: &str) -> Option<&'static TestCase> {

@@ -1,11 +1,11 @@
-//! Runs the scheduler under test in the guest: starts it, waits until it is enabled, watches it, stops it.
+//! Runs the scheduler under test: starts it, waits until it is enabled, watches it, stops it.
 
 mod program;
-mod sched_ext;
+pub(crate) mod sched_ext;
 
 use std::fs;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ use rustix::process::Signal;
 
 use self::program::{Program, departure, ending};
 use self::sched_ext::OnlineCpus;
-use super::{CGROUP_ROOT, trace};
+use super::around::Around;
+use super::trace;
 use crate::Scheduler;
 use crate::protocol::{
     Departure, SchedulerProblem, SchedulerReport, SchedulerSpec, SchedulerStart,
@@ -54,18 +55,24 @@ pub(super) struct Loaded {
     restarts: u64,
     /// Since when it is not enabled.
     down: Option<Instant>,
+    /// Where the kernel writes its dumps.
+    tracing: PathBuf,
 }
 
 impl Loaded {
     /// Starts a scheduler and waits until the kernel reports it as enabled.
-    pub(super) fn start(spec: &SchedulerSpec) -> Result<Self, Box<SchedulerReport>> {
-        Self::start_watched(spec, LOG_LIMITS, &mut || {})
+    pub(super) fn start(
+        spec: &SchedulerSpec,
+        around: &Around<'_>,
+    ) -> Result<Self, Box<SchedulerReport>> {
+        Self::start_watched(spec, around, LOG_LIMITS, &mut || {})
     }
 
     /// The same; also calls `look` repeatedly until then, and keeps that many bytes of the beginning and the end of the
     /// program's output.
     pub(super) fn start_watched(
         spec: &SchedulerSpec,
+        around: &Around<'_>,
         log_limits: (usize, usize),
         look: &mut dyn FnMut(),
     ) -> Result<Self, Box<SchedulerReport>> {
@@ -80,16 +87,19 @@ impl Loaded {
             cpus: OnlineCpus::now(),
             restarts: 0,
             down: None,
+            tracing: around.tracing.to_owned(),
         };
-        let started = loaded.begin(spec).map_err(SchedulerProblem::NotStarted);
-        let enabled = started.and_then(|()| loaded.await_enabled(look));
+        let started = loaded
+            .begin(spec, around)
+            .map_err(SchedulerProblem::NotStarted);
+        let enabled = started.and_then(|()| loaded.await_enabled(around, look));
         match enabled {
             Ok(()) => Ok(loaded),
             Err(problem) => Err(Box::new(loaded.end(Some(problem)))),
         }
     }
 
-    fn begin(&mut self, spec: &SchedulerSpec) -> Result<(), String> {
+    fn begin(&mut self, spec: &SchedulerSpec, around: &Around<'_>) -> Result<(), String> {
         sched_ext::check_present()?;
         for (path, content) in &spec.files {
             let path = Path::new(path);
@@ -100,9 +110,11 @@ impl Loaded {
         }
         for (name, value) in &spec.sysctls {
             let path = format!("/proc/sys/{name}");
-            fs::write(&path, value).map_err(|error| format!("sysctl {path} = {value}: {error}"))?;
+            (around.before_setting)(Path::new(&path))
+                .and_then(|()| fs::write(&path, value))
+                .map_err(|error| format!("sysctl {path} = {value}: {error}"))?;
         }
-        trace::enable_dump();
+        trace::enable_dump(&self.tracing);
         match &spec.start {
             SchedulerStart::Program(args) => {
                 let mut command = Command::new(Scheduler::PROGRAM);
@@ -112,7 +124,7 @@ impl Loaded {
             SchedulerStart::Builtin { enable, .. } => self.shell(enable)?,
         }
         if let (Some(name), Some(program)) = (&spec.cgroup, &self.program) {
-            let dir = Path::new(CGROUP_ROOT).join(name.trim_start_matches('/'));
+            let dir = around.cgroup_root.join(name.trim_start_matches('/'));
             fs::create_dir_all(&dir)
                 .and_then(|()| fs::write(dir.join("cgroup.procs"), program.pid().to_string()))
                 .map_err(|error| format!("cgroup {}: {error}", dir.display()))?;
@@ -120,11 +132,19 @@ impl Loaded {
         Ok(())
     }
 
-    fn await_enabled(&mut self, look: &mut dyn FnMut()) -> Result<(), SchedulerProblem> {
+    fn await_enabled(
+        &mut self,
+        around: &Around<'_>,
+        look: &mut dyn FnMut(),
+    ) -> Result<(), SchedulerProblem> {
         let begin = Instant::now();
         loop {
             self.drain();
             look();
+            if around.is_interrupted() {
+                let why = "the run was interrupted".to_owned();
+                return Err(SchedulerProblem::NotEnabled(why));
+            }
             let state = sched_ext::state().unwrap_or_default();
             // The kernel changes the state a moment before the count, and `switch_all` in between.
             let counted = sched_ext::enable_seq().zip(self.enable_seq);
@@ -262,7 +282,7 @@ impl Loaded {
         SchedulerReport {
             problem: problem.or(left.map(SchedulerProblem::NotDisabled)),
             log: String::from_utf8_lossy(&self.log.into_bytes()).into_owned(),
-            dump: trace::dump(),
+            dump: trace::dump(&self.tracing),
             partial: self.partial,
             rejected,
             restarts: self.restarts,

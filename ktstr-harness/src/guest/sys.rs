@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -81,6 +83,60 @@ pub(super) fn kernel_log() -> String {
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no precondition.
     unsafe { libc::_exit(code) }
+}
+
+/// Where the handler of `SIGCHLD` writes; -1 before there is one.
+static CHILD_ENDED: AtomicI32 = AtomicI32::new(-1);
+
+/// A descriptor that becomes readable when a child of init has ended, also one that init only inherited. To be called
+/// once.
+///
+/// A handler, not a blocked signal: programs that init starts would inherit that.
+pub(super) fn child_endings() -> io::Result<OwnedFd> {
+    let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
+    let (reader, writer) = rustix::pipe::pipe_with(flags)?;
+    CHILD_ENDED.store(writer.as_raw_fd(), Ordering::SeqCst);
+    // The handler may write to it as long as init runs.
+    let _ = writer.into_raw_fd();
+    // SAFETY: all zeroes is a valid `sigaction`: an empty mask, no flags.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = note_child_ended as *const () as usize;
+    action.sa_flags = libc::SA_RESTART | libc::SA_NOCLDSTOP;
+    // SAFETY: the handler has the signature of one without SA_SIGINFO and calls nothing that a handler may not; the
+    // structure lives through the call.
+    match unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut()) } {
+        0 => Ok(reader),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+extern "C" fn note_child_ended(_: libc::c_int) {
+    // SAFETY: `write` may be called in a handler, which puts back what it changes of its thread; the byte lives through
+    // the call, and the descriptor is never closed. When the pipe is full there is something to read.
+    unsafe {
+        let errno = *libc::__errno_location();
+        let byte = 0_u8;
+        libc::write(
+            CHILD_ENDED.load(Ordering::SeqCst),
+            (&raw const byte).cast(),
+            1,
+        );
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// A child that has ended and was not waited for; it still is not.
+pub(super) fn ended_child() -> Option<Pid> {
+    // SAFETY: all zeroes is a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the structure lives through the call, which fills it in.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: `waitid` filled the structure in as that of a child, or left it zero where there is none.
+    Pid::from_raw(unsafe { info.si_pid() })
 }
 
 /// Kills every process but init.

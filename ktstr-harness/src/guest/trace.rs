@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::path::Path;
 
-pub(super) const TRACING: &str = "/sys/kernel/tracing";
+pub(crate) const TRACING: &str = "/sys/kernel/tracing";
 
 /// What is read of the trace buffer; a dump has 32 KiB unless the scheduler asks for more.
 const LIMIT: u64 = 512 << 10;
@@ -11,17 +12,16 @@ const LIMIT: u64 = 512 << 10;
 /// The event's name in a line of the trace.
 const MARK: &str = ": sched_ext_dump: ";
 
-/// Makes the kernel write dumps into its trace buffer. Kernels without the event just make none.
-pub(super) fn enable_dump() {
-    let event = format!("{TRACING}/events/sched_ext/sched_ext_dump/enable");
-    let _ = fs::write(event, "1");
+/// Makes the kernel write dumps into the buffer of the trace directory `tracing`. Kernels without the event just make none.
+pub(super) fn enable_dump(tracing: &Path) {
+    let _ = fs::write(tracing.join("events/sched_ext/sched_ext_dump/enable"), "1");
 }
 
 /// The dump so far; empty where there is none.
-pub(super) fn dump() -> String {
+pub(super) fn dump(tracing: &Path) -> String {
     let mut trace = Vec::new();
-    let read = File::open(format!("{TRACING}/trace"))
-        .and_then(|file| file.take(LIMIT).read_to_end(&mut trace));
+    let read =
+        File::open(tracing.join("trace")).and_then(|file| file.take(LIMIT).read_to_end(&mut trace));
     match read {
         Ok(_) => lines(&String::from_utf8_lossy(&trace)),
         Err(_) => String::new(),

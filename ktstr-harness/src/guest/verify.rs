@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ktstr_core::Topology;
 use ktstr_core::record::{Stage, VerifiedProgram, VerifierStats};
 
+use super::around::Around;
 use super::scheduler::Loaded;
 use super::watch::Watch;
 use super::{body, bpf, klog, sys};
@@ -34,11 +35,11 @@ const REJECTED: &[&str] = &[
     "failed to load object",
 ];
 
-/// Tries the scheduler and reports the result to the host.
+/// Tries the scheduler; sends its log to the host, where something went wrong, and returns the report.
 pub(super) fn serve<E>(
     spec: &VerifySpec,
     send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<VerifyReport, E> {
     let mut report = run(spec);
     let log = std::mem::take(&mut report.scheduler.log);
     // The log of a scheduler without problems is not needed.
@@ -47,7 +48,7 @@ pub(super) fn serve<E>(
             send(GuestMessage::SchedulerLog(part.to_owned()))?;
         }
     }
-    send(GuestMessage::Verified(report))
+    Ok(report)
 }
 
 /// `text` in pieces of at most [`LOG_PART`] bytes.
@@ -67,11 +68,12 @@ fn parts(mut text: &str) -> impl Iterator<Item = &str> {
 fn run(spec: &VerifySpec) -> VerifyReport {
     sys::set_env(&spec.env);
     let mut watch = Watch::start(&spec.allow_kernel_warnings);
-    super::rise_above_schedulers();
+    super::run::rise_above_schedulers();
     let before = bpf::program_ids();
     let mut programs = BTreeMap::new();
     let begin = Instant::now();
-    let started = Loaded::start_watched(&spec.scheduler, VERIFIER_LOG_LIMITS, &mut || {
+    let around = Around::guest(spec.topology.cpus());
+    let started = Loaded::start_watched(&spec.scheduler, &around, VERIFIER_LOG_LIMITS, &mut || {
         // The programs of a scheduler that fails to load disappear with it, so each is read as soon as it exists.
         for id in ids_beside(&before) {
             if let Entry::Vacant(new) = programs.entry(id)
@@ -148,7 +150,7 @@ fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
     // Workers inherit the name of init's thread.
     body::name_thread("spinner");
     // A dump shows waiting tasks only while they wait.
-    let pool = WorkerPool::fork_watched(&[group], topology, &mut Loaded::request_dump);
+    let pool = WorkerPool::fork_watched(&[group], topology.into(), &mut Loaded::request_dump);
     let pool = pool.map_err(|error| error.to_string());
     body::name_thread("init");
     let mut pool = pool?;

@@ -195,13 +195,14 @@ impl Watch {
     }
 }
 
-/// The kernel's taint; `None` where it cannot be read, even though a test may have unmounted `/proc`.
+/// The kernel's taint; `None` where it cannot be read. A guest can also where a test has unmounted `/proc`.
 fn tainted() -> Option<u64> {
     let read = |proc: &str| {
         let value = fs::read_to_string(format!("{proc}/{TAINTED}")).ok()?;
         value.trim().parse().ok()
     };
-    read("/proc").or_else(|| mounts::with_own_proc(read))
+    let is_init = std::process::id() == 1;
+    read("/proc").or_else(|| is_init.then(|| mounts::with_own_proc(read))?)
 }
 
 #[cfg(test)]

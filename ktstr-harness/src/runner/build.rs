@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::cancel;
+use super::coverage::Coverage;
 use super::result::RunError;
 
 /// How long to wait for another process's build of the same package: longer than any takes.
@@ -81,17 +82,27 @@ impl Builds {
     }
 
     /// The program of `package`, or one line on why there is none. Builds it by the cargo of `host` unless another process
-    /// of this run has, or is about to; `failed` gets all that cargo printed where the build failed.
+    /// of this run has, or is about to; `failed` gets all that cargo printed where the build failed. With `coverage` the
+    /// program is built and kept as that says.
     pub fn program(
         &self,
         package: &Package,
         host: &Host,
+        coverage: Option<&Coverage>,
         failed: &mut dyn FnMut(&str),
         cancel: &CancelToken,
     ) -> Result<Result<PathBuf, String>, RunError> {
         self.once(package, cancel, |package| {
             let said = Said::new(cancel);
-            let program = build(package, host, &["--quiet".into()], &said);
+            let mut args = vec!["--quiet".into()];
+            args.extend(coverage.into_iter().flat_map(Coverage::cargo_args));
+            let program = build(package, host, &args, &said);
+            if let (Some(coverage), Ok(program)) = (coverage, &program)
+                && let Err(error) = coverage.add_program(program)
+            {
+                let place = coverage.schedulers();
+                failed(&format!("coverage: {}: {error}\n", place.display()));
+            }
             if program.is_err() && !cancel.is_cancelled() {
                 failed(&String::from_utf8_lossy(&said.text()));
             }

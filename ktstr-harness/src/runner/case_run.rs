@@ -1,27 +1,28 @@
 //! Running one test.
 
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ktstr_core::record::{Sampled, Sidecar};
-use ktstr_core::{Outcome, Verdict};
+use ktstr_core::{Outcome, Topology, Verdict};
 use ktstr_vmm::CancelToken;
 
 use super::cancel;
 use super::diagnosis::Diagnosis;
 use super::facts::RunFacts;
 use super::observer::{RunEvent, RunObserver};
-use super::outcome::{GuestOutcome, MachineEnd};
+use super::origin::RunOrigin;
+use super::outcome::{GuestOutcome, MachineEnd, RunTimes};
 use super::plan::MachinePlan;
 use super::prepared_run::PreparedRun;
 use super::repro::{self, AutoRepro, SchedulerExit};
 use super::result::{self, CaseResult, FailureArtifacts, RunError};
-use super::settings::Settings;
+use super::settings::{Settings, own_epoch};
 use super::{judge, kernel_verdict, scheduler_program};
 use crate::cases::Case;
 use crate::check::sampled_metrics;
 use crate::probe::ProbePlan;
-use crate::protocol::{Ending, GuestRequest, RunSpec};
+use crate::protocol::{BodyReport, Ending, GuestRequest, RunSpec};
 use crate::{AssertResult, Ctx, TestCase, guest};
 
 /// Runs `case` and tells how it ended; failures of the surroundings are verdicts like others.
@@ -32,12 +33,7 @@ pub(super) fn run(
     cancel: &CancelToken,
 ) -> CaseResult {
     let started = SystemTime::now();
-    let mut run = CaseRun {
-        facts: RunFacts::default(),
-        result: AssertResult::pass(),
-        sampled: None,
-        restarts: 0,
-    };
+    let mut run = CaseRun::new();
     let judged = match MachinePlan::of_case(case) {
         Some(plan) => run.in_machine(case.test, &plan, settings, observer, cancel),
         None => cancel::check(cancel).map(|()| run.on_host(case.test)),
@@ -51,11 +47,47 @@ pub(super) fn run(
         Err(RunError::Cancelled) => (result::cancelled(), true),
     };
     let verdict = settings.with_skip_mode(verdict);
-    let (sidecar, artifacts) = run.into_record(case, settings, verdict, started);
+    let (sidecar, artifacts) = run.into_record(case, &settings.origin, verdict, started);
     CaseResult {
         sidecar,
         artifacts,
         cancelled,
+    }
+}
+
+/// The result of `case` where it ran without a machine, as `test`, which may differ from the case's in what its run was
+/// told; `report` is what a guest would say.
+pub(crate) fn bare_metal_result(
+    case: &Case,
+    test: &TestCase,
+    report: BodyReport,
+    started: SystemTime,
+) -> CaseResult {
+    let whole = started.elapsed().unwrap_or_default();
+    let outcome = GuestOutcome {
+        end: MachineEnd::Reported(Box::new(report)),
+        console: String::new(),
+        kernel_release: None,
+        times: RunTimes {
+            waited: Duration::ZERO,
+            ready: Some(Duration::ZERO),
+            reported: Some(whole),
+            whole,
+        },
+        performance_mode: false,
+    };
+    let diagnosis = diagnosis(&outcome);
+    let of_kernel = kernel_verdict(test, &outcome);
+    let mut run = CaseRun::new();
+    // The one note is of the kernel's boot, which is long ago.
+    let verdict = run.take(test, outcome, &diagnosis, &mut |_: RunEvent<'_>| {});
+    let verdict = judge::expect(test, verdict, diagnosis.ejection(), of_kernel);
+    let (sidecar, artifacts) =
+        run.into_record(case, &RunOrigin::new(own_epoch()), verdict, started);
+    CaseResult {
+        sidecar,
+        artifacts,
+        cancelled: false,
     }
 }
 
@@ -68,9 +100,18 @@ struct CaseRun {
 }
 
 impl CaseRun {
+    fn new() -> Self {
+        Self {
+            facts: RunFacts::default(),
+            result: AssertResult::pass(),
+            sampled: None,
+            restarts: 0,
+        }
+    }
+
     fn on_host(&mut self, test: &TestCase) -> Verdict {
         let ctx = Ctx {
-            topology: test.topology,
+            cpus: test.topology.into(),
             duration: test.duration(),
             checks: test.checks,
             cgroup_root: PathBuf::from(guest::CGROUP_ROOT),
@@ -150,13 +191,12 @@ impl CaseRun {
     fn into_record(
         self,
         case: &Case,
-        settings: &Settings,
+        origin: &RunOrigin,
         verdict: Verdict,
         started: SystemTime,
     ) -> (Sidecar, FailureArtifacts) {
         let mut metrics = self.result.metrics;
         metrics.extend(self.sampled.iter().flat_map(sampled_metrics));
-        let origin = &settings.origin;
         self.facts.into_record(Sidecar {
             cgroups: self.result.cgroups,
             metrics,
@@ -174,17 +214,28 @@ fn request(
     settings: &Settings,
     probes: Option<ProbePlan>,
 ) -> GuestRequest {
-    GuestRequest::Run(Box::new(RunSpec {
+    let env = settings.guest_env.clone();
+    GuestRequest::Run(Box::new(run_spec(test, plan.topology, env, probes)))
+}
+
+/// Likewise, on a machine of that shape, with these environment variables.
+pub(crate) fn run_spec(
+    test: &TestCase,
+    topology: Topology,
+    env: Vec<(String, String)>,
+    probes: Option<ProbePlan>,
+) -> RunSpec {
+    RunSpec {
         test: test.name.to_owned(),
-        topology: plan.topology,
+        topology,
         duration: test.duration(),
         limit: test.body_limit(),
         checks: test.checks,
-        env: settings.guest_env.clone(),
+        env,
         scheduler: scheduler_program::spec_of_test(test),
         probes,
         allow_kernel_warnings: kernel_verdict::allowed(test),
-    }))
+    }
 }
 
 fn diagnosis(outcome: &GuestOutcome) -> Diagnosis {

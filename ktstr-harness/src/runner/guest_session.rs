@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use ktstr_vmm::{Flow, Frame, Observer, Outbox};
 
+use super::coverage::ReceivedProfiles;
 use super::observer::{RunEvent, RunObserver};
 use crate::protocol::{
-    BodyReport, GuestMessage, GuestRequest, LOG_PART, OUTPUT_LIMIT, VERIFIER_LOG_LIMITS,
-    VerifyReport, from_frame, to_frame,
+    BodyReport, GuestMessage, GuestRequest, LOG_PART, OUTPUT_LIMIT, TAG_PROFILE,
+    VERIFIER_LOG_LIMITS, VerifyReport, from_frame, to_frame,
 };
 
 /// What is kept of a scheduler's log that comes in parts.
@@ -41,15 +42,21 @@ pub(super) struct GuestSession<'r> {
     pub(super) report: Option<GuestReport>,
     /// How the guest broke the protocol.
     pub(super) garbled: Option<String>,
+    /// Takes the profiles of its programs, where they are measured.
+    pub(super) profiles: Option<ReceivedProfiles>,
 }
 
 impl<'r> GuestSession<'r> {
     /// A session that will have the guest do `request`.
-    pub(super) fn new(request: &'r GuestRequest, observer: &'r mut dyn RunObserver) -> Self {
+    pub(super) fn new(
+        request: &'r GuestRequest,
+        profiles: Option<ReceivedProfiles>,
+        observer: &'r mut dyn RunObserver,
+    ) -> Self {
         let output_room = match request {
             // That of a test that is run again was there already.
             GuestRequest::Run(spec) if spec.probes.is_none() => 2 * OUTPUT_LIMIT,
-            GuestRequest::Run(_) | GuestRequest::Verify(_) => 0,
+            GuestRequest::Run(_) | GuestRequest::Verify(_) | GuestRequest::Shell(_) => 0,
         };
         Self {
             request,
@@ -64,6 +71,7 @@ impl<'r> GuestSession<'r> {
             kernel_release: None,
             report: None,
             garbled: None,
+            profiles,
         }
     }
 
@@ -102,6 +110,12 @@ impl<'r> GuestSession<'r> {
                 }
                 Flow::Continue
             }
+            (GuestMessage::Profile { name, size }, _) if self.profiles.is_some() => {
+                self.take_profile(|profiles| profiles.announce(name, size).map(|()| None))
+            }
+            (GuestMessage::NoProfile { name, why }, _) if self.profiles.is_some() => {
+                self.take_profile(|profiles| profiles.refused(&name, &why).map(Some))
+            }
             (GuestMessage::Report(report), GuestRequest::Run(_)) if self.ready.is_some() => {
                 if let Some(scheduler) = report.scheduler.as_ref().filter(|it| !it.log.is_empty()) {
                     self.observer.event(RunEvent::SchedulerLog(&scheduler.log));
@@ -118,6 +132,25 @@ impl<'r> GuestSession<'r> {
                 "the guest sent a message out of turn: {}",
                 kind(&early)
             )),
+        }
+    }
+
+    /// Has `take` take something of a profile; it returns a note on one that is left out.
+    fn take_profile(
+        &mut self,
+        take: impl FnOnce(&mut ReceivedProfiles) -> Result<Option<String>, String>,
+    ) -> Flow {
+        let Some(profiles) = &mut self.profiles else {
+            return self.give_up("the guest sent a profile that nobody asked for".to_owned());
+        };
+        match take(profiles) {
+            Ok(note) => {
+                if let Some(note) = note {
+                    self.observer.event(RunEvent::Note(&note));
+                }
+                Flow::Continue
+            }
+            Err(why) => self.give_up(why),
         }
     }
 
@@ -141,7 +174,11 @@ fn kind(message: &GuestMessage) -> &'static str {
         GuestMessage::Output(_) => "Output",
         GuestMessage::Report(_) => "Report",
         GuestMessage::SchedulerLog(_) => "SchedulerLog",
+        GuestMessage::Profile { .. } => "Profile",
+        GuestMessage::NoProfile { .. } => "NoProfile",
         GuestMessage::Verified(_) => "Verified",
+        GuestMessage::SchedulerEnded(_) => "SchedulerEnded",
+        GuestMessage::ShellEnded(_) => "ShellEnded",
     }
 }
 
@@ -151,6 +188,9 @@ impl Observer for GuestSession<'_> {
     }
 
     fn frame(&mut self, frame: Frame, outbox: &mut Outbox) -> Flow {
+        if frame.tag == TAG_PROFILE {
+            return self.take_profile(|profiles| profiles.part(&frame.payload));
+        }
         match from_frame(&frame) {
             Ok(message) => self.hear(message, outbox),
             Err(error) => self.give_up(error.to_string()),

@@ -41,9 +41,11 @@ pub mod build;
 mod cancel;
 mod case_run;
 mod cell_run;
+mod coverage;
 mod diagnosis;
 mod facts;
 mod guest_session;
+pub mod include;
 pub mod judge;
 mod kernel_verdict;
 mod observer;
@@ -60,28 +62,34 @@ mod repro;
 mod result;
 mod scheduler_program;
 mod settings;
+mod shell;
 mod timeline;
 pub mod verifier_log;
 
+use ktstr_core::Verdict;
 use ktstr_vmm::CancelToken;
 
 use crate::cases::{Case, Cell};
-use crate::protocol::GuestRequest;
+use crate::protocol::{GuestRequest, ShellSpec};
 use facts::RunFacts;
 use prepared_run::PreparedRun;
 
 pub use crate::relocation::Relocation;
+pub(crate) use case_run::{bare_metal_result, run_spec};
+pub use coverage::{Coverage, profile};
 pub use diagnosis::Diagnosis;
 pub use observer::{RunEvent, RunObserver};
 pub use origin::{NextestRun, RunOrigin, TestTarget};
 pub use outcome::{GuestOutcome, MachineEnd, RunTimes};
 pub use plan::MachinePlan;
 pub(crate) use prepare::discover_kernel;
+pub use program::why_no_program;
 pub use refusal::{Refusal, ReserveError};
 pub use repro::AutoRepro;
 pub use result::{ArtifactsError, CaseResult, FailureArtifacts, RunError};
 pub(crate) use scheduler_program::{package, spec_of_test};
 pub use settings::{NoCacheRoot, Settings, own_epoch};
+pub use shell::{ShellControl, ShellEnd, ShellOutcome, ShellStreams};
 
 /// Runs cases and machines. It keeps nothing between runs: several threads may run by one, each with its own machine.
 #[derive(Debug, Clone)]
@@ -135,8 +143,29 @@ impl Runner {
         observer: &mut dyn RunObserver,
         cancel: &CancelToken,
     ) -> Result<GuestOutcome, RunError> {
+        if let GuestRequest::Shell(_) = request {
+            let why = "a shell has streams; run it with Runner::run_shell";
+            return Err(Verdict::fail("request", why).into());
+        }
         let mut facts = RunFacts::default();
         PreparedRun::new(plan, &self.settings, &mut facts, observer, cancel)?
             .run(request, &mut facts, observer, cancel)
+    }
+
+    /// Boots the machine of `plan`, runs a shell or a command in it, and tells how it ended: as if it ran here, with these
+    /// streams. Nothing of the machine is left when it returns.
+    ///
+    /// Output is written as it comes, all of it until the end of the shell, and no more is held than a reader leaves: what
+    /// the guest may send is bounded, in both directions. It has no deadline but that of its boot; `cancel` ends it, as
+    /// [`RunError::Cancelled`].
+    pub fn run_shell(
+        &self,
+        plan: &MachinePlan,
+        spec: ShellSpec,
+        streams: ShellStreams<'_>,
+        observer: &mut dyn RunObserver,
+        cancel: &CancelToken,
+    ) -> Result<ShellOutcome, RunError> {
+        shell::run(plan, spec, streams, &self.settings, observer, cancel)
     }
 }

@@ -43,13 +43,15 @@ pub enum RunEvent<'e> {
         /// Release of its kernel.
         kernel_release: &'e str,
     },
-    /// The scheduler is enabled, where there is one, and the body of the test is about to run.
+    /// The scheduler is enabled, where there is one, and the body of the test, or a shell, is about to run.
     BodyStarted,
     /// The body, or a process that it started, wrote this to standard output or standard error. Bounded; the second run
     /// of a test has none.
     BodyOutput(&'e str),
     /// What the scheduler's program wrote, in one piece or, in a cell of the verifier sweep, in several. Bounded.
     SchedulerLog(&'e str),
+    /// The scheduler beside a shell could not be started, or is gone: what is known of that, in a line. The shell goes on.
+    SchedulerGone(&'e str),
     /// The guest reported how it ended; its machine is ended now.
     Reported,
     /// The scheduler died, and the test runs once more with probes to see why: the events of a machine come again.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ktstr_core::Topology;
+use ktstr_vmm::SharedDirectory;
 use ktstr_vmm::initramfs::{Initramfs, InitramfsBuilder};
 
 use crate::cases::{Case, Cell, NamedKernel};
@@ -34,11 +35,17 @@ pub struct MachinePlan {
     pub memory_mib: u32,
     /// The scheduler whose program and files the guest finds; [`Scheduler::EEVDF`] has none.
     pub scheduler: Scheduler,
-    /// Host files that the guest finds below `/include-files/`; relative to the settings' directory.
+    /// Host files and directories that the guest finds below `/include-files/`, each by its own name; relative to the
+    /// settings' directory. Executables have their libraries with them, scripts their interpreters.
     pub include_files: Vec<PathBuf>,
     /// What else the root directory of the guest has; init, the scheduler and the include files replace what has their
     /// paths.
     pub root: InitramfsBuilder,
+    /// Directories of the host that the guest can mount. Machines on KVM have none.
+    pub shared_directories: Vec<SharedDirectory>,
+    /// A Unix socket to make for a debugger, which may stop the machine for as long as it likes: no limit of time counts
+    /// then. Machines on KVM have none.
+    pub gdb: Option<PathBuf>,
     /// Whether the machine gets host CPUs of its own. Where the host cannot give them, the run is skipped.
     pub performance_mode: bool,
     /// How many host CPUs the machine may use outside performance mode; without a number, one more than its own, or
@@ -57,6 +64,8 @@ impl MachinePlan {
             scheduler: Scheduler::EEVDF,
             include_files: Vec::new(),
             root: Initramfs::builder(),
+            shared_directories: Vec::new(),
+            gdb: None,
             performance_mode: false,
             cpu_budget: None,
         }

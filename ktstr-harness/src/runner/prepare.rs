@@ -3,17 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ktstr_core::host::Host;
 use ktstr_core::{KernelLabel, Topology, Verdict};
 use ktstr_kernel::discover::discover;
 use ktstr_kernel::{Cache, ImageInfo};
 use ktstr_vmm::initramfs::{Pack, PackedInitramfs};
 use ktstr_vmm::{Backend, BackendSelection, KvmError, MachineError, MachineSpec, guest_memory_mib};
 
+use super::include;
 use super::placement;
 use super::plan::MachinePlan;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cases::NamedKernel;
+use crate::protocol::{PROFILE_FILE, PROFILE_VARIABLE};
 use crate::scheduler::SchedulerSource;
 use crate::{Scheduler, guest};
 
@@ -22,6 +25,9 @@ use crate::{Scheduler, guest};
 fn boot_limit(topology: Topology) -> Duration {
     Duration::from_secs(120 + u64::from(topology.cpus()))
 }
+
+/// The limits of a machine with a debugger: a month.
+const DEBUGGED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Time for the report to arrive after the body's own limit: the guest ends it by itself.
 const REPORT_GRACE: Duration = Duration::from_secs(30);
@@ -103,19 +109,8 @@ pub(super) fn initramfs(
             .join(file);
         builder = builder.file(host, Scheduler::CONFIG_FILE, 0o644);
     }
-    for file in &plan.include_files {
-        let host = settings.dir.join(file);
-        let fail = |why: &str| {
-            let message = format!("`{}` {why}", file.display());
-            Verdict::fail("extra_include_files", message)
-        };
-        let name = host.file_name().ok_or_else(|| fail("has no file name"))?;
-        if host.is_dir() {
-            return Err(fail("is a directory; name the files in it"));
-        }
-        let guest = Path::new(guest::INCLUDE_DIR).join(name);
-        builder = builder.executable(&host, guest, Pack::Whole);
-    }
+    builder = include::add(builder, &settings.dir, &plan.include_files)
+        .map_err(|error| Verdict::fail("extra_include_files", error.to_string()))?;
     let fail = |message: String| Verdict::fail("initramfs", message);
     let cache = settings.cache().map_err(|error| fail(error.to_string()))?;
     builder.build().build_cached(cache).map_err(|error| {
@@ -130,6 +125,38 @@ pub(super) fn initramfs(
     })
 }
 
+/// Fails where the host has less memory free than a guest takes whose initramfs asks for it: both copies of a large
+/// one, and the page cache's, are really used, unlike most of a guest's memory.
+pub(super) fn check_memory(spec: &MachineSpec, packed: u64, host: &Host) -> Result<(), Verdict> {
+    let needed = guest_memory_mib(spec.topology, 0, packed);
+    if needed == guest_memory_mib(spec.topology, 0, 0) {
+        return Ok(());
+    }
+    let Some(free) = available_mib(&host.root) else {
+        return Ok(());
+    };
+    if u64::from(needed) <= free {
+        return Ok(());
+    }
+    let packed = packed.div_ceil(1 << 20);
+    Err(Verdict::fail(
+        "memory",
+        format!(
+            "the files of the guest are {packed} MiB, for which it needs {needed} MiB of memory, and this host has \
+             {free} MiB free; include less, or free some"
+        ),
+    ))
+}
+
+/// Memory that programs can have without swapping.
+fn available_mib(root: &Path) -> Option<u64> {
+    let info = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let mut lines = info.lines();
+    let line = lines.find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024)
+}
+
 /// The machine of `plan`, whose guest may take `limit` once it is ready.
 pub(super) fn machine_spec(
     plan: &MachinePlan,
@@ -139,8 +166,15 @@ pub(super) fn machine_spec(
     settings: &Settings,
 ) -> MachineSpec {
     let topology = plan.topology;
-    let boot_limit = boot_limit(topology);
+    // A debugger may stop it anywhere.
+    let boot_limit = match &plan.gdb {
+        Some(_) => DEBUGGED,
+        None => boot_limit(topology),
+    };
     let mut cmdline = vec![format!("{}=1", guest::MARK)];
+    if settings.coverage.is_some() {
+        cmdline.push(format!("{PROFILE_VARIABLE}={PROFILE_FILE}"));
+    }
     cmdline.extend(plan.kernel_args.iter().cloned());
     MachineSpec {
         initramfs: Some(initramfs.path().to_owned()),
@@ -151,8 +185,10 @@ pub(super) fn machine_spec(
         ),
         cmdline,
         boot_deadline: boot_limit,
-        deadline: boot_limit + limit + REPORT_GRACE,
+        deadline: limit.saturating_add(boot_limit + REPORT_GRACE),
         verbose_console: settings.verbose,
+        shared_directories: plan.shared_directories.clone(),
+        gdb: plan.gdb.clone(),
         kernel_hz: ktstr_kernel::timer_hz(&kernel.image),
         ..MachineSpec::new(&kernel.image, topology)
     }
@@ -176,8 +212,6 @@ pub(super) fn verdict_for_machine_error(error: MachineError) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use ktstr_core::host::Host;
-
     use super::*;
 
     #[test]
@@ -212,13 +246,38 @@ mod tests {
             verdict.details()[0].to_string()
         };
         assert!(told(&plan).starts_with("initramfs: no cache directory: set"));
-        let of_directory = MachinePlan {
-            include_files: vec!["proc".into()],
+        let of_device = MachinePlan {
+            include_files: vec!["dev/null".into()],
             ..plan
         };
         assert_eq!(
-            told(&of_directory),
-            "extra_include_files: `proc` is a directory; name the files in it"
+            told(&of_device),
+            "extra_include_files: `/dev/null` is a device; name files and directories"
+        );
+    }
+
+    #[test]
+    fn a_large_initramfs_needs_memory_that_the_host_has() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("proc")).unwrap();
+        let free = |mib: u64| {
+            let info = format!("MemTotal: 1 kB\nMemAvailable:   {} kB\n", mib * 1024);
+            std::fs::write(dir.path().join("proc/meminfo"), info).unwrap();
+            Host {
+                root: dir.path().into(),
+                ..Host::default()
+            }
+        };
+        let spec = MachineSpec::new("/kernel", Topology::constant(1, 1, 1, 1));
+        let gib = 1 << 30;
+        assert_eq!(check_memory(&spec, 10 << 20, &free(1)), Ok(()));
+        assert_eq!(check_memory(&spec, gib, &free(3168)), Ok(()));
+        let refused = check_memory(&spec, gib, &free(3167)).unwrap_err();
+        let told = refused.details()[0].to_string();
+        assert_eq!(
+            told,
+            "memory: the files of the guest are 1024 MiB, for which it needs 3168 MiB of memory, and this host has \
+             3167 MiB free; include less, or free some"
         );
     }
 }

@@ -4,13 +4,17 @@ use std::time::{Duration, Instant};
 
 use ktstr_core::record::MachineSetup;
 use ktstr_vmm::initramfs::PackedInitramfs;
-use ktstr_vmm::{BackendConfig, CancelToken, Diagnostic, ExitReason, Machine, MachineExit};
+use ktstr_vmm::{
+    BackendConfig, CancelToken, Diagnostic, ExitReason, Machine, MachineExit, Observer,
+};
 
 use super::cancel;
+use super::coverage::ReceivedProfiles;
 use super::facts::RunFacts;
 use super::guest_session::{GuestReport, GuestSession};
 use super::observer::{RunEvent, RunObserver};
 use super::outcome::{GuestOutcome, MachineEnd, RunTimes};
+use super::placement::Reserved;
 use super::plan::MachinePlan;
 use super::prepare::{self, Kernel, verdict_for_machine_error};
 use super::result::RunError;
@@ -41,6 +45,8 @@ fn limit(request: &GuestRequest) -> Duration {
             spec.limit + probes.map_or(Duration::ZERO, |_| PROBE_GRACE)
         }
         GuestRequest::Verify(_) => VERIFY_LIMIT,
+        // As long as somebody sits at it.
+        GuestRequest::Shell(_) => Duration::MAX,
     }
 }
 
@@ -49,6 +55,7 @@ fn scheduler_args(request: &GuestRequest) -> Option<&[String]> {
     let scheduler = match request {
         GuestRequest::Run(spec) => spec.scheduler.as_ref()?,
         GuestRequest::Verify(spec) => &spec.scheduler,
+        GuestRequest::Shell(spec) => spec.scheduler.as_ref()?,
     };
     match &scheduler.start {
         SchedulerStart::Program(args) => Some(args),
@@ -97,6 +104,16 @@ impl<'a> PreparedRun<'a> {
         })
     }
 
+    /// What runs, in words.
+    fn name(&self, request: &GuestRequest) -> String {
+        let what = match request {
+            GuestRequest::Run(spec) => spec.test.clone(),
+            GuestRequest::Verify(_) => format!("verifier/{}", self.plan.scheduler.name),
+            GuestRequest::Shell(_) => "shell".to_owned(),
+        };
+        format!("{what} ({})", self.plan.topology)
+    }
+
     /// The CPU model that the guest sees.
     fn cpu_model(&self) -> Option<String> {
         match self.backend.backend().cpu_model() {
@@ -113,6 +130,51 @@ impl<'a> PreparedRun<'a> {
         observer: &mut dyn RunObserver,
         cancel: &CancelToken,
     ) -> Result<GuestOutcome, RunError> {
+        if let (Some(build), Some(args)) = (&mut facts.scheduler_build, scheduler_args(request)) {
+            build.args = args.to_vec();
+        }
+        let reserved = self.reserve(request, observer, cancel)?;
+        let profiles = self.settings.coverage.as_ref().map(|coverage| {
+            let name = self.name(request);
+            ReceivedProfiles::new(coverage.target_dir.clone(), &name)
+        });
+        let mut session = GuestSession::new(request, profiles, observer);
+        let machine = reserved.run(&mut session)?;
+        let GuestSession {
+            observer,
+            report,
+            garbled,
+            kernel_release,
+            ready,
+            reported,
+            profiles,
+            ..
+        } = session;
+        if let Some(note) = profiles.and_then(|profiles| profiles.end(report.is_some())) {
+            observer.event(RunEvent::Note(&note));
+        }
+        machine.tell_notes(observer);
+        let times = machine.times(ready, reported);
+        let console = machine.console();
+        let performance_mode = machine.performance_mode;
+        let release = kernel_release.as_deref();
+        facts.take_machine(times, performance_mode, machine.setup(), release, &console);
+        Ok(GuestOutcome {
+            end: machine.end(report, garbled)?,
+            console,
+            kernel_release,
+            times,
+            performance_mode,
+        })
+    }
+
+    /// Waits for host CPUs for the machine of `request`.
+    pub(super) fn reserve(
+        &self,
+        request: &GuestRequest,
+        observer: &mut dyn RunObserver,
+        cancel: &CancelToken,
+    ) -> Result<ReservedMachine, RunError> {
         let spec = prepare::machine_spec(
             self.plan,
             limit(request),
@@ -120,19 +182,17 @@ impl<'a> PreparedRun<'a> {
             &self.initramfs,
             self.settings,
         );
+        prepare::check_memory(&spec, self.initramfs.size(), &self.settings.host)?;
         let limits = Limits {
             boot: spec.boot_deadline,
             whole: spec.deadline,
         };
-        if let (Some(build), Some(args)) = (&mut facts.scheduler_build, scheduler_args(request)) {
-            build.args = args.to_vec();
-        }
-        // What cannot run needs no host CPUs.
         let setup = MachineSetup {
             memory_mib: spec.memory_mib,
             cpu_model: self.cpu_model(),
             backend_version: None,
         };
+        // What cannot run needs no host CPUs.
         let machine =
             Machine::new(spec, self.backend.clone()).map_err(verdict_for_machine_error)?;
 
@@ -147,55 +207,97 @@ impl<'a> PreparedRun<'a> {
             cancel,
         )?;
         let waited = begin.elapsed();
-        let performance_mode = reserved.is_alone();
         let machine = machine
             .with_host_placement(reserved.placement.clone())
             .map_err(verdict_for_machine_error)?
             .with_cancel_token(cancel.clone());
-
         observer.event(RunEvent::MachineStarting {
             backend: self.backend.backend(),
-            performance_mode,
+            performance_mode: reserved.is_alone(),
         });
-        let mut session = GuestSession::new(request, observer);
+        Ok(ReservedMachine {
+            machine,
+            reserved,
+            waited,
+            setup,
+            limits,
+        })
+    }
+}
+
+/// A machine that has its host CPUs and was not started.
+pub(super) struct ReservedMachine {
+    machine: Machine,
+    reserved: Reserved,
+    waited: Duration,
+    setup: MachineSetup,
+    limits: Limits,
+}
+
+impl ReservedMachine {
+    /// Runs it to its end; the host CPUs are free then.
+    pub(super) fn run(self, session: &mut dyn Observer) -> Result<EndedMachine, RunError> {
         let begin = Instant::now();
-        let exit = machine
-            .run(&mut session)
+        let exit = self
+            .machine
+            .run(session)
             .map_err(verdict_for_machine_error)?;
-        let whole = begin.elapsed();
-        drop(reserved);
-        let GuestSession {
-            observer,
-            report,
-            garbled,
-            kernel_release,
-            ready,
-            reported,
-            ..
-        } = session;
-        for note in notes(&exit) {
+        Ok(EndedMachine {
+            exit,
+            whole: begin.elapsed(),
+            waited: self.waited,
+            performance_mode: self.reserved.is_alone(),
+            setup: self.setup,
+            limits: self.limits,
+        })
+    }
+}
+
+/// A machine that is gone.
+pub(super) struct EndedMachine {
+    exit: MachineExit,
+    whole: Duration,
+    waited: Duration,
+    performance_mode: bool,
+    setup: MachineSetup,
+    limits: Limits,
+}
+
+impl EndedMachine {
+    pub(super) fn tell_notes(&self, observer: &mut dyn RunObserver) {
+        for note in notes(&self.exit) {
             observer.event(RunEvent::Note(&note));
         }
-        let times = RunTimes {
-            waited,
+    }
+
+    pub(super) fn times(&self, ready: Option<Duration>, reported: Option<Duration>) -> RunTimes {
+        RunTimes {
+            waited: self.waited,
             ready,
             reported,
-            whole,
-        };
-        let console = String::from_utf8_lossy(&exit.console).replace('\r', "");
-        let setup = MachineSetup {
-            backend_version: exit.backend_version.clone(),
-            ..setup
-        };
-        let release = kernel_release.as_deref();
-        facts.take_machine(times, performance_mode, setup, release, &console);
-        Ok(GuestOutcome {
-            end: machine_end(exit, report, garbled, limits)?,
-            console,
-            kernel_release,
-            times,
-            performance_mode,
-        })
+            whole: self.whole,
+        }
+    }
+
+    /// What its console showed, without carriage returns.
+    pub(super) fn console(&self) -> String {
+        String::from_utf8_lossy(&self.exit.console).replace('\r', "")
+    }
+
+    fn setup(&self) -> MachineSetup {
+        MachineSetup {
+            backend_version: self.exit.backend_version.clone(),
+            ..self.setup.clone()
+        }
+    }
+
+    /// How it ended, where its guest did not say what it was asked for.
+    pub(super) fn end(
+        &self,
+        report: Option<GuestReport>,
+        garbled: Option<String>,
+    ) -> Result<MachineEnd, RunError> {
+        machine_end(self.exit.reason.clone(), report, garbled, self.limits)
     }
 }
 
@@ -218,7 +320,7 @@ struct Limits {
 }
 
 fn machine_end(
-    exit: MachineExit,
+    reason: ExitReason,
     report: Option<GuestReport>,
     garbled: Option<String>,
     limits: Limits,
@@ -232,7 +334,7 @@ fn machine_end(
         Some(GuestReport::Verifier(report)) => return Ok(MachineEnd::Verified(Box::new(report))),
         None => {}
     }
-    Ok(match exit.reason {
+    Ok(match reason {
         ExitReason::KernelPanic(panic) => MachineEnd::KernelPanic {
             message: panic.message,
             init: panic.init,

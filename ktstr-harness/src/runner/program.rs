@@ -33,6 +33,11 @@ pub(super) enum ProgramError {
 /// The first bytes of a file, as far as they tell what it is.
 const HEAD: usize = 256;
 
+/// Why the file at `path` is no program that a machine can run, in words that follow its path; `None` where it is one.
+pub fn why_no_program(path: &Path) -> Option<String> {
+    check(path).err().map(|error| error.to_string())
+}
+
 /// Checks that the file at `path` is an executable for x86-64.
 pub(super) fn check(path: &Path) -> Result<(), ProgramError> {
     let metadata = fs::metadata(path).map_err(unreadable)?;

@@ -80,9 +80,10 @@ fn build(
     let fail = |why: String| Verdict::fail(CHECK, format!("{}: {why}", scheduler.name));
     let package = package(scheduler, settings).ok_or_else(|| fail("no package".to_owned()))?;
     let mut failed = |log: &str| observer.event(RunEvent::SchedulerBuildFailed(log));
+    let coverage = settings.coverage.as_ref();
     let built = settings
         .builds
-        .program(&package, &settings.host, &mut failed, cancel)?;
+        .program(&package, &settings.host, coverage, &mut failed, cancel)?;
     Ok(built.map_err(fail)?)
 }
 

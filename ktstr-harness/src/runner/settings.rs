@@ -8,6 +8,7 @@ use ktstr_core::{Verdict, env};
 use ktstr_vmm::Backend;
 
 use super::build::Builds;
+use super::coverage::Coverage;
 use super::origin::RunOrigin;
 use super::refusal::Refusal;
 use crate::relocation::Relocation;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub scheduler: Option<PathBuf>,
     /// Cargo profile that scheduler packages are built with.
     pub scheduler_profile: String,
+    /// What is done where code coverage is measured: the test binary and schedulers are built for that. `None` elsewhere.
+    pub coverage: Option<Coverage>,
     /// Variables for the body of a test and for the scheduler's program.
     pub guest_env: Vec<(String, String)>,
     /// What records say of where the run comes from.
@@ -87,6 +90,7 @@ impl Settings {
             verbose: false,
             scheduler: None,
             scheduler_profile: "release".to_owned(),
+            coverage: None,
             guest_env: Vec::new(),
             origin: RunOrigin::new(run_id),
             host,

@@ -9,6 +9,7 @@ use ktstr_core::Topology;
 
 use crate::cgroup::{Cgroup, CgroupDef, CgroupError, CgroupTree, DefError, ResolvedDef, resolve};
 use crate::check::{CgroupRun, judge, metrics};
+use crate::cpu_map::CpuMap;
 use crate::workload::{WorkerGroup, WorkerPool, WorkloadError};
 use crate::{AssertResult, Ctx, Result};
 
@@ -63,7 +64,7 @@ pub enum ScenarioError {
 /// ```
 pub fn execute_defs(ctx: &Ctx, defs: &[CgroupDef]) -> Result<AssertResult> {
     let tree = CgroupTree::new(ctx.cgroup_root());
-    let runs = run_defs(&tree, ctx.topology(), ctx.duration(), defs)?;
+    let runs = run_on(&tree, ctx.cpus, ctx.duration(), defs)?;
     Ok(AssertResult {
         verdict: judge(&ctx.checks(), &runs),
         cgroups: runs.iter().map(CgroupRun::stats).collect(),
@@ -78,7 +79,19 @@ pub fn run_defs(
     duration: Duration,
     defs: &[CgroupDef],
 ) -> Result<Vec<CgroupRun>, ScenarioError> {
-    let defs = resolve(defs, topology)?;
+    run_on(tree, topology.into(), duration, defs)
+}
+
+fn run_on(
+    tree: &CgroupTree,
+    cpus: CpuMap,
+    duration: Duration,
+    defs: &[CgroupDef],
+) -> Result<Vec<CgroupRun>, ScenarioError> {
+    let mut defs = resolve(defs, cpus.topology())?;
+    for def in &mut defs {
+        def.stand_in(cpus);
+    }
     tree.enable_controllers(&needed_controllers(&defs))?;
     // Declared before the pool: workers are gone before their cgroups are removed.
     let mut cgroups = Vec::with_capacity(defs.len());
@@ -88,7 +101,7 @@ pub fn run_defs(
         cgroups.push(cgroup);
     }
     let groups: Vec<WorkerGroup> = defs.iter().map(|def| def.group).collect();
-    let mut pool = WorkerPool::fork(&groups, topology)?;
+    let mut pool = WorkerPool::fork_watched(&groups, cpus, &mut || {})?;
     for (index, def) in defs.iter().enumerate() {
         if let Some(nice) = def.nice {
             pool.set_nice(index, nice)?;

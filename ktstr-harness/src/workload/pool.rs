@@ -20,6 +20,7 @@ use super::report::{WorkerEnd, WorkerReport, WorkerRun};
 use super::slot::{Cells, Control, Pair, Slot, Stop};
 use super::worker::{self, Job};
 use super::{WorkType, WorkloadError, clock};
+use crate::cpu_map::CpuMap;
 
 /// Workers that do the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct WorkerId {
 pub struct WorkerPool {
     members: Vec<Member>,
     groups: usize,
-    topology: Topology,
+    cpus: CpuMap,
     /// End of file once no worker is left: each holds the other end.
     gone: OwnedFd,
     control: Shared<Control>,
@@ -84,22 +85,22 @@ impl WorkerPool {
     ///
     /// `topology` says which CPUs are on which NUMA node.
     pub fn fork(groups: &[WorkerGroup], topology: Topology) -> Result<Self, WorkloadError> {
-        Self::fork_watched(groups, topology, &mut || {})
+        Self::fork_watched(groups, topology.into(), &mut || {})
     }
 
     /// The same; each worker also keeps an account of each of `steps` steps, see [`WorkerPool::begin_step`].
     pub(crate) fn fork_with_steps(
         groups: &[WorkerGroup],
-        topology: Topology,
+        cpus: CpuMap,
         steps: usize,
     ) -> Result<Self, WorkloadError> {
-        Self::fork_all(groups, topology, steps, &mut || {})
+        Self::fork_all(groups, cpus, steps, &mut || {})
     }
 
     /// The same; where not all workers become ready in time, calls `late` while their processes still exist.
     pub(crate) fn fork_watched(
         groups: &[WorkerGroup],
-        topology: Topology,
+        cpus: CpuMap,
         late: &mut dyn FnMut(),
     ) -> Result<Self, WorkloadError> {
         Self::fork_all(groups, topology, 0, late)
@@ -130,7 +131,7 @@ impl WorkerPool {
         let mut pool = Self {
             members: Vec::with_capacity(workers),
             groups: groups.len(),
-            topology,
+            cpus,
             gone,
             control: Shared::new(1).map_err(memory)?,
             pairs: Shared::new(workers).map_err(memory)?,
@@ -158,7 +159,7 @@ impl WorkerPool {
                         steps: pool.steps_of(number),
                     },
                     parent,
-                    topology,
+                    cpus,
                 };
                 let pid = os::fork(|| worker::run(&job)).map_err(|source| WorkloadError::Fork {
                     worker: number,
@@ -291,9 +292,9 @@ impl WorkerPool {
                     last_cpu: (iterations > 0).then(|| slot.last_cpu.load(Relaxed)),
                 }
             } else {
-                member.end(slot, self.topology)
+                member.end(slot, self.cpus)
             };
-            let of_step = |slot| WorkerReport::read(slot, self.topology).ok();
+            let of_step = |slot| WorkerReport::read(slot, self.cpus).ok();
             runs.push(SteppedRun {
                 group: member.group,
                 whole: WorkerRun {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use ktstr_core::{CpuSet, Topology};
+use ktstr_core::CpuSet;
 
 use super::slot::{ABSENT, SAMPLES, Slot, UNDER};
+use crate::cpu_map::CpuMap;
 
 /// What a worker counted over its run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -136,7 +137,7 @@ impl WorkerReport {
     }
 
     /// Reads what a worker left; an error says what is wrong with it.
-    pub(super) fn read(slot: &Slot, topology: Topology) -> Result<Self, &'static str> {
+    pub(super) fn read(slot: &Slot, cpus: CpuMap) -> Result<Self, &'static str> {
         if slot.done.load(Acquire) == 0 {
             return Err("ended without a report");
         }
@@ -157,7 +158,7 @@ impl WorkerReport {
         }
         let mut node_residence = BTreeMap::new();
         for (cpu, count) in &residence {
-            *node_residence.entry(topology.node_of(*cpu)).or_insert(0) += count;
+            *node_residence.entry(cpus.node_of(*cpu)).or_insert(0) += count;
         }
         let pages = (0..)
             .zip(&slot.pages)
@@ -262,39 +263,39 @@ mod tests {
     use super::super::os::Shared;
     use super::*;
 
-    const MACHINE: Topology = Topology::constant(2, 2, 4, 1);
+    const MACHINE: ktstr_core::Topology = ktstr_core::Topology::constant(2, 2, 4, 1);
 
     #[test]
     fn a_report_must_be_finished_and_add_up() {
         let slots = Shared::<Slot>::new(1).unwrap();
         let slot = &slots[0];
         assert_eq!(
-            WorkerReport::read(slot, MACHINE),
+            WorkerReport::read(slot, MACHINE.into()),
             Err("ended without a report")
         );
         slot.done.store(1, Relaxed);
         slot.iterations.store(3, Relaxed);
         assert!(
-            WorkerReport::read(slot, MACHINE)
+            WorkerReport::read(slot, MACHINE.into())
                 .unwrap_err()
                 .contains("add up")
         );
         slot.residence[5].store(3, Relaxed);
         slot.run_delay_ns.store(ABSENT, Relaxed);
         slot.wakes.store(u64::MAX, Relaxed);
-        let report = WorkerReport::read(slot, MACHINE).unwrap();
+        let report = WorkerReport::read(slot, MACHINE.into()).unwrap();
         assert_eq!(report.cpus().to_string(), "5");
         assert_eq!((report.page_locality(), &report.pages), (None, &None));
         slot.pages[0].store(4, Relaxed);
         slot.pages[1].store(12, Relaxed);
         slot.pages_known.store(1, Relaxed);
-        let located = WorkerReport::read(slot, MACHINE).unwrap();
+        let located = WorkerReport::read(slot, MACHINE.into()).unwrap();
         // CPU 5 is on node 1.
         assert_eq!(located.page_locality(), Some(0.75));
         assert_eq!(report.run_delay_ns, None);
         assert_eq!(report.wake.samples_ns.len(), SAMPLES);
         slot.beyond.store(1, Relaxed);
-        assert!(WorkerReport::read(slot, MACHINE).is_err());
+        assert!(WorkerReport::read(slot, MACHINE.into()).is_err());
     }
 
     #[test]

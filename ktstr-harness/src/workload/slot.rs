@@ -8,6 +8,7 @@ use ktstr_core::Topology;
 use super::account::Account;
 use super::clock;
 use super::os::WorkingSet;
+use crate::cpu_map::CpuMap;
 
 /// CPU numbers that residence is counted for.
 pub(super) const CPUS: usize = Topology::MAX_CPUS as usize;
@@ -121,14 +122,14 @@ pub(super) struct Recorder<'a> {
     /// None before the first iteration.
     cpu: Option<u32>,
     random: u64,
-    topology: Topology,
+    cpus: CpuMap,
     memory: Option<WorkingSet>,
 }
 
 impl<'a> Recorder<'a> {
     /// To be made after the release. `seed` picks the wake-up latencies that are kept once there
     /// are too many; the same seed picks the same positions.
-    pub(super) fn new(cells: Cells<'a>, seed: u64, topology: Topology) -> Self {
+    pub(super) fn new(cells: Cells<'a>, seed: u64, cpus: CpuMap) -> Self {
         let released_ns = cells.control.released_ns.load(Relaxed);
         cells.whole.runnable_ns.store(released_ns, Relaxed);
         Self {
@@ -141,7 +142,7 @@ impl<'a> Recorder<'a> {
             cpu: None,
             // Odd multiplier and a set bit: xorshift never reaches zero from here.
             random: (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1,
-            topology,
+            cpus,
             // The first touch decides where a page is: here, and not before the worker is in its cgroup.
             memory: WorkingSet::new().ok(),
         }
@@ -189,7 +190,7 @@ impl<'a> Recorder<'a> {
     fn count(&mut self, now: u64, cpu: u32, units: u64) {
         let migration = self.cpu.filter(|last| *last != cpu).map(|last| {
             // Whether it leads to another node.
-            self.topology.node_of(last) != self.topology.node_of(cpu)
+            self.cpus.node_of(last) != self.cpus.node_of(cpu)
         });
         if let Some(memory) = &mut self.memory {
             memory.touch_next();
@@ -260,7 +261,7 @@ mod tests {
             whole: &slots[0],
             steps: &slots[1..],
         };
-        test(Recorder::new(cells, 7, MACHINE), &cells);
+        test(Recorder::new(cells, 7, MACHINE.into()), &cells);
     }
 
     #[test]

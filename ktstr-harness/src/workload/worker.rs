@@ -5,13 +5,13 @@ use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use ktstr_core::Topology;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::futex;
 use rustix::thread::{sched_yield, set_current_timer_slack};
 
 use super::slot::{Cells, Control, Pair, Recorder};
 use super::{WorkType, clock};
+use crate::cpu_map::CpuMap;
 
 /// Exit status of a worker whose parent was gone before it could start.
 const EXIT_ORPHAN: i32 = 3;
@@ -29,7 +29,7 @@ pub(super) struct Job<'a> {
     pub(super) pair: Option<(&'a Pair, u32)>,
     pub(super) cells: Cells<'a>,
     pub(super) parent: Pid,
-    pub(super) topology: Topology,
+    pub(super) cpus: CpuMap,
 }
 
 /// Waits for the start, works until the deadline, stores what it counted in its slot.
@@ -43,7 +43,7 @@ pub(super) fn run(job: &Job<'_>) -> i32 {
     let _ = set_current_timer_slack(NonZeroU64::new(1));
     wait_for_start(job.cells.control);
 
-    let mut recorder = Recorder::new(job.cells, job.seed, job.topology);
+    let mut recorder = Recorder::new(job.cells, job.seed, job.cpus);
     match job.work {
         WorkType::Spin => spin(&mut recorder),
         WorkType::Yield => yielding(&mut recorder),

@@ -64,6 +64,11 @@ impl FrameEncoder {
     /// Appends `frame` to the bytes to send.
     pub fn push(&mut self, frame: &Frame) -> Result<(), FrameError> {
         let header = Header::of(frame)?;
+        // A sender that is never done would keep all that it sent.
+        if self.sent > self.buffer.len() / 2 {
+            self.buffer.drain(..self.sent);
+            self.sent = 0;
+        }
         self.buffer.extend_from_slice(&header.encode());
         self.buffer.extend_from_slice(&frame.payload);
         Ok(())

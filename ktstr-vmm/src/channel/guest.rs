@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,6 +15,9 @@ use super::frame::{Frame, FrameEncoder, FrameError};
 
 /// The kernel sets ports up in the background; one that is not there after this is not configured.
 const PORT_WAIT: Duration = Duration::from_secs(10);
+
+/// Bytes of a read: the kernel gives a page at a time.
+const READ: usize = 16 << 10;
 
 const PORTS: &str = "/sys/class/virtio-ports";
 
@@ -70,6 +74,7 @@ pub enum ChannelError {
 pub struct GuestChannel {
     port: File,
     decoder: FrameDecoder,
+    buffer: Vec<u8>,
 }
 
 impl GuestChannel {
@@ -86,6 +91,7 @@ impl GuestChannel {
         Ok(Self {
             port,
             decoder: FrameDecoder::new(),
+            buffer: vec![0; READ],
         })
     }
 
@@ -100,7 +106,6 @@ impl GuestChannel {
     /// Returns the next frame from the host, waiting up to `timeout` for it.
     pub fn recv(&mut self, timeout: Duration) -> Result<Frame, ChannelError> {
         let start = Instant::now();
-        let mut buffer = [0; 16 << 10];
         loop {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(frame);
@@ -109,12 +114,23 @@ impl GuestChannel {
             if !self.wait_readable(left)? {
                 return Err(ChannelError::Timeout(timeout));
             }
-            match self.port.read(&mut buffer) {
+            match self.port.read(&mut self.buffer) {
                 Ok(0) => return Err(ChannelError::Closed),
-                Ok(count) => self.decoder.push(&buffer[..count]),
+                Ok(count) => self.decoder.push(&self.buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Returns the next frame from the host that is there already, without waiting for one.
+    ///
+    /// Whoever polls this channel calls it until it gives none: frames that came together are read together.
+    pub fn try_recv(&mut self) -> Result<Option<Frame>, ChannelError> {
+        match self.recv(Duration::ZERO) {
+            Ok(frame) => Ok(Some(frame)),
+            Err(ChannelError::Timeout(_)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -124,6 +140,13 @@ impl GuestChannel {
         let timeout = Timespec::try_from(limit).ok();
         let ready = retry_on_intr(|| poll(&mut fds, timeout.as_ref())).map_err(io::Error::from)?;
         Ok(ready > 0)
+    }
+}
+
+impl AsFd for GuestChannel {
+    /// Readable when [`GuestChannel::try_recv`] has something to look at.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.port.as_fd()
     }
 }
 

@@ -75,6 +75,30 @@ pub enum MachineError {
     /// The backend cannot place machines on host CPUs: a reason to skip as well.
     #[error("{0} cannot place a machine on host CPUs, as performance mode does; it needs KVM")]
     HostPlacement(Backend),
+    /// A feature of emulated machines was asked for on another backend.
+    #[error("{what} needs the qemu backend, and this machine runs on {backend}; choose qemu")]
+    QemuOnly {
+        /// What was asked for.
+        what: &'static str,
+        /// The backend.
+        backend: Backend,
+    },
+    /// A directory cannot be shared with the guest.
+    #[error("shared directory {path}: {why}; name a directory and a tag of letters and digits")]
+    SharedDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The debugger's socket cannot be made there.
+    #[error("debugger's socket {path}: {why}")]
+    DebuggerSocket {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// The terminal's socket cannot be used.
     #[error("terminal {what}: {source}; {remedy}")]
     Terminal {

@@ -5,7 +5,7 @@
 //! with its identity, so that a lookup reads no content.
 
 use std::cmp::Reverse;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
@@ -18,18 +18,22 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use super::content::Input;
 use super::description::Initramfs;
 use super::error::InitramfsError;
 use super::{libs, write};
 
 /// Version of the format; changes whenever the same description would result in other bytes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Maximum number of archives that are kept.
 const MAX_ARCHIVES: usize = 16;
 
 /// Maximum size of all archives that are kept, in bytes.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// Size of the largest archive that is kept in memory, where the cache has no place for it.
+const MAX_IN_MEMORY: u64 = 256 << 20;
 
 /// Age at which an unfinished file must have lost its writer.
 const STALE: Duration = Duration::from_secs(3600);
@@ -71,51 +75,19 @@ impl PackedInitramfs {
     }
 }
 
-/// The identity of a file's content, without its content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
-    path: PathBuf,
-    /// Device, inode, size, modification and change time; `None` if there is no such file.
-    stat: Option<[i128; 7]>,
-}
-
 /// The archive of a description.
 #[derive(Debug, Serialize, Deserialize)]
 struct Index {
-    inputs: Vec<Identity>,
+    inputs: Vec<Input>,
     archive: String,
     size: u64,
-}
-
-impl Identity {
-    fn of(path: &Path) -> Self {
-        let stat = |m: &Metadata| {
-            [
-                i128::from(m.dev()),
-                i128::from(m.ino()),
-                i128::from(m.size()),
-                i128::from(m.mtime()),
-                i128::from(m.mtime_nsec()),
-                i128::from(m.ctime()),
-                i128::from(m.ctime_nsec()),
-            ]
-        };
-        Self {
-            path: path.to_owned(),
-            stat: fs::metadata(path).ok().as_ref().map(stat),
-        }
-    }
-
-    fn holds(&self) -> bool {
-        *self == Self::of(&self.path)
-    }
 }
 
 impl Initramfs {
     /// Returns the archive of this description from the cache in `cache_dir`; builds it if it is missing.
     ///
     /// A cache that cannot be written, for lack of permissions or space, is still read; a missing archive is then
-    /// packed into memory.
+    /// packed into memory, if it is not larger than 256 MiB.
     pub fn build_cached(&self, cache_dir: &Path) -> Result<PackedInitramfs, InitramfsError> {
         let dir = cache_dir.join("initramfs");
         match self.build_in(&dir) {
@@ -147,10 +119,16 @@ impl Initramfs {
 
     /// The archive in an anonymous file, which exists no longer than this process.
     fn build_in_memory(&self, not_cached: String) -> Result<PackedInitramfs, InitramfsError> {
+        let files = libs::resolve(&self.entries)?;
+        let content = files.content_size();
+        if content > MAX_IN_MEMORY {
+            let (why, mib) = (not_cached, content.div_ceil(1 << 20));
+            return Err(InitramfsError::NoSpace { why, mib });
+        }
         let memory = memfd_create("ktstr-initramfs", MemfdFlags::CLOEXEC)
             .map_err(|errno| InitramfsError::Write(errno.into()))?;
         let mut out = BufWriter::with_capacity(1 << 20, File::from(memory));
-        self.write(&mut out)?;
+        write::archive(&files.entries, &mut out)?;
         let file = out
             .into_inner()
             .map_err(|error| InitramfsError::Write(error.into_error()))?;
@@ -174,10 +152,6 @@ impl Initramfs {
 
     fn build_into(&self, dir: &Path, index_path: &Path) -> Result<PackedInitramfs, InitramfsError> {
         let files = libs::resolve(&self.entries)?;
-        // Identities are taken after reading: a file that changes meanwhile is read again next time, at
-        // worst once too often, as its change time moved.
-        let inputs = files.inputs.iter().map(|path| Identity::of(path)).collect();
-
         let temporary = files::temporary_beside(&dir.join("archive"));
         let written = write_hashed(&temporary, |out| write::archive(&files.entries, out));
         let gone = || {
@@ -190,7 +164,7 @@ impl Initramfs {
             .inspect_err(|_| gone())
             .map_err(cache_error(&path))?;
         let index = Index {
-            inputs,
+            inputs: files.inputs,
             archive,
             size,
         };
@@ -261,7 +235,7 @@ impl Write for Hashed {
 /// The archive of the index, if none of its source files has changed.
 fn lookup(dir: &Path, index_path: &Path) -> Option<PackedInitramfs> {
     let index: Index = serde_json::from_slice(&fs::read(index_path).ok()?).ok()?;
-    if !index.inputs.iter().all(Identity::holds) {
+    if !index.inputs.iter().all(Input::holds) {
         return None;
     }
     let path = dir.join(&index.archive);

@@ -56,11 +56,45 @@ impl InitramfsBuilder {
         self.executable(host, "/init", Pack::default())
     }
 
-    /// Adds the executable `host` as `guest`, with the libraries it needs where its loader finds them.
+    /// Adds the executable `host` as `guest`, with the libraries it needs where its loader finds them. A script gets the
+    /// interpreter that its first line names, where the host has it.
     #[must_use]
     pub fn executable(self, host: impl Into<PathBuf>, guest: impl AsRef<Path>, pack: Pack) -> Self {
+        let (host, optional) = (host.into(), false);
+        let entry = Entry::Executable {
+            host,
+            pack,
+            optional,
+        };
+        self.entry(guest.as_ref(), entry)
+    }
+
+    /// Adds the executable `host` as `guest`, if it can be read when the archive is built, with what it needs of what the
+    /// host has.
+    #[must_use]
+    pub fn optional_executable(self, host: impl Into<PathBuf>, guest: impl AsRef<Path>) -> Self {
+        let (host, pack, optional) = (host.into(), Pack::Loadable, true);
+        let entry = Entry::Executable {
+            host,
+            pack,
+            optional,
+        };
+        self.entry(guest.as_ref(), entry)
+    }
+
+    /// Adds the directory `host` as `guest`, with all that is below it, as it is when the archive is built. Modes are kept.
+    ///
+    /// Symbolic links stay links and are not followed; sockets, named pipes and devices are errors. Executables and
+    /// libraries in it get what they need, where the host has it.
+    #[must_use]
+    pub fn tree(self, host: impl Into<PathBuf>, guest: impl AsRef<Path>) -> Self {
         let host = host.into();
-        self.entry(guest.as_ref(), Entry::Executable { host, pack })
+        self.entry(guest.as_ref(), Entry::Tree { host })
+    }
+
+    /// Whether there is something at `guest` already.
+    pub fn has(&self, guest: impl AsRef<Path>) -> bool {
+        self.entries.contains_key(&normalize(guest.as_ref()))
     }
 
     /// Adds the file `host` as `guest`, unchanged.

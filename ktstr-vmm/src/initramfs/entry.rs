@@ -34,10 +34,16 @@ pub(super) enum Entry {
         host: PathBuf,
         mode: u32,
     },
-    /// An ELF file or a script, with the libraries it needs.
+    /// An ELF file with the libraries it needs, or a script with its interpreter.
     Executable {
         host: PathBuf,
         pack: Pack,
+        /// Whether it may be missing, and so may what it needs.
+        optional: bool,
+    },
+    /// A directory of the host with all that is below it.
+    Tree {
+        host: PathBuf,
     },
 }
 

@@ -23,6 +23,36 @@ pub enum InitramfsError {
         /// Its path.
         path: PathBuf,
     },
+    /// Something in a directory to pack is neither a file, a directory nor a symbolic link.
+    #[error("initramfs: {path} is a {kind}; leave it out, or name files instead of its directory")]
+    Special {
+        /// Its path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// A directory to pack holds more than an initramfs should.
+    #[error("initramfs: {path}: {why}; name parts of it")]
+    TooMany {
+        /// The directory.
+        path: PathBuf,
+        /// What there is too much of.
+        why: &'static str,
+    },
+    /// A file was written to while it was packed.
+    #[error("initramfs: {path} changed while it was packed; try again once nothing writes to it")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The archive does not fit into the cache, and is too large to be kept in memory.
+    #[error("{why}; {mib} MiB are too much to keep in memory instead")]
+    NoSpace {
+        /// Why not in the cache.
+        why: String,
+        /// Size of the archive in MiB.
+        mib: u64,
+    },
     /// A guest path cannot be written into an archive.
     #[error("initramfs: guest path {path:?}: {why}; choose another")]
     GuestPath {

@@ -1,17 +1,22 @@
-//! Reads the files of a description, and finds the libraries that they need.
+//! Looks at the files of a description, and finds the libraries and interpreters that they need.
 //!
 //! Libraries keep their paths, so that the loader finds them in the guest as on the host: by the path in the
 //! executable, by the loader's cache, which is packed as well, or in its standard directories.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use ktstr_core::host::files;
+
+use super::content::{Content, HostContent, Input, read_error};
 use super::elf::{self, Needs};
 use super::entry::{Entry, Pack, normalize};
 use super::error::InitramfsError;
 use super::ldcache;
+use super::script::{self, Interpreter};
+use super::tree;
 
 /// The default directories of loaders: Debian's and the common ones.
 const STANDARD: &[&str] = &[
@@ -23,13 +28,37 @@ const STANDARD: &[&str] = &[
     "/usr/lib",
 ];
 
-/// The contents of the archive, and the files that were read for it.
+/// Where the program that `env` looks for is searched.
+const PROGRAMS: &[&str] = &[
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// Most symbolic links on the way to an entry, as in the kernel (`MAXSYMLINKS`).
+const MAX_LINKS: usize = 40;
+
+/// The contents of the archive, and the files that were looked at for it.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
     /// Indexed by guest path.
     pub(super) entries: BTreeMap<PathBuf, Packed>,
-    /// Host files on which the result depends.
-    pub(super) inputs: Vec<PathBuf>,
+    /// Host files and directories on which the result depends.
+    pub(super) inputs: Vec<Input>,
+}
+
+impl Resolved {
+    /// Bytes of all files.
+    pub(super) fn content_size(&self) -> u64 {
+        let sizes = self.entries.values().map(|entry| match entry {
+            Packed::File { content, .. } => content.size(),
+            _ => 0,
+        });
+        sizes.sum()
+    }
 }
 
 /// An archive entry with its content.
@@ -38,13 +67,14 @@ pub(super) enum Packed {
     Directory { mode: u32 },
     Symlink { target: PathBuf },
     CharDevice { major: u32, minor: u32, mode: u32 },
-    File { content: Vec<u8>, mode: u32 },
+    File { content: Content, mode: u32 },
 }
 
-/// Reads all files that `entries` name, and the libraries of their executables.
+/// Looks at all files that `entries` name, and finds the libraries of their executables.
 pub(super) fn resolve(entries: &BTreeMap<PathBuf, Entry>) -> Result<Resolved, InitramfsError> {
-    let mut resolver = Resolver::default();
+    let mut resolver = Resolver::new(entries);
     for (guest, entry) in entries {
+        let guest = resolver.place(guest);
         let packed = match entry {
             Entry::Directory { mode } => Packed::Directory { mode: *mode },
             Entry::Symlink { target } => Packed::Symlink {
@@ -52,19 +82,34 @@ pub(super) fn resolve(entries: &BTreeMap<PathBuf, Entry>) -> Result<Resolved, In
             },
             &Entry::CharDevice { major, minor, mode } => Packed::CharDevice { major, minor, mode },
             Entry::Inline { content, mode } => Packed::File {
-                content: content.clone(),
+                content: Content::Inline(content.clone()),
                 mode: *mode,
             },
             Entry::File { host, mode } => Packed::File {
-                content: resolver.read(host)?,
+                content: Content::Host(resolver.open(host)?.content()),
                 mode: *mode,
             },
-            Entry::Executable { host, pack } => {
-                resolver.executable(host, guest, *pack)?;
+            Entry::Executable {
+                host,
+                pack,
+                optional,
+            } => {
+                match resolver.open(host) {
+                    Ok(opened) => {
+                        resolver.object(opened, &guest, Kind::new(*pack, *optional))?;
+                    }
+                    // It is looked for again next time.
+                    Err(_) if *optional => resolver.resolved.inputs.push(Input::of(host)),
+                    Err(error) => return Err(error),
+                }
+                continue;
+            }
+            Entry::Tree { host } => {
+                resolver.tree(host, &guest)?;
                 continue;
             }
         };
-        resolver.resolved.entries.insert(guest.clone(), packed);
+        resolver.resolved.entries.insert(guest, packed);
     }
     resolver.libraries()?;
     resolver.parents();
@@ -74,9 +119,61 @@ pub(super) fn resolve(entries: &BTreeMap<PathBuf, Entry>) -> Result<Resolved, In
 #[derive(Debug, Default)]
 struct Resolver {
     resolved: Resolved,
+    /// The targets of symbolic links by their places.
+    links: HashMap<PathBuf, PathBuf>,
     /// ELF files whose libraries are not found yet.
     queue: VecDeque<Object>,
     ldcache: Option<HashMap<String, PathBuf>>,
+}
+
+/// A host file that is open.
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    size: u64,
+    input: Input,
+}
+
+impl Opened {
+    fn content(self) -> HostContent {
+        HostContent {
+            input: self.input,
+            size: self.size,
+            without_sections: false,
+        }
+    }
+
+    /// Its first bytes.
+    fn head(&self) -> Result<Vec<u8>, InitramfsError> {
+        let mut head = Vec::with_capacity(script::MAX_LINE);
+        let mut start = (&self.file).take(script::MAX_LINE as u64);
+        start
+            .read_to_end(&mut head)
+            .map_err(read_error(&self.input.path))?;
+        Ok(head)
+    }
+}
+
+/// How an executable or library is packed.
+#[derive(Debug, Clone)]
+struct Kind {
+    pack: Pack,
+    mode: u32,
+    /// Whether what it needs may be missing: it is optional itself, or part of a tree.
+    lenient: bool,
+    /// The `DT_RPATH` of the files that need it, which it inherits.
+    inherited: Vec<SearchDir>,
+}
+
+impl Kind {
+    fn new(pack: Pack, lenient: bool) -> Self {
+        Self {
+            pack,
+            mode: 0o755,
+            lenient,
+            inherited: Vec::new(),
+        }
+    }
 }
 
 /// An ELF file on the host and in the guest.
@@ -85,7 +182,7 @@ struct Object {
     host: PathBuf,
     guest: PathBuf,
     needs: Needs,
-    /// The `DT_RPATH` of the files that need it, which it inherits.
+    lenient: bool,
     inherited: Vec<SearchDir>,
 }
 
@@ -97,56 +194,130 @@ struct SearchDir {
 }
 
 impl Resolver {
-    fn read(&mut self, host: &Path) -> Result<Vec<u8>, InitramfsError> {
-        let read_error = |source| InitramfsError::Read {
-            path: host.to_owned(),
-            source,
-        };
-        let metadata = fs::metadata(host).map_err(read_error)?;
-        if !metadata.is_file() {
-            let path = host.to_owned();
-            return Err(InitramfsError::NotAFile { path });
+    fn new(entries: &BTreeMap<PathBuf, Entry>) -> Self {
+        let links = entries.iter().filter_map(|(guest, entry)| match entry {
+            Entry::Symlink { target } => Some((guest.clone(), target.clone())),
+            _ => None,
+        });
+        Self {
+            links: links.collect(),
+            ..Self::default()
         }
-        if metadata.len() > u64::from(u32::MAX) {
-            let (path, size) = (host.to_owned(), metadata.len());
+    }
+
+    /// Where `guest` is when the symbolic links on the way to it are followed: the kernel cannot unpack anything below a
+    /// link whose target comes later in the archive.
+    fn place(&self, guest: &Path) -> PathBuf {
+        let mut path = normalize(guest);
+        for _ in 0..MAX_LINKS {
+            let mut parents = path.ancestors().skip(1);
+            let Some((link, target)) =
+                parents.find_map(|parent| Some((parent, self.links.get(parent)?)))
+            else {
+                break;
+            };
+            let rest = path.strip_prefix(link).unwrap_or(Path::new(""));
+            let base = link.parent().unwrap_or(Path::new("/"));
+            path = normalize(&base.join(target).join(rest));
+        }
+        path
+    }
+
+    fn open(&mut self, host: &Path) -> Result<Opened, InitramfsError> {
+        let not_a_file = || InitramfsError::NotAFile {
+            path: host.to_owned(),
+        };
+        // Opening a device may do something.
+        let metadata = fs::metadata(host).map_err(read_error(host))?;
+        if !metadata.is_file() {
+            return Err(not_a_file());
+        }
+        let file = files::open_regular(host).map_err(read_error(host))?;
+        let metadata = file.metadata().map_err(read_error(host))?;
+        let size = metadata.len();
+        if size > u64::from(u32::MAX) {
+            let path = host.to_owned();
             return Err(InitramfsError::TooLarge { path, size });
         }
-        let content = fs::read(host).map_err(read_error)?;
-        self.resolved.inputs.push(host.to_owned());
-        Ok(content)
+        let input = Input::new(host, Some(&metadata));
+        self.resolved.inputs.push(input.clone());
+        Ok(Opened { file, size, input })
     }
 
-    fn executable(&mut self, host: &Path, guest: &Path, pack: Pack) -> Result<(), InitramfsError> {
-        let content = self.read(host)?;
-        self.object(host, guest, content, pack, Vec::new())
+    /// Packs the directory `host` and what is below it.
+    fn tree(&mut self, host: &Path, guest: &Path) -> Result<(), InitramfsError> {
+        for found in tree::walk(host)? {
+            let (from, to) = (host.join(&found.below), guest.join(&found.below));
+            let packed = match found.kind {
+                tree::Kind::Directory { mode } => {
+                    // It changes with the names in it.
+                    self.resolved.inputs.push(Input::of(&from));
+                    Packed::Directory { mode }
+                }
+                tree::Kind::Symlink { target } => Packed::Symlink { target },
+                tree::Kind::File { mode } => {
+                    let kind = Kind {
+                        mode,
+                        ..Kind::new(Pack::Whole, true)
+                    };
+                    let opened = self.open(&from)?;
+                    self.object(opened, &to, kind)?;
+                    continue;
+                }
+            };
+            self.resolved.entries.insert(to, packed);
+        }
+        Ok(())
     }
 
-    /// Packs an executable or library and queues what it needs.
-    fn object(
-        &mut self,
-        host: &Path,
-        guest: &Path,
-        mut content: Vec<u8>,
-        pack: Pack,
-        inherited: Vec<SearchDir>,
-    ) -> Result<(), InitramfsError> {
-        if elf::is_elf(&content) {
-            let needs = elf::needs(host, &content)?;
-            if pack == Pack::Loadable {
-                elf::keep_loadable(&mut content, needs.loadable);
+    /// Packs a file and queues what it needs as an executable, a library or a script.
+    fn object(&mut self, opened: Opened, guest: &Path, kind: Kind) -> Result<(), InitramfsError> {
+        let host = opened.input.path.clone();
+        let head = opened.head()?;
+        let needs = match elf::is_elf(&head) {
+            true => match elf::needs(&host, &opened.file) {
+                // Such as an object file, or one for another processor.
+                Err(_) if kind.lenient => None,
+                other => Some(other?),
+            },
+            false => None,
+        };
+        let mut content = opened.content();
+        if let Some(needs) = needs {
+            // The header is part of what is loaded, but in a file that nobody could run.
+            if kind.pack == Pack::Loadable && needs.loadable >= elf::HEADER as u64 {
+                content.size = needs.loadable;
+                content.without_sections = true;
             }
             self.queue.push_back(Object {
-                host: host.to_owned(),
+                host,
                 guest: guest.to_owned(),
                 needs,
-                inherited,
+                lenient: kind.lenient,
+                inherited: kind.inherited,
             });
         }
         let packed = Packed::File {
-            content,
-            mode: 0o755,
+            content: Content::Host(content),
+            mode: kind.mode,
         };
         self.resolved.entries.insert(guest.to_owned(), packed);
+        if let Some(interpreter) = script::interpreter(&head) {
+            self.interpreter(&interpreter)?;
+        }
+        Ok(())
+    }
+
+    /// Packs what runs a script, where the host has it: data that looks like a script is no error.
+    fn interpreter(&mut self, of_script: &Interpreter) -> Result<(), InitramfsError> {
+        let by_env = of_script.by_env.as_ref().and_then(|name| {
+            let mut places = PROGRAMS.iter().map(|dir| Path::new(dir).join(name));
+            places.find(|place| files::is_program(place))
+        });
+        let named = Some(of_script.program.clone()).filter(|named| files::is_program(named));
+        for program in [named, by_env].into_iter().flatten() {
+            self.library(&program, &program, &[])?;
+        }
         Ok(())
     }
 
@@ -162,17 +333,24 @@ impl Resolver {
             }
             let runpath = own(&object.needs.runpath);
             if let Some(interpreter) = &object.needs.interpreter {
-                self.library(interpreter, interpreter, &rpath)
-                    .map_err(|error| missing(error, interpreter, &object.host))?;
+                match self.library(interpreter, interpreter, &rpath) {
+                    Err(_) if object.lenient => {}
+                    other => {
+                        other.map_err(|error| missing(error, interpreter, &object.host))?;
+                    }
+                }
             }
             for library in &object.needs.libraries {
-                let found = self
-                    .find(library, &object, rpath.iter().chain(&runpath))
-                    .ok_or_else(|| InitramfsError::MissingLibrary {
-                        library: library.clone(),
-                        needed_by: object.host.clone(),
-                    })?;
-                self.library(&found.host, &found.guest, &rpath)?;
+                match self.find(library, &object, rpath.iter().chain(&runpath)) {
+                    Some(found) => self.library(&found.host, &found.guest, &rpath)?,
+                    None if object.lenient => {}
+                    None => {
+                        return Err(InitramfsError::MissingLibrary {
+                            library: library.clone(),
+                            needed_by: object.host.clone(),
+                        });
+                    }
+                }
             }
         }
         Ok(())
@@ -184,12 +362,16 @@ impl Resolver {
         guest: &Path,
         rpath: &[SearchDir],
     ) -> Result<(), InitramfsError> {
-        let guest = normalize(guest);
+        let guest = self.place(guest);
         if self.resolved.entries.contains_key(&guest) {
             return Ok(());
         }
-        let content = self.read(host)?;
-        self.object(host, &guest, content, Pack::Loadable, rpath.to_vec())
+        let opened = self.open(host)?;
+        let kind = Kind {
+            inherited: rpath.to_vec(),
+            ..Kind::new(Pack::Loadable, false)
+        };
+        self.object(opened, &guest, kind)
     }
 
     /// The file that the loader would load for `name`.
@@ -228,12 +410,14 @@ impl Resolver {
     /// Looks up `name` in the loader's cache. The cache is then packed as well, as the guest's loader needs it too.
     fn cached(&mut self, name: &str) -> Option<PathBuf> {
         if self.ldcache.is_none() {
+            // Before it is read: a change after that is seen next time.
+            let of_cache = Input::of(Path::new(ldcache::PATH));
             let cache = fs::read(ldcache::PATH).unwrap_or_default();
             self.ldcache = Some(ldcache::parse(&cache));
-            self.resolved.inputs.push(PathBuf::from(ldcache::PATH));
+            self.resolved.inputs.push(of_cache);
             if !cache.is_empty() {
                 let packed = Packed::File {
-                    content: cache,
+                    content: Content::Inline(cache),
                     mode: 0o644,
                 };
                 self.resolved

@@ -15,12 +15,16 @@
 //! ```
 
 mod cache;
+mod content;
 mod description;
 mod elf;
 mod entry;
 mod error;
 mod ldcache;
 mod libs;
+mod path_text;
+mod script;
+mod tree;
 mod write;
 
 pub use cache::PackedInitramfs;

@@ -1,6 +1,7 @@
 //! QEMU's command line for a machine.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::arch::cmdline;
@@ -75,9 +76,34 @@ pub(super) fn arguments(
             format!("virtconsole,chardev=terminal,name={TERMINAL_NAME}"),
         );
     }
+    for (index, shared) in spec.shared_directories.iter().enumerate() {
+        let mut device = OsString::from(format!("local,id=shared{index},path="));
+        device.push(escaped(&shared.path));
+        // File numbers of several file systems are kept apart.
+        device.push(",security_model=none,readonly=on,multidevs=remap");
+        args.option("-fsdev", device);
+        let tag = &shared.tag;
+        args.option(
+            "-device",
+            format!("virtio-9p-pci,fsdev=shared{index},mount_tag={tag}"),
+        );
+    }
+    if let Some(path) = &spec.gdb {
+        let mut socket = OsString::from("unix:");
+        socket.push(escaped(path));
+        socket.push(",server=on,wait=off");
+        args.option("-gdb", socket);
+    }
     args.option("-chardev", format!("socket,id=monitor,fd={}", fds.monitor));
     args.option("-mon", "chardev=monitor,mode=control");
     args.0
+}
+
+/// A path as the value of an option: a comma is written twice.
+fn escaped(path: &Path) -> OsString {
+    let parts = path.as_os_str().as_bytes().split(|&byte| byte == b',');
+    let parts: Vec<_> = parts.collect();
+    OsString::from_vec(parts.join(b",,".as_slice()))
 }
 
 /// CPUs and memory.
@@ -144,5 +170,68 @@ impl Arguments {
     fn option(&mut self, name: &str, value: impl Into<OsString>) {
         self.0.push(name.into());
         self.0.push(value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ktstr_core::Topology;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::spec::SharedDirectory;
+
+    const FDS: Descriptors = Descriptors {
+        console: 3,
+        channel: 4,
+        monitor: 5,
+        terminal: None,
+    };
+
+    #[test]
+    fn what_is_asked_for_is_passed_on_and_nothing_else() {
+        let mut spec = MachineSpec::new("/kernel", Topology::constant(1, 1, 1, 1));
+        let of = |spec: &MachineSpec| {
+            let emulation = Emulation::SingleThreaded;
+            let args = arguments(spec, emulation, Path::new("/kernel"), None, &FDS);
+            let args: Vec<_> = args
+                .iter()
+                .map(|arg| arg.to_str().unwrap().to_owned())
+                .collect();
+            args.join(" ")
+        };
+        let plain = of(&spec);
+        assert!(!plain.contains("9p") && !plain.contains("gdb"), "{plain}");
+        spec.shared_directories = vec![SharedDirectory {
+            tag: "root".to_owned(),
+            path: "/srv/a,b c".into(),
+        }];
+        spec.gdb = Some("/tmp/x/gdb".into());
+        let told = of(&spec);
+        let shared = "-fsdev local,id=shared0,path=/srv/a,,b c,security_model=none,readonly=on,multidevs=remap \
+                      -device virtio-9p-pci,fsdev=shared0,mount_tag=root";
+        assert!(told.contains(shared), "{told}");
+        assert!(
+            told.contains("-gdb unix:/tmp/x/gdb,server=on,wait=off"),
+            "{told}"
+        );
+    }
+
+    proptest! {
+        /// QEMU reads two commas as one, and a single one as the end of the value.
+        #[test]
+        fn a_path_survives_as_a_value(path in prop::collection::vec(1u8.., 0..20)) {
+            let path = OsString::from_vec(path);
+            let value = escaped(Path::new(&path)).into_vec();
+            let mut read = Vec::new();
+            let mut bytes = value.iter().copied().peekable();
+            while let Some(byte) = bytes.next() {
+                if byte == b',' {
+                    prop_assert_eq!(bytes.next(), Some(b','));
+                }
+                read.push(byte);
+            }
+            prop_assert_eq!(OsString::from_vec(read), path);
+        }
     }
 }

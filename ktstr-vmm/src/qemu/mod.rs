@@ -8,7 +8,10 @@ mod process;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use rustix::net::SocketAddrUnix;
 
 use crate::arch::cmdline;
 use crate::arch::cpu_ids::ApicIds;
@@ -83,6 +86,12 @@ impl Hypervisor for Qemu {
         if spec.host_placement != HostPlacement::Unpinned {
             return Err(MachineError::HostPlacement(Backend::Qemu));
         }
+        for shared in &spec.shared_directories {
+            shared.check()?;
+        }
+        if let Some(path) = &spec.gdb {
+            check_socket_path(path)?;
+        }
         cmdline::check_length(&cmdline::for_qemu(spec))
     }
 
@@ -116,6 +125,27 @@ impl Hypervisor for Qemu {
             monitor: Monitor::new(monitor)?,
         }))
     }
+}
+
+/// Checks that a socket can be made at `path`, and that nothing is there yet: QEMU would replace another socket.
+fn check_socket_path(path: &Path) -> Result<(), MachineError> {
+    let refuse = |why| {
+        Err(MachineError::DebuggerSocket {
+            path: path.to_owned(),
+            why,
+        })
+    };
+    if SocketAddrUnix::new(path).is_err() {
+        return refuse("the path is too long for a socket; choose a shorter directory");
+    }
+    // QEMU takes options as text.
+    if path.to_str().is_none() {
+        return refuse("the path is not UTF-8; choose another directory");
+    }
+    if path.symlink_metadata().is_ok() {
+        return refuse("something is there already; choose another place");
+    }
+    Ok(())
 }
 
 /// A QEMU that runs, and our ends of what it was given.

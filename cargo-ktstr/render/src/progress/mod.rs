@@ -263,7 +263,19 @@ impl SessionObserver for Reporter {
                 let image = self.style.path(&kernel.image);
                 self.line(&format!("kernel {}: {image} ({origin})", kernel.version));
             }
+            SessionEvent::NotCovered { note } => self.line(note),
             SessionEvent::BudgetSpent(budget) => self.line(&budget_line(budget)),
+            SessionEvent::SchedulerNotMeasured {
+                package,
+                place,
+                error,
+            } => {
+                let place = self.style.path(place);
+                self.line(&format!(
+                    "coverage: the program of {} is not in the report: {place}: {error}",
+                    package.name
+                ));
+            }
             SessionEvent::SchedulerBuildOutput { line, .. }
             | SessionEvent::NextestOutput { line, .. } => self.output(line),
             _ => {}

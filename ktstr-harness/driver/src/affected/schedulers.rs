@@ -115,7 +115,7 @@ impl Session {
         observer: &dyn SessionObserver,
         cancel: &CancelToken,
     ) -> Result<Vec<SchedulerUse>, AffectedError> {
-        let mut ask = process::command(self.host(), &binary.path);
+        let mut ask = process::command(&self.build_host(), &binary.path);
         // What does not know the first word knows the second: no program is asked to run anything.
         ask.args(["--schedulers", "--list"])
             .env_remove(env::KERNEL_LIST)

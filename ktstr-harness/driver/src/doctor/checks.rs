@@ -12,6 +12,7 @@ use ktstr_kernel::{CacheEntry, EntryState, LEAN_KCONFIG, build_path, tools};
 use ktstr_vmm::{KvmAccess, Probe, find_qemu};
 
 use super::{Check, Fix, Need, Request, State, distribution_source, nextest_version};
+use crate::coverage::{CoverageError, LlvmTools};
 use crate::process;
 use crate::programs::{PATIENCE, find, first_line};
 use ktstr_harness::remedy;
@@ -349,6 +350,29 @@ pub(super) fn clang(request: &Request<'_>) -> Check {
         debian: "clang-19",
     };
     check(detail).needs(vec![need], request)
+}
+
+/// What `cargo ktstr coverage` takes.
+pub(super) fn coverage(request: &Request<'_>) -> Check {
+    let check = |detail: String| Check::new("coverage", State::Info, detail);
+    match LlvmTools::find(request.host, request.dir) {
+        Ok(tools) => check(format!("cargo-llvm-cov, and {tools}")),
+        Err(CoverageError::NoLlvmCov) => {
+            check("no cargo-llvm-cov, which `cargo ktstr coverage` takes".to_owned())
+                .command("cargo install --locked cargo-llvm-cov")
+        }
+        Err(CoverageError::NoTools { llvm }) => {
+            let detail = format!("no llvm-cov and llvm-profdata of LLVM {llvm}, which rustc has");
+            let package = format!("llvm-{llvm}");
+            let has_rustup = find("rustup", &request.host.path).is_some();
+            check(detail).fix(if has_rustup {
+                Fix::Command("rustup component add llvm-tools-preview".to_owned())
+            } else {
+                request.install_by_name(&format!("LLVM {llvm}"), &package)
+            })
+        }
+        Err(error) => check(error.to_string()),
+    }
 }
 
 /// The major version in `… clang version 19.1.7 …`.

@@ -278,6 +278,41 @@ fn old_compilers_are_passed_over() {
 }
 
 #[test]
+fn what_coverage_takes_is_told_with_how_to_get_it() {
+    let host = Place::full();
+    let told = |host: &Place| {
+        let report = host.examine();
+        let check = report.check("coverage");
+        assert_eq!(check.state, State::Info);
+        assert!(report.ready || report.state("kernel") != State::Ok);
+        let fix = check.fix.as_ref().map(|fix| fix.text().to_owned());
+        (check.detail.clone(), fix.unwrap_or_default())
+    };
+    let (detail, fix) = told(&host);
+    assert!(detail.starts_with("no cargo-llvm-cov"), "{detail}");
+    assert_eq!(fix, "cargo install --locked cargo-llvm-cov");
+    host.program("cargo-llvm-cov", "exit 1");
+    let (detail, _) = told(&host);
+    assert!(
+        detail.contains("rustc") && detail.contains("install Rust"),
+        "{detail}"
+    );
+    host.program("rustc", "echo 'LLVM version: 22.1.2'");
+    let (detail, fix) = told(&host);
+    assert!(detail.contains("of LLVM 22, which rustc has"), "{detail}");
+    assert_eq!(fix, "sudo apt-get install llvm-22");
+    host.program("rustup", "exit 1");
+    assert_eq!(told(&host).1, "rustup component add llvm-tools-preview");
+    host.program("llvm-cov-22", "exit 1");
+    host.program("llvm-profdata-22", "exit 1");
+    let (detail, fix) = told(&host);
+    assert!(
+        detail.ends_with("bin/llvm-cov-22") && fix.is_empty(),
+        "{detail}"
+    );
+}
+
+#[test]
 fn without_cargo_it_is_cargo_that_is_missing() {
     let mut host = Place::full();
     host.remove("bin/cargo");

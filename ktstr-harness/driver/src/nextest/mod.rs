@@ -7,7 +7,7 @@ mod selection;
 pub use listing::{Binary, Listing, ListingError};
 pub(crate) use options::{Decides, Word, parse};
 pub(crate) use selection::{
-    asks_for_ignored, build_selection, for_cargo, listing, narrowed, value,
+    asks_for_ignored, build_selection, for_cargo, has, listing, narrowed, value,
 };
 
 #[cfg(test)]

@@ -99,6 +99,13 @@ pub(crate) fn value(args: &[OsString], name: &str) -> Option<OsString> {
     values.next()
 }
 
+/// Whether the option called `name` is given.
+pub(crate) fn has(args: &[OsString], name: &str) -> bool {
+    parse(args)
+        .iter()
+        .any(|word| matches!(word, Word::Option { name: own, .. } if *own == name))
+}
+
 /// Whether `args` ask for ignored tests, in nextest's words or libtest's.
 pub(crate) fn asks_for_ignored(args: &[OsString]) -> bool {
     parse(args).iter().any(|word| match word {

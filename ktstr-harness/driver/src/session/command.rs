@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use ktstr_core::env;
+use ktstr_core::host::Host;
 use ktstr_harness::cases::NamedKernel;
 use ktstr_harness::dispatch::{SessionInfo, format_kernel_list};
 use ktstr_harness::runner::own_epoch;
@@ -17,24 +18,43 @@ use crate::{cargo, process};
 impl Session {
     /// `cargo nextest list`, for JSON.
     pub(crate) fn list_command(&self, epoch: &str) -> Result<Command, SessionError> {
-        let mut command = self.command("list", epoch)?;
+        let mut command = self.cargo_command(&self.build_host(), epoch)?;
+        command.args(["nextest", "list"]);
+        self.add_manner(&mut command);
+        if let Some(measurement) = &self.coverage {
+            command.args(measurement.list_args(&self.nextest_args));
+        }
         command.args(["--message-format", "json"]);
         Ok(command)
     }
 
-    /// Nextest's `verb`, but for its arguments.
-    ///
-    /// The environment has the variables of what the session decided that users set by hand as well. Tests are told by the
-    /// [session's file](Session::info); this is for programs that tests start, and test programs that are not ktstr's.
-    pub(super) fn command(&self, verb: &str, epoch: &str) -> Result<Command, SessionError> {
-        let mut command = process::command(&self.host, cargo::program(&self.host));
-        command.args(["nextest", verb]).current_dir(&self.dir);
+    /// `cargo nextest run`, or what runs it where coverage is measured, but for its arguments.
+    pub(super) fn run_command(&self, epoch: &str) -> Result<Command, SessionError> {
+        let mut command = self.cargo_command(&self.host, epoch)?;
+        match &self.coverage {
+            Some(measurement) => command.args(measurement.run_words()),
+            None => command.args(["nextest", "run"]),
+        };
+        self.add_manner(&mut command);
+        Ok(command)
+    }
+
+    fn add_manner(&self, command: &mut Command) {
         if self.release {
             command.arg("--release");
         }
         if let Some(profile) = &self.nextest_profile {
             command.args(["--profile", profile]);
         }
+    }
+
+    /// Cargo in the environment of `host`, without arguments.
+    ///
+    /// The environment has the variables of what the session decided that users set by hand as well. Tests are told by the
+    /// [session's file](Session::info); this is for programs that tests start, and test programs that are not ktstr's.
+    pub(crate) fn cargo_command(&self, host: &Host, epoch: &str) -> Result<Command, SessionError> {
+        let mut command = process::command(host, cargo::program(host));
+        command.current_dir(&self.dir);
         // An outer session has nothing to do with it, and tests are selected here.
         command
             .env_remove(env::SESSION)
@@ -89,6 +109,7 @@ impl Session {
             raw_verifier_log: self.raw_verifier_log,
             builder,
             selected,
+            coverage: self.coverage.as_ref().map(|it| it.places().clone()),
         })
     }
 

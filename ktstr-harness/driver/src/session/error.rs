@@ -57,6 +57,11 @@ pub enum SessionError {
         /// What the system said.
         source: io::Error,
     },
+    /// What an earlier session of coverage left cannot be removed.
+    #[error(
+        "coverage: programs of earlier sessions cannot be removed: {0}; run: cargo llvm-cov clean"
+    )]
+    Coverage(io::Error),
     /// The directory belongs to no cargo project.
     #[error("{dir}: no Cargo.toml there or above; run this in a cargo project")]
     NoProject {

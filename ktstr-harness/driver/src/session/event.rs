@@ -1,5 +1,6 @@
 //! What happens in a session, as events.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
 
@@ -82,6 +83,15 @@ pub enum SessionEvent<'a> {
         /// The line, without its end.
         line: &'a [u8],
     },
+    /// The report of coverage will not have the lines of a scheduler's program.
+    SchedulerNotMeasured {
+        /// The cargo package.
+        package: &'a Package,
+        /// Where its program cannot be put for the report to find it.
+        place: &'a Path,
+        /// Why.
+        error: &'a io::Error,
+    },
     /// The build of a scheduler is over.
     SchedulerBuildEnded {
         /// The cargo package.
@@ -100,6 +110,11 @@ pub enum SessionEvent<'a> {
     NextestEnded {
         /// How.
         status: ExitStatus,
+    },
+    /// The report of coverage does not have what a guest reached, or a part of it.
+    NotCovered {
+        /// Of which test and why, in one line.
+        note: &'a str,
     },
     /// The records of the tests were read.
     RecordsFound {

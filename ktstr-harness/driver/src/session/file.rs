@@ -12,7 +12,7 @@ use crate::cargo;
 
 /// What the tests are told, on disk; dropping it removes it.
 #[derive(Debug)]
-pub(super) struct SessionFile(PathBuf);
+pub(crate) struct SessionFile(PathBuf);
 
 impl SessionFile {
     /// Writes it beside the caches of `host`, or where the locks are if there are no caches or they cannot be written.

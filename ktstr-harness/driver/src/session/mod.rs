@@ -29,6 +29,7 @@ pub use prepare::KernelChoice;
 pub use report::SessionReport;
 pub use saved::{KernelRequest, SavedKernel, SavedSession, SavedSessionError};
 
+use crate::coverage::Measurement;
 use crate::nextest::build_selection;
 
 /// One run of a project's tests.
@@ -58,6 +59,8 @@ pub struct Session {
     budget: Option<Duration>,
     nextest_args: Vec<OsString>,
     streams: NextestStreams,
+    /// How coverage is measured, where it is.
+    coverage: Option<Measurement>,
     /// The target directory, once cargo was asked; `None` inside where cargo knows no project.
     target: OnceLock<Option<PathBuf>>,
     /// The commit of the project, once git was asked.
@@ -106,6 +109,7 @@ impl Session {
             budget: None,
             nextest_args: Vec::new(),
             streams: NextestStreams::default(),
+            coverage: None,
             target: OnceLock::new(),
             commit: OnceLock::new(),
         }
@@ -236,6 +240,19 @@ impl Session {
         }
     }
 
+    /// The same session in the environment of `host`.
+    pub(crate) fn with_host(self, host: Host) -> Self {
+        Self { host, ..self }
+    }
+
+    /// The same session, which measures coverage.
+    pub(crate) fn measured(self, measurement: Measurement) -> Self {
+        Self {
+            coverage: Some(measurement),
+            ..self
+        }
+    }
+
     /// How its tests are built and run, but for kernels and nextest's arguments: sessions of one manner measure the same.
     pub(crate) fn manner(&self) -> Vec<String> {
         vec![
@@ -246,6 +263,17 @@ impl Session {
             format!("backend {:?}", self.backend),
             format!("cpu-cap {:?}", self.cpu_cap),
         ]
+    }
+
+    /// Whether the tests are built in release mode.
+    pub(crate) fn is_release(&self) -> bool {
+        self.release
+    }
+
+    /// The environment of what builds, and of test programs that the session asks something.
+    pub(crate) fn build_host(&self) -> Host {
+        let measurement = self.coverage.as_ref();
+        measurement.map_or_else(|| self.host.clone(), |it| it.host(&self.host))
     }
 
     /// Whether no test runs in performance mode.

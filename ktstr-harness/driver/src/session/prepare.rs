@@ -110,7 +110,7 @@ impl Session {
     }
 
     /// Where run directories are that no project has: those of an archive, whose own place may not last.
-    pub(super) fn runs_dir_or_here(&self) -> PathBuf {
+    pub(crate) fn runs_dir_or_here(&self) -> PathBuf {
         self.runs_dir()
             .unwrap_or_else(|| cargo::absolute(&self.dir).join("target/ktstr"))
     }
@@ -126,7 +126,7 @@ impl Session {
         env::path(&self.host, env::SIDECAR_DIR)
     }
 
-    pub(super) fn commit(&self) -> Option<&Commit> {
+    pub(crate) fn commit(&self) -> Option<&Commit> {
         let commit = self
             .commit
             .get_or_init(|| Commit::of(&self.host, &self.dir));

@@ -12,7 +12,7 @@ use ktstr_core::record::Record;
 use ktstr_core::timestamp::rfc3339;
 use ktstr_harness::dispatch::SessionInfo;
 use ktstr_harness::runner::build::Builds;
-use ktstr_harness::runner::own_epoch;
+use ktstr_harness::runner::{Coverage, own_epoch};
 use ktstr_vmm::CancelToken;
 
 use super::error::SessionError;
@@ -22,6 +22,7 @@ use super::report::SessionReport;
 use super::schedulers::SchedulerBuilds;
 use super::{NextestStreams, Session, foreground};
 use crate::RunSummary;
+use crate::coverage::Measurement;
 use crate::nextest::{self, Listing};
 use crate::process::{self, Captured, OnLine, Scope, exit_code};
 
@@ -47,6 +48,7 @@ impl Session {
         if cancel.is_cancelled() {
             return Err(SessionError::Cancelled);
         }
+        self.begin_coverage()?;
         let epoch = self.epoch();
         let runs_dir = self.runs_dir_or_here();
         let records = self.sidecar_dir().unwrap_or_else(|| runs_dir.clone());
@@ -68,7 +70,7 @@ impl Session {
             list.env(env::SESSION, file.path());
         }
         list.args(nextest::listing(&self.nextest_args));
-        let mut command = self.command("run", &epoch)?;
+        let mut command = self.run_command(&epoch)?;
         command
             .args(&self.nextest_args)
             .env(env::SESSION, file.path());
@@ -76,7 +78,7 @@ impl Session {
             if let Some(builds) = &builds {
                 scope.spawn(|| builds.serve(&mut list));
             }
-            let status = self.run_nextest(&mut command, observer, cancel);
+            let status = self.run_cargo(&mut command, observer, cancel);
             if let Some(builds) = &builds {
                 builds.stop();
             }
@@ -85,9 +87,52 @@ impl Session {
         .map_err(|source| cargo_error(&command, source))?;
         drop((file, list_file));
         observer.event(SessionEvent::NextestEnded { status });
+        self.tell_of_profiles(observer);
         let runs = RunSummary::of_epoch(&runs_dir, self.sidecar_dir().as_deref(), &epoch);
         observer.event(SessionEvent::RecordsFound { runs: &runs });
-        Ok(report(status, runs, &begin, cancel.is_cancelled()))
+        let ignores = self.coverage.as_ref();
+        let ignores = ignores.is_some_and(Measurement::ignores_failures);
+        let mut report = report(status, runs, &begin, cancel.is_cancelled());
+        if ignores && report.overruled {
+            report.overruled = false;
+            report.exit_code = exit_code(status);
+        }
+        Ok(report)
+    }
+
+    /// Removes what an earlier session of coverage left.
+    pub(crate) fn begin_coverage(&self) -> Result<(), SessionError> {
+        let measurement = self.coverage.as_ref();
+        measurement
+            .map_or(Ok(()), Measurement::begin)
+            .map_err(SessionError::Coverage)
+    }
+
+    /// Tells which profiles the report of coverage does not have.
+    pub(crate) fn tell_of_profiles(&self, observer: &dyn SessionObserver) {
+        let Some(measurement) = &self.coverage else {
+            return;
+        };
+        let (notes, of) = measurement.notes();
+        for note in &notes {
+            observer.event(SessionEvent::NotCovered { note });
+        }
+        if of > notes.len() {
+            let note = format!("coverage: {} more such notes", of - notes.len());
+            observer.event(SessionEvent::NotCovered { note: &note });
+        }
+    }
+
+    /// Has the tests of `command` told what the session decided, as long as the file lives; each builds its own scheduler.
+    pub(crate) fn tell(
+        &self,
+        command: &mut Command,
+        epoch: String,
+    ) -> Result<SessionFile, SessionError> {
+        let info = self.info(own_epoch(), epoch, self.runs_dir_or_here(), None, None)?;
+        let file = SessionFile::write(&info, &self.host)?;
+        command.env(env::SESSION, file.path());
+        Ok(file)
     }
 
     /// What the binaries are told that list the selected tests: the same, but that they do not ask for schedulers, which
@@ -152,7 +197,8 @@ impl Session {
         process::capture(command, scope, cancel, stderr)
     }
 
-    fn run_nextest(
+    /// Runs `command` where the session's output goes.
+    pub(crate) fn run_cargo(
         &self,
         command: &mut Command,
         observer: &dyn SessionObserver,
@@ -198,13 +244,16 @@ impl Session {
             "--config",
             "--target-dir",
         ];
-        let args = nextest::for_cargo(&self.nextest_args, &wanted);
+        let mut args = nextest::for_cargo(&self.nextest_args, &wanted);
+        let coverage = self.coverage.as_ref().map(Measurement::places);
+        args.extend(coverage.into_iter().flat_map(Coverage::cargo_args));
         let builds = Builds::new(runs_dir, id);
         SchedulerBuilds::new(
             format!("ktstr-{id}"),
             builds,
-            self.host.clone(),
+            self.build_host(),
             args,
+            coverage.cloned(),
             observer,
         )
         .ok()

@@ -21,6 +21,7 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use ktstr_harness::dispatch::BuildRequest;
+use ktstr_harness::runner::Coverage;
 use ktstr_harness::runner::build::{self, BuildWatch, Builds, Package};
 
 use super::event::{SessionEvent, SessionObserver};
@@ -43,6 +44,8 @@ pub(super) struct SchedulerBuilds<'o> {
     host: Host,
     /// More arguments for `cargo build`.
     args: Vec<OsString>,
+    /// Where what is built is put, where coverage is measured.
+    coverage: Option<Coverage>,
     over: AtomicBool,
     /// The process that runs at the moment: nextest's list, or a build.
     child: Mutex<Option<Pid>>,
@@ -61,6 +64,7 @@ impl<'o> SchedulerBuilds<'o> {
         builds: Builds,
         host: Host,
         args: Vec<OsString>,
+        coverage: Option<Coverage>,
         observer: &'o dyn SessionObserver,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -70,6 +74,7 @@ impl<'o> SchedulerBuilds<'o> {
             builds,
             host,
             args,
+            coverage,
             over: AtomicBool::new(false),
             child: Mutex::new(None),
         })
@@ -115,6 +120,16 @@ impl<'o> SchedulerBuilds<'o> {
             package,
         };
         let program = build::build(package, &self.host, &self.args, &watch);
+        if let (Some(coverage), Ok(program)) = (&self.coverage, &program)
+            && let Err(error) = coverage.add_program(program)
+        {
+            let place = &coverage.schedulers();
+            tell(SessionEvent::SchedulerNotMeasured {
+                package,
+                place,
+                error: &error,
+            });
+        }
         tell(SessionEvent::SchedulerBuildEnded {
             package,
             program: program.as_deref().map_err(String::as_str),
@@ -236,6 +251,7 @@ mod tests {
             Builds::new(runs, "1"),
             Host::of_this_process(),
             Vec::new(),
+            None,
             observer,
         )
         .unwrap()

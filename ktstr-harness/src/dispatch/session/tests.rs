@@ -23,6 +23,7 @@ pub(in super::super) fn least() -> SessionInfo {
         raw_verifier_log: false,
         builder: None,
         selected: None,
+        coverage: None,
     }
 }
 
@@ -64,6 +65,10 @@ fn what_is_told_arrives() {
             "p::t".to_owned(),
             BTreeSet::from(["ktstr/a".to_owned()]),
         )])),
+        coverage: Some(Coverage {
+            target_dir: "/t".into(),
+            objects: OsString::from_vec(b"/t/\xff".to_vec()).into(),
+        }),
         ..least()
     };
     let dir = tempfile::tempdir().unwrap();
@@ -87,6 +92,10 @@ fn hostile_files_are_refused_with_one_line() {
         (json!({ "epoch": "" }), "`epoch` is empty"),
         (json!({ "runs_dir": "r" }), "`runs_dir` is not an absolute"),
         (json!({ "runs_dir": [47, 0] }), "a path has a zero byte"),
+        (
+            json!({ "coverage": { "target_dir": "/t", "objects": "t" } }),
+            "`coverage` has a path that is not absolute",
+        ),
         (json!({ "backend": "xen" }), "xen"),
         (json!({ "commit": "../.." }), "`../..` is not a commit"),
         (json!({ "commit": "-dirty" }), "`-dirty` is not a commit"),

@@ -7,6 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use ktstr_vmm::BoundedLog;
+use ktstr_vmm::child::end_with_us;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::protocol::Departure;
@@ -29,6 +30,7 @@ impl Program {
             .stderr(writer)
             // What it starts itself ends with it.
             .process_group(0);
+        end_with_us(command, Signal::KILL);
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let reader = OwnedFd::from(reader);

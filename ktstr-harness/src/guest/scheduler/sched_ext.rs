@@ -33,7 +33,7 @@ pub(super) fn check_present() -> Result<(), String> {
 }
 
 /// `enabled`, `disabled` or one of the states between them; `None` without sched_ext.
-pub(super) fn state() -> Option<String> {
+pub(crate) fn state() -> Option<String> {
     let state = fs::read_to_string(STATE).ok()?;
     Some(state.trim().to_owned())
 }

@@ -41,7 +41,7 @@ fn a_build_is_ended_with_its_run_and_left_to_others() {
             token.cancel();
         });
         let never = &mut |log: &str| panic!("{log}");
-        let built = builds.program(&package(dir.path()), &host, never, &token);
+        let built = builds.program(&package(dir.path()), &host, None, never, &token);
         assert!(matches!(built, Err(RunError::Cancelled)), "{built:?}");
     });
     let other = Ok(PathBuf::from("/bin/sh"));

@@ -91,6 +91,9 @@ pub enum OpError {
         /// What to do, after a semicolon.
         hint: &'static str,
     },
+    /// The test's own function found something wrong.
+    #[error("{0}")]
+    Call(String),
     /// A cgroup was not frozen in time.
     #[error("{cgroup}: not frozen within {seconds} s; cgroup.events does not say so")]
     NotFrozen {

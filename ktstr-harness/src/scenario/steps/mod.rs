@@ -38,7 +38,7 @@ pub use plan::PlanError;
 use run::Finished;
 
 /// A period of a scenario: what changes at its beginning, and how long it then holds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct Step {
     /// What it is called in messages.
@@ -124,7 +124,7 @@ pub fn execute_steps_beside(
     background: &[CgroupDef],
     steps: &[Step],
 ) -> Result<AssertResult> {
-    let plan = Plan::new(background, steps, ctx.topology(), ctx.duration())?;
+    let plan = Plan::new(background, steps, ctx.cpus, ctx.duration())?;
     let tree = CgroupTree::new(ctx.cgroup_root());
     let finished = run::run(&tree, &plan)?;
     Ok(judged(&ctx.checks(), steps, finished))

@@ -11,14 +11,14 @@ use crate::workload::{Affinity, Policy, WorkType};
 /// Cgroups go by the names of their definitions; one within another is `outer/inner`. The workers of a cgroup are those
 /// that are in it at the moment. An operation that the kernel refuses is an error of the test, unless
 /// [`Op::refused_with`] says that it has to be.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct Op {
     pub(super) kind: OpKind,
     pub(super) refused_with: Option<i32>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) enum OpKind {
     AddCgroup(CgroupDef),
     RemoveCgroup(String),
@@ -46,7 +46,11 @@ pub(super) enum OpKind {
     Thaw(String),
     Offline(u32),
     Online(u32),
+    Call(&'static str, Call),
 }
+
+/// A function of the test's own; it says what is wrong.
+pub(super) type Call = fn() -> Result<(), String>;
 
 impl Op {
     fn new(kind: OpKind) -> Self {
@@ -196,6 +200,12 @@ impl Op {
         Self::new(OpKind::Online(cpu))
     }
 
+    /// Calls a function of the test's own, on the thread of the body while the workers work. `name` is what messages call
+    /// it. An error ends the scenario.
+    pub fn call(name: &'static str, function: fn() -> Result<(), String>) -> Self {
+        Self::new(OpKind::Call(name, function))
+    }
+
     /// The kernel must refuse it with this error number, such as `libc::EINVAL`.
     pub fn refused_with(mut self, errno: i32) -> Self {
         self.refused_with = Some(errno);
@@ -251,6 +261,7 @@ impl fmt::Display for Op {
             OpKind::Thaw(cgroup) => write!(f, "thaw {cgroup}"),
             OpKind::Offline(cpu) => write!(f, "offline CPU {cpu}"),
             OpKind::Online(cpu) => write!(f, "online CPU {cpu}"),
+            OpKind::Call(name, _) => write!(f, "call {name}"),
         }
     }
 }

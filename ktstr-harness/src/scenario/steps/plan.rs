@@ -9,6 +9,7 @@ use super::op::{Op, OpKind};
 use super::{Hold, Step};
 use crate::cgroup::{CgroupDef, CpusetError, DefError, ResolvedDef};
 use crate::check::Checks;
+use crate::cpu_map::CpuMap;
 use crate::workload::{WorkType, WorkTypeError, WorkerPool};
 
 /// What the root cgroup is called in operations and results.
@@ -127,7 +128,7 @@ pub enum PlanFault {
 
 /// Steps that were checked.
 pub(super) struct Plan<'s> {
-    pub(super) topology: Topology,
+    pub(super) cpus: CpuMap,
     pub(super) background: Vec<ResolvedDef>,
     pub(super) steps: Vec<PlannedStep<'s>>,
     /// How many steps have an account.
@@ -153,11 +154,11 @@ impl<'s> Plan<'s> {
     pub(super) fn new(
         background: &[CgroupDef],
         steps: &'s [Step],
-        topology: Topology,
+        cpus: CpuMap,
         duration: Duration,
     ) -> Result<Self, PlanError> {
         let mut draft = Draft {
-            topology,
+            topology: cpus.topology(),
             workers: BTreeMap::from([(ROOT.to_owned(), 0)]),
             defs: BTreeMap::new(),
             needed: BTreeSet::new(),
@@ -170,7 +171,7 @@ impl<'s> Plan<'s> {
             1..=MAX_STEPS => {}
             _ => return Err(draft.error(None, PlanFault::TooManySteps(count))),
         }
-        let background_defs = draft.setup(background)?;
+        let mut background_defs = draft.setup(background)?;
         let mut planned = Vec::with_capacity(count);
         let (mut accounts, mut length, mut shares) = (0, Duration::ZERO, 0.0);
         let mut most = draft.all_workers();
@@ -223,8 +224,15 @@ impl<'s> Plan<'s> {
         if most.saturating_mul(accounts) > MAX_ACCOUNTS {
             return Err(draft.error(None, PlanFault::TooManyAccounts(most * accounts)));
         }
+        for def in planned
+            .iter_mut()
+            .flat_map(|step| &mut step.setup)
+            .chain(&mut background_defs)
+        {
+            def.stand_in(cpus);
+        }
         Ok(Self {
-            topology,
+            cpus,
             background: background_defs,
             steps: planned,
             accounts,
@@ -369,7 +377,8 @@ impl Draft<'_> {
             OpKind::AddCgroup(_)
             | OpKind::SpawnInRoot(..)
             | OpKind::Offline(_)
-            | OpKind::Online(_) => Ok(()),
+            | OpKind::Online(_)
+            | OpKind::Call(..) => Ok(()),
             OpKind::SwapCpusets(one, other) => self.own(one).and(self.own(other)).map(|_| ()),
             OpKind::Move { from, to, .. } => self.there(from).and(self.there(to)).map(|_| ()),
             OpKind::Spawn(name, ..)

@@ -37,7 +37,7 @@ struct Attendance {
 pub(super) fn run(tree: &CgroupTree, plan: &Plan<'_>) -> Result<Finished, StepError> {
     let mut state = State {
         tree,
-        topology: plan.topology,
+        cpus: plan.cpus,
         accounts: plan.accounts,
         account: 0,
         // Nobody ends by itself: the scenario ends them.
@@ -165,18 +165,21 @@ impl State<'_> {
     fn do_op(&mut self, kind: &OpKind) -> Result<(), StepProblem> {
         match kind {
             OpKind::AddCgroup(def) => {
-                let def = def.resolve_nested(self.topology)?;
+                let mut def = def.resolve_nested(self.cpus.topology())?;
+                def.stand_in(self.cpus);
                 self.set_up(std::slice::from_ref(&def))
             }
             OpKind::RemoveCgroup(name) => self.remove(name),
             OpKind::SetCpuset(name, cpus) => {
-                let resolved = cpus.resolve(self.topology);
+                let resolved = cpus.resolve(self.cpus.topology());
                 let resolved = resolved.map_err(|source| crate::cgroup::DefError::Cpuset {
                     cgroup: name.clone(),
                     source,
                 })?;
+                let resolved = self.cpus.cpus(&resolved);
                 self.live(name).cgroup.set_cpus(&resolved)?;
                 if let Some(node) = cpus.memory_node() {
+                    let node = self.cpus.memory_node(node);
                     self.live(name).cgroup.set_memory_node(node)?;
                 }
                 self.note_cpus(name, Some(resolved));
@@ -202,10 +205,10 @@ impl State<'_> {
             }
             OpKind::Move { from, to, workers } => self.shift(from, to, *workers),
             OpKind::SetAffinity(name, affinity) => {
-                let topology = self.topology;
+                let map = self.cpus;
                 self.each(name, CPUS_HINT, |pid, number| {
-                    let cpus = affinity.cpus(topology, number as u64);
-                    set_affinity(pid, &cpus.map_err(io::Error::other)?)
+                    let cpus = affinity.cpus(map.topology(), number as u64);
+                    set_affinity(pid, &map.cpus(&cpus.map_err(io::Error::other)?))
                 })
             }
             OpKind::SetNice(name, nice) => {
@@ -214,8 +217,9 @@ impl State<'_> {
             OpKind::SetPolicy(name, policy) => {
                 self.each(name, POLICY_HINT, |pid, _| policy.set(pid))
             }
-            OpKind::Offline(cpu) => Ok(self.offline.set(*cpu, false)?),
-            OpKind::Online(cpu) => Ok(self.offline.set(*cpu, true)?),
+            OpKind::Offline(cpu) => Ok(self.offline.set(self.cpu(*cpu), false)?),
+            OpKind::Online(cpu) => Ok(self.offline.set(self.cpu(*cpu), true)?),
+            OpKind::Call(_, function) => Ok(function().map_err(OpError::Call)?),
             _ => Ok(self.set(kind)?),
         }
     }
@@ -228,7 +232,8 @@ impl State<'_> {
             OpKind::SetQuota(name, limit) => self.live(name).cgroup.set_quota(*limit)?,
             OpKind::SetBurst(name, burst) => self.live(name).cgroup.set_burst(*burst)?,
             OpKind::SetMemoryNode(name, Some(node)) => {
-                self.live(name).cgroup.set_memory_node(*node)?;
+                let node = self.cpus.memory_node(*node);
+                self.live(name).cgroup.set_memory_node(node)?;
             }
             OpKind::SetMemoryNode(name, None) => self.live(name).cgroup.clear_memory_node()?,
             OpKind::Freeze(name) => {
@@ -239,6 +244,12 @@ impl State<'_> {
             _ => unreachable!("every other operation is carried out elsewhere"),
         }
         Ok(())
+    }
+
+    /// The running machine's number of a CPU of the topology.
+    fn cpu(&self, cpu: u32) -> u32 {
+        let set = self.cpus.cpus(&CpuSet::from_iter([cpu]));
+        set.first().unwrap_or(cpu)
     }
 
     fn note_cpus(&mut self, name: &str, cpus: Option<CpuSet>) {

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ktstr_core::{CpuSet, Topology};
+use ktstr_core::CpuSet;
 use rustix::process::Pid;
 
 use super::error::{OpError, StepProblem};
 use super::plan::ROOT;
 use crate::cgroup::{Cgroup, CgroupTree, ResolvedDef};
+use crate::cpu_map::CpuMap;
 use crate::workload::{SteppedRun, WorkType, WorkerGroup, WorkerPool};
 
 /// How long workers may take to end after they were told to: they have to be scheduled once more.
@@ -56,7 +57,7 @@ pub(super) struct Newcomers<'a> {
 /// The whole scenario as it is now. Dropping it ends all workers, removes all cgroups and takes all CPUs online.
 pub(super) struct State<'a> {
     pub(super) tree: &'a CgroupTree,
-    pub(super) topology: Topology,
+    pub(super) cpus: CpuMap,
     /// How many steps have accounts, and which one is open, from 1.
     pub(super) accounts: usize,
     pub(super) account: usize,
@@ -75,7 +76,7 @@ pub(super) struct State<'a> {
 impl State<'_> {
     /// The CPUs that a cgroup's workers may use.
     pub(super) fn effective(&self, name: &str) -> CpuSet {
-        let all = self.topology.all_cpus();
+        let all = self.cpus.cpus(&self.cpus.topology().all_cpus());
         if name == ROOT {
             return all;
         }
@@ -123,6 +124,10 @@ impl State<'_> {
 
     /// Starts workers, all at once.
     pub(super) fn spawn(&mut self, newcomers: &[Newcomers<'_>]) -> Result<(), StepProblem> {
+        let newcomers: Vec<&Newcomers<'_>> = newcomers
+            .iter()
+            .filter(|newcomers| newcomers.group.workers > 0)
+            .collect();
         let groups: Vec<WorkerGroup> = newcomers.iter().map(|it| it.group).collect();
         let alive = self.workers.iter().filter(|worker| !worker.ended).count();
         let more: usize = groups.iter().map(|group| group.workers).sum();
@@ -132,10 +137,10 @@ impl State<'_> {
         if alive + more > WorkerPool::MAX_WORKERS {
             return Err(crate::workload::WorkloadError::TooMany(alive + more).into());
         }
-        let mut pool = WorkerPool::fork_with_steps(&groups, self.topology, self.accounts)?;
+        let mut pool = WorkerPool::fork_with_steps(&groups, self.cpus, self.accounts)?;
         let mut started = Vec::with_capacity(more);
         for (index, id) in pool.workers().enumerate() {
-            let of = &newcomers[id.group];
+            let of = newcomers[id.group];
             if of.cgroup == ROOT {
                 self.tree.attach_to_root(id.pid)?;
             } else {

@@ -21,7 +21,7 @@ fn def(name: &str) -> CgroupDef {
 
 /// What is wrong with `steps`, beside a cgroup `a` of two workers; empty where nothing is.
 fn fault(steps: &[Step]) -> String {
-    match Plan::new(&[def("a")], steps, MACHINE, 10 * SECOND) {
+    match Plan::new(&[def("a")], steps, MACHINE.into(), 10 * SECOND) {
         Ok(_) => String::new(),
         Err(error) => error.to_string(),
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ktstr_core::Topology;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 
+use crate::cpu_map::CpuMap;
 use crate::workload::clock::{self, nanoseconds};
 use crate::workload::report::{WorkerEnd, WorkerReport};
 use crate::workload::slot::Slot;
@@ -48,7 +48,7 @@ impl Member {
     }
 
     /// What became of it: how it ended, or what it reported in `slot`.
-    pub(super) fn end(&self, slot: &Slot, topology: Topology) -> WorkerEnd {
+    pub(super) fn end(&self, slot: &Slot, cpus: CpuMap) -> WorkerEnd {
         if let WorkerState::Ended(status) = self.state {
             if let Some(signal) = status.terminating_signal() {
                 return WorkerEnd::Killed { signal };
@@ -59,7 +59,7 @@ impl Member {
                 None => return WorkerEnd::Lost("ended in a way that the kernel does not name"),
             }
         }
-        match WorkerReport::read(slot, topology) {
+        match WorkerReport::read(slot, cpus) {
             Ok(report) => WorkerEnd::Reported(report),
             Err(what) => WorkerEnd::Lost(what),
         }

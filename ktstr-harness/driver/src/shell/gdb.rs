@@ -1,0 +1,114 @@
+//! The socket on which a debugger speaks to a machine.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use ktstr_core::env;
+use ktstr_core::host::Host;
+use ktstr_kernel::Cache;
+use ktstr_kernel::discover::discover;
+use tempfile::TempDir;
+
+use super::Shell;
+
+/// A place for a debugger's socket: a directory that only this user can enter. Dropping it removes both.
+#[derive(Debug)]
+pub struct GdbSocket {
+    dir: TempDir,
+}
+
+impl GdbSocket {
+    /// Makes the directory, in the one for temporary files that `host` names. QEMU makes the socket in it.
+    pub fn new(host: &Host) -> io::Result<Self> {
+        let temporary = host.non_empty_var("TMPDIR");
+        let temporary = temporary.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let dir = tempfile::Builder::new()
+            .prefix("ktstr-gdb-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(host.absolute(temporary))?;
+        Ok(Self { dir })
+    }
+
+    /// The socket's path.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("gdb")
+    }
+
+    /// The line to type in a shell, to debug the machine with the symbols of `vmlinux`.
+    ///
+    /// ```
+    /// use ktstr_core::host::Host;
+    /// use ktstr_driver::shell::GdbSocket;
+    ///
+    /// let socket = GdbSocket::new(&Host::default())?;
+    /// let line = socket.command(Some("/k/vmlinux".as_ref()));
+    /// assert!(line.starts_with("gdb /k/vmlinux -ex 'target remote /tmp/ktstr-gdb-"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn command(&self, vmlinux: Option<&Path>) -> String {
+        let mut line = "gdb".to_owned();
+        if let Some(vmlinux) = vmlinux {
+            line.push(' ');
+            line.push_str(&quoted(&vmlinux.to_string_lossy(), false));
+        }
+        let target = format!("target remote {}", self.path().display());
+        line.push_str(" -ex ");
+        line.push_str(&quoted(&target, true));
+        line
+    }
+}
+
+impl Shell {
+    /// The file with the symbols of its kernel, also where the kernel is one that is found.
+    pub fn symbols(&self) -> Option<PathBuf> {
+        if self.kernel.is_some() {
+            return self.vmlinux.clone();
+        }
+        let cache = Cache::new(env::cache_root(&self.host)?);
+        let found = discover(&self.host, &cache, &self.dir).ok()?;
+        found.kernel.vmlinux
+    }
+}
+
+/// `word` as a shell takes it for one.
+fn quoted(word: &str, always: bool) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !always && !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_directory_is_private_and_gone_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::default().with_vars([("TMPDIR", dir.path())]);
+        let socket = GdbSocket::new(&host).unwrap();
+        let private = socket.path().parent().unwrap().to_owned();
+        assert_eq!(private.parent(), Some(dir.path()));
+        let mode = private.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        drop(socket);
+        assert!(!private.exists());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// A shell takes it for the same word.
+        #[test]
+        fn words_are_quoted(word in "[ -~äü]{0,12}", always: bool) {
+            let script = format!("printf %s {}", quoted(&word, always));
+            let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            prop_assert_eq!(String::from_utf8(said.stdout).unwrap(), word);
+        }
+    }
+}
