@@ -103,12 +103,12 @@ impl WorkerPool {
         cpus: CpuMap,
         late: &mut dyn FnMut(),
     ) -> Result<Self, WorkloadError> {
-        Self::fork_all(groups, topology, 0, late)
+        Self::fork_all(groups, cpus, 0, late)
     }
 
     fn fork_all(
         groups: &[WorkerGroup],
-        topology: Topology,
+        cpus: CpuMap,
         steps: usize,
         late: &mut dyn FnMut(),
     ) -> Result<Self, WorkloadError> {
