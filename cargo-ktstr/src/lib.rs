@@ -57,7 +57,7 @@ pub fn cargo_main() -> ExitCode {
         Command::Affected(arguments) => affected::run(&arguments, context),
         Command::Kernel(arguments) => kernel::run(&arguments, context),
         Command::Verifier(arguments) => verifier::run(&arguments, context),
-        Command::Shell(arguments) => shell::run(&arguments, context),
+        Command::Shell(arguments) => Ok(shell::run(&arguments, context)),
         Command::PerfDelta(arguments) => perf_delta::run(&arguments, context),
         Command::Stats(arguments) => stats::run(&arguments, context),
         Command::ShowHost(arguments) => stats::show_host(&arguments, context),
@@ -75,7 +75,7 @@ pub fn ktstr_main() -> ExitCode {
     become_another();
     let run = |arguments: Ktstr, context: &Context| match arguments.command {
         StandaloneCommand::Kernel(arguments) => kernel::run(&arguments, context),
-        StandaloneCommand::Shell(arguments) => shell::run_standalone(&arguments, context),
+        StandaloneCommand::Shell(arguments) => Ok(shell::run_standalone(&arguments, context)),
         StandaloneCommand::Doctor(arguments) => doctor::run(&arguments, context),
         StandaloneCommand::Locks(arguments) => locks::run(&arguments, context),
     };

@@ -27,7 +27,7 @@ use rustix::termios::isatty;
 
 use crate::Context;
 use crate::cli::{Shell, ShellMachine};
-use crate::failure::{CommandResult, Failure};
+use crate::failure::Failure;
 use crate::terminal::{reporter, tell};
 use raw::RawTerminal;
 use signals::Signals;
@@ -38,8 +38,8 @@ pub(crate) use guardian::become_guardian;
 const FAILED: u8 = 125;
 
 /// `cargo ktstr shell`.
-pub(crate) fn run(arguments: &Shell, context: &Context) -> CommandResult {
-    Ok(status(|| {
+pub(crate) fn run(arguments: &Shell, context: &Context) -> ExitCode {
+    status(|| {
         let reporter = reporter(&context.style);
         let mut shell = unprepared(&arguments.machine, context)?;
         if let Some(test) = &arguments.test {
@@ -58,15 +58,15 @@ pub(crate) fn run(arguments: &Shell, context: &Context) -> CommandResult {
             shell = shell.on_machine_of(found.swap_remove(0))?;
         }
         in_machine(shell, &arguments.machine, context, &reporter)
-    }))
+    })
 }
 
 /// `ktstr shell`.
-pub(crate) fn run_standalone(arguments: &ShellMachine, context: &Context) -> CommandResult {
-    Ok(status(|| {
+pub(crate) fn run_standalone(arguments: &ShellMachine, context: &Context) -> ExitCode {
+    status(|| {
         let shell = unprepared(arguments, context)?;
         in_machine(shell, arguments, context, &reporter(&context.style))
-    }))
+    })
 }
 
 fn status(run: impl FnOnce() -> Result<u8, Failure>) -> ExitCode {
@@ -168,7 +168,7 @@ fn in_machine(
         RunEvent::BodyStarted => {
             if at_terminal {
                 tell(text::greeting(&release, topology, program));
-                raw = RawTerminal::enter(&stdin());
+                raw = RawTerminal::enter(stdin());
             }
             signals.started(raw.as_ref().and_then(RawTerminal::modes));
         }
@@ -179,7 +179,8 @@ fn in_machine(
     if let Some(raw) = raw.take() {
         raw.leave(was_cut_off);
     }
-    if was_cut_off && !matches!(result, Err(ShellError::Cancelled)) {
+    let is_machines = |end: &ShellEnd| matches!(end, ShellEnd::Machine(_));
+    if matches!(&result, Ok(outcome) if is_machines(&outcome.end)) {
         for note in notes {
             tell(format_args!("{program}: {note}\n"));
         }

@@ -363,3 +363,37 @@ fn kernels_are_one_report() {
     let again = fs::read_to_string(place.project.path().join("again.info")).unwrap();
     assert_eq!(self::lines(&again, place.project.path()), lines);
 }
+
+#[test]
+#[ignore = "builds a project with counters; make test-coverage"]
+fn a_failure_has_a_report_where_that_is_asked_for() {
+    if !has_tools() {
+        return;
+    }
+    let project = Project::new(
+        "#[ktstr_test(host_only)]\nfn fails(_: &Ctx) -> Result<AssertResult> {\n\
+         let why = format!(\"{}\", user::on_host(1));\n    Ok(AssertResult::fail(\"mine\", why))\n}\n",
+    );
+    fs::write(project.path().join("lib.rs"), LIB).unwrap();
+    let run = |command: &str, args: &[&str]| {
+        let report = project.path().join("lcov.info");
+        let _ = fs::remove_file(&report);
+        let mut run = project.cargo_ktstr(command);
+        let (success, said) = said(
+            run.args(args)
+                .args(["--lcov", "--output-path", "lcov.info"]),
+        );
+        let lcov = fs::read_to_string(&report).unwrap_or_default();
+        (success, said, lines(&lcov, project.path()))
+    };
+    let reached = ("lib.rs".to_owned(), 3);
+    let (success, said, none) = run("coverage", &["--"]);
+    assert!(!success && none.is_empty(), "{said}");
+    assert!(said.contains("1 test: 1 failed"), "{said}");
+    let (success, said, after) = run("llvm-cov", &["report"]);
+    assert!(success, "{said}");
+    assert_eq!(after.get(&reached), Some(&1), "{after:?}");
+    let (success, said, asked) = run("coverage", &["--", "--ignore-run-fail"]);
+    assert!(success, "{said}");
+    assert_eq!(asked.get(&reached), Some(&1), "{asked:?}");
+}

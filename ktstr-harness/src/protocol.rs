@@ -1,6 +1,7 @@
 //! The messages between host and guest.
 //!
-//! Each message is one JSON value in one frame of the result channel. Both ends are the same binary, so the protocol
+//! Each message is one JSON value in one frame of the result channel; the bytes of a shell's streams go in frames of
+//! their own kind (`protocol/flow.rs`). Both ends are the same binary, so the protocol
 //! needs no versions. The host does not trust the guest nevertheless.
 
 pub(crate) mod flow;

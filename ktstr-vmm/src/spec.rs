@@ -130,14 +130,17 @@ impl MachineSpec {
 /// Guest memory in MiB: the largest of 64 per CPU, 256 and `wanted_mib`, raised so that an initramfs of
 /// `initramfs_bytes` fits.
 ///
-/// While the kernel unpacks an uncompressed initramfs both copies are in memory, and a root file system
-/// in memory may take half of it.
+/// While the kernel unpacks an uncompressed initramfs both copies are in memory, and a root file system in memory may
+/// take half of what the archive leaves. Many small files take more than their archive:
+/// [`PackedInitramfs::unpacked_size`](crate::initramfs::PackedInitramfs::unpacked_size) counts that.
 pub fn guest_memory_mib(topology: Topology, wanted_mib: u32, initramfs_bytes: u64) -> u32 {
     let initramfs_mib = initramfs_bytes.div_ceil(1 << 20);
     let to_unpack = if initramfs_mib == 0 {
         0
     } else {
-        initramfs_mib.saturating_mul(3).saturating_add(KERNEL_MIB)
+        let needed = initramfs_mib.saturating_mul(3).saturating_add(KERNEL_MIB);
+        // The kernel has a note of 64 bytes on each page of 4096.
+        needed.saturating_add(needed / 32)
     };
     (MEMORY_PER_CPU_MIB * topology.cpus())
         .max(MIN_MEMORY_MIB)
@@ -178,7 +181,7 @@ mod tests {
         assert_eq!(guest_memory_mib(small, 1000, 0), 1000);
         assert_eq!(guest_memory_mib(Topology::constant(1, 4, 4, 2), 0, 0), 2048);
         assert_eq!(guest_memory_mib(small, 0, 30 << 20), 256);
-        assert_eq!(guest_memory_mib(small, 0, (100 << 20) - 1), 396);
+        assert_eq!(guest_memory_mib(small, 0, (100 << 20) - 1), 408);
         assert_eq!(guest_memory_mib(small, 0, u64::MAX), u32::MAX);
     }
 }

@@ -8,6 +8,9 @@ use ktstr_driver::shell::{ShellEnd, ShellExit, ShellOutcome};
 /// Lines of the console that show how a machine ended.
 const LAST_LINES: usize = 12;
 
+/// How a kernel says that it goes no further; the end of its dump repeats it.
+const PANIC: &str = "] Kernel panic - not syncing";
+
 /// Lines of a scheduler's log.
 const LOG_LINES: usize = 20;
 
@@ -50,7 +53,7 @@ pub fn end(outcome: &ShellOutcome, program: &str) -> Option<String> {
         ShellEnd::HungUp => writeln!(told, "error: the terminal is gone; the machine was ended"),
         ShellEnd::StreamFailed { stream, source } => writeln!(told, "error: {stream}: {source}"),
         _ => {
-            for line in last_lines(&outcome.console, LAST_LINES) {
+            for line in last_words(&outcome.console) {
                 let _ = writeln!(told, "  {line}");
             }
             let why = outcome.machine_end().unwrap_or_default();
@@ -58,6 +61,19 @@ pub fn end(outcome: &ShellOutcome, program: &str) -> Option<String> {
         }
     };
     Some(told)
+}
+
+/// The lines of a console that tell most of its end: those around the kernel's panic, else the last.
+fn last_words(console: &str) -> Vec<String> {
+    let from = console.rfind(PANIC).map_or(0, |at| {
+        let before = console[..at].rmatch_indices('\n').nth(2);
+        before.map_or(0, |(newline, _)| newline + 1)
+    });
+    if from == 0 && !console.contains(PANIC) {
+        return last_lines(console, LAST_LINES);
+    }
+    let words = last_lines(&console[from..], usize::MAX);
+    words.into_iter().take(LAST_LINES).collect()
 }
 
 /// The last lines that are not empty, without control characters.
@@ -113,6 +129,26 @@ mod tests {
         assert_eq!(panicked.as_deref(), Some(expected));
         let gone = told(ShellEnd::Machine(MachineEnd::Gone)).unwrap();
         assert!(gone.ends_with("before the shell had ended\n"), "{gone}");
+    }
+
+    #[test]
+    fn a_panic_is_shown_from_its_beginning() {
+        let before = "[1] a\n[1] b\n[1] c\n";
+        let dump = "[2] RAX: 0\n".repeat(40);
+        let end = "[2] ---[ end Kernel panic - not syncing: x ]---\n";
+        let shown = last_words(&format!(
+            "{before}[2] Kernel panic - not syncing: x\n{dump}{end}"
+        ));
+        assert_eq!(
+            shown[..3],
+            ["[1] b", "[1] c", "[2] Kernel panic - not syncing: x"]
+        );
+        assert_eq!(shown.len(), LAST_LINES);
+        assert_eq!(last_words(before), ["[1] a", "[1] b", "[1] c"]);
+        assert_eq!(
+            last_words("[1] Kernel panic - not syncing: y"),
+            ["[1] Kernel panic - not syncing: y"]
+        );
     }
 
     #[test]

@@ -42,9 +42,9 @@ Exit code: nextest's; 0 when every test passed or was skipped.";
 /// Below the options of `coverage`.
 pub(super) const COVERAGE_AFTER: &str = "\
 Kernels and options are those of `test`; arguments after -- are those of
-`cargo llvm-cov nextest`: of the report, and of nextest. Runs on several kernels
-are one report. Lines are counted of the workspace's packages, on the host and in
-the machines, and of schedulers that are cargo packages of the workspace.
+`cargo llvm-cov nextest`: of the report, and of nextest. Runs on several
+kernels are one report. Lines are counted of the workspace's packages, on the
+host and in the machines, and of schedulers that are packages of the workspace.
 
 Examples:
   cargo ktstr coverage --kernel ../linux
@@ -52,10 +52,11 @@ Examples:
   cargo ktstr coverage --kernel 6.12 --kernel 6.14 -- --html
   cargo ktstr coverage --relevant -- --ignore-run-fail --text
 
-It takes cargo-llvm-cov, and llvm-cov and llvm-profdata of the LLVM that rustc has:
-the rustup component llvm-tools-preview, a package such as llvm-22, or what
-LLVM_COV and LLVM_PROFDATA name. When a test fails there is no report, unless
---ignore-run-fail is given; `cargo ktstr llvm-cov report` makes one afterwards.
+It takes cargo-llvm-cov, and llvm-cov and llvm-profdata of the LLVM that rustc
+has: the rustup component llvm-tools-preview, a package such as llvm-22, or
+what LLVM_COV and LLVM_PROFDATA name. When a test fails there is no report,
+unless --ignore-run-fail is given; `cargo ktstr llvm-cov report` makes one
+afterwards.
 
 A profile that is cut off is named and left out of the report. Exit code:
 nextest's, or cargo-llvm-cov's where the report fails.";
@@ -66,12 +67,13 @@ Examples:
   cargo ktstr llvm-cov report --lcov --output-path lcov.info
   cargo ktstr llvm-cov clean --profraw-only
 
-Always give a subcommand: without one `cargo llvm-cov` runs cargo test, which has
-no gauntlet variants and no cells of the verifier. `clean` alone removes reports
-as well, `clean --workspace` runs cargo clean too.
+Always give a subcommand: without one `cargo llvm-cov` runs cargo test, which
+has no gauntlet variants and no cells of the verifier. `clean` alone removes
+reports as well, `clean --workspace` runs cargo clean too.
 
-Programs that are measured leave profiles also in a plain `cargo ktstr test`, in
-llvm-cov-target/ beside the cargo-ktstr program, unless LLVM_PROFILE_FILE is set:
+Programs that are measured leave profiles also in a plain `cargo ktstr test`,
+in llvm-cov-target/ beside the cargo-ktstr program, unless LLVM_PROFILE_FILE is
+set. To remove them:
   rm -f target/debug/llvm-cov-target/default-*.profraw";
 
 /// Below the options of `replay`.

@@ -69,6 +69,7 @@ impl RawTerminal {
             let _ = std::io::stdout().write_all(TURN_OFF);
             let _ = std::io::stdout().flush();
         }
+        drop(self);
     }
 }
 

@@ -106,6 +106,34 @@ fn helps_fit_a_terminal_and_list_what_works() {
 }
 
 #[test]
+fn coverage_says_what_it_lacks() {
+    let place = Place::new();
+    for args in [&["llvm-cov"][..], &["llvm-cov", "--lcov"]] {
+        let error = place.fails(cargo_ktstr().args(args), 1);
+        assert!(
+            error.contains("needs a subcommand first, such as report"),
+            "{error}"
+        );
+    }
+    for args in [&["coverage"][..], &["llvm-cov", "report"]] {
+        let mut command = cargo_ktstr();
+        command
+            .args(args)
+            .env("PATH", place.dir())
+            .env("CARGO_HOME", place.dir());
+        let error = place.fails(&mut command, 1);
+        assert!(
+            error.contains("cargo install --locked cargo-llvm-cov"),
+            "{error}"
+        );
+    }
+    let error = place.fails(
+        cargo_ktstr().args(["coverage", "--", "--target-dir", "x"]),
+        1,
+    );
+    assert!(error.contains("set CARGO_TARGET_DIR"), "{error}");
+}
+
 fn what_is_mistyped_is_a_usage_error() {
     let place = Place::new();
     let usage = |args: &str| {

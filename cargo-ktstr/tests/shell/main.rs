@@ -1,6 +1,8 @@
 //! `shell`, at a terminal as a person uses it and in pipes as scripts do, in real machines.
 
 mod commands;
+mod content;
+mod scheduled;
 mod terminal;
 mod typed;
 

@@ -68,10 +68,12 @@ impl Terminal {
     /// Reads what is shown, as somebody who looks at it does.
     fn look(&mut self) {
         let mut bytes = [0; 4096];
-        while let Ok(count) = self.person.read(&mut bytes)
-            && count > 0
-        {
-            self.shown.extend(&bytes[..count]);
+        // Bounded: a flood never ends.
+        for _ in 0..16 {
+            match self.person.read(&mut bytes) {
+                Ok(count) if count > 0 => self.shown.extend(&bytes[..count]),
+                _ => return,
+            }
         }
     }
 
@@ -88,6 +90,9 @@ impl Terminal {
                 self.shown.drain(..at + text.len());
                 return;
             }
+            // What comes next may begin in the last bytes.
+            let old = self.shown.len().saturating_sub(64 << 10);
+            self.shown.drain(..old);
             let shown = String::from_utf8_lossy(&self.shown);
             assert!(begin.elapsed() < LIMIT, "no {text:?} in {shown:?}");
             sleep(Duration::from_millis(5));

@@ -129,8 +129,8 @@ impl RunCgroup {
         let gone = loop {
             // Deepest first.
             let dirs = tree(&self.path);
-            let last = dirs.iter().rev().map(fs::remove_dir);
-            match last.fold(Ok(()), |before, it| before.and(it)) {
+            let removed: Vec<io::Result<()>> = dirs.iter().rev().map(fs::remove_dir).collect();
+            match removed.into_iter().collect::<io::Result<()>>() {
                 Ok(()) => break Ok(()),
                 Err(error) if error.kind() == ErrorKind::NotFound => break Ok(()),
                 Err(error) if begin.elapsed() >= LIMIT || ended.is_err() => {

@@ -167,11 +167,12 @@ pub(crate) fn run(
     if let Some(what) = left.into_iter().next() {
         return Err(BareMetalError::Left(what));
     }
-    if let Some(signal) = signals.first() {
+    if let Some(signal) = os::first_signal() {
         return Ok(End::Interrupted(signal));
     }
     let mut report = report.map_err(set_up("the test's process"))?;
-    report.kernel_log = since_this_start(&report.kernel_log).to_owned();
+    let log = since_this_start(&report.kernel_log).to_owned();
+    report.kernel_log = log;
     let result = bare_metal_result(case, &test, report, started);
     Ok(End::Judged(Box::new(result)))
 }

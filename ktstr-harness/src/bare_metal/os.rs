@@ -68,11 +68,11 @@ impl Signals {
             _write_end: write_end,
         })
     }
+}
 
-    /// The signal that came first.
-    pub(super) fn first(&self) -> Option<i32> {
-        Some(FIRST.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
-    }
+/// The signal that came first, of those that are watched for.
+pub(super) fn first_signal() -> Option<i32> {
+    Some(FIRST.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
 
 impl AsFd for Signals {

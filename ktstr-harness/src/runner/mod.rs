@@ -6,6 +6,8 @@
 //! record, and the artifacts of a failure. Below them is [`Runner::run`], which boots the machine of a
 //! [`MachinePlan`], hands its guest a [`GuestRequest`] and tells how it ended.
 //!
+//! [`Runner::run_shell`] runs a shell or a command in such a machine, with [`ShellStreams`] of the caller's.
+//!
 //! Nothing here reads the environment, prints, or writes records: that is for whoever calls, such as
 //! [`dispatch`](crate::dispatch).
 //!

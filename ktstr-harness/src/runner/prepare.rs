@@ -179,7 +179,7 @@ pub(super) fn machine_spec(
     MachineSpec {
         initramfs: Some(initramfs.path().to_owned()),
         memory_mib: placement::memory_mib(
-            guest_memory_mib(topology, plan.memory_mib, initramfs.size()),
+            guest_memory_mib(topology, plan.memory_mib, initramfs.unpacked_size()),
             topology,
             placement::in_performance_mode(plan, settings),
         ),
@@ -271,13 +271,13 @@ mod tests {
         let spec = MachineSpec::new("/kernel", Topology::constant(1, 1, 1, 1));
         let gib = 1 << 30;
         assert_eq!(check_memory(&spec, 10 << 20, &free(1)), Ok(()));
-        assert_eq!(check_memory(&spec, gib, &free(3168)), Ok(()));
-        let refused = check_memory(&spec, gib, &free(3167)).unwrap_err();
+        assert_eq!(check_memory(&spec, gib, &free(3267)), Ok(()));
+        let refused = check_memory(&spec, gib, &free(3266)).unwrap_err();
         let told = refused.details()[0].to_string();
         assert_eq!(
             told,
-            "memory: the files of the guest are 1024 MiB, for which it needs 3168 MiB of memory, and this host has \
-             3167 MiB free; include less, or free some"
+            "memory: the files of the guest are 1024 MiB, for which it needs 3267 MiB of memory, and this host has \
+             3266 MiB free; include less, or free some"
         );
     }
 }

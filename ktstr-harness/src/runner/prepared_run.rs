@@ -182,7 +182,7 @@ impl<'a> PreparedRun<'a> {
             &self.initramfs,
             self.settings,
         );
-        prepare::check_memory(&spec, self.initramfs.size(), &self.settings.host)?;
+        prepare::check_memory(&spec, self.initramfs.unpacked_size(), &self.settings.host)?;
         let limits = Limits {
             boot: spec.boot_deadline,
             whole: spec.deadline,

@@ -47,6 +47,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(300);
 pub struct PackedInitramfs {
     path: PathBuf,
     size: u64,
+    unpacked_size: u64,
     hit: bool,
     not_cached: Option<String>,
     // Kept open for its shared lock, or for the file itself.
@@ -62,6 +63,12 @@ impl PackedInitramfs {
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Bytes that its content takes in the guest's memory, where every file has whole pages: many small files take much
+    /// more there than in the archive.
+    pub fn unpacked_size(&self) -> u64 {
+        self.unpacked_size
     }
 
     /// Whether it was in the cache already.
@@ -81,6 +88,7 @@ struct Index {
     inputs: Vec<Input>,
     archive: String,
     size: u64,
+    unpacked_size: u64,
 }
 
 impl Initramfs {
@@ -138,6 +146,7 @@ impl Initramfs {
         Ok(PackedInitramfs {
             path: path.into(),
             size,
+            unpacked_size: files.unpacked_size(),
             hit: false,
             not_cached: Some(not_cached),
             _file: file,
@@ -163,7 +172,9 @@ impl Initramfs {
         fs::rename(&temporary, &path)
             .inspect_err(|_| gone())
             .map_err(cache_error(&path))?;
+        let unpacked_size = files.unpacked_size();
         let index = Index {
+            unpacked_size,
             inputs: files.inputs,
             archive,
             size,
@@ -178,6 +189,7 @@ impl Initramfs {
         Ok(PackedInitramfs {
             path,
             size,
+            unpacked_size,
             hit: false,
             not_cached: None,
             _file: file,
@@ -245,6 +257,7 @@ fn lookup(dir: &Path, index_path: &Path) -> Option<PackedInitramfs> {
     Some(PackedInitramfs {
         path,
         size: index.size,
+        unpacked_size: index.unpacked_size,
         hit: true,
         not_cached: None,
         _file: file,

@@ -50,7 +50,22 @@ pub(super) struct Resolved {
     pub(super) inputs: Vec<Input>,
 }
 
+/// What a file or directory takes in the guest's memory beside its content: its inode and its name, with room to spare.
+const PER_ENTRY: u64 = 2048;
+
+/// The guest's files take whole pages.
+const PAGE: u64 = 4096;
+
 impl Resolved {
+    /// Bytes that the guest's root directory takes in its memory.
+    pub(super) fn unpacked_size(&self) -> u64 {
+        let sizes = self.entries.values().map(|entry| match entry {
+            Packed::File { content, .. } => content.size().next_multiple_of(PAGE) + PER_ENTRY,
+            _ => PER_ENTRY,
+        });
+        sizes.sum()
+    }
+
     /// Bytes of all files.
     pub(super) fn content_size(&self) -> u64 {
         let sizes = self.entries.values().map(|entry| match entry {
@@ -274,13 +289,14 @@ impl Resolver {
     fn object(&mut self, opened: Opened, guest: &Path, kind: Kind) -> Result<(), InitramfsError> {
         let host = opened.input.path.clone();
         let head = opened.head()?;
-        let needs = match elf::is_elf(&head) {
-            true => match elf::needs(&host, &opened.file) {
+        let needs = if elf::is_elf(&head) {
+            match elf::needs(&host, &opened.file) {
                 // Such as an object file, or one for another processor.
                 Err(_) if kind.lenient => None,
                 other => Some(other?),
-            },
-            false => None,
+            }
+        } else {
+            None
         };
         let mut content = opened.content();
         if let Some(needs) = needs {

@@ -209,10 +209,13 @@ mod tests {
         }
         let help = String::from_utf8(output.stdout).unwrap();
         let mut seen = 0;
-        for line in help.lines().map(str::trim_start) {
-            if !line.starts_with('-') {
+        for line in help.lines() {
+            let text = line.trim_start();
+            // What is further right is prose.
+            if !text.starts_with('-') || line.len() - text.len() > 8 {
                 continue;
             }
+            let line = text;
             let is_with_value = line.contains('<');
             for name in line.split([' ', ',']).filter(|word| word.starts_with("--")) {
                 let name = name.split(['[', '=']).next().unwrap();

@@ -63,13 +63,18 @@ impl GdbSocket {
 impl Shell {
     /// The file with the symbols of its kernel, also where the kernel is one that is found.
     pub fn symbols(&self) -> Option<PathBuf> {
-        if self.kernel.is_some() {
-            return self.vmlinux.clone();
+        if let Some(kernel) = &self.kernel {
+            return self.vmlinux.clone().or_else(|| beside(&kernel.image));
         }
         let cache = Cache::new(env::cache_root(&self.host)?);
-        let found = discover(&self.host, &cache, &self.dir).ok()?;
-        found.kernel.vmlinux
+        let kernel = discover(&self.host, &cache, &self.dir).ok()?.kernel;
+        kernel.vmlinux.or_else(|| beside(&kernel.image))
     }
+}
+
+/// The symbols in the directory of an image, as in the cache: the image may be named there by its path.
+fn beside(image: &Path) -> Option<PathBuf> {
+    Some(image.with_file_name("vmlinux")).filter(|it| it.is_file())
 }
 
 /// `word` as a shell takes it for one.

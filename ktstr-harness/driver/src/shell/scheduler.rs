@@ -36,7 +36,8 @@ impl ShellScheduler {
     ) -> Result<Self, ShellError> {
         let name = word.display().to_string();
         let program = if name.contains('/') {
-            ProgramSource::Path(dir.join(word))
+            // Without the `.` that such a path begins with.
+            ProgramSource::Path(dir.join(word).components().collect())
         } else {
             let found = dir.ancestors().find(|dir| dir.join("Cargo.toml").is_file());
             let Some(project) = found else {
@@ -112,7 +113,7 @@ impl ShellScheduler {
             }
         };
         if let Some(why) = why_no_program(&program) {
-            return Err(fail(format!("{} {why}", program.display())));
+            return Err(fail(format!("{}: {why}", program.display())));
         }
         // Whole: it may read its own debug information, such as BTF.
         Ok(root.executable(program, Scheduler::PROGRAM, Pack::Whole))
@@ -129,7 +130,7 @@ mod tests {
         let below = dir.path().join("a/b");
         let named = |word: &str| ShellScheduler::named(word.as_ref(), Vec::new(), &below, "dev");
         let path = named("./scx_a").unwrap().program;
-        assert_eq!(path, ProgramSource::Path(below.join("./scx_a")));
+        assert_eq!(path, ProgramSource::Path(below.join("scx_a")));
         let error = named("scx_a").unwrap_err().to_string();
         assert!(
             error.starts_with("scheduler scx_a: no Cargo.toml in "),

@@ -114,7 +114,7 @@ fn expected_length(header: &[u64; HEADER]) -> Option<u64> {
         .iter()
         .try_fold(0_u64, |sum, part| sum.checked_add(*part))?;
     // No file is larger; a sum near the limit is of damaged numbers.
-    (sum <= i64::MAX as u64).then_some(sum)
+    i64::try_from(sum).is_ok().then_some(sum)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod control;
 mod escape;
+mod outlet;
 mod session;
 mod sink;
 

@@ -8,9 +8,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::escape::Escape;
-use super::sink::Sink;
+use super::outlet::{Outlet, Stopped};
 use super::{ShellEnd, ShellStreams};
-use crate::protocol::flow::{Allowance, Backlog, LONGEST_PART, Passed, Stream, StreamFrame};
+use crate::protocol::flow::{Allowance, LONGEST_PART, Stream, StreamFrame};
 use crate::protocol::{GuestMessage, GuestRequest, SchedulerEnd, from_frame, to_frame};
 use crate::runner::cancel;
 use crate::runner::diagnosis::Diagnosis;
@@ -50,54 +50,6 @@ pub(super) struct ShellSession<'r> {
     pub(super) end: Option<ShellEnd>,
     /// How the guest broke the protocol.
     pub(super) garbled: Option<String>,
-}
-
-/// What goes to a descriptor of the caller's.
-#[derive(Debug)]
-struct Outlet<'fd> {
-    stream: Stream,
-    sink: Sink<'fd>,
-    backlog: Backlog,
-    is_open: bool,
-}
-
-/// Why nothing more goes to a descriptor.
-enum Stopped {
-    /// Its reader is gone.
-    Gone,
-    Failed(Errno),
-}
-
-impl<'fd> Outlet<'fd> {
-    fn new(stream: Stream, fd: BorrowedFd<'fd>) -> Self {
-        Self {
-            stream,
-            sink: Sink::new(fd),
-            backlog: Backlog::default(),
-            is_open: true,
-        }
-    }
-
-    fn interest(&self) -> Option<Interest<'_>> {
-        (!self.backlog.is_empty()).then(|| Interest {
-            fd: self.sink.fd(),
-            readable: false,
-            writable: true,
-        })
-    }
-
-    /// Writes what can be written now.
-    fn flush(&mut self) -> Result<(), Stopped> {
-        let Self { sink, backlog, .. } = self;
-        let stopped = match backlog.pass(|bytes| sink.write(bytes)) {
-            Passed::Open => return Ok(()),
-            Passed::Gone => Stopped::Gone,
-            Passed::Failed(errno) => Stopped::Failed(errno),
-        };
-        self.backlog.clear();
-        self.is_open = false;
-        Err(stopped)
-    }
 }
 
 impl<'r> ShellSession<'r> {
@@ -393,3 +345,6 @@ impl Observer for ShellSession<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
