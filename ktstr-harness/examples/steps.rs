@@ -120,7 +120,7 @@ fn operations_reach_the_kernel(ctx: &Ctx) -> Result<AssertResult> {
                 .op(Op::clear_quota("a"))
                 .op(Op::clear_memory_node("a"))
                 .op(Op::call("unlimited", || {
-                    reads("a/cpu.max", "max 100000").and(reads("a/cpuset.mems", ""))
+                    reads("a/cpu.max", "max 100000").and(reads("a/cpuset.mems", "0"))
                 }))
                 .hold(short),
             Step::new("frozen")

@@ -210,15 +210,9 @@ impl Cgroup {
         self.remove_within(Self::REMOVE_LIMIT)
     }
 
-    /// Lets it use the CPUs of its parent again.
-    pub(crate) fn clear_cpus(&self) -> Result<(), CgroupError> {
-        // An empty `write` would not reach the kernel.
-        self.write("cpuset.cpus", "\n")
-    }
-
-    /// Lets it use the memory of all nodes of its parent again.
-    pub(crate) fn clear_memory_node(&self) -> Result<(), CgroupError> {
-        self.write("cpuset.mems", "\n")
+    /// Sets the NUMA nodes that memory comes from (`cpuset.mems`).
+    pub(crate) fn set_memory_nodes(&self, nodes: &CpuSet) -> Result<(), CgroupError> {
+        self.write("cpuset.mems", &nodes.to_string())
     }
 
     /// Sets the CPU time that it may use in each period (`cpu.max`); no limit with `None`.

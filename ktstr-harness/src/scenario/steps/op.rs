@@ -75,7 +75,7 @@ impl Op {
         Self::new(OpKind::SetCpuset(cgroup.into(), cpus))
     }
 
-    /// Lets a cgroup use the CPUs of its parent again.
+    /// Lets a cgroup use all CPUs of its parent again.
     pub fn clear_cpuset(cgroup: impl Into<String>) -> Self {
         Self::new(OpKind::ClearCpuset(cgroup.into()))
     }
@@ -175,7 +175,7 @@ impl Op {
         Self::new(OpKind::SetMemoryNode(cgroup.into(), Some(node)))
     }
 
-    /// Lets a cgroup use the memory of all nodes of its parent again.
+    /// Lets a cgroup use the memory of all nodes again.
     pub fn clear_memory_node(cgroup: impl Into<String>) -> Self {
         Self::new(OpKind::SetMemoryNode(cgroup.into(), None))
     }

@@ -185,11 +185,7 @@ impl State<'_> {
                 self.note_cpus(name, Some(resolved));
                 Ok(())
             }
-            OpKind::ClearCpuset(name) => {
-                self.live(name).cgroup.clear_cpus()?;
-                self.note_cpus(name, None);
-                Ok(())
-            }
+            OpKind::ClearCpuset(name) => self.free_cpus(name),
             OpKind::SwapCpusets(one, other) => self.swap_cpusets(one, other),
             OpKind::Spawn(name, workers, work) => self.spawn_like(name, *workers, *work),
             OpKind::SpawnInRoot(workers, work) => self.spawn_like(ROOT, *workers, *work),
@@ -235,7 +231,11 @@ impl State<'_> {
                 let node = self.cpus.memory_node(*node);
                 self.live(name).cgroup.set_memory_node(node)?;
             }
-            OpKind::SetMemoryNode(name, None) => self.live(name).cgroup.clear_memory_node()?,
+            OpKind::SetMemoryNode(name, None) => {
+                let nodes = 0..self.cpus.topology().numa_nodes();
+                let nodes: CpuSet = nodes.map(|node| self.cpus.memory_node(node)).collect();
+                self.live(name).cgroup.set_memory_nodes(&nodes)?;
+            }
             OpKind::Freeze(name) => {
                 self.live(name).cgroup.set_frozen(true)?;
                 self.await_frozen(name)?;
@@ -263,11 +263,18 @@ impl State<'_> {
         for (name, cpus) in [(one, second), (other, first)] {
             match &cpus {
                 Some(cpus) => self.live(name).cgroup.set_cpus(cpus)?,
-                None => self.live(name).cgroup.clear_cpus()?,
+                None => self.free_cpus(name)?,
             }
             self.note_cpus(name, cpus);
         }
         Ok(())
+    }
+
+    /// Lets a cgroup use all CPUs of its parent. The kernel takes no empty cpuset from one that has tasks
+    /// (`validate_change` of the kernel's `kernel/cgroup/cpuset.c`).
+    fn free_cpus(&mut self, name: &str) -> Result<(), StepProblem> {
+        self.note_cpus(name, None);
+        Ok(self.live(name).cgroup.set_cpus(&self.effective(name))?)
     }
 
     fn spawn_like(
