@@ -129,7 +129,7 @@ fn operations_reach_the_kernel(ctx: &Ctx) -> Result<AssertResult> {
                 .hold(short),
             Step::new("nested")
                 .op(Op::thaw("a"))
-                .op(Op::add_cgroup(def("a/inner")).refused_with(16))
+                .op(Op::add_cgroup(def("a/inner")).refused_with(95))
                 .setup(def("outer").workers(0).cpuset(CpusetSpec::Llc(1)))
                 .setup(def("outer/inner").weight(10))
                 .op(Op::call("inner", || {
