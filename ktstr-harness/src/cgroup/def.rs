@@ -6,6 +6,7 @@ use ktstr_core::{CpuSet, Topology};
 
 use super::{CpusetError, CpusetSpec};
 use crate::Ctx;
+use crate::cpu_map::CpuMap;
 use crate::workload::{WorkType, WorkTypeError, WorkerGroup};
 
 /// A cgroup and what runs in it.
@@ -53,7 +54,7 @@ impl CgroupDef {
         }
     }
 
-    /// Number of worker processes, 1 to 4096.
+    /// Number of worker processes, 1 to 4096; in a scenario in steps also 0, for a cgroup that others are within.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -124,6 +125,14 @@ pub struct ResolvedDef {
     pub memory_max: Option<u64>,
 }
 
+impl ResolvedDef {
+    /// Names the CPUs and the memory of the running machine that stand for those of the topology.
+    pub(crate) fn stand_in(&mut self, cpus: CpuMap) {
+        self.cpus = cpus.cpus(&self.cpus);
+        self.memory_node = self.memory_node.map(|node| cpus.memory_node(node));
+    }
+}
+
 /// A definition that cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -187,18 +196,35 @@ pub fn resolve(defs: &[CgroupDef], topology: Topology) -> Result<Vec<ResolvedDef
             return Err(DefError::Twice(def.name.clone()));
         }
     }
-    defs.iter().map(|def| def.resolve(topology)).collect()
+    let resolve = |def: &CgroupDef| match name_fault(&def.name) {
+        Some(why) => Err(DefError::Name {
+            name: def.name.clone(),
+            why,
+        }),
+        None => def.resolve(topology),
+    };
+    defs.iter().map(resolve).collect()
 }
 
 impl CgroupDef {
+    /// Checks the definition of a cgroup that may be within another one: `outer/inner`.
+    pub(crate) fn resolve_nested(&self, topology: Topology) -> Result<ResolvedDef, DefError> {
+        if let Some(why) = self.name.split('/').find_map(name_fault) {
+            let name = self.name.clone();
+            return Err(DefError::Name { name, why });
+        }
+        if self.workers > 0 {
+            return self.resolve(topology);
+        }
+        // One that others are within has no worker of its own: the kernel wants it so.
+        let mut resolved = self.clone().workers(2).resolve(topology)?;
+        resolved.group.workers = 0;
+        Ok(resolved)
+    }
+
+    /// Checks everything but the name.
     fn resolve(&self, topology: Topology) -> Result<ResolvedDef, DefError> {
         let cgroup = || self.name.clone();
-        if let Some(why) = name_fault(&self.name) {
-            return Err(DefError::Name {
-                name: cgroup(),
-                why,
-            });
-        }
         if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
             return Err(DefError::Nice {
                 cgroup: cgroup(),

@@ -133,6 +133,16 @@ impl CgroupTree {
         Ok(())
     }
 
+    /// The cgroups within `cgroup`.
+    pub(crate) fn within(cgroup: &Cgroup) -> Self {
+        Self::new(cgroup.path())
+    }
+
+    /// Moves a process to the cgroup that the tree starts at.
+    pub(crate) fn attach_to_root(&self, pid: u32) -> Result<(), CgroupError> {
+        write(&self.root.join("cgroup.procs"), &pid.to_string())
+    }
+
     /// Makes the cgroup `name`.
     pub fn create(&self, name: &str) -> Result<Cgroup, CgroupError> {
         let path = self.root.join(name);
@@ -198,6 +208,42 @@ impl Cgroup {
     /// Kills what runs in it and removes it.
     pub fn remove(mut self) -> Result<(), CgroupError> {
         self.remove_within(Self::REMOVE_LIMIT)
+    }
+
+    /// Sets the NUMA nodes that memory comes from (`cpuset.mems`).
+    pub(crate) fn set_memory_nodes(&self, nodes: &CpuSet) -> Result<(), CgroupError> {
+        self.write("cpuset.mems", &nodes.to_string())
+    }
+
+    /// Sets the CPU time that it may use in each period (`cpu.max`); no limit with `None`.
+    pub(crate) fn set_quota(&self, limit: Option<(Duration, Duration)>) -> Result<(), CgroupError> {
+        let value = match limit {
+            Some((quota, period)) => format!("{} {}", quota.as_micros(), period.as_micros()),
+            None => "max".to_owned(),
+        };
+        self.write("cpu.max", &value)
+    }
+
+    /// Sets how much unused quota it may save up (`cpu.max.burst`).
+    pub(crate) fn set_burst(&self, burst: Duration) -> Result<(), CgroupError> {
+        self.write("cpu.max.burst", &burst.as_micros().to_string())
+    }
+
+    /// Clamps the utilization of its tasks (`cpu.uclamp.min`, `cpu.uclamp.max`), in percent.
+    pub(crate) fn set_uclamp(&self, min_pct: u32, max_pct: u32) -> Result<(), CgroupError> {
+        self.write("cpu.uclamp.min", &min_pct.to_string())?;
+        self.write("cpu.uclamp.max", &max_pct.to_string())
+    }
+
+    /// Freezes or thaws it (`cgroup.freeze`).
+    pub(crate) fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
+        self.write("cgroup.freeze", if frozen { "1" } else { "0" })
+    }
+
+    /// Whether all of it is frozen (`frozen` in `cgroup.events`).
+    pub(crate) fn is_frozen(&self) -> Result<bool, CgroupError> {
+        let events = read(&self.path.join("cgroup.events"))?;
+        Ok(events.lines().any(|line| line == "frozen 1"))
     }
 
     fn write(&self, file: &str, value: &str) -> Result<(), CgroupError> {

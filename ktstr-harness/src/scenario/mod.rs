@@ -1,6 +1,7 @@
 //! Scenarios: cgroups with workers, run for the test's duration and judged by its checks.
 
 pub mod scenarios;
+mod steps;
 
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use crate::check::{CgroupRun, judge, metrics};
 use crate::cpu_map::CpuMap;
 use crate::workload::{WorkerGroup, WorkerPool, WorkloadError};
 use crate::{AssertResult, Ctx, Result};
+
+pub use steps::{
+    Hold, Op, OpError, PlanError, Step, StepError, StepProblem, execute_steps, execute_steps_beside,
+};
 
 /// A scenario that could not be run. Workers that fail are part of the verdict instead.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +90,7 @@ fn run_on(
 ) -> Result<Vec<CgroupRun>, ScenarioError> {
     let mut defs = resolve(defs, cpus.topology())?;
     for def in &mut defs {
-        def.cpus = cpus.cpus(&def.cpus);
-        def.memory_node = def.memory_node.map(|node| cpus.memory_node(node));
+        def.stand_in(cpus);
     }
     tree.enable_controllers(&needed_controllers(&defs))?;
     // Declared before the pool: workers are gone before their cgroups are removed.

@@ -1,9 +1,13 @@
 //! Clocks, CPU number and scheduler statistics, without allocation: workers call these.
 
+use std::num::NonZeroU32;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::thread::{ClockId, clock_nanosleep_absolute, sched_getcpu};
+use rustix::io::Errno;
+use rustix::thread::{ClockId, clock_nanosleep_absolute, futex, sched_getcpu};
 use rustix::time::{Timespec, clock_gettime};
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -29,6 +33,20 @@ pub(super) fn sleep_until(ns: u64) {
     while clock_nanosleep_absolute(ClockId::Monotonic, &timespec(ns))
         == Err(rustix::io::Errno::INTR)
     {}
+}
+
+/// Sleeps until `CLOCK_MONOTONIC` reads `ns`, or until `flag` is not 0 and was woken. The timer is the same as that of
+/// `clock_nanosleep`: `hrtimer_sleeper` of the kernel's `kernel/time/hrtimer.c`.
+pub(super) fn sleep_unless(flag: &AtomicU32, ns: u64) {
+    let until = timespec(ns);
+    while flag.load(Acquire) == 0 {
+        let all = NonZeroU32::MAX;
+        match futex::wait_bitset(flag, futex::Flags::empty(), 0, Some(&until), all) {
+            // Somebody woke it, or a signal did: the flag tells.
+            Ok(()) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// Time that this process was runnable and waited for a CPU, in nanoseconds.

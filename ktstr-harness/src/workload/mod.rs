@@ -19,11 +19,13 @@
 //! # Ok::<(), ktstr_harness::workload::WorkloadError>(())
 //! ```
 
+mod account;
 mod clock;
 mod error;
 mod os;
 mod pool;
 mod report;
+mod sched;
 pub(crate) mod sched_ext;
 mod shareable;
 mod slot;
@@ -31,7 +33,10 @@ mod work_type;
 mod worker;
 
 pub use error::WorkloadError;
+pub(crate) use pool::SteppedRun;
 pub use pool::{WorkerGroup, WorkerId, WorkerPool};
 pub(crate) use report::signal_in_words;
 pub use report::{WakeLatency, WorkerEnd, WorkerReport, WorkerRun};
+pub use sched::{Affinity, Policy};
+pub(crate) use sched::{set_affinity, set_nice};
 pub use work_type::{WorkType, WorkTypeError};

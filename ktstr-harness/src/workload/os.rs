@@ -52,7 +52,8 @@ impl<T: Shareable> Shared<T> {
                 ptr::null_mut(),
                 bytes,
                 ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
+                // Most pages are never touched: they must not count against the memory of a small machine.
+                MapFlags::SHARED | MapFlags::NORESERVE,
             )
         }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;

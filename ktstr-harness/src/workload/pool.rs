@@ -16,8 +16,8 @@ use rustix::thread::futex;
 use self::members::Member;
 use super::clock::nanoseconds;
 use super::os::{self, Shared};
-use super::report::{WorkerEnd, WorkerRun};
-use super::slot::{Control, Pair, Slot};
+use super::report::{WorkerEnd, WorkerReport, WorkerRun};
+use super::slot::{Cells, Control, Pair, Slot, Stop};
 use super::worker::{self, Job};
 use super::{WorkType, WorkloadError, clock};
 use crate::cpu_map::CpuMap;
@@ -52,7 +52,23 @@ pub struct WorkerPool {
     gone: OwnedFd,
     control: Shared<Control>,
     pairs: Shared<Pair>,
+    stops: Shared<Stop>,
+    /// Accounts of whole runs.
     slots: Shared<Slot>,
+    /// Accounts of steps, those of a worker one after the other.
+    step_slots: Shared<Slot>,
+    steps: usize,
+}
+
+/// What became of a worker, over its whole run and in each step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SteppedRun {
+    /// Index of its group.
+    pub(crate) group: usize,
+    /// The whole run.
+    pub(crate) whole: WorkerRun,
+    /// Its reports of steps; none of one in which it ended no iteration.
+    pub(crate) steps: Vec<Option<WorkerReport>>,
 }
 
 impl WorkerPool {
@@ -72,10 +88,28 @@ impl WorkerPool {
         Self::fork_watched(groups, topology.into(), &mut || {})
     }
 
+    /// The same; each worker also keeps an account of each of `steps` steps, see [`WorkerPool::begin_step`].
+    pub(crate) fn fork_with_steps(
+        groups: &[WorkerGroup],
+        cpus: CpuMap,
+        steps: usize,
+    ) -> Result<Self, WorkloadError> {
+        Self::fork_all(groups, cpus, steps, &mut || {})
+    }
+
     /// The same; where not all workers become ready in time, calls `late` while their processes still exist.
     pub(crate) fn fork_watched(
         groups: &[WorkerGroup],
         cpus: CpuMap,
+        late: &mut dyn FnMut(),
+    ) -> Result<Self, WorkloadError> {
+        Self::fork_all(groups, cpus, 0, late)
+    }
+
+    fn fork_all(
+        groups: &[WorkerGroup],
+        cpus: CpuMap,
+        steps: usize,
         late: &mut dyn FnMut(),
     ) -> Result<Self, WorkloadError> {
         for group in groups {
@@ -101,7 +135,10 @@ impl WorkerPool {
             gone,
             control: Shared::new(1).map_err(memory)?,
             pairs: Shared::new(workers).map_err(memory)?,
+            stops: Shared::new(workers).map_err(memory)?,
             slots: Shared::new(workers).map_err(memory)?,
+            step_slots: Shared::new(workers.saturating_mul(steps)).map_err(memory)?,
+            steps,
         };
         let parent = getpid();
         for (index, group) in groups.iter().enumerate() {
@@ -115,8 +152,12 @@ impl WorkerPool {
                         .work
                         .in_pairs()
                         .then(|| (&pool.pairs[number - worker % 2], (worker % 2) as u32)),
-                    slot: &pool.slots[number],
-                    control: &pool.control[0],
+                    cells: Cells {
+                        control: &pool.control[0],
+                        stop: &pool.stops[number],
+                        whole: &pool.slots[number],
+                        steps: pool.steps_of(number),
+                    },
                     parent,
                     cpus,
                 };
@@ -169,6 +210,37 @@ impl WorkerPool {
         wake_all(&control.go);
     }
 
+    /// Lets all workers end now, whatever was said at the release.
+    pub(crate) fn end(&self) {
+        let control = &self.control[0];
+        control.deadline_ns.store(clock::monotonic_ns(), Relaxed);
+        self.stop();
+    }
+
+    /// Step `number`, from 1, begins: what workers do from now on also counts for it, until another one begins. With 0,
+    /// no step does.
+    pub(crate) fn begin_step(&self, number: usize) {
+        let number = u32::try_from(number).unwrap_or(0);
+        self.control[0].step.store(number, Release);
+    }
+
+    /// Tells workers, by their position among all of the pool, to end.
+    pub(crate) fn stop_workers(&self, workers: impl IntoIterator<Item = usize>) {
+        for cell in workers
+            .into_iter()
+            .filter_map(|index| self.stops.get(index))
+        {
+            cell.now.store(1, Release);
+            wake_all(&cell.now);
+        }
+        self.pairs.iter().for_each(|pair| wake_all(&pair.turn));
+    }
+
+    /// Waits until these workers have ended; false where some still run after `limit`.
+    pub(crate) fn await_ended(&mut self, workers: &[usize], limit: Duration) -> bool {
+        members::reap_some_within(&mut self.members, workers, limit)
+    }
+
     /// How many loop iterations each worker has done so far.
     pub fn progress(&self) -> impl Iterator<Item = u64> + '_ {
         self.slots.iter().map(|slot| slot.iterations.load(Relaxed))
@@ -179,7 +251,16 @@ impl WorkerPool {
     /// Returns `grace` and a few seconds after the end at the latest: a worker that still runs then is killed and
     /// reported as [`WorkerEnd::Stuck`]. A pool that was not released is ended at once.
     #[must_use]
-    pub fn collect(mut self, grace: Duration) -> Vec<Vec<WorkerRun>> {
+    pub fn collect(self, grace: Duration) -> Vec<Vec<WorkerRun>> {
+        let mut runs = vec![Vec::new(); self.groups];
+        for run in self.collect_steps(grace) {
+            runs[run.group].push(run.whole);
+        }
+        runs
+    }
+
+    /// The same, worker by worker, with what each did in every step.
+    pub(crate) fn collect_steps(mut self, grace: Duration) -> Vec<SteppedRun> {
         let control = &self.control[0];
         let grace_ns = nanoseconds(grace);
         if control.go.load(Relaxed) == 0 {
@@ -200,8 +281,9 @@ impl WorkerPool {
         let stuck: Vec<bool> = self.members.iter().map(Member::is_running).collect();
         members::kill_within(&mut self.members, Self::KILL_LIMIT);
 
-        let mut runs = vec![Vec::new(); self.groups];
-        for ((member, slot), stuck) in self.members.iter().zip(self.slots.iter()).zip(stuck) {
+        let mut runs = Vec::with_capacity(self.members.len());
+        for (number, (member, stuck)) in self.members.iter().zip(stuck).enumerate() {
+            let slot = &self.slots[number];
             let iterations = slot.iterations.load(Relaxed);
             let end = if stuck {
                 WorkerEnd::Stuck {
@@ -212,14 +294,24 @@ impl WorkerPool {
             } else {
                 member.end(slot, self.cpus)
             };
-            runs[member.group].push(WorkerRun {
-                worker: member.worker,
-                pid: member.raw_pid(),
-                iterations,
-                end,
+            let of_step = |slot| WorkerReport::read(slot, self.cpus).ok();
+            runs.push(SteppedRun {
+                group: member.group,
+                whole: WorkerRun {
+                    worker: member.worker,
+                    pid: member.raw_pid(),
+                    iterations,
+                    end,
+                },
+                steps: self.steps_of(number).iter().map(of_step).collect(),
             });
         }
         runs
+    }
+
+    /// The accounts of steps of a worker.
+    fn steps_of(&self, worker: usize) -> &[Slot] {
+        &self.step_slots[worker * self.steps..(worker + 1) * self.steps]
     }
 
     fn await_ready(&mut self) -> Result<(), WorkloadError> {
@@ -268,8 +360,7 @@ impl WorkerPool {
     }
 
     fn stop(&self) {
-        self.control[0].stop.store(1, Release);
-        self.pairs.iter().for_each(|pair| wake_all(&pair.turn));
+        self.stop_workers(0..self.members.len());
     }
 }
 

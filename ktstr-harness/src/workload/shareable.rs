@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::os::Shareable;
-use super::slot::{Control, Pair, Slot};
+use super::slot::{Control, Pair, Slot, Stop};
 
 // SAFETY: made of atomic integers and arrays of them only.
 unsafe impl Shareable for Control {}
@@ -10,3 +10,5 @@ unsafe impl Shareable for Control {}
 unsafe impl Shareable for Pair {}
 // SAFETY: as above.
 unsafe impl Shareable for Slot {}
+// SAFETY: as above.
+unsafe impl Shareable for Stop {}

@@ -1,10 +1,11 @@
 //! What workers and their parent share, and the bookkeeping a worker does in it.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use ktstr_core::Topology;
 
+use super::account::Account;
 use super::clock;
 use super::os::WorkingSet;
 use crate::cpu_map::CpuMap;
@@ -34,8 +35,8 @@ pub(super) struct Control {
     pub(super) ready: AtomicU32,
     /// 1 once the workers may start; a futex.
     pub(super) go: AtomicU32,
-    /// 1 when the workers must end before the deadline.
-    pub(super) stop: AtomicU32,
+    /// Number of the step, from 1, that has an account of its own now; 0 where there is none.
+    pub(super) step: AtomicU32,
     /// `CLOCK_MONOTONIC` at the release, in nanoseconds.
     pub(super) released_ns: AtomicU64,
     /// `CLOCK_MONOTONIC` at which workers end, in nanoseconds.
@@ -52,7 +53,15 @@ pub(super) struct Pair {
     pub(super) given_ns: AtomicU64,
 }
 
-/// One per worker; only that worker writes, the parent reads.
+/// One per worker: the parent writes, the worker reads.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct Stop {
+    /// 1 when the worker must end before the deadline; a futex.
+    pub(super) now: AtomicU32,
+}
+
+/// What a worker counts over its whole run, or over a step of it; only that worker writes, the parent reads.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Slot {
@@ -89,21 +98,29 @@ pub(super) struct Slot {
     pub(super) samples: [AtomicU64; SAMPLES],
 }
 
-/// Adds to a cell that only this process writes: cheaper than an atomic addition.
-fn add(cell: &AtomicU64, amount: u64) {
-    cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
+/// What a worker shares with its parent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cells<'a> {
+    pub(super) control: &'a Control,
+    pub(super) stop: &'a Stop,
+    /// Its account of the whole run.
+    pub(super) whole: &'a Slot,
+    /// Its accounts of steps.
+    pub(super) steps: &'a [Slot],
 }
 
 /// A worker's view of the run: counts iterations and says when to stop.
 #[derive(Debug)]
 pub(super) struct Recorder<'a> {
-    slot: &'a Slot,
-    control: &'a Control,
+    cells: Cells<'a>,
+    whole: Account<'a>,
+    /// The account of the step that `number` is of.
+    step: Option<Account<'a>>,
+    number: u32,
     deadline_ns: u64,
     runnable_ns: u64,
     /// None before the first iteration.
     cpu: Option<u32>,
-    max_gap_ns: u64,
     random: u64,
     cpus: CpuMap,
     memory: Option<WorkingSet>,
@@ -112,16 +129,17 @@ pub(super) struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// To be made after the release. `seed` picks the wake-up latencies that are kept once there
     /// are too many; the same seed picks the same positions.
-    pub(super) fn new(slot: &'a Slot, control: &'a Control, seed: u64, cpus: CpuMap) -> Self {
-        let runnable_ns = control.released_ns.load(Relaxed);
-        slot.runnable_ns.store(runnable_ns, Relaxed);
+    pub(super) fn new(cells: Cells<'a>, seed: u64, cpus: CpuMap) -> Self {
+        let released_ns = cells.control.released_ns.load(Relaxed);
+        cells.whole.runnable_ns.store(released_ns, Relaxed);
         Self {
-            slot,
-            control,
-            deadline_ns: control.deadline_ns.load(Relaxed),
-            runnable_ns,
+            cells,
+            whole: Account::open(cells.whole, released_ns),
+            step: None,
+            number: 0,
+            deadline_ns: cells.control.deadline_ns.load(Relaxed),
+            runnable_ns: released_ns,
             cpu: None,
-            max_gap_ns: 0,
             // Odd multiplier and a set bit: xorshift never reaches zero from here.
             random: (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1,
             cpus,
@@ -137,83 +155,81 @@ impl<'a> Recorder<'a> {
 
     /// Whether the run is over at `now_ns`.
     pub(super) fn is_over(&self, now_ns: u64) -> bool {
-        now_ns >= self.deadline_ns || self.control.stop.load(Relaxed) != 0
+        now_ns >= self.deadline_ns || self.cells.stop.now.load(Relaxed) != 0
+    }
+
+    /// Sleeps until `CLOCK_MONOTONIC` reads `ns`, the run is over, or the worker is stopped.
+    pub(super) fn sleep_until(&self, ns: u64) {
+        clock::sleep_unless(&self.cells.stop.now, ns.min(self.deadline_ns));
     }
 
     /// One pass of the worker's loop ended, which did `units` of work. False: the run is over.
     pub(super) fn iteration(&mut self, units: u64) -> bool {
         let now = clock::monotonic_ns();
+        // Before the CPU is looked at: what the step changed holds there then.
+        self.turn_to(self.cells.control.step.load(Acquire), now);
         let cpu = clock::current_cpu();
         self.count(now, cpu, units);
         !self.is_over(now)
     }
 
+    /// Closes the account of the last step and opens that of step `number`, where that is another one.
+    fn turn_to(&mut self, number: u32, now: u64) {
+        if number == self.number {
+            return;
+        }
+        self.number = number;
+        if let Some(mut step) = self.step.take() {
+            step.close(now, self.memory.as_ref());
+        }
+        let index = number.checked_sub(1).map(|index| index as usize);
+        let slot = index.and_then(|index| self.cells.steps.get(index));
+        self.step = slot.map(|slot| Account::open(slot, now));
+    }
+
     fn count(&mut self, now: u64, cpu: u32, units: u64) {
-        let slot = self.slot;
-        let gap = now.saturating_sub(self.runnable_ns);
-        if gap > self.max_gap_ns || self.cpu.is_none() {
-            self.max_gap_ns = gap;
-            slot.max_gap_ns.store(gap, Relaxed);
-            slot.max_gap_cpu.store(cpu, Relaxed);
-        }
-        if let Some(last) = self.cpu.filter(|last| *last != cpu) {
-            add(&slot.migrations, 1);
-            if self.cpus.node_of(last) != self.cpus.node_of(cpu) {
-                add(&slot.node_migrations, 1);
-            }
-        }
+        let migration = self.cpu.filter(|last| *last != cpu).map(|last| {
+            // Whether it leads to another node.
+            self.cpus.node_of(last) != self.cpus.node_of(cpu)
+        });
         if let Some(memory) = &mut self.memory {
             memory.touch_next();
         }
-        match slot.residence.get(cpu as usize) {
-            Some(cell) => add(cell, 1),
-            None => add(&slot.beyond, 1),
+        let gap = now.saturating_sub(self.runnable_ns);
+        for account in self.accounts() {
+            account.count(gap, cpu, units, migration);
         }
         self.cpu = Some(cpu);
-        slot.last_cpu.store(cpu, Relaxed);
-        add(&slot.iterations, 1);
-        add(&slot.work_units, units);
+        self.cells.whole.last_cpu.store(cpu, Relaxed);
         self.runnable_since(now);
+    }
+
+    fn accounts(&mut self) -> impl Iterator<Item = &mut Account<'a>> {
+        std::iter::once(&mut self.whole).chain(self.step.as_mut())
     }
 
     /// The worker waited until `ns` on purpose: gaps count from there.
     pub(super) fn runnable_since(&mut self, ns: u64) {
         self.runnable_ns = ns;
-        self.slot.runnable_ns.store(ns, Relaxed);
+        self.cells.whole.runnable_ns.store(ns, Relaxed);
     }
 
     /// The worker slept, became runnable at `due_ns` and ran again at `now_ns`.
     pub(super) fn woke(&mut self, due_ns: u64, now_ns: u64) {
         let latency = now_ns.saturating_sub(due_ns);
-        let slot = self.slot;
-        let seen = slot.wakes.load(Relaxed);
-        slot.wakes.store(seen + 1, Relaxed);
-        if latency > slot.max_wake_ns.load(Relaxed) {
-            slot.max_wake_ns.store(latency, Relaxed);
-        }
-        // Algorithm R: every wake-up has the same chance to be among those that are kept.
-        let position = if seen < SAMPLES as u64 {
-            seen
-        } else {
-            self.next_random() % (seen + 1)
-        };
-        if let Some(cell) = slot.samples.get(position as usize) {
-            cell.store(latency, Relaxed);
+        let random = self.next_random();
+        for account in self.accounts() {
+            account.woke(latency, random);
         }
     }
 
-    /// Looks where the pages of the working set are, once the run is over.
-    pub(super) fn locate_pages(&self) {
-        let Some(nodes) = self.memory.as_ref().and_then(WorkingSet::nodes) else {
-            return;
-        };
-        for node in nodes {
-            match self.slot.pages.get(node as usize) {
-                Some(cell) => cell.store(cell.load(Relaxed) + 1, Relaxed),
-                None => return,
-            }
+    /// Closes all accounts: the parent may read them.
+    pub(super) fn finish(mut self) {
+        let (now, memory) = (clock::monotonic_ns(), self.memory.take());
+        if let Some(mut step) = self.step.take() {
+            step.close(now, memory.as_ref());
         }
-        self.slot.pages_known.store(1, Relaxed);
+        self.whole.close(now, memory.as_ref());
     }
 
     fn next_random(&mut self) -> u64 {
@@ -232,20 +248,26 @@ mod tests {
     /// CPUs 0 and 1 on the one node, 2 and 3 on the other.
     const MACHINE: Topology = Topology::constant(2, 2, 2, 1);
 
-    fn with_recorder(test: impl FnOnce(&mut Recorder<'_>, &Slot)) {
+    /// Calls `test` with a recorder of one worker, and the cells it writes: of the whole run and of two steps.
+    fn with_recorder(test: impl FnOnce(Recorder<'_>, &Cells<'_>)) {
         let control = Shared::<Control>::new(1).unwrap();
         control[0].released_ns.store(1_000, Relaxed);
         control[0].deadline_ns.store(10_000, Relaxed);
-        let slots = Shared::<Slot>::new(1).unwrap();
-        test(
-            &mut Recorder::new(&slots[0], &control[0], 7, MACHINE.into()),
-            &slots[0],
-        );
+        let stop = Shared::<Stop>::new(1).unwrap();
+        let slots = Shared::<Slot>::new(3).unwrap();
+        let cells = Cells {
+            control: &control[0],
+            stop: &stop[0],
+            whole: &slots[0],
+            steps: &slots[1..],
+        };
+        test(Recorder::new(cells, 7, MACHINE.into()), &cells);
     }
 
     #[test]
     fn gaps_count_from_the_release_and_name_the_cpu_they_end_on() {
-        with_recorder(|recorder, slot| {
+        with_recorder(|mut recorder, cells| {
+            let slot = cells.whole;
             recorder.count(1_400, 2, 5);
             recorder.count(1_500, 2, 5);
             assert_eq!(slot.max_gap_ns.load(Relaxed), 400);
@@ -263,7 +285,8 @@ mod tests {
 
     #[test]
     fn sleep_on_purpose_is_no_gap() {
-        with_recorder(|recorder, slot| {
+        with_recorder(|mut recorder, cells| {
+            let slot = cells.whole;
             recorder.count(1_100, 0, 1);
             recorder.runnable_since(5_000);
             recorder.count(5_050, 0, 1);
@@ -273,9 +296,10 @@ mod tests {
 
     #[test]
     fn every_page_of_the_working_set_has_a_node() {
-        with_recorder(|recorder, slot| {
+        with_recorder(|mut recorder, cells| {
+            let slot = cells.whole;
             recorder.count(1_100, 0, 1);
-            recorder.locate_pages();
+            recorder.finish();
             let known = slot.pages_known.load(Relaxed) == 1;
             let pages: u32 = slot.pages.iter().map(|cell| cell.load(Relaxed)).sum();
             // A kernel without NUMA does not tell.
@@ -285,9 +309,12 @@ mod tests {
 
     #[test]
     fn ends_at_the_deadline_and_counts_cpus_beyond_the_array() {
-        with_recorder(|recorder, slot| {
+        with_recorder(|mut recorder, cells| {
+            let slot = cells.whole;
             assert!(!recorder.is_over(9_999));
             assert!(recorder.is_over(10_000));
+            cells.stop.now.store(1, Relaxed);
+            assert!(recorder.is_over(1_001));
             recorder.count(2_000, u32::MAX, 1);
             assert_eq!(slot.beyond.load(Relaxed), 1);
         });
@@ -295,7 +322,8 @@ mod tests {
 
     #[test]
     fn keeps_a_bounded_fair_sample_of_wake_ups() {
-        with_recorder(|recorder, slot| {
+        with_recorder(|mut recorder, cells| {
+            let slot = cells.whole;
             let seen = 20 * SAMPLES as u64;
             for latency in 0..seen {
                 recorder.woke(0, latency);
@@ -306,6 +334,47 @@ mod tests {
             let mean = sum / SAMPLES as u64;
             let expected = seen / 2;
             assert!(mean.abs_diff(expected) < expected / 10, "{mean} {expected}");
+        });
+    }
+
+    #[test]
+    fn a_step_has_an_account_of_its_own_and_the_whole_run_has_all() {
+        with_recorder(|mut recorder, cells| {
+            recorder.count(1_400, 0, 1);
+            recorder.turn_to(1, 1_400);
+            recorder.count(1_700, 0, 2);
+            recorder.woke(0, 9);
+            recorder.count(1_800, 1, 2);
+            // A step without an account.
+            recorder.turn_to(0, 1_800);
+            recorder.count(4_000, 1, 4);
+            recorder.turn_to(2, 4_000);
+            recorder.finish();
+            let [first, second] = cells.steps else {
+                panic!("two steps")
+            };
+            let read = |cell: &AtomicU64| cell.load(Relaxed);
+            assert_eq!((read(&first.iterations), read(&first.work_units)), (2, 4));
+            assert_eq!((read(&first.max_gap_ns), read(&first.migrations)), (300, 1));
+            assert_eq!((read(&first.wall_ns), read(&first.wakes)), (400, 1));
+            assert_eq!(first.done.load(Relaxed), 1);
+            assert_eq!(
+                (read(&second.iterations), second.done.load(Relaxed)),
+                (0, 1)
+            );
+            let whole = cells.whole;
+            assert_eq!((read(&whole.iterations), read(&whole.work_units)), (4, 9));
+            assert_eq!((read(&whole.max_gap_ns), read(&whole.wakes)), (2_200, 1));
+        });
+    }
+
+    #[test]
+    fn a_step_that_nobody_has_an_account_for_is_none() {
+        with_recorder(|mut recorder, cells| {
+            recorder.turn_to(7, 1_100);
+            recorder.count(1_200, 0, 1);
+            recorder.finish();
+            assert!(cells.steps.iter().all(|slot| slot.done.load(Relaxed) == 0));
         });
     }
 }

@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::futex;
 use rustix::thread::{sched_yield, set_current_timer_slack};
 
-use super::slot::{ABSENT, Control, NOT_UNDER, Pair, Recorder, Slot, UNDER};
-use super::{WorkType, clock, sched_ext};
+use super::slot::{Cells, Control, Pair, Recorder};
+use super::{WorkType, clock};
 use crate::cpu_map::CpuMap;
 
 /// Exit status of a worker whose parent was gone before it could start.
@@ -27,8 +27,7 @@ pub(super) struct Job<'a> {
     pub(super) seed: u64,
     /// The pair it belongs to and its side, 0 or 1.
     pub(super) pair: Option<(&'a Pair, u32)>,
-    pub(super) slot: &'a Slot,
-    pub(super) control: &'a Control,
+    pub(super) cells: Cells<'a>,
     pub(super) parent: Pid,
     pub(super) cpus: CpuMap,
 }
@@ -42,11 +41,9 @@ pub(super) fn run(job: &Job<'_>) -> i32 {
     }
     // The default slack of 50 microseconds would be measured as wake-up latency.
     let _ = set_current_timer_slack(NonZeroU64::new(1));
-    wait_for_start(job.control);
+    wait_for_start(job.cells.control);
 
-    let slot = job.slot;
-    let (cpu_before, delay_before) = (clock::cpu_ns(), clock::run_delay_ns());
-    let mut recorder = Recorder::new(slot, job.control, job.seed, job.cpus);
+    let mut recorder = Recorder::new(job.cells, job.seed, job.cpus);
     match job.work {
         WorkType::Spin => spin(&mut recorder),
         WorkType::Yield => yielding(&mut recorder),
@@ -58,25 +55,7 @@ pub(super) fn run(job: &Job<'_>) -> i32 {
         WorkType::Bursty { busy, sleep } => bursty(&mut recorder, busy, sleep),
         WorkType::Mixed { work_units, sleep } => mixed(&mut recorder, work_units, sleep),
     }
-    let delay = match (delay_before, clock::run_delay_ns()) {
-        // A worker that has never waited has no account yet at the start: it shows zeros.
-        (before, Some(after)) => after.saturating_sub(before.unwrap_or(0)),
-        (_, None) => ABSENT,
-    };
-    recorder.locate_pages();
-    let released = job.control.released_ns.load(Relaxed);
-    slot.run_delay_ns.store(delay, Relaxed);
-    slot.cpu_ns
-        .store(clock::cpu_ns().saturating_sub(cpu_before), Relaxed);
-    slot.wall_ns
-        .store(clock::monotonic_ns().saturating_sub(released), Relaxed);
-    let under = match sched_ext::is_over_this_task() {
-        Some(true) => UNDER,
-        Some(false) => NOT_UNDER,
-        None => 0,
-    };
-    slot.under_sched_ext.store(under, Relaxed);
-    slot.done.store(1, Release);
+    recorder.finish();
     0
 }
 
@@ -155,13 +134,12 @@ fn mixed(recorder: &mut Recorder<'_>, work_units: u32, sleep: Duration) {
 /// Sleeps, and measures how late it woke. False: the run ended meanwhile.
 fn sleep_for(recorder: &mut Recorder<'_>, sleep: Duration) -> bool {
     let due = clock::monotonic_ns().saturating_add(nanoseconds(sleep));
-    if due >= recorder.deadline_ns() {
-        // All workers end at the deadline; waking up for that is no wake-up latency.
-        clock::sleep_until(recorder.deadline_ns());
+    recorder.sleep_until(due);
+    let now = clock::monotonic_ns();
+    if now < due || due >= recorder.deadline_ns() {
+        // All workers end at the deadline, or when they are told to; waking up for that is no wake-up latency.
         return false;
     }
-    clock::sleep_until(due);
-    let now = clock::monotonic_ns();
     recorder.woke(due, now);
     recorder.runnable_since(due);
     !recorder.is_over(now)

@@ -79,13 +79,20 @@ pub(super) fn reap(members: &mut [Member]) {
 
 /// Collects exit statuses until all are there or the time is over.
 pub(super) fn reap_within(members: &mut [Member], limit: Duration) {
+    let all: Vec<usize> = (0..members.len()).collect();
+    reap_some_within(members, &all, limit);
+}
+
+/// The same until those of `some` are there, by their position; whether they are.
+pub(super) fn reap_some_within(members: &mut [Member], some: &[usize], limit: Duration) -> bool {
     const PAUSE_NS: u64 = 2_000_000;
     let limit_ns = clock::monotonic_ns().saturating_add(nanoseconds(limit));
     loop {
         reap(members);
+        let have_ended = !some.iter().any(|index| members[*index].is_running());
         let now = clock::monotonic_ns();
-        if now >= limit_ns || !members.iter().any(Member::is_running) {
-            return;
+        if have_ended || now >= limit_ns {
+            return have_ended;
         }
         clock::sleep_until(limit_ns.min(now + PAUSE_NS));
     }

@@ -1,0 +1,463 @@
+//! Carries a plan out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ktstr_core::CpuSet;
+use rustix::process::Pid;
+
+use super::error::{OpError, StepError, StepProblem};
+use super::op::{Op, OpKind};
+use super::plan::{Plan, PlannedStep, ROOT};
+use super::state::{Finish, Newcomers, Offline, State, Worker};
+use crate::cgroup::{CgroupTree, ResolvedDef};
+use crate::check::CgroupRun;
+use crate::workload::{
+    SteppedRun, WorkType, WorkerEnd, WorkerGroup, WorkerReport, WorkerRun, set_affinity, set_nice,
+};
+
+/// What a scenario came to.
+pub(super) struct Finished {
+    /// The whole, by the cgroups that workers were started in.
+    pub(super) whole: Vec<CgroupRun>,
+    /// Index of each step with checks, and what its workers came to, by the cgroups that they were in.
+    pub(super) of_steps: Vec<(usize, Vec<CgroupRun>)>,
+}
+
+/// Who worked in a step that has checks.
+struct Attendance {
+    step: usize,
+    hold: Duration,
+    /// By position: the cgroup of each, the CPUs that it could use, and whether it was there from the beginning.
+    workers: BTreeMap<usize, (String, CpuSet, bool)>,
+}
+
+pub(super) fn run(tree: &CgroupTree, plan: &Plan<'_>) -> Result<Finished, StepError> {
+    let mut state = State {
+        tree,
+        cpus: plan.cpus,
+        accounts: plan.accounts,
+        account: 0,
+        // Nobody ends by itself: the scenario ends them.
+        longest: plan.length * 2 + Duration::from_secs(600),
+        pools: Vec::new(),
+        workers: Vec::new(),
+        cgroups: BTreeMap::new(),
+        oom_kills: BTreeMap::new(),
+        offline: Offline::default(),
+    };
+    let at = |number: usize, step: &str, op: String| {
+        let step = step.to_owned();
+        move |problem| StepError {
+            number,
+            step,
+            op,
+            problem,
+        }
+    };
+    let needed: Vec<&str> = plan.controllers.iter().copied().collect();
+    tree.enable_controllers(&needed)
+        .map_err(StepProblem::from)
+        .and_then(|()| state.set_up(&plan.background))
+        .map_err(at(0, "background", "setup".to_owned()))?;
+    let mut attendances = Vec::with_capacity(plan.accounts);
+    for (index, step) in plan.steps.iter().enumerate() {
+        state
+            .set_up(&step.setup)
+            .map_err(at(index + 1, step.name, "setup".to_owned()))?;
+        state.round(index, step)?;
+        let attendance = state.hold(index, step)?;
+        attendances.extend(attendance);
+    }
+    let last = plan.steps.last().map_or("", |step| step.name);
+    let finish = state
+        .finish()
+        .map_err(at(plan.steps.len(), last, "end".to_owned()))?;
+    Ok(finished(finish, attendances))
+}
+
+impl State<'_> {
+    /// Makes the cgroups of definitions and starts their workers, all at once.
+    fn set_up(&mut self, defs: &[ResolvedDef]) -> Result<(), StepProblem> {
+        for def in defs {
+            self.make(def)?;
+        }
+        let newcomers: Vec<Newcomers<'_>> = defs.iter().map(newcomers).collect();
+        self.spawn(&newcomers)
+    }
+
+    /// Carries out the operations of a step.
+    fn round(&mut self, index: usize, step: &PlannedStep<'_>) -> Result<(), StepError> {
+        for op in step.ops {
+            self.carry_out(op).map_err(|problem| StepError {
+                number: index + 1,
+                step: step.name.to_owned(),
+                op: op.to_string(),
+                problem,
+            })?;
+        }
+        self.note_allowed();
+        Ok(())
+    }
+
+    /// Lets the workers work until the step is over.
+    fn hold(
+        &mut self,
+        index: usize,
+        step: &PlannedStep<'_>,
+    ) -> Result<Option<Attendance>, StepError> {
+        self.account = step.account.unwrap_or(0);
+        for pool in &self.pools {
+            pool.begin_step(self.account);
+        }
+        let begin = Instant::now();
+        let mut attendance = step.account.map(|_| Attendance {
+            step: index,
+            hold: step.hold,
+            workers: BTreeMap::new(),
+        });
+        let attend = |state: &Self, attendance: &mut Option<Attendance>, first: bool| {
+            if let Some(attendance) = attendance {
+                attendance.note(state, first);
+            }
+        };
+        attend(self, &mut attendance, true);
+        let mut next = step.every.map(|every| begin + every);
+        loop {
+            let end = begin + step.hold;
+            let until = next.map_or(end, |next| next.min(end));
+            sleep(until.saturating_duration_since(Instant::now()));
+            let Some(due) = next.filter(|due| *due < end) else {
+                break;
+            };
+            self.round(index, step)?;
+            attend(self, &mut attendance, false);
+            // A round that took long moves the ones that follow.
+            let every = step.every.unwrap_or(step.hold);
+            next = Some((due + every).max(Instant::now()));
+        }
+        // What comes next does not count for it.
+        self.account = 0;
+        for pool in &self.pools {
+            pool.begin_step(0);
+        }
+        Ok(attendance)
+    }
+
+    fn carry_out(&mut self, op: &Op) -> Result<(), StepProblem> {
+        let result = self.do_op(&op.kind);
+        let Some(expected) = op.refused_with else {
+            return result;
+        };
+        let words = io::Error::from_raw_os_error(expected).to_string();
+        match result {
+            Ok(()) => Err(StepProblem::NotRefused { expected: words }),
+            Err(problem) if problem.errno() == Some(expected) => Ok(()),
+            Err(problem) => Err(StepProblem::RefusedOtherwise {
+                expected: words,
+                refusal: problem.to_string(),
+            }),
+        }
+    }
+
+    fn do_op(&mut self, kind: &OpKind) -> Result<(), StepProblem> {
+        match kind {
+            OpKind::AddCgroup(def) => {
+                let mut def = def.resolve_nested(self.cpus.topology())?;
+                def.stand_in(self.cpus);
+                self.set_up(std::slice::from_ref(&def))
+            }
+            OpKind::RemoveCgroup(name) => self.remove(name),
+            OpKind::SetCpuset(name, cpus) => {
+                let resolved = cpus.resolve(self.cpus.topology());
+                let resolved = resolved.map_err(|source| crate::cgroup::DefError::Cpuset {
+                    cgroup: name.clone(),
+                    source,
+                })?;
+                let resolved = self.cpus.cpus(&resolved);
+                self.live(name).cgroup.set_cpus(&resolved)?;
+                if let Some(node) = cpus.memory_node() {
+                    let node = self.cpus.memory_node(node);
+                    self.live(name).cgroup.set_memory_node(node)?;
+                }
+                self.note_cpus(name, Some(resolved));
+                Ok(())
+            }
+            OpKind::ClearCpuset(name) => self.free_cpus(name),
+            OpKind::SwapCpusets(one, other) => self.swap_cpusets(one, other),
+            OpKind::Spawn(name, workers, work) => self.spawn_like(name, *workers, *work),
+            OpKind::SpawnInRoot(workers, work) => self.spawn_like(ROOT, *workers, *work),
+            OpKind::Stop(name, workers) => self.stop_some(name, *workers),
+            OpKind::SetWorkers(name, workers) => {
+                let there = self.in_cgroup(name).len();
+                if *workers >= there {
+                    let work = self.live(name).work;
+                    self.spawn_like(name, workers - there, work)
+                } else {
+                    self.stop_some(name, Some(there - workers))
+                }
+            }
+            OpKind::Move { from, to, workers } => self.shift(from, to, *workers),
+            OpKind::SetAffinity(name, affinity) => {
+                let map = self.cpus;
+                self.each(name, CPUS_HINT, |pid, number| {
+                    let cpus = affinity.cpus(map.topology(), number as u64);
+                    set_affinity(pid, &map.cpus(&cpus.map_err(io::Error::other)?))
+                })
+            }
+            OpKind::SetNice(name, nice) => {
+                self.each(name, NICE_HINT, |pid, _| set_nice(pid, *nice))
+            }
+            OpKind::SetPolicy(name, policy) => {
+                self.each(name, POLICY_HINT, |pid, _| policy.set(pid))
+            }
+            OpKind::Offline(cpu) => Ok(self.offline.set(self.cpu(*cpu), false)?),
+            OpKind::Online(cpu) => Ok(self.offline.set(self.cpu(*cpu), true)?),
+            OpKind::Call(_, function) => Ok(function().map_err(OpError::Call)?),
+            _ => Ok(self.set(kind)?),
+        }
+    }
+
+    /// Writes a setting of a cgroup, and waits where it takes its time.
+    fn set(&mut self, kind: &OpKind) -> Result<(), StepProblem> {
+        match kind {
+            OpKind::SetUclamp(name, min, max) => self.live(name).cgroup.set_uclamp(*min, *max)?,
+            OpKind::SetWeight(name, weight) => self.live(name).cgroup.set_weight(*weight)?,
+            OpKind::SetQuota(name, limit) => self.live(name).cgroup.set_quota(*limit)?,
+            OpKind::SetBurst(name, burst) => self.live(name).cgroup.set_burst(*burst)?,
+            OpKind::SetMemoryNode(name, Some(node)) => {
+                let node = self.cpus.memory_node(*node);
+                self.live(name).cgroup.set_memory_node(node)?;
+            }
+            OpKind::SetMemoryNode(name, None) => {
+                let nodes = 0..self.cpus.topology().numa_nodes();
+                let nodes: CpuSet = nodes.map(|node| self.cpus.memory_node(node)).collect();
+                self.live(name).cgroup.set_memory_nodes(&nodes)?;
+            }
+            OpKind::Freeze(name) => {
+                self.live(name).cgroup.set_frozen(true)?;
+                self.await_frozen(name)?;
+            }
+            OpKind::Thaw(name) => self.live(name).cgroup.set_frozen(false)?,
+            _ => unreachable!("every other operation is carried out elsewhere"),
+        }
+        Ok(())
+    }
+
+    /// The running machine's number of a CPU of the topology.
+    fn cpu(&self, cpu: u32) -> u32 {
+        let set = self.cpus.cpus(&CpuSet::from_iter([cpu]));
+        set.first().unwrap_or(cpu)
+    }
+
+    fn note_cpus(&mut self, name: &str, cpus: Option<CpuSet>) {
+        if let Some(live) = self.cgroups.get_mut(name) {
+            live.cpus = cpus;
+        }
+    }
+
+    fn swap_cpusets(&mut self, one: &str, other: &str) -> Result<(), StepProblem> {
+        let (first, second) = (self.live(one).cpus.clone(), self.live(other).cpus.clone());
+        for (name, cpus) in [(one, second), (other, first)] {
+            match &cpus {
+                Some(cpus) => self.live(name).cgroup.set_cpus(cpus)?,
+                None => self.free_cpus(name)?,
+            }
+            self.note_cpus(name, cpus);
+        }
+        Ok(())
+    }
+
+    /// Lets a cgroup use all CPUs of its parent. The kernel takes no empty cpuset from one that has tasks
+    /// (`validate_change` of the kernel's `kernel/cgroup/cpuset.c`).
+    fn free_cpus(&mut self, name: &str) -> Result<(), StepProblem> {
+        self.note_cpus(name, None);
+        Ok(self.live(name).cgroup.set_cpus(&self.effective(name))?)
+    }
+
+    fn spawn_like(
+        &mut self,
+        cgroup: &str,
+        workers: usize,
+        work: WorkType,
+    ) -> Result<(), StepProblem> {
+        let nice = self.cgroups.get(cgroup).and_then(|live| live.nice);
+        self.spawn(&[Newcomers {
+            cgroup,
+            group: WorkerGroup { work, workers },
+            nice,
+        }])
+    }
+
+    /// Ends the newest workers of a cgroup, or all.
+    fn stop_some(&mut self, name: &str, workers: Option<usize>) -> Result<(), StepProblem> {
+        let here = self.in_cgroup(name);
+        let count = workers.unwrap_or(here.len()).min(here.len());
+        self.stop(&here[here.len() - count..])
+    }
+
+    fn shift(&mut self, from: &str, to: &str, workers: Option<usize>) -> Result<(), StepProblem> {
+        let mut here = self.in_cgroup(from);
+        here.truncate(workers.unwrap_or(here.len()));
+        for position in here {
+            let pid = self.workers[position].pid.as_raw_pid().cast_unsigned();
+            if to == ROOT {
+                self.tree.attach_to_root(pid)?;
+            } else {
+                self.live(to).cgroup.attach(pid)?;
+            }
+            to.clone_into(&mut self.workers[position].cgroup);
+        }
+        Ok(())
+    }
+
+    /// Changes each worker of a cgroup.
+    fn each(
+        &self,
+        name: &str,
+        hint: &'static str,
+        change: impl Fn(Pid, usize) -> io::Result<()>,
+    ) -> Result<(), StepProblem> {
+        for (number, position) in self.in_cgroup(name).into_iter().enumerate() {
+            let worker = &self.workers[position];
+            change(worker.pid, number).map_err(|source| OpError::Worker {
+                cgroup: name.to_owned(),
+                worker: number,
+                pid: worker.pid.as_raw_pid().cast_unsigned(),
+                source,
+                hint,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+const CPUS_HINT: &str =
+    "; its cgroup's cpuset must have some of these CPUs, and they must be online";
+const NICE_HINT: &str = "; below 0 it needs root";
+const POLICY_HINT: &str =
+    "; real-time policies need root, and with CONFIG_RT_GROUP_SCHED a share of real time";
+
+fn newcomers(def: &ResolvedDef) -> Newcomers<'_> {
+    Newcomers {
+        cgroup: &def.name,
+        group: def.group,
+        nice: def.nice,
+    }
+}
+
+impl Attendance {
+    /// Notes who works now, and on which CPUs.
+    fn note(&mut self, state: &State<'_>, first: bool) {
+        let names: BTreeSet<&str> = state.workers.iter().map(|it| it.cgroup.as_str()).collect();
+        let cpus: BTreeMap<&str, CpuSet> = names
+            .into_iter()
+            .map(|name| (name, state.effective(name)))
+            .collect();
+        for (position, worker) in state.workers.iter().enumerate() {
+            if worker.ended {
+                continue;
+            }
+            let now = &cpus[worker.cgroup.as_str()];
+            let entry = self
+                .workers
+                .entry(position)
+                .or_insert_with(|| (worker.cgroup.clone(), CpuSet::default(), first));
+            entry.1 = entry.1.union(now);
+        }
+    }
+}
+
+/// Sorts what workers left by cgroups.
+fn finished(finish: Finish, attendances: Vec<Attendance>) -> Finished {
+    let Finish { runs, oom_kills } = finish;
+    let of_steps = attendances
+        .into_iter()
+        .enumerate()
+        .map(|(account, attendance)| (attendance.step, of_step(&runs, &attendance, account)))
+        .collect();
+    let mut whole = Groups::default();
+    for (worker, run) in runs {
+        let kills = oom_kills.get(&worker.home).copied().unwrap_or(0);
+        whole.add(&worker.home, worker.work, &worker.allowed, run.whole, kills);
+    }
+    Finished {
+        whole: whole.0,
+        of_steps,
+    }
+}
+
+fn of_step(
+    runs: &[(Worker, SteppedRun)],
+    attendance: &Attendance,
+    account: usize,
+) -> Vec<CgroupRun> {
+    let mut groups = Groups::default();
+    for (position, (cgroup, cpus, from_the_beginning)) in &attendance.workers {
+        let (worker, run) = &runs[*position];
+        // Of a worker that left no report the whole tells.
+        let WorkerEnd::Reported(_) = run.whole.end else {
+            continue;
+        };
+        let report = match run.steps.get(account).cloned().flatten() {
+            Some(report) => report,
+            None if *from_the_beginning => idle(attendance.hold),
+            None => continue,
+        };
+        let run = WorkerRun {
+            iterations: report.iterations,
+            end: WorkerEnd::Reported(report),
+            ..run.whole.clone()
+        };
+        groups.add(cgroup, worker.work, cpus, run, 0);
+    }
+    groups.0
+}
+
+/// The report of a worker that ended no iteration in a step.
+fn idle(hold: Duration) -> WorkerReport {
+    let ns = u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX);
+    WorkerReport {
+        wall_ns: ns,
+        max_gap_ns: ns,
+        ..WorkerReport::default()
+    }
+}
+
+/// Runs by cgroup, in the order in which cgroups come up.
+#[derive(Default)]
+struct Groups(Vec<CgroupRun>);
+
+impl Groups {
+    fn add(
+        &mut self,
+        cgroup: &str,
+        work: WorkType,
+        cpus: &CpuSet,
+        worker: WorkerRun,
+        oom_kills: u64,
+    ) {
+        let position = self.0.iter().position(|run| run.name == cgroup);
+        let position = position.unwrap_or_else(|| {
+            self.0.push(CgroupRun {
+                name: cgroup.to_owned(),
+                work_type: work.name().to_owned(),
+                oom_kills,
+                ..CgroupRun::default()
+            });
+            self.0.len() - 1
+        });
+        let run = &mut self.0[position];
+        if run.work_type != work.name() {
+            "mixed_types".clone_into(&mut run.work_type);
+        }
+        run.cpus = run.cpus.union(cpus);
+        let number = run.workers.len();
+        run.workers.push(WorkerRun {
+            worker: number,
+            ..worker
+        });
+    }
+}

@@ -1,0 +1,325 @@
+//! What there is while steps run: cgroups, workers, CPUs that are offline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ktstr_core::CpuSet;
+use rustix::process::Pid;
+
+use super::error::{OpError, StepProblem};
+use super::plan::ROOT;
+use crate::cgroup::{Cgroup, CgroupTree, ResolvedDef};
+use crate::cpu_map::CpuMap;
+use crate::workload::{SteppedRun, WorkType, WorkerGroup, WorkerPool};
+
+/// How long workers may take to end after they were told to: they have to be scheduled once more.
+pub(super) const END_LIMIT: Duration = WorkerPool::GRACE;
+
+/// How long a cgroup may take to be frozen: each of its tasks has to be scheduled once more.
+const FREEZE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A cgroup that is there.
+pub(super) struct LiveCgroup {
+    pub(super) cgroup: Cgroup,
+    /// The CPUs that it was given; `None` where it has those of its parent.
+    pub(super) cpus: Option<CpuSet>,
+    /// What workers of its definition do.
+    pub(super) work: WorkType,
+    pub(super) nice: Option<i32>,
+}
+
+/// A worker that was started.
+pub(super) struct Worker {
+    /// Its pool, and its position there.
+    pub(super) pool: usize,
+    pub(super) index: usize,
+    pub(super) pid: Pid,
+    /// The cgroup that it was started in.
+    pub(super) home: String,
+    pub(super) work: WorkType,
+    /// The cgroup that it is in.
+    pub(super) cgroup: String,
+    pub(super) ended: bool,
+    /// The CPUs that it could use at some time.
+    pub(super) allowed: CpuSet,
+}
+
+/// Workers that are to be started.
+pub(super) struct Newcomers<'a> {
+    pub(super) cgroup: &'a str,
+    pub(super) group: WorkerGroup,
+    pub(super) nice: Option<i32>,
+}
+
+/// The whole scenario as it is now. Dropping it ends all workers, removes all cgroups and takes all CPUs online.
+pub(super) struct State<'a> {
+    pub(super) tree: &'a CgroupTree,
+    pub(super) cpus: CpuMap,
+    /// How many steps have accounts, and which one is open, from 1.
+    pub(super) accounts: usize,
+    pub(super) account: usize,
+    /// How long workers would run if nothing ended them.
+    pub(super) longest: Duration,
+    // The order matters: workers are gone before their cgroups are removed.
+    pub(super) pools: Vec<WorkerPool>,
+    pub(super) workers: Vec<Worker>,
+    /// By name; those within others come later.
+    pub(super) cgroups: BTreeMap<String, LiveCgroup>,
+    /// Processes that the kernel killed for lack of memory, by the cgroup that they were in.
+    pub(super) oom_kills: BTreeMap<String, u64>,
+    pub(super) offline: Offline,
+}
+
+impl State<'_> {
+    /// The CPUs that a cgroup's workers may use.
+    pub(super) fn effective(&self, name: &str) -> CpuSet {
+        let all = self.cpus.cpus(&self.cpus.topology().all_cpus());
+        if name == ROOT {
+            return all;
+        }
+        let parent = match name.rsplit_once('/') {
+            Some((outer, _)) => self.effective(outer),
+            None => all,
+        };
+        let own = self.cgroups.get(name).and_then(|it| it.cpus.as_ref());
+        own.map_or_else(|| parent.clone(), |own| own.intersection(&parent))
+    }
+
+    /// Positions of the workers that are in a cgroup now, the oldest first.
+    pub(super) fn in_cgroup(&self, name: &str) -> Vec<usize> {
+        let all = self.workers.iter().enumerate();
+        let here = all.filter(|(_, worker)| worker.cgroup == name && !worker.ended);
+        here.map(|(position, _)| position).collect()
+    }
+
+    /// Makes the cgroup of a definition, without its workers.
+    pub(super) fn make(&mut self, def: &ResolvedDef) -> Result<(), StepProblem> {
+        let cgroup = match def.name.rsplit_once('/') {
+            None => self.tree.create(&def.name)?,
+            Some((outer, inner)) => {
+                let outer = self.live(outer);
+                let tree = CgroupTree::within(&outer.cgroup);
+                tree.enable_controllers(&[])?;
+                tree.create(inner)?
+            }
+        };
+        super::super::configure(&cgroup, def)?;
+        let live = LiveCgroup {
+            cgroup,
+            cpus: def.confined.then(|| def.cpus.clone()),
+            work: def.group.work,
+            nice: def.nice,
+        };
+        self.cgroups.insert(def.name.clone(), live);
+        Ok(())
+    }
+
+    /// A cgroup that the plan says is there.
+    pub(super) fn live(&self, name: &str) -> &LiveCgroup {
+        self.cgroups.get(name).expect("the plan was checked")
+    }
+
+    /// Starts workers, all at once.
+    pub(super) fn spawn(&mut self, newcomers: &[Newcomers<'_>]) -> Result<(), StepProblem> {
+        let newcomers: Vec<&Newcomers<'_>> = newcomers
+            .iter()
+            .filter(|newcomers| newcomers.group.workers > 0)
+            .collect();
+        let groups: Vec<WorkerGroup> = newcomers.iter().map(|it| it.group).collect();
+        let alive = self.workers.iter().filter(|worker| !worker.ended).count();
+        let more: usize = groups.iter().map(|group| group.workers).sum();
+        if more == 0 {
+            return Ok(());
+        }
+        if alive + more > WorkerPool::MAX_WORKERS {
+            return Err(crate::workload::WorkloadError::TooMany(alive + more).into());
+        }
+        let mut pool = WorkerPool::fork_with_steps(&groups, self.cpus, self.accounts)?;
+        let mut started = Vec::with_capacity(more);
+        for (index, id) in pool.workers().enumerate() {
+            let of = newcomers[id.group];
+            if of.cgroup == ROOT {
+                self.tree.attach_to_root(id.pid)?;
+            } else {
+                self.live(of.cgroup).cgroup.attach(id.pid)?;
+            }
+            let Some(pid) = Pid::from_raw(id.pid.cast_signed()) else {
+                continue;
+            };
+            started.push(Worker {
+                pool: self.pools.len(),
+                index,
+                pid,
+                home: of.cgroup.to_owned(),
+                work: of.group.work,
+                cgroup: of.cgroup.to_owned(),
+                ended: false,
+                allowed: self.effective(of.cgroup),
+            });
+        }
+        for (group, of) in newcomers.iter().enumerate() {
+            if let Some(nice) = of.nice {
+                pool.set_nice(group, nice)?;
+            }
+        }
+        pool.begin_step(self.account);
+        pool.release(self.longest);
+        self.pools.push(pool);
+        self.workers.extend(started);
+        Ok(())
+    }
+
+    /// Ends workers, by their positions, and waits until they have.
+    pub(super) fn stop(&mut self, positions: &[usize]) -> Result<(), StepProblem> {
+        let mut by_pool: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for position in positions {
+            let worker = &mut self.workers[*position];
+            worker.ended = true;
+            by_pool.entry(worker.pool).or_default().push(worker.index);
+        }
+        for (pool, indices) in &by_pool {
+            self.pools[*pool].stop_workers(indices.iter().copied());
+        }
+        for (pool, indices) in &by_pool {
+            if !self.pools[*pool].await_ended(indices, END_LIMIT) {
+                let first = positions.first().map(|first| &self.workers[*first]);
+                return Err(OpError::StillRunning {
+                    cgroup: first.map_or_else(String::new, |worker| worker.cgroup.clone()),
+                    seconds: END_LIMIT.as_secs(),
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the workers of a cgroup and removes it.
+    pub(super) fn remove(&mut self, name: &str) -> Result<(), StepProblem> {
+        let live = self.live(name);
+        // Frozen workers cannot end.
+        live.cgroup.set_frozen(false)?;
+        self.stop(&self.in_cgroup(name))?;
+        if let Some(live) = self.cgroups.remove(name) {
+            *self.oom_kills.entry(name.to_owned()).or_default() += live.cgroup.oom_kills();
+            live.cgroup.remove()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all of a cgroup is frozen.
+    pub(super) fn await_frozen(&self, name: &str) -> Result<(), StepProblem> {
+        let begin = Instant::now();
+        while !self.live(name).cgroup.is_frozen()? {
+            if begin.elapsed() > FREEZE_LIMIT {
+                return Err(OpError::NotFrozen {
+                    cgroup: name.to_owned(),
+                    seconds: FREEZE_LIMIT.as_secs(),
+                }
+                .into());
+            }
+            sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Notes which CPUs workers may use now, beside those that they could use before.
+    pub(super) fn note_allowed(&mut self) {
+        let names: BTreeSet<String> = self.workers.iter().map(|it| it.cgroup.clone()).collect();
+        let allowed: BTreeMap<String, CpuSet> = names
+            .into_iter()
+            .map(|name| (name.clone(), self.effective(&name)))
+            .collect();
+        for worker in self.workers.iter_mut().filter(|worker| !worker.ended) {
+            worker.allowed = worker.allowed.union(&allowed[&worker.cgroup]);
+        }
+    }
+
+    /// Ends everything in order: workers report, cgroups are removed, CPUs are online.
+    pub(super) fn finish(mut self) -> Result<Finish, StepProblem> {
+        for live in self.cgroups.values() {
+            live.cgroup.set_frozen(false)?;
+        }
+        for pool in &self.pools {
+            pool.end();
+        }
+        let mut runs: Vec<Vec<Option<SteppedRun>>> = Vec::with_capacity(self.pools.len());
+        for pool in self.pools.drain(..) {
+            let run = pool.collect_steps(END_LIMIT);
+            runs.push(run.into_iter().map(Some).collect());
+        }
+        while let Some((name, live)) = self.cgroups.pop_last() {
+            *self.oom_kills.entry(name).or_default() += live.cgroup.oom_kills();
+            live.cgroup.remove()?;
+        }
+        self.offline.restore()?;
+        let oom_kills = std::mem::take(&mut self.oom_kills);
+        let workers = std::mem::take(&mut self.workers).into_iter();
+        let runs = workers.filter_map(|worker| {
+            let run = runs[worker.pool][worker.index].take()?;
+            Some((worker, run))
+        });
+        Ok(Finish {
+            runs: runs.collect(),
+            oom_kills,
+        })
+    }
+}
+
+impl Drop for State<'_> {
+    fn drop(&mut self) {
+        self.pools.clear();
+        // Inner cgroups before outer ones.
+        while self.cgroups.pop_last().is_some() {}
+    }
+}
+
+/// What a scenario left.
+pub(super) struct Finish {
+    /// The workers in the order in which they were started.
+    pub(super) runs: Vec<(Worker, SteppedRun)>,
+    pub(super) oom_kills: BTreeMap<String, u64>,
+}
+
+/// CPUs that were taken offline. Dropping it takes them online.
+#[derive(Default)]
+pub(super) struct Offline(BTreeSet<u32>);
+
+impl Offline {
+    pub(super) fn set(&mut self, cpu: u32, online: bool) -> Result<(), OpError> {
+        let path = PathBuf::from(format!("/sys/devices/system/cpu/cpu{cpu}/online"));
+        let value = if online { "1" } else { "0" };
+        fs::write(&path, value).map_err(|source| OpError::Cpu {
+            path: path.display().to_string(),
+            value,
+            hint: match source.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "; the kernel needs CONFIG_HOTPLUG_CPU, and the first CPU often cannot go"
+                }
+                _ => "",
+            },
+            source,
+        })?;
+        if online {
+            self.0.remove(&cpu);
+        } else {
+            self.0.insert(cpu);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self) -> Result<(), OpError> {
+        while let Some(cpu) = self.0.first().copied() {
+            self.set(cpu, true)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Offline {
+    fn drop(&mut self) {
+        let _ = self.restore();
+    }
+}
