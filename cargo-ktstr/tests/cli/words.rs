@@ -134,6 +134,7 @@ fn coverage_says_what_it_lacks() {
     assert!(error.contains("set CARGO_TARGET_DIR"), "{error}");
 }
 
+#[test]
 fn what_is_mistyped_is_a_usage_error() {
     let place = Place::new();
     let usage = |args: &str| {

@@ -17,7 +17,8 @@ use super::{LIMIT, family, wait_until, wait_until_gone};
 pub(super) struct Terminal {
     /// The other side of the terminal: what is typed goes there, what is shown comes from there.
     person: File,
-    terminal: OwnedFd,
+    /// The side that programs have.
+    programs: OwnedFd,
     shown: Vec<u8>,
     modes: String,
     child: Child,
@@ -49,7 +50,7 @@ impl Terminal {
         fcntl_setfl(&ours, OFlags::NONBLOCK | OFlags::RDWR).unwrap();
         Self {
             person: File::from(ours),
-            terminal,
+            programs: terminal,
             shown: Vec::new(),
             modes,
             child,
@@ -105,11 +106,11 @@ impl Terminal {
         self.processes = family(self.pid());
         // The client, the guardian and the emulator, at least.
         assert!(self.processes.len() >= 2, "{:?}", self.processes);
-        assert!(!is_sane(&self.terminal), "the terminal is not raw");
+        assert!(!is_sane(&self.programs), "the terminal is not raw");
     }
 
     pub(super) fn resize(&self, rows: u16, columns: u16) {
-        set_size(&self.terminal, rows, columns);
+        set_size(&self.programs, rows, columns);
     }
 
     /// Takes the terminal away, as the end of its emulator does.
@@ -126,8 +127,8 @@ impl Terminal {
             status.is_some()
         });
         wait_until_gone(&self.processes);
-        wait_until("the terminal stays raw", || is_sane(&self.terminal));
-        assert_eq!(modes(&self.terminal), self.modes);
+        wait_until("the terminal stays raw", || is_sane(&self.programs));
+        assert_eq!(modes(&self.programs), self.modes);
         self.look();
         let shown = String::from_utf8_lossy(&self.shown).into_owned();
         (status.unwrap(), shown)

@@ -14,7 +14,8 @@ use crate::workload::{WorkerGroup, WorkerPool, WorkloadError};
 use crate::{AssertResult, Ctx, Result};
 
 pub use steps::{
-    Hold, Op, OpError, PlanError, Step, StepError, StepProblem, execute_steps, execute_steps_beside,
+    Hold, Op, OpError, PlanError, PlanFault, Step, StepError, StepProblem, execute_steps,
+    execute_steps_beside,
 };
 
 /// A scenario that could not be run. Workers that fail are part of the verdict instead.

@@ -128,11 +128,7 @@ impl Content {
         Ok(Archive {
             bytes,
             unpacked_bytes,
-            sha256: hash
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            sha256: format!("{:x}", hash.finalize()),
         })
     }
 }

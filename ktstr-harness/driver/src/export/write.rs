@@ -47,9 +47,10 @@ pub(super) fn check(path: &Path) -> Result<(), ExportError> {
         // Also where a link leads nowhere: it is replaced.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
-            return match parent.is_none_or(Path::is_dir) {
-                true => Ok(()),
-                false => refused("its directory does not exist; make it, or give another by -o"),
+            return if parent.is_none_or(Path::is_dir) {
+                Ok(())
+            } else {
+                refused("its directory does not exist; make it, or give another by -o")
             };
         }
         Err(error) => return refused(&format!("{error}; give another file by -o")),

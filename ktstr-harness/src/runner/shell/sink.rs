@@ -105,7 +105,7 @@ mod tests {
     fn fill(sink: &Sink<'_>) -> usize {
         let mut written = 0;
         loop {
-            match sink.write(&[b'x'; 64 << 10]) {
+            match sink.write(&vec![b'x'; 64 << 10]) {
                 Ok(count) => written += count,
                 Err(error) => {
                     assert_eq!(Errno::from_io_error(&error), Some(Errno::AGAIN));

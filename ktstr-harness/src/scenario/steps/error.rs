@@ -16,7 +16,7 @@ pub struct StepError {
     /// What was being done: an operation, or `setup`.
     pub op: String,
     /// What went wrong.
-    pub problem: StepProblem,
+    pub problem: Box<StepProblem>,
 }
 
 /// Why a step could not be carried out.

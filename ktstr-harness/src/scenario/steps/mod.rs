@@ -34,7 +34,7 @@ use crate::{AssertResult, Ctx, Result};
 pub use error::{OpError, StepError, StepProblem};
 pub use op::Op;
 use plan::Plan;
-pub use plan::PlanError;
+pub use plan::{PlanError, PlanFault};
 use run::Finished;
 
 /// A period of a scenario: what changes at its beginning, and how long it then holds.

@@ -35,7 +35,7 @@ pub struct PlanError {
     /// The operation, where one is at fault.
     pub op: Option<String>,
     /// What is wrong.
-    pub fault: PlanFault,
+    pub fault: Box<PlanFault>,
 }
 
 /// What is wrong with a step.
@@ -261,7 +261,7 @@ impl Draft<'_> {
             number: self.number,
             step: self.step.to_owned(),
             op: op.map(ToString::to_string),
-            fault,
+            fault: Box::new(fault),
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) fn run(tree: &CgroupTree, plan: &Plan<'_>) -> Result<Finished, StepEr
             number,
             step,
             op,
-            problem,
+            problem: Box::new(problem),
         }
     };
     let needed: Vec<&str> = plan.controllers.iter().copied().collect();
@@ -95,7 +95,7 @@ impl State<'_> {
                 number: index + 1,
                 step: step.name.to_owned(),
                 op: op.to_string(),
-                problem,
+                problem: Box::new(problem),
             })?;
         }
         self.note_allowed();
