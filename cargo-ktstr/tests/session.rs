@@ -95,7 +95,7 @@ fn schedulers_are_built_once_and_before_any_test() {
     assert!(summary.starts_with("1 passed, 4 failed\n"), "{text}");
     assert_eq!(after.matches(FAILED).count(), 2, "{text}");
     assert_eq!(
-        after.matches("missing: No such file or directory").count(),
+        after.matches("missing`: No such file or directory").count(),
         2,
         "{text}"
     );
@@ -205,7 +205,7 @@ fn an_archive_is_run_where_it_was_unpacked() {
     assert_eq!(code, Some(100), "{text}");
     assert!(!text.contains(failed), "{text}");
     assert!(
-        text.contains("missing: No such file or directory"),
+        text.contains("missing`: No such file or directory"),
         "{text}"
     );
 }

@@ -116,6 +116,9 @@ impl fmt::Display for ScxExitKind {
     }
 }
 
+/// How many lines of others may stand between that of an exit and its message.
+const OTHER_LINES: usize = 16;
+
 /// Entries of a stack that are kept; the kernel keeps 64.
 const MAX_FRAMES: usize = 64;
 
@@ -154,10 +157,14 @@ impl ScxExit {
             backtrace: Vec::new(),
         };
         let prefix = format!("sched_ext: {name}: ");
-        let mut lines = lines.peekable();
-        if let Some(message) = lines.peek().and_then(|line| line.strip_prefix(&prefix)) {
-            message.clone_into(&mut exit.message);
-            lines.next();
+        // Another CPU may say something in between.
+        let mut ahead = lines
+            .clone()
+            .take(OTHER_LINES)
+            .take_while(|line| disabled(line).is_none());
+        if let Some(at) = ahead.position(|line| line.starts_with(&prefix)) {
+            let message = lines.nth(at).and_then(|line| line.strip_prefix(&prefix));
+            message.unwrap_or_default().clone_into(&mut exit.message);
         }
         // `stack_trace_print` indents: two spaces and the function.
         let frames = lines.map_while(|line| line.strip_prefix("  "));
@@ -292,5 +299,26 @@ mod tests {
             let _ = longest_waiting(&noise);
             let _ = ScxExit::find(&format!("{}{noise}", STALL.get(..cut).unwrap_or("")));
         }
+    }
+
+    #[test]
+    fn a_line_of_another_cpu_may_come_in_between() {
+        let log = "\
+[7.163276] sched_ext: BPF scheduler \"ktstr\" disabled (runtime error)
+[7.164195] sched_ext: \"ktstr\" does not implement cgroup cpu.weight
+[7.181333] sched_ext: ktstr: target CPU 0 not allowed for kworker/2:0H[32]
+[7.197812]    task_can_run_on_remote_rq+0x90/0x110
+[7.816200] other words
+";
+        let exit = ScxExit::find(log).unwrap();
+        assert_eq!(
+            exit.message,
+            "target CPU 0 not allowed for kworker/2:0H[32]"
+        );
+        assert_eq!(exit.backtrace, ["task_can_run_on_remote_rq+0x90/0x110"]);
+        // The message of a later exit is none of this one's.
+        let two = "sched_ext: BPF scheduler \"x\" disabled (runtime error)\n\
+            sched_ext: BPF scheduler \"x\" disabled (runnable task stall)\nsched_ext: x: stalls\n";
+        assert_eq!(ScxExit::find(two).unwrap().message, "");
     }
 }

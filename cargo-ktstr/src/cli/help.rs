@@ -248,11 +248,12 @@ A field is absent as `expected`, where records of that kind do not have it, or
 pub(super) const EXPORT_AFTER: &str = "\
 Standard output says what was written: an executable file with the test binary, the
 scheduler and the include files. On the other machine, as root:
-  ./my_test.run --check               check the machine: root, sched_ext, cgroup2,
-                                      no other scheduler, topology
-  ./my_test.run                       run the test; exit code: the verdict's
-  ./my_test.run --duration 60 --quiet
-  ./my_test.run --help                options and exit codes
+  ./my_test.run --check    check the machine and run nothing
+  ./my_test.run            run the test; exit code: the verdict's
+  ./my_test.run --help     options and exit codes
+
+Checked are root, sched_ext, cgroup2, that no other scheduler is attached, and the
+topology.
 
 The run takes CPUs of the test's topology and undoes what it did when it ends,
 however it ends. Scheduler, its arguments and the topology are those of the test; a

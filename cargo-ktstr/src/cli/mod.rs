@@ -80,15 +80,15 @@ pub(crate) enum Command {
     /// Open a shell in a virtual machine, or run one command there.
     #[command(after_help = help::SHELL_AFTER)]
     Shell(Box<Shell>),
+    /// Write a file that runs a test on another machine, without a virtual machine.
+    #[command(after_help = help::EXPORT_AFTER)]
+    Export(Export),
     /// Compare the figures of performance tests at HEAD and at a baseline commit.
     #[command(after_help = help::PERF_DELTA_AFTER)]
     PerfDelta(Box<PerfDelta>),
     /// Show what deserves a look in the newest run, and list past runs.
     #[command(after_help = help::STATS_AFTER)]
     Stats(Stats),
-    /// Write a file that runs a test on another machine, without a virtual machine.
-    #[command(after_help = help::EXPORT_AFTER)]
-    Export(Export),
     /// Show this host as the record of a run would have it.
     ShowHost(ShowHost),
     /// Show the thresholds that a test is judged by.

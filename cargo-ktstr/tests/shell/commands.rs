@@ -142,10 +142,21 @@ fn an_interrupt_goes_to_the_command_and_the_next_one_ends_the_machine() {
 
 #[test]
 fn a_guest_that_dies_is_told_with_its_last_words() {
-    let output = exec("echo before; echo c > /proc/sysrq-trigger")
-        .output()
+    // What the guest had said, but not sent, dies with it: it dies when it is told to.
+    let mut child = exec("echo before; read line; echo c > /proc/sysrq-trigger")
+        .stdin(Stdio::piped())
+        .spawn()
         .unwrap();
-    assert_eq!(text(&output.stdout), "before\n");
+    let mut said = [0; 7];
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut said)
+        .unwrap();
+    assert_eq!(&said, b"before\n");
+    child.stdin.as_mut().unwrap().write_all(b"now\n").unwrap();
+    let output = child.wait_with_output().unwrap();
     let error = text(&output.stderr);
     assert!(error.contains("Kernel panic"), "{error}");
     let last = error.lines().last().unwrap();

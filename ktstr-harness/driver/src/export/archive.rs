@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,15 @@ struct Item {
     what: &'static str,
     host: PathBuf,
     path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    File,
+    Directory,
+    /// A symbolic link, and where it leads.
+    Link(PathBuf),
 }
 
 impl Content {
@@ -44,6 +54,7 @@ impl Content {
             what,
             host: host.to_owned(),
             path,
+            kind: Kind::File,
         };
         let mut files = vec![item("test binary", &found.binary, "test-binary".into())];
         let of_scheduler = |name: &str| Path::new(SCHEDULER_DIR).join(name);
@@ -61,12 +72,12 @@ impl Content {
             let Some(name) = file.file_name() else {
                 return refused("has no file name");
             };
-            if file.is_dir() {
-                return refused("is a directory; name the files in it");
-            }
             match names.insert(name.to_owned(), file) {
                 Some(other) if other == file => {}
                 Some(_) => return refused("another include file has this name; rename one"),
+                None if file.is_dir() => {
+                    tree(file, &Path::new(INCLUDE_DIR).join(name), &mut files)?;
+                }
                 None => files.push(item(
                     "extra_include_files",
                     file,
@@ -100,14 +111,31 @@ impl Content {
         // A debug build of a test is 100 MB: better compression takes longer than copying what it saves.
         let mut tar = Builder::new(GzEncoder::new(counted, Compression::fast()));
         for dir in [SCHEDULER_DIR, INCLUDE_DIR] {
-            let mut header = Header::new_gnu();
-            header.set_entry_type(EntryType::Directory);
-            header.set_mode(0o755);
-            header.set_size(0);
-            tar.append_data(&mut header, dir, io::empty())?;
+            append_directory(&mut tar, Path::new(dir))?;
         }
         let mut unpacked_bytes = 0;
-        for Item { what, host, path } in &self.files {
+        for Item {
+            what,
+            host,
+            path,
+            kind,
+        } in &self.files
+        {
+            match kind {
+                Kind::File => {}
+                Kind::Directory => {
+                    append_directory(&mut tar, path)?;
+                    continue;
+                }
+                Kind::Link(target) => {
+                    let mut header = Header::new_gnu();
+                    header.set_entry_type(EntryType::Symlink);
+                    header.set_mode(0o777);
+                    header.set_size(0);
+                    tar.append_link(&mut header, path, target)?;
+                    continue;
+                }
+            }
             let failed = |error: io::Error| {
                 ArchiveError::File(file_error(
                     what,
@@ -131,6 +159,44 @@ impl Content {
             sha256: format!("{:x}", hash.finalize()),
         })
     }
+}
+
+fn append_directory(tar: &mut Builder<impl Write>, path: &Path) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Directory);
+    header.set_mode(0o755);
+    header.set_size(0);
+    tar.append_data(&mut header, path, io::empty())
+}
+
+/// Adds a directory and what is in it, in the order of names. Links in it stay links.
+fn tree(host: &Path, path: &Path, files: &mut Vec<Item>) -> Result<(), ExportError> {
+    const WHAT: &str = "extra_include_files";
+    let failed = |error: io::Error| file_error(WHAT, host, error.to_string());
+    let item = |host: &Path, path: &Path, kind| Item {
+        what: WHAT,
+        host: host.to_owned(),
+        path: path.to_owned(),
+        kind,
+    };
+    files.push(item(host, path, Kind::Directory));
+    let entries = fs::read_dir(host).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut entries = entries.map_err(failed)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (host, path) = (entry.path(), path.join(entry.file_name()));
+        let kind = entry.file_type().map_err(failed)?;
+        if kind.is_dir() {
+            tree(&host, &path, files)?;
+        } else if kind.is_symlink() {
+            let target = fs::read_link(&host).map_err(failed)?;
+            files.push(item(&host, &path, Kind::Link(target)));
+        } else {
+            // What is no file is refused when it is read.
+            files.push(item(&host, &path, Kind::File));
+        }
+    }
+    Ok(())
 }
 
 /// An archive that could not be written.
@@ -165,5 +231,42 @@ impl Write for Counted<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn directories_are_taken_whole_and_links_stay_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        fs::create_dir_all(data.join("empty")).unwrap();
+        fs::create_dir(data.join("b")).unwrap();
+        fs::write(data.join("b/file"), "x").unwrap();
+        symlink("b/file", data.join("link")).unwrap();
+        symlink("..", data.join("circle")).unwrap();
+        let mut files = Vec::new();
+        tree(&data, Path::new("include-files/data"), &mut files).unwrap();
+        let told: Vec<(&str, &Kind)> = files
+            .iter()
+            .map(|item| (item.path.to_str().unwrap(), &item.kind))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("include-files/data", &Kind::Directory),
+                ("include-files/data/b", &Kind::Directory),
+                ("include-files/data/b/file", &Kind::File),
+                ("include-files/data/circle", &Kind::Link("..".into())),
+                ("include-files/data/empty", &Kind::Directory),
+                ("include-files/data/link", &Kind::Link("b/file".into())),
+            ]
+        );
+        let error = tree(&dir.path().join("none"), Path::new("x"), &mut files).unwrap_err();
+        assert!(error.to_string().contains("No such file"), "{error}");
     }
 }
