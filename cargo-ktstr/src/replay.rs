@@ -4,7 +4,6 @@ use std::env::current_dir;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use ktstr_driver::kernels::{self, KernelOptions};
 use ktstr_driver::replay::{Replay, ReplayKernel, ReplayOptions, ReplayRequest};
 use ktstr_driver::{KernelChoice, KernelRequest, NextestStreams, SavedSession, Session};
 use ktstr_kernel::BaseConfig;
@@ -109,21 +108,14 @@ fn session(
         let there = kernels.into_iter().filter_map(|it| it.kernel.ok());
         return Ok(session.kernels(there.collect()));
     }
-    let test = overridden(as_test(replay.options()), arguments);
-    let base_config = test.base_config.map(BaseConfig::from);
-    let options = KernelOptions {
-        base_config,
-        include_eol: test.include_eol,
-        ..KernelOptions::default()
+    let wanted = overridden(as_test(replay.options()), arguments);
+    let request = KernelRequest {
+        identifiers: arguments.kernel.clone(),
+        base_config: wanted.base_config.map(BaseConfig::from),
+        include_eol: wanted.include_eol,
     };
-    let mut ready = |spec: &_, kernel: &_| reporter.resolved(spec, kernel);
-    let identifiers = &arguments.kernel;
-    let kernels = kernels::resolve(&context.host, identifiers, options, reporter, &mut ready)?;
-    Ok(session.kernels(kernels).kernel_request(KernelRequest {
-        identifiers: identifiers.clone(),
-        base_config,
-        include_eol: test.include_eol,
-    }))
+    let kernels = test::kernels(&request, context, reporter)?;
+    Ok(session.kernels(kernels).kernel_request(request))
 }
 
 /// The command that ran a session, as far as it is known.

@@ -11,29 +11,61 @@ use ktstr_driver::replay::replay_args;
 use ktstr_driver::{
     KernelChoice, KernelRequest, NextestStreams, RunSummary, Session, SessionReport,
 };
-use ktstr_kernel::BaseConfig;
+use ktstr_kernel::{BaseConfig, ResolvedKernel};
 use ktstr_render::progress::Reporter;
 use ktstr_render::{summary, text};
 use ktstr_vmm::CancelToken;
 
 use crate::Context;
 use crate::affected;
-use crate::cli::{NarrowedTest, Test};
+use crate::cli::{NarrowedTest, Relevant, Test};
 use crate::failure::{CommandResult, Failure};
 use crate::terminal::{reporter, tell};
 
 pub(crate) fn run(arguments: &NarrowedTest, context: &Context) -> CommandResult {
-    let reporter = reporter(&context.style);
     let session = unprepared(&arguments.test, host(context)?)?;
+    run_narrowed(session, &arguments.test, &arguments.relevant, context)
+}
+
+/// Runs `session`, which is as `arguments` want it, on their kernels, with the tests that `relevant` asks for.
+pub(crate) fn run_narrowed(
+    session: Session,
+    arguments: &Test,
+    relevant: &Relevant,
+    context: &Context,
+) -> CommandResult {
+    let reporter = reporter(&context.style);
     // Before a kernel is looked for: there may be no need of one.
-    let narrowed = affected::narrow(session, &arguments.relevant, context, &reporter)?;
+    let narrowed = affected::narrow(session, relevant, context, &reporter)?;
     let Some(session) = narrowed else {
         return Ok(ExitCode::SUCCESS);
     };
-    let session = prepared(session, &arguments.test, context, &reporter)?;
+    let session = prepared(session, arguments, context, &reporter)?;
     let report = session.run(&reporter, &CancelToken::new()?)?;
-    summarize(&report, &arguments.test, "test", context);
+    summarize(&report, arguments, "test", context);
     Ok(ExitCode::from(report.exit_code))
+}
+
+/// The kernels that a session was asked to run on.
+pub(crate) fn kernels(
+    request: &KernelRequest,
+    context: &Context,
+    reporter: &Reporter,
+) -> Result<Vec<ResolvedKernel>, Failure> {
+    let options = KernelOptions {
+        base_config: request.base_config,
+        include_eol: request.include_eol,
+        ..KernelOptions::default()
+    };
+    let mut ready = |spec: &_, kernel: &_| reporter.resolved(spec, kernel);
+    let identifiers = &request.identifiers;
+    Ok(kernels::resolve(
+        &context.host,
+        identifiers,
+        options,
+        reporter,
+        &mut ready,
+    )?)
 }
 
 /// A session as `arguments` want it, with its kernels.
@@ -67,15 +99,19 @@ pub(crate) fn unprepared(arguments: &Test, host: Host) -> Result<Session, Failur
         .backend(arguments.backend)
         .streams(NextestStreams::Foreground)
         .nextest_args(arguments.nextest_args.iter().cloned())
-        .kernel_request(KernelRequest {
-            identifiers: arguments.kernel.clone(),
-            base_config: arguments.base_config.map(BaseConfig::from),
-            include_eol: arguments.include_eol,
-        }))
+        .kernel_request(request(arguments)))
+}
+
+fn request(arguments: &Test) -> KernelRequest {
+    KernelRequest {
+        identifiers: arguments.kernel.clone(),
+        base_config: arguments.base_config.map(BaseConfig::from),
+        include_eol: arguments.include_eol,
+    }
 }
 
 /// `session` with all that it needs, and the kernels that `arguments` name.
-pub(crate) fn prepared(
+fn prepared(
     session: Session,
     arguments: &Test,
     context: &Context,
@@ -91,14 +127,7 @@ pub(crate) fn prepared(
     if source == KernelChoice::Discover {
         return Ok(session);
     }
-    let options = KernelOptions {
-        base_config: arguments.base_config.map(BaseConfig::from),
-        include_eol: arguments.include_eol,
-        ..KernelOptions::default()
-    };
-    let mut ready = |spec: &_, kernel: &_| reporter.resolved(spec, kernel);
-    let identifiers = &arguments.kernel;
-    let kernels = kernels::resolve(&context.host, identifiers, options, reporter, &mut ready)?;
+    let kernels = kernels(&request(arguments), context, reporter)?;
     Ok(session.kernels(kernels))
 }
 

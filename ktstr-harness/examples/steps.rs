@@ -198,7 +198,7 @@ fn nothing_is_left(ctx: &Ctx) -> Result<AssertResult> {
 }
 
 /// A worker that is frozen for a step has a gap and no iteration there, and none in the others.
-#[ktstr_test(cores = 2, duration_s = 3)]
+#[ktstr_test(cores = 2, duration_s = 10)]
 fn a_frozen_step_is_seen(ctx: &Ctx) -> Result<AssertResult> {
     let checks = Checks {
         not_stuck: Some(true),

@@ -44,8 +44,12 @@ impl CpuMap {
 
     /// The CPUs that stand for `cpus` of the topology.
     pub(crate) fn cpus(self, cpus: &CpuSet) -> CpuSet {
-        let of = |cpu: u32| self.cpus.get(cpu as usize).copied().unwrap_or(cpu);
-        cpus.iter().map(of).collect()
+        cpus.iter().map(|cpu| self.cpu(cpu)).collect()
+    }
+
+    /// The CPU that stands for `cpu` of the topology.
+    pub(crate) fn cpu(self, cpu: u32) -> u32 {
+        self.cpus.get(cpu as usize).copied().unwrap_or(cpu)
     }
 
     /// The NUMA node that stands for `node` of the topology.

@@ -47,6 +47,7 @@ pub mod runner;
 pub mod scenario;
 pub mod scheduler;
 pub mod scx_exit;
+mod shuffle;
 pub mod test;
 pub mod workload;
 

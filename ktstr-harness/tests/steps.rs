@@ -39,7 +39,7 @@ fn a_failure_names_its_step_alone() {
     assert!(
         detail
             .message
-            .starts_with("0 iterations < 1 within 0.9 s in cgroup a, worker 0")
+            .starts_with("0 iterations < 1 within 3.0 s in cgroup a, worker 0")
     );
     assert!(detail.message.ends_with(" in step 2 (frozen)"), "{detail}");
 }

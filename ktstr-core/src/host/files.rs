@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -154,6 +154,17 @@ pub fn find_program(path: &OsStr, name: impl AsRef<Path>) -> Option<PathBuf> {
     }
     let mut programs = split_paths(path).map(|dir| dir.join(name));
     programs.find(|program| is_program(program))
+}
+
+/// What a file is that has no content of its own, in words.
+pub fn special_kind(kind: fs::FileType) -> &'static str {
+    if kind.is_socket() {
+        "socket"
+    } else if kind.is_fifo() {
+        "named pipe"
+    } else {
+        "device"
+    }
 }
 
 #[cfg(test)]

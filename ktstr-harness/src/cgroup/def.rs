@@ -126,8 +126,19 @@ pub struct ResolvedDef {
 }
 
 impl ResolvedDef {
+    /// The controllers that its settings need.
+    pub(crate) fn controllers(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let needs = [
+            ("cpuset", self.confined || self.memory_node.is_some()),
+            ("cpu", self.weight.is_some()),
+            ("memory", self.memory_max.is_some()),
+        ];
+        let needs = needs.into_iter().filter(|(_, needed)| *needed);
+        needs.map(|(name, _)| name)
+    }
+
     /// Names the CPUs and the memory of the running machine that stand for those of the topology.
-    pub(crate) fn stand_in(&mut self, cpus: CpuMap) {
+    pub(crate) fn map_cpus(&mut self, cpus: CpuMap) {
         self.cpus = cpus.cpus(&self.cpus);
         self.memory_node = self.memory_node.map(|node| cpus.memory_node(node));
     }

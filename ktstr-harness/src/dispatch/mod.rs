@@ -37,6 +37,7 @@ pub use thresholds::{CaseThresholds, Threshold};
 
 use crate::cases::{cases, cells};
 use crate::runner::{Settings, TestTarget};
+use crate::shuffle::shuffle;
 use crate::{guest, registry};
 use job::Job;
 use libtest::{LibtestOutput, Style};
@@ -197,7 +198,7 @@ fn run_as_libtest(
         filtered_out,
     } = Selection::of(all, args);
     if let Some(seed) = args.shuffle {
-        libtest::shuffle(&mut jobs, seed);
+        shuffle(&mut jobs, seed);
     }
     let mut output = LibtestOutput::new(io::stdout(), style(args), logfile(args)?);
     let start = Instant::now();

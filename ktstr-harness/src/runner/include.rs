@@ -1,11 +1,11 @@
 //! Files and directories of the host for the guest's `/include-files`.
 
 use std::ffi::OsString;
-use std::fs::{self, FileType};
+use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use ktstr_core::host::files::special_kind;
 use ktstr_vmm::initramfs::{InitramfsBuilder, Pack};
 
 use crate::guest;
@@ -91,22 +91,12 @@ pub fn add(
         } else if kind.is_file() {
             root.executable(&path, place, Pack::Whole)
         } else {
-            let kind = special(kind);
+            let kind = special_kind(kind);
             return Err(IncludeError::Special { path, kind });
         };
         seen.push((name, path));
     }
     Ok(root)
-}
-
-fn special(kind: FileType) -> &'static str {
-    if kind.is_socket() {
-        "socket"
-    } else if kind.is_fifo() {
-        "named pipe"
-    } else {
-        "device"
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod scenarios;
 mod steps;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ktstr_core::Topology;
@@ -91,7 +92,7 @@ fn run_on(
 ) -> Result<Vec<CgroupRun>, ScenarioError> {
     let mut defs = resolve(defs, cpus.topology())?;
     for def in &mut defs {
-        def.stand_in(cpus);
+        def.map_cpus(cpus);
     }
     tree.enable_controllers(&needed_controllers(&defs))?;
     // Declared before the pool: workers are gone before their cgroups are removed.
@@ -137,15 +138,8 @@ fn run_on(
 }
 
 fn needed_controllers(defs: &[ResolvedDef]) -> Vec<&'static str> {
-    let needs = [
-        ("cpuset", defs.iter().any(|def| def.confined)),
-        ("cpu", defs.iter().any(|def| def.weight.is_some())),
-        ("memory", defs.iter().any(|def| def.memory_max.is_some())),
-    ];
-    needs
-        .into_iter()
-        .filter_map(|(name, needed)| needed.then_some(name))
-        .collect()
+    let needed: BTreeSet<&str> = defs.iter().flat_map(ResolvedDef::controllers).collect();
+    needed.into_iter().collect()
 }
 
 fn configure(cgroup: &Cgroup, def: &ResolvedDef) -> Result<(), CgroupError> {

@@ -8,6 +8,8 @@ use ktstr_core::{CpuSet, Topology};
 use rustix::process::{Pid, setpriority_process};
 use rustix::thread::sched_setaffinity;
 
+use crate::shuffle::shuffle;
+
 /// A scheduling policy of a task (sched(7)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -192,20 +194,11 @@ impl Affinity {
     }
 }
 
-/// `count` of `all` CPUs: a partial shuffle.
+/// `count` of `all` CPUs.
 fn draw(count: u32, all: u32, seed: u64) -> CpuSet {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut cpus: Vec<u32> = (0..all).collect();
-    for position in 0..count {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let left = u64::from(all - position);
-        let other = u64::from(position) + state % left;
-        cpus.swap(position as usize, other as usize);
-    }
-    cpus.truncate(count as usize);
-    cpus.into_iter().collect()
+    shuffle(&mut cpus, seed);
+    cpus.into_iter().take(count as usize).collect()
 }
 
 /// Lets a process run on `cpus`.

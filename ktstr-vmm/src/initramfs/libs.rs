@@ -16,7 +16,7 @@ use super::entry::{Entry, Pack, normalize};
 use super::error::InitramfsError;
 use super::ldcache;
 use super::script::{self, Interpreter};
-use super::tree;
+use super::tree::{TreeEntryKind, walk_tree};
 
 /// The default directories of loaders: Debian's and the common ones.
 const STANDARD: &[&str] = &[
@@ -261,16 +261,16 @@ impl Resolver {
 
     /// Packs the directory `host` and what is below it.
     fn tree(&mut self, host: &Path, guest: &Path) -> Result<(), InitramfsError> {
-        for found in tree::walk(host)? {
+        for found in walk_tree(host)? {
             let (from, to) = (host.join(&found.below), guest.join(&found.below));
             let packed = match found.kind {
-                tree::Kind::Directory { mode } => {
+                TreeEntryKind::Directory { mode } => {
                     // It changes with the names in it.
                     self.resolved.inputs.push(Input::of(&from));
                     Packed::Directory { mode }
                 }
-                tree::Kind::Symlink { target } => Packed::Symlink { target },
-                tree::Kind::File { mode } => {
+                TreeEntryKind::Symlink { target } => Packed::Symlink { target },
+                TreeEntryKind::File { mode } => {
                     let kind = Kind {
                         mode,
                         ..Kind::new(Pack::Whole, true)

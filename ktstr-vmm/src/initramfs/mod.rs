@@ -31,3 +31,4 @@ pub use cache::PackedInitramfs;
 pub use description::{Initramfs, InitramfsBuilder};
 pub use entry::Pack;
 pub use error::InitramfsError;
+pub use tree::{TreeEntry, TreeEntryKind, walk_tree};

@@ -1,8 +1,10 @@
 //! Directories of the host with all that is below them.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use ktstr_core::host::files::special_kind;
 
 use super::content::read_error;
 use super::error::InitramfsError;
@@ -15,31 +17,38 @@ const MAX_ENTRIES: usize = 200_000;
 
 /// Something in a tree.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct TreeEntry {
     /// Its path below the tree's root; empty for the root.
-    pub(super) below: PathBuf,
-    pub(super) kind: Kind,
+    pub below: PathBuf,
+    /// What it is.
+    pub kind: TreeEntryKind,
 }
 
+/// What an entry of a tree is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum TreeEntryKind {
+    /// A directory, whose contents are entries of their own.
     Directory {
+        /// Its permissions.
         mode: u32,
     },
     /// A link, which is not followed.
     Symlink {
+        /// Where it leads.
         target: PathBuf,
     },
+    /// A file.
     File {
+        /// Its permissions.
         mode: u32,
     },
 }
 
-/// Lists the directory `root` and all that is below it; a directory comes before its contents.
+/// Lists the directory `root` and all that is below it, in the order of paths; a directory comes before its contents.
 ///
 /// Symbolic links are not followed, so that the walk stays inside and ends. What is neither a file, a directory nor a
 /// link is refused.
-pub(super) fn walk(root: &Path) -> Result<Vec<Found>, InitramfsError> {
+pub fn walk_tree(root: &Path) -> Result<Vec<TreeEntry>, InitramfsError> {
     let mut found = Vec::new();
     let mut open = vec![(PathBuf::new(), 0)];
     while let Some((below, depth)) = open.pop() {
@@ -60,21 +69,21 @@ pub(super) fn walk(root: &Path) -> Result<Vec<Found>, InitramfsError> {
             let path = entry.path();
             let kind = if kind.is_symlink() {
                 let target = fs::read_link(&path).map_err(read_error(&path))?;
-                Kind::Symlink { target }
+                TreeEntryKind::Symlink { target }
             } else if kind.is_file() {
                 let metadata = entry.metadata().map_err(read_error(&path))?;
                 let mode = metadata.permissions().mode() & 0o7777;
-                Kind::File { mode }
+                TreeEntryKind::File { mode }
             } else {
                 return Err(InitramfsError::Special {
-                    kind: name_of(kind),
+                    kind: special_kind(kind),
                     path,
                 });
             };
-            found.push(Found { below, kind });
+            found.push(TreeEntry { below, kind });
         }
-        let kind = Kind::Directory { mode };
-        found.push(Found { below, kind });
+        let kind = TreeEntryKind::Directory { mode };
+        found.push(TreeEntry { below, kind });
         if found.len() + open.len() > MAX_ENTRIES {
             return Err(too_large(root, "it has more than 200,000 entries"));
         }
@@ -87,16 +96,6 @@ fn too_large(path: &Path, why: &'static str) -> InitramfsError {
     InitramfsError::TooMany {
         path: path.to_owned(),
         why,
-    }
-}
-
-fn name_of(kind: fs::FileType) -> &'static str {
-    if kind.is_socket() {
-        "socket"
-    } else if kind.is_fifo() {
-        "named pipe"
-    } else {
-        "device"
     }
 }
 
@@ -117,11 +116,11 @@ mod tests {
         symlink("..", root.join("in/up")).unwrap();
         symlink("/", root.join("out")).unwrap();
         symlink("nothing", root.join("broken")).unwrap();
-        let found = walk(root).unwrap();
+        let found = walk_tree(root).unwrap();
         let names: Vec<_> = found.iter().map(|f| f.below.to_str().unwrap()).collect();
         assert_eq!(names, ["", "broken", "in", "in/up", "out"]);
         let target = |index: usize| match &found[index].kind {
-            Kind::Symlink { target } => target.to_str().unwrap(),
+            TreeEntryKind::Symlink { target } => target.to_str().unwrap(),
             other => panic!("{other:?}"),
         };
         assert_eq!([target(1), target(3), target(4)], ["nothing", "..", "/"]);
@@ -132,7 +131,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("talk");
         let _listener = UnixListener::bind(&socket).unwrap();
-        let error = walk(dir.path()).unwrap_err().to_string();
+        let error = walk_tree(dir.path()).unwrap_err().to_string();
         assert!(
             error.contains(&format!("{} is a socket", socket.display())),
             "{error}"
@@ -141,7 +140,7 @@ mod tests {
         let pipe = dir.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
-        let error = walk(dir.path()).unwrap_err().to_string();
+        let error = walk_tree(dir.path()).unwrap_err().to_string();
         assert!(
             error.contains(&format!("{} is a named pipe", pipe.display())),
             "{error}"
@@ -153,7 +152,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let deep: PathBuf = (0..=MAX_DEPTH).map(|_| "d").collect();
         fs::create_dir_all(dir.path().join(deep)).unwrap();
-        let error = walk(dir.path()).unwrap_err().to_string();
+        let error = walk_tree(dir.path()).unwrap_err().to_string();
         assert!(error.contains("it lies too deep"), "{error}");
     }
 
@@ -168,7 +167,7 @@ mod tests {
                 fs::create_dir_all(dir.path().join(path)).unwrap();
                 fs::write(dir.path().join(path).join("f"), path).unwrap();
             }
-            let found = walk(dir.path()).unwrap();
+            let found = walk_tree(dir.path()).unwrap();
             for (index, one) in found.iter().enumerate() {
                 let before = &found[..index];
                 prop_assert!(before.iter().all(|b| b.below != one.below));
@@ -176,7 +175,7 @@ mod tests {
                     prop_assert!(before.iter().any(|b| b.below == parent));
                 }
             }
-            let files = found.iter().filter(|f| matches!(f.kind, Kind::File { .. })).count();
+            let files = found.iter().filter(|f| matches!(f.kind, TreeEntryKind::File { .. })).count();
             prop_assert_eq!(files, paths.len());
         }
     }

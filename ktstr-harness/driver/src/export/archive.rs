@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use ktstr_core::host::files::open_regular;
 use ktstr_vmm::CancelToken;
+use ktstr_vmm::initramfs::{TreeEntryKind, walk_tree};
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header, HeaderMode};
 
@@ -169,33 +169,25 @@ fn append_directory(tar: &mut Builder<impl Write>, path: &Path) -> io::Result<()
     tar.append_data(&mut header, path, io::empty())
 }
 
-/// Adds a directory and what is in it, in the order of names. Links in it stay links.
+/// Adds a directory and what is in it. Links in it stay links.
 fn tree(host: &Path, path: &Path, files: &mut Vec<Item>) -> Result<(), ExportError> {
     const WHAT: &str = "extra_include_files";
-    let failed = |error: io::Error| file_error(WHAT, host, error.to_string());
-    let item = |host: &Path, path: &Path, kind| Item {
+    let found = walk_tree(host).map_err(|error| file_error(WHAT, host, error.to_string()))?;
+    files.extend(found.into_iter().map(|entry| Item {
         what: WHAT,
-        host: host.to_owned(),
-        path: path.to_owned(),
-        kind,
-    };
-    files.push(item(host, path, Kind::Directory));
-    let entries = fs::read_dir(host).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut entries = entries.map_err(failed)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let (host, path) = (entry.path(), path.join(entry.file_name()));
-        let kind = entry.file_type().map_err(failed)?;
-        if kind.is_dir() {
-            tree(&host, &path, files)?;
-        } else if kind.is_symlink() {
-            let target = fs::read_link(&host).map_err(failed)?;
-            files.push(item(&host, &path, Kind::Link(target)));
+        host: host.join(&entry.below),
+        // The directory itself has no path below it, which would end in a slash.
+        path: if entry.below.as_os_str().is_empty() {
+            path.to_owned()
         } else {
-            // What is no file is refused when it is read.
-            files.push(item(&host, &path, Kind::File));
-        }
-    }
+            path.join(&entry.below)
+        },
+        kind: match entry.kind {
+            TreeEntryKind::Directory { .. } => Kind::Directory,
+            TreeEntryKind::Symlink { target } => Kind::Link(target),
+            TreeEntryKind::File { .. } => Kind::File,
+        },
+    }));
     Ok(())
 }
 
@@ -236,6 +228,7 @@ impl Write for Counted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

@@ -91,6 +91,9 @@ pub enum OpError {
         /// What to do, after a semicolon.
         hint: &'static str,
     },
+    /// The cgroup is not there.
+    #[error("{0}: the cgroup is gone, since it could not be removed in order")]
+    Gone(String),
     /// The test's own function found something wrong.
     #[error("{0}")]
     Call(String),

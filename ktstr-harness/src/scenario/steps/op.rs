@@ -37,16 +37,27 @@ pub(super) enum OpKind {
     SetAffinity(String, Affinity),
     SetNice(String, i32),
     SetPolicy(String, Policy),
-    SetUclamp(String, u32, u32),
-    SetWeight(String, u32),
-    SetQuota(String, Option<(Duration, Duration)>),
-    SetBurst(String, Duration),
-    SetMemoryNode(String, Option<u32>),
-    Freeze(String),
-    Thaw(String),
+    Set(String, Setting),
     Offline(u32),
     Online(u32),
     Call(&'static str, Call),
+}
+
+/// A setting of a cgroup.
+#[derive(Debug, Clone)]
+pub(super) enum Setting {
+    /// Of utilization, in percent.
+    Clamp {
+        min: u32,
+        max: u32,
+    },
+    Weight(u32),
+    /// CPU time, and the period; `None` for as much as there is.
+    Quota(Option<(Duration, Duration)>),
+    Burst(Duration),
+    /// `None` for all nodes.
+    MemoryNode(Option<u32>),
+    Frozen(bool),
 }
 
 /// A function of the test's own; it says what is wrong.
@@ -58,6 +69,10 @@ impl Op {
             kind,
             refused_with: None,
         }
+    }
+
+    fn set(cgroup: impl Into<String>, setting: Setting) -> Self {
+        Self::new(OpKind::Set(cgroup.into(), setting))
     }
 
     /// Makes a cgroup with its workers, as the setup of a step does.
@@ -147,47 +162,53 @@ impl Op {
 
     /// Clamps the utilization of a cgroup's tasks (`cpu.uclamp.min`, `cpu.uclamp.max`), in percent of a CPU, 0 to 100.
     pub fn set_uclamp(cgroup: impl Into<String>, min_pct: u32, max_pct: u32) -> Self {
-        Self::new(OpKind::SetUclamp(cgroup.into(), min_pct, max_pct))
+        Self::set(
+            cgroup,
+            Setting::Clamp {
+                min: min_pct,
+                max: max_pct,
+            },
+        )
     }
 
     /// Sets a cgroup's share of CPU time against its siblings (`cpu.weight`), 1 to 10000.
     pub fn set_weight(cgroup: impl Into<String>, weight: u32) -> Self {
-        Self::new(OpKind::SetWeight(cgroup.into(), weight))
+        Self::set(cgroup, Setting::Weight(weight))
     }
 
     /// Lets a cgroup use `quota` of CPU time in every `period` (`cpu.max`): 1 ms at least, and a period of 1 ms to 1 s.
     pub fn set_quota(cgroup: impl Into<String>, quota: Duration, period: Duration) -> Self {
-        Self::new(OpKind::SetQuota(cgroup.into(), Some((quota, period))))
+        Self::set(cgroup, Setting::Quota(Some((quota, period))))
     }
 
     /// Lets a cgroup use as much CPU time as it gets.
     pub fn clear_quota(cgroup: impl Into<String>) -> Self {
-        Self::new(OpKind::SetQuota(cgroup.into(), None))
+        Self::set(cgroup, Setting::Quota(None))
     }
 
     /// Lets a cgroup save up unused quota (`cpu.max.burst`), at most as much as its quota.
     pub fn set_burst(cgroup: impl Into<String>, burst: Duration) -> Self {
-        Self::new(OpKind::SetBurst(cgroup.into(), burst))
+        Self::set(cgroup, Setting::Burst(burst))
     }
 
     /// Binds the memory of a cgroup to a NUMA node (`cpuset.mems`).
     pub fn set_memory_node(cgroup: impl Into<String>, node: u32) -> Self {
-        Self::new(OpKind::SetMemoryNode(cgroup.into(), Some(node)))
+        Self::set(cgroup, Setting::MemoryNode(Some(node)))
     }
 
     /// Lets a cgroup use the memory of all nodes again.
     pub fn clear_memory_node(cgroup: impl Into<String>) -> Self {
-        Self::new(OpKind::SetMemoryNode(cgroup.into(), None))
+        Self::set(cgroup, Setting::MemoryNode(None))
     }
 
     /// Freezes a cgroup (`cgroup.freeze`), and waits until all of it is.
     pub fn freeze(cgroup: impl Into<String>) -> Self {
-        Self::new(OpKind::Freeze(cgroup.into()))
+        Self::set(cgroup, Setting::Frozen(true))
     }
 
     /// Thaws a cgroup.
     pub fn thaw(cgroup: impl Into<String>) -> Self {
-        Self::new(OpKind::Thaw(cgroup.into()))
+        Self::set(cgroup, Setting::Frozen(false))
     }
 
     /// Takes a CPU offline; it is online again at the end of the scenario at the latest.
@@ -244,21 +265,19 @@ impl fmt::Display for Op {
             OpKind::SetPolicy(cgroup, policy) => {
                 write!(f, "set_policy {cgroup} {}", policy.name())
             }
-            OpKind::SetUclamp(cgroup, min, max) => {
-                write!(f, "set_uclamp {cgroup} {min}% {max}%")
-            }
-            OpKind::SetWeight(cgroup, weight) => write!(f, "set_weight {cgroup} {weight}"),
-            OpKind::SetQuota(cgroup, Some((quota, period))) => {
-                write!(f, "set_quota {cgroup} {quota:?} in {period:?}")
-            }
-            OpKind::SetQuota(cgroup, None) => write!(f, "clear_quota {cgroup}"),
-            OpKind::SetBurst(cgroup, burst) => write!(f, "set_burst {cgroup} {burst:?}"),
-            OpKind::SetMemoryNode(cgroup, Some(node)) => {
-                write!(f, "set_memory_node {cgroup} {node}")
-            }
-            OpKind::SetMemoryNode(cgroup, None) => write!(f, "clear_memory_node {cgroup}"),
-            OpKind::Freeze(cgroup) => write!(f, "freeze {cgroup}"),
-            OpKind::Thaw(cgroup) => write!(f, "thaw {cgroup}"),
+            OpKind::Set(cgroup, setting) => match setting {
+                Setting::Clamp { min, max } => write!(f, "set_uclamp {cgroup} {min}% {max}%"),
+                Setting::Weight(weight) => write!(f, "set_weight {cgroup} {weight}"),
+                Setting::Quota(Some((quota, period))) => {
+                    write!(f, "set_quota {cgroup} {quota:?} in {period:?}")
+                }
+                Setting::Quota(None) => write!(f, "clear_quota {cgroup}"),
+                Setting::Burst(burst) => write!(f, "set_burst {cgroup} {burst:?}"),
+                Setting::MemoryNode(Some(node)) => write!(f, "set_memory_node {cgroup} {node}"),
+                Setting::MemoryNode(None) => write!(f, "clear_memory_node {cgroup}"),
+                Setting::Frozen(true) => write!(f, "freeze {cgroup}"),
+                Setting::Frozen(false) => write!(f, "thaw {cgroup}"),
+            },
             OpKind::Offline(cpu) => write!(f, "offline CPU {cpu}"),
             OpKind::Online(cpu) => write!(f, "online CPU {cpu}"),
             OpKind::Call(name, _) => write!(f, "call {name}"),

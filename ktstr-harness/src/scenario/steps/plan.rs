@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ktstr_core::Topology;
 
-use super::op::{Op, OpKind};
+use super::op::{Op, OpKind, Setting};
 use super::{Hold, Step};
 use crate::cgroup::{CgroupDef, CpusetError, DefError, ResolvedDef};
 use crate::check::Checks;
@@ -229,7 +229,7 @@ impl<'s> Plan<'s> {
             .flat_map(|step| &mut step.setup)
             .chain(&mut background_defs)
         {
-            def.stand_in(cpus);
+            def.map_cpus(cpus);
         }
         Ok(Self {
             cpus,
@@ -286,7 +286,7 @@ impl Draft<'_> {
         if let Some((outer, _)) = resolved.name.rsplit_once('/') {
             self.there(outer)?;
         }
-        self.needed.extend(needs_of_def(&resolved));
+        self.needed.extend(resolved.controllers());
         self.workers
             .insert(resolved.name.clone(), resolved.group.workers);
         self.defs.insert(resolved.name.clone(), resolved.group.work);
@@ -390,13 +390,7 @@ impl Draft<'_> {
             OpKind::RemoveCgroup(name)
             | OpKind::SetCpuset(name, _)
             | OpKind::ClearCpuset(name)
-            | OpKind::SetUclamp(name, ..)
-            | OpKind::SetWeight(name, _)
-            | OpKind::SetQuota(name, _)
-            | OpKind::SetBurst(name, _)
-            | OpKind::SetMemoryNode(name, _)
-            | OpKind::Freeze(name)
-            | OpKind::Thaw(name) => self.own(name).map(|_| ()),
+            | OpKind::Set(name, _) => self.own(name).map(|_| ()),
         }
     }
 
@@ -490,19 +484,19 @@ fn within_bounds(kind: &OpKind, topology: Topology) -> Result<(), PlanFault> {
             nice.to_string(),
             "-20 to 19",
         ),
-        OpKind::SetWeight(_, weight) => bounds(
+        OpKind::Set(_, Setting::Weight(weight)) => bounds(
             (1..=10_000).contains(weight),
             "the weight",
             weight.to_string(),
             "1 to 10000",
         ),
-        OpKind::SetUclamp(_, min, max) => bounds(
+        OpKind::Set(_, Setting::Clamp { min, max }) => bounds(
             min <= max && *max <= 100,
             "the clamp",
             format!("{min}% to {max}%"),
             "0 to 100, the smaller one first",
         ),
-        OpKind::SetQuota(_, Some((quota, period))) => {
+        OpKind::Set(_, Setting::Quota(Some((quota, period)))) => {
             let (ms, s) = (Duration::from_millis(1), Duration::from_secs(1));
             bounds(
                 *quota >= ms && (ms..=s).contains(period),
@@ -511,7 +505,7 @@ fn within_bounds(kind: &OpKind, topology: Topology) -> Result<(), PlanFault> {
                 "1ms at least, in a period of 1ms to 1s",
             )
         }
-        OpKind::SetMemoryNode(_, Some(node)) => bounds(
+        OpKind::Set(_, Setting::MemoryNode(Some(node))) => bounds(
             *node < topology.numa_nodes(),
             "the node",
             node.to_string(),
@@ -521,28 +515,17 @@ fn within_bounds(kind: &OpKind, topology: Topology) -> Result<(), PlanFault> {
     }
 }
 
-/// The controllers that a definition needs.
-fn needs_of_def(def: &ResolvedDef) -> impl Iterator<Item = &'static str> + use<> {
-    let needs = [
-        ("cpuset", def.confined || def.memory_node.is_some()),
-        ("cpu", def.weight.is_some()),
-        ("memory", def.memory_max.is_some()),
-    ];
-    let needs = needs.into_iter().filter(|(_, needed)| *needed);
-    needs.map(|(name, _)| name)
-}
-
 /// The controller that an operation needs.
 fn need_of_op(kind: &OpKind) -> Option<&'static str> {
     match kind {
         OpKind::SetCpuset(..)
         | OpKind::ClearCpuset(_)
         | OpKind::SwapCpusets(..)
-        | OpKind::SetMemoryNode(..) => Some("cpuset"),
-        OpKind::SetUclamp(..)
-        | OpKind::SetWeight(..)
-        | OpKind::SetQuota(..)
-        | OpKind::SetBurst(..) => Some("cpu"),
+        | OpKind::Set(_, Setting::MemoryNode(_)) => Some("cpuset"),
+        OpKind::Set(
+            _,
+            Setting::Clamp { .. } | Setting::Weight(_) | Setting::Quota(_) | Setting::Burst(_),
+        ) => Some("cpu"),
         _ => None,
     }
 }

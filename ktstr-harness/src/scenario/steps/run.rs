@@ -9,9 +9,9 @@ use ktstr_core::CpuSet;
 use rustix::process::Pid;
 
 use super::error::{OpError, StepError, StepProblem};
-use super::op::{Op, OpKind};
+use super::op::{Op, OpKind, Setting};
 use super::plan::{Plan, PlannedStep, ROOT};
-use super::state::{Finish, Newcomers, Offline, State, Worker};
+use super::state::{Ended, NewWorkers, Offline, State, Worker};
 use crate::cgroup::{CgroupTree, ResolvedDef};
 use crate::check::CgroupRun;
 use crate::workload::{
@@ -27,7 +27,7 @@ pub(super) struct Finished {
 }
 
 /// Who worked in a step that has checks.
-struct Attendance {
+struct StepWorkers {
     step: usize,
     hold: Duration,
     /// By position: the cgroup of each, the CPUs that it could use, and whether it was there from the beginning.
@@ -62,20 +62,20 @@ pub(super) fn run(tree: &CgroupTree, plan: &Plan<'_>) -> Result<Finished, StepEr
         .map_err(StepProblem::from)
         .and_then(|()| state.set_up(&plan.background))
         .map_err(at(0, "background", "setup".to_owned()))?;
-    let mut attendances = Vec::with_capacity(plan.accounts);
+    let mut present_in_steps = Vec::with_capacity(plan.accounts);
     for (index, step) in plan.steps.iter().enumerate() {
         state
             .set_up(&step.setup)
             .map_err(at(index + 1, step.name, "setup".to_owned()))?;
         state.round(index, step)?;
-        let attendance = state.hold(index, step)?;
-        attendances.extend(attendance);
+        let present = state.hold(index, step)?;
+        present_in_steps.extend(present);
     }
     let last = plan.steps.last().map_or("", |step| step.name);
-    let finish = state
+    let ended = state
         .finish()
         .map_err(at(plan.steps.len(), last, "end".to_owned()))?;
-    Ok(finished(finish, attendances))
+    Ok(finished(ended, present_in_steps))
 }
 
 impl State<'_> {
@@ -84,8 +84,8 @@ impl State<'_> {
         for def in defs {
             self.make(def)?;
         }
-        let newcomers: Vec<Newcomers<'_>> = defs.iter().map(newcomers).collect();
-        self.spawn(&newcomers)
+        let new: Vec<NewWorkers<'_>> = defs.iter().map(new_workers).collect();
+        self.spawn(&new)
     }
 
     /// Carries out the operations of a step.
@@ -107,23 +107,20 @@ impl State<'_> {
         &mut self,
         index: usize,
         step: &PlannedStep<'_>,
-    ) -> Result<Option<Attendance>, StepError> {
+    ) -> Result<Option<StepWorkers>, StepError> {
         self.account = step.account.unwrap_or(0);
         for pool in &self.pools {
             pool.begin_step(self.account);
         }
         let begin = Instant::now();
-        let mut attendance = step.account.map(|_| Attendance {
+        let mut present = step.account.map(|_| StepWorkers {
             step: index,
             hold: step.hold,
             workers: BTreeMap::new(),
         });
-        let attend = |state: &Self, attendance: &mut Option<Attendance>, first: bool| {
-            if let Some(attendance) = attendance {
-                attendance.note(state, first);
-            }
-        };
-        attend(self, &mut attendance, true);
+        if let Some(present) = &mut present {
+            present.note(self, true);
+        }
         let mut next = step.every.map(|every| begin + every);
         loop {
             let end = begin + step.hold;
@@ -133,7 +130,9 @@ impl State<'_> {
                 break;
             };
             self.round(index, step)?;
-            attend(self, &mut attendance, false);
+            if let Some(present) = &mut present {
+                present.note(self, false);
+            }
             // A round that took long moves the ones that follow.
             let every = step.every.unwrap_or(step.hold);
             next = Some((due + every).max(Instant::now()));
@@ -143,7 +142,7 @@ impl State<'_> {
         for pool in &self.pools {
             pool.begin_step(0);
         }
-        Ok(attendance)
+        Ok(present)
     }
 
     fn carry_out(&mut self, op: &Op) -> Result<(), StepProblem> {
@@ -166,7 +165,7 @@ impl State<'_> {
         match kind {
             OpKind::AddCgroup(def) => {
                 let mut def = def.resolve_nested(self.cpus.topology())?;
-                def.stand_in(self.cpus);
+                def.map_cpus(self.cpus);
                 self.set_up(std::slice::from_ref(&def))
             }
             OpKind::RemoveCgroup(name) => self.remove(name),
@@ -177,10 +176,10 @@ impl State<'_> {
                     source,
                 })?;
                 let resolved = self.cpus.cpus(&resolved);
-                self.live(name).cgroup.set_cpus(&resolved)?;
+                self.live(name)?.cgroup.set_cpus(&resolved)?;
                 if let Some(node) = cpus.memory_node() {
                     let node = self.cpus.memory_node(node);
-                    self.live(name).cgroup.set_memory_node(node)?;
+                    self.live(name)?.cgroup.set_memory_node(node)?;
                 }
                 self.note_cpus(name, Some(resolved));
                 Ok(())
@@ -193,7 +192,7 @@ impl State<'_> {
             OpKind::SetWorkers(name, workers) => {
                 let there = self.in_cgroup(name).len();
                 if *workers >= there {
-                    let work = self.live(name).work;
+                    let work = self.live(name)?.work;
                     self.spawn_like(name, workers - there, work)
                 } else {
                     self.stop_some(name, Some(there - workers))
@@ -213,43 +212,37 @@ impl State<'_> {
             OpKind::SetPolicy(name, policy) => {
                 self.each(name, POLICY_HINT, |pid, _| policy.set(pid))
             }
-            OpKind::Offline(cpu) => Ok(self.offline.set(self.cpu(*cpu), false)?),
-            OpKind::Online(cpu) => Ok(self.offline.set(self.cpu(*cpu), true)?),
+            OpKind::Offline(cpu) => Ok(self.offline.set(self.cpus.cpu(*cpu), false)?),
+            OpKind::Online(cpu) => Ok(self.offline.set(self.cpus.cpu(*cpu), true)?),
             OpKind::Call(_, function) => Ok(function().map_err(OpError::Call)?),
-            _ => Ok(self.set(kind)?),
+            OpKind::Set(name, setting) => self.set(name, setting),
         }
     }
 
-    /// Writes a setting of a cgroup, and waits where it takes its time.
-    fn set(&mut self, kind: &OpKind) -> Result<(), StepProblem> {
-        match kind {
-            OpKind::SetUclamp(name, min, max) => self.live(name).cgroup.set_uclamp(*min, *max)?,
-            OpKind::SetWeight(name, weight) => self.live(name).cgroup.set_weight(*weight)?,
-            OpKind::SetQuota(name, limit) => self.live(name).cgroup.set_quota(*limit)?,
-            OpKind::SetBurst(name, burst) => self.live(name).cgroup.set_burst(*burst)?,
-            OpKind::SetMemoryNode(name, Some(node)) => {
-                let node = self.cpus.memory_node(*node);
-                self.live(name).cgroup.set_memory_node(node)?;
+    /// Changes a setting of a cgroup, and waits where it takes its time.
+    fn set(&self, name: &str, setting: &Setting) -> Result<(), StepProblem> {
+        let cgroup = &self.live(name)?.cgroup;
+        match setting {
+            Setting::Clamp { min, max } => cgroup.set_uclamp(*min, *max)?,
+            Setting::Weight(weight) => cgroup.set_weight(*weight)?,
+            Setting::Quota(limit) => cgroup.set_quota(*limit)?,
+            Setting::Burst(burst) => cgroup.set_burst(*burst)?,
+            Setting::MemoryNode(Some(node)) => {
+                cgroup.set_memory_node(self.cpus.memory_node(*node))?;
             }
-            OpKind::SetMemoryNode(name, None) => {
+            Setting::MemoryNode(None) => {
                 let nodes = 0..self.cpus.topology().numa_nodes();
                 let nodes: CpuSet = nodes.map(|node| self.cpus.memory_node(node)).collect();
-                self.live(name).cgroup.set_memory_nodes(&nodes)?;
+                cgroup.set_memory_nodes(&nodes)?;
             }
-            OpKind::Freeze(name) => {
-                self.live(name).cgroup.set_frozen(true)?;
-                self.await_frozen(name)?;
+            Setting::Frozen(frozen) => {
+                cgroup.set_frozen(*frozen)?;
+                if *frozen {
+                    self.await_frozen(name)?;
+                }
             }
-            OpKind::Thaw(name) => self.live(name).cgroup.set_frozen(false)?,
-            _ => unreachable!("every other operation is carried out elsewhere"),
         }
         Ok(())
-    }
-
-    /// The running machine's number of a CPU of the topology.
-    fn cpu(&self, cpu: u32) -> u32 {
-        let set = self.cpus.cpus(&CpuSet::from_iter([cpu]));
-        set.first().unwrap_or(cpu)
     }
 
     fn note_cpus(&mut self, name: &str, cpus: Option<CpuSet>) {
@@ -259,10 +252,10 @@ impl State<'_> {
     }
 
     fn swap_cpusets(&mut self, one: &str, other: &str) -> Result<(), StepProblem> {
-        let (first, second) = (self.live(one).cpus.clone(), self.live(other).cpus.clone());
+        let (first, second) = (self.live(one)?.cpus.clone(), self.live(other)?.cpus.clone());
         for (name, cpus) in [(one, second), (other, first)] {
             match &cpus {
-                Some(cpus) => self.live(name).cgroup.set_cpus(cpus)?,
+                Some(cpus) => self.live(name)?.cgroup.set_cpus(cpus)?,
                 None => self.free_cpus(name)?,
             }
             self.note_cpus(name, cpus);
@@ -274,7 +267,7 @@ impl State<'_> {
     /// (`validate_change` of the kernel's `kernel/cgroup/cpuset.c`).
     fn free_cpus(&mut self, name: &str) -> Result<(), StepProblem> {
         self.note_cpus(name, None);
-        Ok(self.live(name).cgroup.set_cpus(&self.effective(name))?)
+        Ok(self.live(name)?.cgroup.set_cpus(&self.effective(name))?)
     }
 
     fn spawn_like(
@@ -284,7 +277,7 @@ impl State<'_> {
         work: WorkType,
     ) -> Result<(), StepProblem> {
         let nice = self.cgroups.get(cgroup).and_then(|live| live.nice);
-        self.spawn(&[Newcomers {
+        self.spawn(&[NewWorkers {
             cgroup,
             group: WorkerGroup { work, workers },
             nice,
@@ -306,7 +299,7 @@ impl State<'_> {
             if to == ROOT {
                 self.tree.attach_to_root(pid)?;
             } else {
-                self.live(to).cgroup.attach(pid)?;
+                self.live(to)?.cgroup.attach(pid)?;
             }
             to.clone_into(&mut self.workers[position].cgroup);
         }
@@ -340,15 +333,15 @@ const NICE_HINT: &str = "; below 0 it needs root";
 const POLICY_HINT: &str =
     "; real-time policies need root, and with CONFIG_RT_GROUP_SCHED a share of real time";
 
-fn newcomers(def: &ResolvedDef) -> Newcomers<'_> {
-    Newcomers {
+fn new_workers(def: &ResolvedDef) -> NewWorkers<'_> {
+    NewWorkers {
         cgroup: &def.name,
         group: def.group,
         nice: def.nice,
     }
 }
 
-impl Attendance {
+impl StepWorkers {
     /// Notes who works now, and on which CPUs.
     fn note(&mut self, state: &State<'_>, first: bool) {
         let names: BTreeSet<&str> = state.workers.iter().map(|it| it.cgroup.as_str()).collect();
@@ -371,12 +364,12 @@ impl Attendance {
 }
 
 /// Sorts what workers left by cgroups.
-fn finished(finish: Finish, attendances: Vec<Attendance>) -> Finished {
-    let Finish { runs, oom_kills } = finish;
-    let of_steps = attendances
+fn finished(ended: Ended, present_in_steps: Vec<StepWorkers>) -> Finished {
+    let Ended { runs, oom_kills } = ended;
+    let of_steps = present_in_steps
         .into_iter()
         .enumerate()
-        .map(|(account, attendance)| (attendance.step, of_step(&runs, &attendance, account)))
+        .map(|(account, present)| (present.step, of_step(&runs, &present, account)))
         .collect();
     let mut whole = Groups::default();
     for (worker, run) in runs {
@@ -389,13 +382,9 @@ fn finished(finish: Finish, attendances: Vec<Attendance>) -> Finished {
     }
 }
 
-fn of_step(
-    runs: &[(Worker, SteppedRun)],
-    attendance: &Attendance,
-    account: usize,
-) -> Vec<CgroupRun> {
+fn of_step(runs: &[(Worker, SteppedRun)], present: &StepWorkers, account: usize) -> Vec<CgroupRun> {
     let mut groups = Groups::default();
-    for (position, (cgroup, cpus, from_the_beginning)) in &attendance.workers {
+    for (position, (cgroup, cpus, from_the_beginning)) in &present.workers {
         let (worker, run) = &runs[*position];
         // Of a worker that left no report the whole tells.
         let WorkerEnd::Reported(_) = run.whole.end else {
@@ -403,7 +392,7 @@ fn of_step(
         };
         let report = match run.steps.get(account).cloned().flatten() {
             Some(report) => report,
-            None if *from_the_beginning => idle(attendance.hold),
+            None if *from_the_beginning => idle(present.hold),
             None => continue,
         };
         let run = WorkerRun {

@@ -48,7 +48,7 @@ pub(super) struct Worker {
 }
 
 /// Workers that are to be started.
-pub(super) struct Newcomers<'a> {
+pub(super) struct NewWorkers<'a> {
     pub(super) cgroup: &'a str,
     pub(super) group: WorkerGroup,
     pub(super) nice: Option<i32>,
@@ -100,7 +100,7 @@ impl State<'_> {
         let cgroup = match def.name.rsplit_once('/') {
             None => self.tree.create(&def.name)?,
             Some((outer, inner)) => {
-                let outer = self.live(outer);
+                let outer = self.live(outer)?;
                 let tree = CgroupTree::within(&outer.cgroup);
                 tree.enable_controllers(&[])?;
                 tree.create(inner)?
@@ -117,18 +117,17 @@ impl State<'_> {
         Ok(())
     }
 
-    /// A cgroup that the plan says is there.
-    pub(super) fn live(&self, name: &str) -> &LiveCgroup {
-        self.cgroups.get(name).expect("the plan was checked")
+    /// A cgroup that is there. The plan says that it is; a removal that the kernel refused in the middle may have taken
+    /// it away.
+    pub(super) fn live(&self, name: &str) -> Result<&LiveCgroup, OpError> {
+        let gone = || OpError::Gone(name.to_owned());
+        self.cgroups.get(name).ok_or_else(gone)
     }
 
     /// Starts workers, all at once.
-    pub(super) fn spawn(&mut self, newcomers: &[Newcomers<'_>]) -> Result<(), StepProblem> {
-        let newcomers: Vec<&Newcomers<'_>> = newcomers
-            .iter()
-            .filter(|newcomers| newcomers.group.workers > 0)
-            .collect();
-        let groups: Vec<WorkerGroup> = newcomers.iter().map(|it| it.group).collect();
+    pub(super) fn spawn(&mut self, new: &[NewWorkers<'_>]) -> Result<(), StepProblem> {
+        let new: Vec<&NewWorkers<'_>> = new.iter().filter(|new| new.group.workers > 0).collect();
+        let groups: Vec<WorkerGroup> = new.iter().map(|it| it.group).collect();
         let alive = self.workers.iter().filter(|worker| !worker.ended).count();
         let more: usize = groups.iter().map(|group| group.workers).sum();
         if more == 0 {
@@ -140,11 +139,11 @@ impl State<'_> {
         let mut pool = WorkerPool::fork_with_steps(&groups, self.cpus, self.accounts)?;
         let mut started = Vec::with_capacity(more);
         for (index, id) in pool.workers().enumerate() {
-            let of = newcomers[id.group];
+            let of = new[id.group];
             if of.cgroup == ROOT {
                 self.tree.attach_to_root(id.pid)?;
             } else {
-                self.live(of.cgroup).cgroup.attach(id.pid)?;
+                self.live(of.cgroup)?.cgroup.attach(id.pid)?;
             }
             let Some(pid) = Pid::from_raw(id.pid.cast_signed()) else {
                 continue;
@@ -160,7 +159,7 @@ impl State<'_> {
                 allowed: self.effective(of.cgroup),
             });
         }
-        for (group, of) in newcomers.iter().enumerate() {
+        for (group, of) in new.iter().enumerate() {
             if let Some(nice) = of.nice {
                 pool.set_nice(group, nice)?;
             }
@@ -198,7 +197,7 @@ impl State<'_> {
 
     /// Ends the workers of a cgroup and removes it.
     pub(super) fn remove(&mut self, name: &str) -> Result<(), StepProblem> {
-        let live = self.live(name);
+        let live = self.live(name)?;
         // Frozen workers cannot end.
         live.cgroup.set_frozen(false)?;
         self.stop(&self.in_cgroup(name))?;
@@ -212,7 +211,7 @@ impl State<'_> {
     /// Waits until all of a cgroup is frozen.
     pub(super) fn await_frozen(&self, name: &str) -> Result<(), StepProblem> {
         let begin = Instant::now();
-        while !self.live(name).cgroup.is_frozen()? {
+        while !self.live(name)?.cgroup.is_frozen()? {
             if begin.elapsed() > FREEZE_LIMIT {
                 return Err(OpError::NotFrozen {
                     cgroup: name.to_owned(),
@@ -238,7 +237,7 @@ impl State<'_> {
     }
 
     /// Ends everything in order: workers report, cgroups are removed, CPUs are online.
-    pub(super) fn finish(mut self) -> Result<Finish, StepProblem> {
+    pub(super) fn finish(mut self) -> Result<Ended, StepProblem> {
         for live in self.cgroups.values() {
             live.cgroup.set_frozen(false)?;
         }
@@ -261,7 +260,7 @@ impl State<'_> {
             let run = runs[worker.pool][worker.index].take()?;
             Some((worker, run))
         });
-        Ok(Finish {
+        Ok(Ended {
             runs: runs.collect(),
             oom_kills,
         })
@@ -276,8 +275,8 @@ impl Drop for State<'_> {
     }
 }
 
-/// What a scenario left.
-pub(super) struct Finish {
+/// The workers of a scenario that ended.
+pub(super) struct Ended {
     /// The workers in the order in which they were started.
     pub(super) runs: Vec<(Worker, SteppedRun)>,
     pub(super) oom_kills: BTreeMap<String, u64>,
