@@ -24,20 +24,27 @@ fn run(script: &mut Script, arguments: &[&str]) -> MachineExit {
 }
 
 /// As with a kernel that takes no command line but its own: it does not know that it shall reset the machine.
+///
+/// It waits by a loop that each CPU calibrates by itself. On a busy host the second CPU counts too little, by a factor of
+/// up to 600, and waits that much shorter: so this is the longest time that the kernel takes.
 #[test]
 fn a_panic_that_resets_nothing_is_seen_when_it_happens() {
-    for arguments in [["panic=0"], ["panic=100"]] {
+    for arguments in [["panic=0"], ["panic=2000000"]] {
         let exit = run(&mut Script::one(b'p'), &arguments);
         let console = String::from_utf8_lossy(&exit.console);
         match &exit.reason {
             ExitReason::KernelPanic(panic) => {
                 assert_eq!(panic.message, "sysrq triggered crash");
-                assert!(!panic.reset && panic.init.is_none(), "{panic:?}");
+                assert!(
+                    !panic.reset && panic.init.is_none(),
+                    "{panic:?}, {:?}:\n{console}",
+                    exit.timings
+                );
             }
             other => panic!("{other}:\n{console}"),
         }
         // Its report was waited for.
-        let last = ["---[ end Kernel panic", "Rebooting in 100 seconds"];
+        let last = ["---[ end Kernel panic", "Rebooting in 2000000 seconds"];
         assert!(
             last.iter().any(|words| console.contains(words)),
             "{console}"
