@@ -39,7 +39,8 @@ pub struct MachineSpec {
     /// Guest memory in MiB; [`guest_memory_mib`] gives what a topology needs.
     pub memory_mib: u32,
     /// Timer frequency of the kernel (`CONFIG_HZ`), where it is known. Under emulation it saves every CPU but the
-    /// first some 50 ms of calibration.
+    /// first some 50 ms of calibration, which a busy host also falsifies: the kernel's delay loops are then too short
+    /// by a factor of up to 600.
     pub kernel_hz: Option<u32>,
     /// Kernel arguments, one per entry; they follow those that every machine gets.
     pub cmdline: Vec<String>,
