@@ -134,6 +134,7 @@ fn needs_every_task(options: &Options) -> bool {
     options.stall_after.is_some()
         || options.wrong_cpu
         || options.crowd
+        || options.idle_cpu.is_some()
         || !options.burn.is_zero()
         || options.starve.is_some()
 }
@@ -152,6 +153,8 @@ fn switches(options: &Options, loader: u32) -> Vec<u8> {
         needs_every_task(options).into(),
         options.fail_verify.into(),
         loader.into(),
+        // 0 is none.
+        options.idle_cpu.map_or(0, |cpu| u64::from(cpu) + 1),
     ];
     let mut bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
     for cgroup in [&options.starve, &options.burn_cgroup] {
@@ -258,18 +261,20 @@ mod tests {
     fn switches_are_laid_out_like_the_struct() {
         let options = Options {
             stall_after: Some(Duration::ZERO),
+            idle_cpu: Some(3),
             starve: Some("x".repeat(MAX_CGROUP_NAME)),
             burn_cgroup: Some("y".repeat(MAX_CGROUP_NAME)),
             ..Options::default()
         };
         let bytes = switches(&options, 7);
-        assert_eq!(bytes.len(), 9 * 8 + 2 * 64);
+        assert_eq!(bytes.len(), 10 * 8 + 2 * 64);
         let number = |index: usize| &bytes[8 * index..8 * (index + 1)];
         assert_eq!(number(0), 20_000_000_u64.to_ne_bytes());
         assert_eq!(number(1), 1_u64.to_ne_bytes(), "0 would mean never");
         assert_eq!(number(6), 1_u64.to_ne_bytes());
         assert_eq!(number(8), 7_u64.to_ne_bytes());
-        assert_eq!(bytes[9 * 8 + 62..9 * 8 + 65], *b"x\0y");
+        assert_eq!(number(9), 4_u64.to_ne_bytes());
+        assert_eq!(bytes[10 * 8 + 62..10 * 8 + 65], *b"x\0y");
         assert_eq!(bytes.last(), Some(&0));
     }
 

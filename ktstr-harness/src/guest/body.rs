@@ -21,6 +21,7 @@ use super::scheduler::Loaded;
 use super::sys;
 use super::watch::Watch;
 use crate::protocol::{Ending, GuestMessage, OUTPUT_LIMIT};
+use crate::trace::Session;
 use crate::workload::sched_ext;
 use crate::{Ctx, TestCase};
 
@@ -58,7 +59,7 @@ pub(super) fn run<E: From<io::Error>>(
     ctx: &Ctx,
     limit: Duration,
     scheduler: Option<&mut Loaded>,
-    watches: (&mut Sampler, &mut Watch),
+    watches: (&mut Sampler, &mut Watch, Option<&mut Session>),
     around: &Around<'_>,
     send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
 ) -> Result<Ended, E> {
@@ -212,7 +213,7 @@ impl Child {
         &mut self,
         limit: Duration,
         mut scheduler: Option<&mut Loaded>,
-        (sampler, watch): (&mut Sampler, &mut Watch),
+        (sampler, watch, mut trace): (&mut Sampler, &mut Watch, Option<&mut Session>),
         around: &Around<'_>,
         send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
     ) -> Result<End, E> {
@@ -228,11 +229,17 @@ impl Child {
             }
             sampler.sample_if_due();
             watch.look();
+            if let Some(trace) = trace.as_mut().filter(|trace| trace.is_due()) {
+                trace.pass();
+            }
             let left = match scheduler {
                 Some(_) => left.min(SCHEDULER_POLL),
                 None => left,
             };
             let left = left.min(sampler.due_in());
+            let left = trace
+                .as_ref()
+                .map_or(left, |trace| left.min(trace.due_in()));
             let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             // A closed pipe would be ready for ever.
@@ -246,6 +253,8 @@ impl Child {
                 let watched = scheduler.signals().into_iter();
                 fds.extend(watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             }
+            let filled = trace.as_ref().map(|trace| trace.ready());
+            fds.extend(filled.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             fds.extend(
                 around
                     .interrupt

@@ -30,6 +30,7 @@ pub(crate) use around::Around;
 pub(crate) use body::run_caught;
 pub(crate) use run::run;
 pub(crate) use scheduler::sched_ext;
+pub(crate) use sys::run_above_schedulers;
 pub(crate) use trace::TRACING;
 
 use crate::protocol::{GuestMessage, GuestRequest, from_frame, to_frame};
