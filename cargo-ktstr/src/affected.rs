@@ -4,29 +4,29 @@ use std::error::Error;
 
 use clap::Args;
 use ktstr_driver::Session;
+use ktstr_options::{BaselineArgs, ListArgs};
 use ktstr_render::affected;
 use ktstr_render::progress::Reporter;
 use ktstr_terminal::tell;
 
-use crate::cli::options::{Baseline, Listing};
 use crate::{CommandResult, Context, printed};
 
 #[derive(Debug, Args)]
 pub(crate) struct Affected {
     #[command(flatten)]
-    baseline: Baseline,
+    baseline: BaselineArgs,
 
     /// Also tell for each changed file what it affects, and why, on standard error.
     #[arg(long)]
     explain: bool,
 
     #[command(flatten)]
-    list: Listing,
+    list: ListArgs,
 }
 
 /// Narrows a run to what changes affect.
 #[derive(Debug, Args)]
-#[command(mut_group("Baseline", |group| group.requires("relevant")))]
+#[command(mut_group("BaselineArgs", |group| group.requires("relevant")))]
 pub(crate) struct Relevant {
     /// Run only tests that your changes affect: by their scheduler, or by their own
     /// package.
@@ -34,7 +34,7 @@ pub(crate) struct Relevant {
     is_wanted: bool,
 
     #[command(flatten, next_help_heading = "With --relevant")]
-    baseline: Baseline,
+    baseline: BaselineArgs,
 
     /// Tell for each changed file what it affects, and why.
     #[arg(long, requires = "relevant")]

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use ktstr_driver::SessionOptions;
 use ktstr_driver::coverage::LlvmCovArgs;
+use ktstr_options::ResolutionArgs;
 
-use crate::cli::options::Resolution;
 use crate::test::{self, NarrowedTest};
 use crate::{CommandResult, Context};
 
@@ -18,7 +18,7 @@ pub(crate) struct LlvmCov {
     kernel: Vec<String>,
 
     #[command(flatten)]
-    resolution: Resolution,
+    resolution: ResolutionArgs,
 
     /// Subcommand of `cargo llvm-cov` and its arguments.
     #[arg(

@@ -7,7 +7,7 @@ use ktstr_driver::doctor::{Request, examine};
 use ktstr_driver::kernel_cache;
 use ktstr_render::{Style, doctor};
 
-use crate::cli::options::Document;
+use crate::cli::Document;
 use crate::{CommandResult, Context, RECOMMENDED, show};
 
 pub(crate) fn run(arguments: Document, context: &Context) -> CommandResult {

@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 use ktstr_driver::kernel_cache;
 use ktstr_driver::kernels::{self, KernelOptions};
 use ktstr_kernel::{CleanOptions, ExtraKconfig, KernelSpec, ResolvedKernel};
+use ktstr_options::ResolutionArgs;
 use ktstr_render::kernels as text;
 use ktstr_terminal::{confirmed, print, tell};
 
 use crate::cli::help;
-use crate::cli::options::Resolution;
 use crate::{CommandResult, Context, show};
 
 #[derive(Debug, Subcommand)]
@@ -50,7 +50,7 @@ pub(crate) struct KernelBuild {
     kernel: Vec<String>,
 
     #[command(flatten)]
-    resolution: Resolution,
+    resolution: ResolutionArgs,
 
     /// Do not check downloads against the published checksums.
     #[arg(long)]

@@ -44,10 +44,10 @@ pub(crate) fn run(arguments: &Locks, context: &Context) -> CommandResult {
         !arguments.json,
         || -> Result<_, Box<dyn Error>> {
             let report = LocksReport::read(&places, host)?;
-            Ok(match arguments.json {
-                true => serde_json::to_string(&report)? + "\n",
-                false => locks::text(&report, style),
-            })
+            if arguments.json {
+                return Ok(serde_json::to_string(&report)? + "\n");
+            }
+            Ok(locks::text(&report, style))
         },
     )?;
     Ok(ExitCode::SUCCESS)

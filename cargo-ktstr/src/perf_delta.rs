@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use clap::Args;
 use ktstr_driver::perf_delta::{NoiseEvent, PerfDeltaRequest, Policy, Rules};
 use ktstr_driver::{NextestStreams, SessionObserver};
+use ktstr_options::{BaselineArgs, SessionArgs};
 use ktstr_render::perf_delta::{conclusion, happened, markdown, text};
 use ktstr_terminal::{append_to_job_summary, cancelled_by_signals, tell};
 
-use crate::cli::options::Baseline;
-use crate::test::{self, Test};
+use crate::test;
 use crate::{CommandResult, Context, show};
 
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub(crate) struct PerfDelta {
     must_fail: Vec<String>,
 
     #[command(flatten)]
-    baseline: Baseline,
+    baseline: BaselineArgs,
 
     /// Run only tests that the changes since the baseline affect; with --noise-adjust.
     #[arg(long, requires = "noise_adjust")]
@@ -59,7 +59,7 @@ pub(crate) struct PerfDelta {
     json: bool,
 
     #[command(flatten)]
-    test: Test,
+    test: SessionArgs,
 }
 
 fn percent(text: &str) -> Result<f64, String> {

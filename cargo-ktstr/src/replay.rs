@@ -10,10 +10,10 @@ use clap::Args;
 use ktstr_driver::replay::{Replay as Found, ReplayOptions, ReplayRequest};
 use ktstr_driver::{KernelRequest, NextestStreams};
 use ktstr_kernel::BaseConfig;
+use ktstr_options::base_config;
 use ktstr_render::{replay, summary};
 use ktstr_terminal::tell;
 
-use crate::cli::options::base_config;
 use crate::{CommandResult, Context, printed, test};
 
 #[derive(Debug, Args)]

@@ -10,8 +10,7 @@ use ktstr_driver::stats;
 use ktstr_render::stats as text;
 use ktstr_terminal::with_pictures;
 
-use crate::cli::help;
-use crate::cli::options::Document;
+use crate::cli::{Document, help};
 use crate::{CommandResult, Context, show};
 
 #[derive(Debug, Args)]

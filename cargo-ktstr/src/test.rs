@@ -1,7 +1,6 @@
 //! `test`: kernels first, then nextest, then where results are and how to run failures again.
 
 use std::env::current_exe;
-use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
@@ -9,56 +8,21 @@ use clap::Args;
 use ktstr_core::host::Host;
 use ktstr_driver::coverage::with_profile_file;
 use ktstr_driver::{KernelChoice, Session, SessionOptions, SessionReport};
+use ktstr_options::SessionArgs;
 use ktstr_render::summary;
 use ktstr_terminal::tell;
 
 use crate::affected::{self, Relevant};
-use crate::cli::options::{Machines, Resolution};
 use crate::{CommandResult, Context};
 
 /// `test`, which can be narrowed to what changes affect.
 #[derive(Debug, Args)]
 pub(crate) struct NarrowedTest {
     #[command(flatten)]
-    pub(crate) test: Test,
+    pub(crate) test: SessionArgs,
 
     #[command(flatten)]
     pub(crate) relevant: Relevant,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Test {
-    /// Kernel to test on (see below); can be given several times. Without it, the
-    /// first of these is used: `KTSTR_TEST_KERNEL`, `KTSTR_KERNEL`, the newest cached
-    /// kernel, a built ./linux or ../linux, the host's own kernel.
-    #[arg(long, value_name = "ID")]
-    kernel: Vec<String>,
-
-    #[command(flatten)]
-    resolution: Resolution,
-
-    /// Build the tests in release mode, which has stricter default thresholds.
-    #[arg(long)]
-    release: bool,
-
-    /// Cargo profile to build schedulers with [default: release].
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-
-    /// Profile of .config/nextest.toml to run the tests with.
-    #[arg(long, value_name = "NAME")]
-    nextest_profile: Option<String>,
-
-    /// Count a skipped test as failed.
-    #[arg(long)]
-    no_skip_mode: bool,
-
-    #[command(flatten)]
-    machines: Machines,
-
-    /// Arguments for `cargo nextest run`: filters, cargo features, retries.
-    #[arg(last = true, value_name = "NEXTEST-ARGS")]
-    nextest_args: Vec<OsString>,
 }
 
 pub(crate) fn run(arguments: NarrowedTest, context: &Context) -> CommandResult {
@@ -105,20 +69,4 @@ pub(crate) fn summarize(
 ) {
     let replays = summary::replays(report, options, &context.style.program);
     tell(summary::text(report, noun, &replays, &context.style));
-}
-
-impl From<Test> for SessionOptions {
-    fn from(words: Test) -> Self {
-        Self {
-            kernels: words.resolution.request(&words.kernel),
-            release: words.release,
-            scheduler_profile: words.profile,
-            nextest_profile: words.nextest_profile,
-            no_skip_mode: words.no_skip_mode,
-            no_perf_mode: words.machines.no_perf_mode,
-            backend: words.machines.backend,
-            cpu_cap: words.machines.cpu_cap,
-            nextest_args: words.nextest_args,
-        }
-    }
 }

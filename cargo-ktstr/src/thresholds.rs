@@ -1,9 +1,9 @@
 //! `show-thresholds`: what a test is judged by.
 
 use clap::Args;
+use ktstr_options::LookupArgs;
 use ktstr_render::thresholds;
 
-use crate::cli::options::Lookup;
 use crate::{CommandResult, Context, printed};
 
 #[derive(Debug, Args)]
@@ -12,7 +12,7 @@ pub(crate) struct ShowThresholds {
     test: String,
 
     #[command(flatten)]
-    lookup: Lookup,
+    lookup: LookupArgs,
 }
 
 pub(crate) fn run(arguments: ShowThresholds, context: &Context) -> CommandResult {

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Args;
 use ktstr_driver::verifier::Sweep;
 use ktstr_driver::{KernelChoice, SessionOptions};
+use ktstr_options::SessionArgs;
 use ktstr_render::verifier;
 use ktstr_terminal::print;
 
-use crate::test::{self, Test};
+use crate::test;
 use crate::{CommandResult, Context};
 
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub(crate) struct Verifier {
     raw: bool,
 
     #[command(flatten)]
-    test: Test,
+    test: SessionArgs,
 }
 
 pub(crate) fn run(arguments: Verifier, context: &Context) -> CommandResult {

@@ -1,10 +1,10 @@
 //! The words of the command line: the commands and their helps. What a command takes stands beside its call, in the
-//! command's own file; what several take is in [`options`].
+//! command's own file; what several take is in `ktstr-options`.
 
 pub(crate) mod help;
-pub(crate) mod options;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use ktstr_options::ShellArgs;
 
 use crate::affected::Affected;
 use crate::completions::Completions;
@@ -14,12 +14,11 @@ use crate::kernel::KernelCommand;
 use crate::locks::Locks;
 use crate::perf_delta::PerfDelta;
 use crate::replay::Replay;
-use crate::shell::{Shell, ShellMachine};
+use crate::shell::Shell;
 use crate::stats::Stats;
 use crate::test::NarrowedTest;
 use crate::thresholds::ShowThresholds;
 use crate::verifier::Verifier;
-use options::Document;
 
 /// How cargo calls us: `cargo-ktstr ktstr …`.
 #[derive(Debug, Parser)]
@@ -113,11 +112,19 @@ pub(crate) enum StandaloneCommand {
     Kernel(KernelCommand),
     /// Open a shell in a virtual machine, or run one command there.
     #[command(after_help = help::SHELL_STANDALONE_AFTER)]
-    Shell(Box<ShellMachine>),
+    Shell(Box<ShellArgs>),
     /// Show what this host has for running tests, what is missing and what installs
     /// it.
     Doctor(Document),
     /// Show which locks are held and by whom.
     #[command(after_help = help::LOCKS_AFTER)]
     Locks(Locks),
+}
+
+/// A report, as text or JSON.
+#[derive(Debug, Args)]
+pub(crate) struct Document {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
