@@ -40,7 +40,7 @@ test-release: setup-tests built ## Download a release from a mirror on this mach
 
 test-kvm: setup-tests built-kernel ## All tests of machines on the KVM of an emulated host: twenty minutes
 	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --run-ignored only \
-		-E 'binary_id(ktstr-vmm::nested) - test(a_long_console) - test(some_machines) - test(boots_in_a_row)' \
+		-E 'binary(nested) - test(a_long_console) - test(some_machines) - test(boots_in_a_row)' \
 		--test-threads 1
 
 test-coverage: setup-tests built-kernel ## Reports of coverage on a project that is built with counters: two minutes and more
