@@ -1,6 +1,8 @@
 //! Tests under scx-ktstr, well-behaved and with each of its faults; `tests/mutations.rs` runs them one by one and
 //! says what must come of each.
 
+use std::time::Duration;
+
 use ktstr_harness::prelude::*;
 
 ktstr_harness::main!();
@@ -91,7 +93,7 @@ cases! {
 fn loses_a_cpu(_: &Ctx) -> Result<AssertResult> {
     std::fs::write("/sys/devices/system/cpu/cpu3/online", "0")?;
     // Whoever watches the scheduler ends this.
-    std::thread::sleep(std::time::Duration::from_secs(10));
+    std::thread::sleep(Duration::from_secs(10));
     Ok(AssertResult::pass())
 }
 
@@ -109,6 +111,131 @@ macro_rules! queue_cases {
 queue_cases! {
     spreads_them []
     crowds_a_cpu ["--crowd"]
+}
+
+const HOLD: Hold = Hold::For(Duration::from_millis(300));
+
+/// Two groups everywhere, then `steps`.
+fn changed(ctx: &Ctx, steps: &[Step]) -> Result<AssertResult> {
+    let first = Step::new("everywhere")
+        .setup(CgroupDef::named("pinned").workers(2))
+        .setup(CgroupDef::named("other").workers(1))
+        .hold(HOLD);
+    execute_steps(ctx, &[&[first], steps].concat())
+}
+
+/// No CPU suits both steps.
+fn narrow() -> Vec<Step> {
+    let cpu = |cpu| Op::set_cpuset("pinned", CpusetSpec::Range(cpu..=cpu));
+    vec![
+        Step::new("first CPU").op(cpu(0)).hold(HOLD),
+        Step::new("last CPU").op(cpu(3)).hold(HOLD),
+    ]
+}
+
+fn swap() -> Vec<Step> {
+    vec![
+        Step::new("apart")
+            .op(Op::set_cpuset("pinned", CpusetSpec::Llc(0)))
+            .op(Op::set_cpuset("other", CpusetSpec::Llc(1)))
+            .hold(HOLD),
+        Step::new("swapped")
+            .op(Op::swap_cpusets("pinned", "other"))
+            .hold(HOLD),
+        Step::new("everywhere")
+            .op(Op::clear_cpuset("pinned"))
+            .op(Op::clear_cpuset("other"))
+            .hold(HOLD),
+    ]
+}
+
+fn affine() -> Vec<Step> {
+    let cpu = |cpu| Op::set_affinity("pinned", Affinity::Cpu(cpu));
+    vec![
+        Step::new("first CPU").op(cpu(0)).hold(HOLD),
+        Step::new("last CPU").op(cpu(3)).hold(HOLD),
+        Step::new("any")
+            .op(Op::set_affinity("pinned", Affinity::All))
+            .hold(HOLD),
+    ]
+}
+
+fn spawn() -> Vec<Step> {
+    vec![
+        Step::new("more")
+            .op(Op::spawn("other", 60, WorkType::Spin))
+            .hold(HOLD),
+        Step::new("fewer").op(Op::stop("other", 60)).hold(HOLD),
+    ]
+}
+
+/// On one CPU, a worker of nice 0 gets nine times the time of one of nice 10, or, where cgroups have shares, one in a cgroup
+/// of a ninth of the weight. Half of that must be seen, as a busy host holds whoever runs up now and then.
+fn reniced(ctx: &Ctx) -> Result<AssertResult> {
+    let group = |name| {
+        CgroupDef::named(name)
+            .workers(1)
+            .cpuset(CpusetSpec::Range(0..=0))
+    };
+    let step = Step::new("weighed")
+        .setup(group("heavy"))
+        .setup(group("light"))
+        .op(Op::set_nice("light", 10))
+        .op(Op::set_weight("light", 11))
+        .hold(Hold::Share(1.0));
+    let mut result = execute_steps(ctx, &[step])?;
+    let time = |name: &str| {
+        let group = result.cgroups.iter().find(|group| group.name == name);
+        group.map_or(0.0, |group| group.cpu_time_s)
+    };
+    let (heavy, light) = (time("heavy"), time("light"));
+    if heavy < 4.5 * light {
+        let words = format!("heavy ran for {heavy:.2} s, light for {light:.2} s");
+        result.merge(AssertResult::fail("shares", words));
+    }
+    Ok(result)
+}
+
+/// A case of `changed` with these arguments of the scheduler.
+macro_rules! change_cases {
+    ($($name:ident $args:tt $steps:expr;)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 4, max_gap_ms = GAP_MS)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            changed(ctx, &$steps)
+        }
+    )*};
+}
+
+change_cases! {
+    follows_changes [] all_changes();
+    keeps_a_cpuset ["--pin", "pinned"] narrow();
+    keeps_swapped_cpusets ["--pin", "pinned"] swap();
+    keeps_an_affinity ["--pin", "pinned"] affine();
+    refuses_workers ["--refuse-after", "40"] spawn();
+}
+
+fn all_changes() -> Vec<Step> {
+    [swap(), affine(), spawn(), narrow()].concat()
+}
+
+#[ktstr_test(llcs = 2, cores = 2, duration_s = 4, max_gap_ms = GAP_MS)]
+fn follows_changes_under_eevdf(ctx: &Ctx) -> Result<AssertResult> {
+    changed(ctx, &all_changes())
+}
+
+#[ktstr_test(scheduler = KTSTR, duration_s = 3)]
+fn weighs_tasks(ctx: &Ctx) -> Result<AssertResult> {
+    reniced(ctx)
+}
+
+#[ktstr_test(llcs = 2, cores = 2, duration_s = 3)]
+fn weighs_tasks_under_eevdf(ctx: &Ctx) -> Result<AssertResult> {
+    reniced(ctx)
+}
+
+#[ktstr_test(scheduler = KTSTR, extra_sched_args = ["--ignore-weights"], duration_s = 3)]
+fn ignores_weights(ctx: &Ctx) -> Result<AssertResult> {
+    reniced(ctx)
 }
 
 /// The same scenario under the kernel's own scheduler.

@@ -26,6 +26,9 @@ Faults of the scheduler:
       --burn-us N           Spend N microseconds of each enqueue, 1 to 1000000
       --burn-cgroup NAME    Do so for tasks of cgroups of this name alone
       --starve CGROUP-NAME  Run tasks of cgroups of this name once in 4 s, for 50 ms
+      --pin CGROUP-NAME     Keep tasks of cgroups of this name where they first were queued
+      --ignore-weights      Give every task the same share
+      --refuse-after N      Have no room for tasks beyond N
       --fail-verify         Load a program that the kernel rejects
       --verifier-loop       Load a program that takes the kernel long to verify; with
                             --fail-verify, the kernel rejects this one, at its end
@@ -65,6 +68,9 @@ pub(crate) struct Options {
     /// Whose enqueues take so long; `None` is all.
     pub(crate) burn_cgroup: Option<String>,
     pub(crate) starve: Option<String>,
+    pub(crate) pin: Option<String>,
+    pub(crate) ignore_weights: bool,
+    pub(crate) refuse_after: Option<u64>,
     pub(crate) fail_verify: bool,
     pub(crate) verifier_loop: bool,
     pub(crate) exit_early: Option<u8>,
@@ -86,6 +92,9 @@ impl Default for Options {
             burn: Duration::ZERO,
             burn_cgroup: None,
             starve: None,
+            pin: None,
+            ignore_weights: false,
+            refuse_after: None,
             fail_verify: false,
             verifier_loop: false,
             exit_early: None,
@@ -158,6 +167,11 @@ impl Request {
                     options.burn_cgroup = Some(cgroup_name(&mut parser, "burn-cgroup")?);
                 }
                 Arg::Long("starve") => options.starve = Some(cgroup_name(&mut parser, "starve")?),
+                Arg::Long("pin") => options.pin = Some(cgroup_name(&mut parser, "pin")?),
+                Arg::Long("ignore-weights") => options.ignore_weights = true,
+                Arg::Long("refuse-after") => {
+                    options.refuse_after = Some(number(&mut parser, "refuse-after", 1, u64::MAX)?);
+                }
                 Arg::Long("fail-verify") => options.fail_verify = true,
                 Arg::Long("verifier-loop") => options.verifier_loop = true,
                 Arg::Long("exit-early") => {
@@ -227,8 +241,8 @@ mod tests {
     #[test]
     fn every_option_sets_its_own() {
         let line = "--slice-us 5000 --timeout-ms=2000 --stall-after 300 --wrong-cpu --crowd --error-after 10 \
-                    --burn-us 50 --burn-cgroup hot --starve batch --fail-verify --verifier-loop --exit-early 3 \
-                    --never-attach --ignore-sigterm --fork --flood-mib 8";
+                    --burn-us 50 --burn-cgroup hot --starve batch --pin narrow --ignore-weights --refuse-after 9 \
+                    --fail-verify --verifier-loop --exit-early 3 --never-attach --ignore-sigterm --fork --flood-mib 8";
         let all = Options {
             slice: Duration::from_millis(5),
             timeout: Some(Duration::from_secs(2)),
@@ -239,6 +253,9 @@ mod tests {
             burn: Duration::from_micros(50),
             burn_cgroup: Some("hot".to_owned()),
             starve: Some("batch".to_owned()),
+            pin: Some("narrow".to_owned()),
+            ignore_weights: true,
+            refuse_after: Some(9),
             fail_verify: true,
             verifier_loop: true,
             exit_early: Some(3),

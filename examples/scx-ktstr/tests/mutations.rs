@@ -46,6 +46,15 @@ cases! {
         "the kernel ended it: SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 3 went offline; its program \
          exited with status 1; it said last: scx-ktstr: exit kind",
         "cpu 3 going offline";
+    follows_changes => 0, "", "";
+    follows_changes_under_eevdf => 0, "", "";
+    keeps_a_cpuset => 1, "SCX_EXIT_ERROR (runtime error): ", "not allowed";
+    keeps_swapped_cpusets => 1, "SCX_EXIT_ERROR (runtime error): ", "not allowed";
+    keeps_an_affinity => 1, "SCX_EXIT_ERROR (runtime error): ", "not allowed";
+    refuses_workers => 1, "step 2 (more), spawn other 60 ", "Cannot allocate memory";
+    weighs_tasks => 0, "", "";
+    weighs_tasks_under_eevdf => 0, "", "";
+    ignores_weights => 1, "shares: heavy ran for ", "";
     fails_verification => 1, "it was not enabled: its program exited with status", "";
     exits_early => 1, "its program exited with status 7 before the kernel enabled it", "";
     never_attaches => 1, "the state of sched_ext was still `disabled` after 30 s", "";
