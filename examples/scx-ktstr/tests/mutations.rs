@@ -57,7 +57,7 @@ cases! {
     ignores_weights => 1, "shares: heavy ran for ", "";
     fails_verification => 1, "it was not enabled: its program exited with status", "";
     exits_early => 1, "its program exited with status 7 before the kernel enabled it", "";
-    never_attaches => 1, "the state of sched_ext was still `disabled` after 30 s", "";
+    never_attaches => 1, "the state of sched_ext was still `disabled` after 3", "";
     // Nothing to fail a test for, but it ends all the same.
     ignores_sigterm => 0, "", "";
     forks => 0, "", "";

@@ -25,6 +25,9 @@ use crate::protocol::{GuestRequest, SchedulerStart};
 /// Time to set probes up and to read what they recorded: the guest ends both by itself.
 const PROBE_GRACE: Duration = Duration::from_secs(170);
 
+/// Time to enable a scheduler, at most, and to stop it: the guest ends both by itself.
+const SCHEDULER_GRACE: Duration = Duration::from_secs(120);
+
 /// What the guest of a cell may take after it was told: every stage has a limit of its own, which add up to less.
 const VERIFY_LIMIT: Duration = Duration::from_secs(150);
 
@@ -42,7 +45,10 @@ fn limit(request: &GuestRequest) -> Duration {
     match request {
         GuestRequest::Run(spec) => {
             let probes = spec.probes.as_ref();
-            spec.limit + probes.map_or(Duration::ZERO, |_| PROBE_GRACE)
+            let scheduler = spec.scheduler.as_ref();
+            spec.limit
+                + probes.map_or(Duration::ZERO, |_| PROBE_GRACE)
+                + scheduler.map_or(Duration::ZERO, |_| SCHEDULER_GRACE)
         }
         GuestRequest::Verify(_) => VERIFY_LIMIT,
         // As long as somebody sits at it.
