@@ -1,4 +1,21 @@
-//! The attribute macros of `ktstr-harness`.
+//! The macros of `ktstr-harness`, which re-exports them: [`macro@ktstr_test`] declares a test, [`declare_scheduler!`] a
+//! scheduler to run it under.
+//!
+//! ```no_run
+//! use ktstr_harness::prelude::*;
+//!
+//! declare_scheduler!(MINE, {
+//!     name = "mine",
+//!     binary_path = "/usr/bin/scx_mine",
+//! });
+//!
+//! #[ktstr_test(llcs = 2, scheduler = MINE, not_stuck)]
+//! fn under_mine(ctx: &Ctx) -> Result<AssertResult> {
+//!     scenarios::steady(ctx)
+//! }
+//!
+//! ktstr_harness::main!();
+//! ```
 //!
 //! `keys` and `checks` are the tables of what can be set, `parse`, `value` and `function` read a use of the
 //! attribute, `validate` looks for contradictions in it and `expand` writes the code that registers the test.

@@ -11,8 +11,8 @@ use crate::workload::{WorkType, WorkTypeError, WorkerGroup};
 
 /// A cgroup and what runs in it.
 ///
-/// Unless said otherwise: two workers that spin, on all CPUs, at nice 0, with the kernel's default
-/// weight and no memory limit.
+/// By default, two workers spin on all CPUs, at nice 0, with the kernel's default weight and without
+/// a memory limit.
 ///
 /// ```
 /// use ktstr_harness::cgroup::{CgroupDef, CpusetSpec};
@@ -38,10 +38,10 @@ pub struct CgroupDef {
 }
 
 impl CgroupDef {
-    /// Workers of a cgroup that does not say how many.
+    /// Number of workers where [`CgroupDef::workers`] sets none.
     pub const DEFAULT_WORKERS: usize = 2;
 
-    /// A cgroup with the defaults. The name becomes a directory below the scenario's root.
+    /// Creates a definition with the defaults. A directory of this name is created below the scenario's root cgroup.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -54,38 +54,39 @@ impl CgroupDef {
         }
     }
 
-    /// Number of worker processes, 1 to 4096; in a scenario in steps also 0, for a cgroup that others are within.
+    /// Sets the number of worker processes, 1 to 4096. In a scenario of steps, 0 declares a cgroup that only contains
+    /// other cgroups.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// What the workers do.
+    /// Sets what the workers do.
     pub fn work(mut self, work: WorkType) -> Self {
         self.work = work;
         self
     }
 
-    /// CPUs the cgroup may use (`cpuset.cpus`; with [`CpusetSpec::Numa`] also `cpuset.mems`).
+    /// Restricts the cgroup to these CPUs (`cpuset.cpus`; with [`CpusetSpec::Numa`] also `cpuset.mems`).
     pub fn cpuset(mut self, cpus: CpusetSpec) -> Self {
         self.cpuset = Some(cpus);
         self
     }
 
-    /// Nice value of the workers, -20 (most CPU time) to 19.
+    /// Sets the nice value of the workers, -20 (most CPU time) to 19.
     pub fn nice(mut self, nice: i32) -> Self {
         self.nice = Some(nice);
         self
     }
 
-    /// Share of CPU time against other cgroups (`cpu.weight`), 1 to 10000; the kernel's default is
-    /// 100.
+    /// Sets the share of CPU time relative to sibling cgroups (`cpu.weight`), 1 to 10000; the kernel's
+    /// default is 100.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = Some(weight);
         self
     }
 
-    /// Memory in bytes above which the kernel kills workers (`memory.max`).
+    /// Limits the memory, in bytes (`memory.max`): above the limit, the kernel's OOM killer kills workers.
     pub fn memory_max(mut self, bytes: u64) -> Self {
         self.memory_max = Some(bytes);
         self
@@ -113,15 +114,15 @@ pub struct ResolvedDef {
     pub group: WorkerGroup,
     /// CPUs the cgroup may use.
     pub cpus: CpuSet,
-    /// Whether `cpuset.cpus` is to be written: false where nothing was said and all CPUs are meant.
+    /// Whether `cpuset.cpus` is written; false where the definition restricts no CPUs.
     pub confined: bool,
-    /// NUMA node for memory; `None` leaves all nodes.
+    /// NUMA node that memory is allocated from; `None` for any node.
     pub memory_node: Option<u32>,
-    /// Nice value, if one is to be set.
+    /// Nice value, where one is set.
     pub nice: Option<i32>,
-    /// `cpu.weight`, if it is to be set.
+    /// `cpu.weight`, where one is set.
     pub weight: Option<u32>,
-    /// `memory.max` in bytes, if it is to be set.
+    /// `memory.max` in bytes, where one is set.
     pub memory_max: Option<u64>,
 }
 
@@ -137,21 +138,21 @@ impl ResolvedDef {
         needs.map(|(name, _)| name)
     }
 
-    /// Names the CPUs and the memory of the running machine that stand for those of the topology.
+    /// Replaces the CPUs and the memory node of the declared topology by those of the running machine.
     pub(crate) fn map_cpus(&mut self, cpus: CpuMap) {
         self.cpus = cpus.cpus(&self.cpus);
         self.memory_node = self.memory_node.map(|node| cpus.memory_node(node));
     }
 }
 
-/// A definition that cannot be carried out.
+/// A definition that is invalid on a machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DefError {
-    /// No cgroup at all.
+    /// There are no definitions.
     #[error("the scenario has no cgroups; give at least one CgroupDef")]
     None,
-    /// The name cannot be a directory.
+    /// The name cannot be that of a cgroup.
     #[error("cgroup name {name:?}: {why}; use letters, digits, `_` and `-`")]
     Name {
         /// The name.
@@ -159,26 +160,26 @@ pub enum DefError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Two of one name.
+    /// Two definitions have the same name.
     #[error("two cgroups are called `{0}`; rename one of them")]
     Twice(String),
-    /// The nice value is out of bounds.
+    /// The nice value is out of range.
     #[error("cgroup {cgroup}: nice {nice}; use -20 to 19")]
     Nice {
         /// The cgroup.
         cgroup: String,
-        /// What was asked for.
+        /// The requested value.
         nice: i32,
     },
-    /// The weight is out of bounds.
+    /// The weight is out of range.
     #[error("cgroup {cgroup}: weight {weight}; use 1 to 10000")]
     Weight {
         /// The cgroup.
         cgroup: String,
-        /// What was asked for.
+        /// The requested value.
         weight: u32,
     },
-    /// The work cannot be carried out.
+    /// The work type does not fit the workers.
     #[error("cgroup {cgroup}: {source}")]
     Work {
         /// The cgroup.
@@ -186,7 +187,7 @@ pub enum DefError {
         /// Why not.
         source: WorkTypeError,
     },
-    /// The CPUs are not there.
+    /// The CPU set cannot be resolved.
     #[error("cgroup {cgroup}: {source}")]
     Cpuset {
         /// The cgroup.
@@ -196,7 +197,7 @@ pub enum DefError {
     },
 }
 
-/// Checks definitions that are to run together on a machine of this shape.
+/// Checks definitions of cgroups that run together on a machine of this topology.
 pub fn resolve(defs: &[CgroupDef], topology: Topology) -> Result<Vec<ResolvedDef>, DefError> {
     if defs.is_empty() {
         return Err(DefError::None);
@@ -227,7 +228,7 @@ impl CgroupDef {
         if self.workers > 0 {
             return self.resolve(topology);
         }
-        // One that others are within has no worker of its own: the kernel wants it so.
+        // The kernel allows no processes in a cgroup that enables controllers for its children.
         let mut resolved = self.clone().workers(2).resolve(topology)?;
         resolved.group.workers = 0;
         Ok(resolved)
@@ -277,7 +278,7 @@ impl CgroupDef {
     }
 }
 
-/// Dots are left to the kernel: its own files are called `cpu.max`, `cgroup.procs` and so on.
+/// Dots are reserved: the kernel's files in the same directory are called `cpu.max`, `cgroup.procs` and so on.
 fn name_fault(name: &str) -> Option<&'static str> {
     // NAME_MAX of the kernel's include/uapi/linux/limits.h.
     const LONGEST: usize = 255;
@@ -286,12 +287,12 @@ fn name_fault(name: &str) -> Option<&'static str> {
     } else if name.len() > LONGEST {
         Some("is longer than 255 bytes")
     } else if name.contains('/') {
-        Some("has a `/`, and cgroups are not nested here")
+        Some("contains a `/`, and only steps create nested cgroups")
     } else if name
         .chars()
         .any(|c| !c.is_alphanumeric() && c != '_' && c != '-')
     {
-        Some("has a character that cgroup names here do not have")
+        Some("contains a character that is not allowed")
     } else {
         None
     }

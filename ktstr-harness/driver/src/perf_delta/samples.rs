@@ -9,6 +9,8 @@ use ktstr_core::Outcome;
 use ktstr_core::record::{INTERRUPTED, Record, RecordKind, RunDir, Sidecar};
 use serde::Serialize;
 
+use crate::Session;
+
 /// A case of a performance test: what is compared with itself. Cases of two kernels are two.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PerfCase {
@@ -52,6 +54,17 @@ pub enum Machines {
     /// Those of all machines of tests that are declared with `performance_mode`: also of those that shared the host's CPUs
     /// with others, because of `--no-perf-mode`.
     Shared,
+}
+
+impl Machines {
+    /// Those whose figures tests of `session` are compared by.
+    pub(super) fn of(session: &Session) -> Self {
+        if session.is_without_perf_mode() {
+            Self::Shared
+        } else {
+            Self::Exclusive
+        }
+    }
 }
 
 /// The records of one side.

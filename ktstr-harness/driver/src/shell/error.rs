@@ -1,8 +1,12 @@
 //! Why a shell does not run.
 
+use std::io;
+
 use ktstr_core::Verdict;
 use ktstr_harness::dispatch::SettingsError;
 use ktstr_harness::runner::RunError;
+
+use crate::kernels::KernelsError;
 
 /// A shell that did not run.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,20 @@ pub enum ShellError {
         /// Why, in a line.
         why: String,
     },
+    /// The kernel cannot be resolved.
+    #[error(transparent)]
+    Kernels(#[from] KernelsError),
+    /// One identifier stands for several kernels.
+    #[error("{identifier} names {count} kernels, and a machine has one; give one of them")]
+    SeveralKernels {
+        /// What was asked for.
+        identifier: String,
+        /// How many kernels it stands for.
+        count: usize,
+    },
+    /// There is no directory for the socket of a debugger.
+    #[error("no directory for a debugger's socket: {0}; set TMPDIR to one")]
+    GdbSocket(io::Error),
     /// The machine cannot be made, or cannot run here.
     #[error("{}", reasons(.0))]
     Refused(Verdict),

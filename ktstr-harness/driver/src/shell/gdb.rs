@@ -1,7 +1,6 @@
 //! The socket on which a debugger speaks to a machine.
 
 use std::fs::Permissions;
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use ktstr_kernel::Cache;
 use ktstr_kernel::discover::discover;
 use tempfile::TempDir;
 
-use super::Shell;
+use super::{Shell, ShellError};
 
 /// A place for a debugger's socket: a directory that only this user can enter. Dropping it removes both.
 #[derive(Debug)]
@@ -21,13 +20,14 @@ pub struct GdbSocket {
 
 impl GdbSocket {
     /// Makes the directory, in the one for temporary files that `host` names. QEMU makes the socket in it.
-    pub fn new(host: &Host) -> io::Result<Self> {
+    pub fn new(host: &Host) -> Result<Self, ShellError> {
         let temporary = host.non_empty_var("TMPDIR");
         let temporary = temporary.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
         let dir = tempfile::Builder::new()
             .prefix("ktstr-gdb-")
             .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(host.absolute(temporary))?;
+            .tempdir_in(host.absolute(temporary))
+            .map_err(ShellError::GdbSocket)?;
         Ok(Self { dir })
     }
 
@@ -45,7 +45,7 @@ impl GdbSocket {
     /// let socket = GdbSocket::new(&Host::default())?;
     /// let line = socket.command(Some("/k/vmlinux".as_ref()));
     /// assert!(line.starts_with("gdb /k/vmlinux -ex 'target remote /tmp/ktstr-gdb-"));
-    /// # Ok::<(), std::io::Error>(())
+    /// # Ok::<(), ktstr_driver::shell::ShellError>(())
     /// ```
     pub fn command(&self, vmlinux: Option<&Path>) -> String {
         let mut line = "gdb".to_owned();

@@ -31,12 +31,10 @@
 //! ```
 
 mod error;
-mod files;
 mod gdb;
 mod root;
 mod scheduler;
-mod terminfo;
-mod tools;
+mod topology;
 
 use std::path::PathBuf;
 
@@ -45,7 +43,7 @@ use ktstr_core::host::Host;
 use ktstr_harness::cases::NamedKernel;
 use ktstr_harness::protocol::{HOST_ROOT_TAG, ShellSpec};
 use ktstr_harness::runner::{MachinePlan, RunEvent, RunObserver, Runner, Settings};
-use ktstr_kernel::ResolvedKernel;
+use ktstr_kernel::{BaseConfig, Progress, ResolvedKernel};
 use ktstr_vmm::initramfs::{Initramfs, InitramfsBuilder};
 use ktstr_vmm::{Backend, CancelToken, SharedDirectory};
 
@@ -57,8 +55,10 @@ pub use ktstr_harness::runner::{
 };
 pub use root::{ShellRoot, ShellUse, root};
 pub use scheduler::ShellScheduler;
+pub use topology::{ParseShapeError, parse_topology};
 
 use crate::TestMachine;
+use crate::kernels::{self, KernelOptions};
 
 /// Shape of a machine that nobody says anything about: that of a test.
 const TOPOLOGY: Topology = Topology::constant(1, 1, 2, 1);
@@ -145,6 +145,29 @@ impl Shell {
         });
         self.vmlinux.clone_from(&kernel.vmlinux);
         self
+    }
+
+    /// The same on the one kernel that `identifier` names, which is downloaded and built where that is needed.
+    pub fn on_kernel_named(
+        self,
+        identifier: &str,
+        base_config: Option<BaseConfig>,
+        progress: &dyn Progress,
+    ) -> Result<Self, ShellError> {
+        let options = KernelOptions {
+            base_config,
+            cpu_cap: self.cpu_cap,
+            ..KernelOptions::default()
+        };
+        let mut ready = |_: &_, _: &_| {};
+        let kernels = kernels::resolve(&self.host, &[identifier], options, progress, &mut ready)?;
+        match &kernels[..] {
+            [kernel] => Ok(self.on_kernel(kernel)),
+            several => Err(ShellError::SeveralKernels {
+                identifier: identifier.to_owned(),
+                count: several.len(),
+            }),
+        }
     }
 
     /// The same on the machine of a test: its shape, memory, kernel arguments, host CPUs and scheduler, and its include

@@ -1,26 +1,29 @@
 //! Runs the performance tests of both commits in turn, so that the noise of a machine is known.
 
-use std::collections::BTreeSet;
+mod cases;
+mod event;
+mod project;
+
 use std::path::{Path, PathBuf};
 
-use cargo_metadata::MetadataCommand;
-use ktstr_core::CaseName;
 use ktstr_core::env;
 use ktstr_core::record::Sidecar;
-use ktstr_harness::dispatch::CaseThresholds;
 use ktstr_vmm::CancelToken;
 
-use super::compare::{Named, compare};
-use super::error::PerfDeltaError;
-use super::gates::Rules;
-use super::report::{Caveat, Mode, PerfDelta, SideName};
-use super::samples::{Found, Machines, Side, have_all_ended};
-use super::state::{Key, State};
-use super::trees::{Tree, Trees};
-use super::{Commits, short};
 use crate::git::Git;
-use crate::nextest::{self, Listing};
-use crate::{Session, SessionEvent, SessionObserver, cargo, process};
+use crate::perf_delta::compare::{Named, compare};
+use crate::perf_delta::error::PerfDeltaError;
+use crate::perf_delta::gates::Rules;
+use crate::perf_delta::report::{Caveat, Mode, PerfDelta, SideName};
+use crate::perf_delta::samples::{Found, Machines, Side, have_all_ended};
+use crate::perf_delta::state::{Key, State};
+use crate::perf_delta::trees::{Tree, Trees};
+use crate::perf_delta::{Commits, short};
+use crate::{Session, SessionEvent, cargo, nextest};
+use cases::{expression, performance_cases};
+use project::{cargo_toml_above, link_neighbours};
+
+pub use event::NoiseEvent;
 
 /// Options for nextest that name places: each commit has its own.
 const PLACES: [&str; 7] = [
@@ -56,46 +59,6 @@ pub struct NoiseAdjusted {
     commits: Commits,
     runs: usize,
     narrow: Option<String>,
-}
-
-/// Something that happened in a comparison by runs.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub enum NoiseEvent<'a> {
-    /// An interrupted comparison goes on.
-    Resumed {
-        /// Runs that are done.
-        done: usize,
-        /// Runs that are wanted.
-        runs: usize,
-    },
-    /// The tests of a commit are built and listed.
-    Preparing {
-        /// Which side.
-        side: SideName,
-        /// Its commit, as people name it.
-        commit: &'a str,
-    },
-    /// It is known which tests of a commit are performance tests.
-    Selected {
-        /// Which side.
-        side: SideName,
-        /// How many cases they have.
-        cases: usize,
-    },
-    /// A run begins.
-    RunStarted {
-        /// Which side.
-        side: SideName,
-        /// Which run of all, from 1.
-        number: usize,
-        /// Runs that are wanted.
-        runs: usize,
-    },
-    /// No machine ran in the first runs: there are no more.
-    NothingMeasured,
-    /// Something happened in a session.
-    Session(SessionEvent<'a>),
 }
 
 /// A side that is ready to run.
@@ -358,14 +321,6 @@ impl NoiseAdjusted {
         error
     }
 
-    fn machines(&self) -> Machines {
-        if self.session.is_without_perf_mode() {
-            Machines::Shared
-        } else {
-            Machines::Exclusive
-        }
-    }
-
     fn records(&self, state: &State, side: SideName) -> Vec<Sidecar> {
         let runs = (1..=self.runs).filter(|run| state.is_done(side, *run));
         runs.flat_map(|run| read(&state.records(side, run)))
@@ -375,7 +330,7 @@ impl NoiseAdjusted {
     fn has_measured(&self, state: &State) -> bool {
         [SideName::Base, SideName::Head].iter().any(|side| {
             let records = self.records(state, *side);
-            !Side::of(&records, self.machines()).is_empty()
+            !Side::of(&records, Machines::of(&self.session)).is_empty()
         })
     }
 
@@ -387,7 +342,7 @@ impl NoiseAdjusted {
                 SideName::Base => self.commits.origin.clone(),
                 SideName::Head => None,
             },
-            side: Side::of(&self.records(state, name), self.machines()),
+            side: Side::of(&self.records(state, name), Machines::of(&self.session)),
         };
         let (base, head) = (named(SideName::Base), named(SideName::Head));
         let mut report = compare(&base, &head, Mode::NoiseAdjusted, rules);
@@ -400,115 +355,4 @@ impl NoiseAdjusted {
 
 fn read(dir: &Path) -> Vec<Sidecar> {
     Found::read(dir).map_or_else(|_| Vec::new(), |found| found.records)
-}
-
-/// Whether there is a `Cargo.toml` above `dir`, up to `root`.
-fn cargo_toml_above(dir: &Path, root: &Path) -> bool {
-    let above = dir.ancestors().take_while(|dir| dir.starts_with(root));
-    let mut above = above.filter(|dir| dir.join("Cargo.toml").is_file());
-    dir.is_dir() && above.next().is_some()
-}
-
-/// Makes what packages of `session` depend on beside the project's work tree reachable from the scratch one, as far as
-/// cargo tells. What is missing then, cargo names when it builds.
-fn link_neighbours(tree: &Tree<'_>, session: &Session) {
-    let mut command = process::command(session.host(), cargo::program(session.host()));
-    command
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .current_dir(session.dir());
-    let Ok(output) = command.output() else {
-        return;
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let Some(json) = text.lines().find(|line| line.starts_with('{')) else {
-        return;
-    };
-    let Ok(metadata) = MetadataCommand::parse(json) else {
-        return;
-    };
-    let packages = metadata.packages.iter();
-    let dependencies = packages.flat_map(|package| &package.dependencies);
-    for path in dependencies.filter_map(|dependency| dependency.path.as_ref()) {
-        let _ = tree.link_neighbour(path.as_std_path());
-    }
-}
-
-/// The cases of performance tests of a binary, by nextest's name for it.
-type CasesOfBinary = (String, Vec<String>);
-
-/// The cases of performance tests that the session's arguments select, and their names alone.
-fn performance_cases(
-    session: &Session,
-    observer: &dyn SessionObserver,
-    cancel: &CancelToken,
-) -> Result<(Vec<CasesOfBinary>, Vec<String>), PerfDeltaError> {
-    let mut list = session.list_command(&session.epoch())?;
-    list.args(nextest::listing(session.args()));
-    observer.event(SessionEvent::ListStarted);
-    let listing = Listing::parse(&session.answer(&mut list, observer, cancel)?)?;
-    let mut found = Vec::new();
-    for (id, binary) in listing.binaries {
-        let named = binary.selected.iter().filter_map(|case| {
-            let name: CaseName = case.parse().ok()?;
-            matches!(name, CaseName::Base { .. } | CaseName::Gauntlet { .. })
-                .then(|| (case.clone(), name.without_kernel().to_string()))
-        });
-        let named: Vec<(String, String)> = named.collect();
-        if named.is_empty() {
-            continue;
-        }
-        let told: Vec<CaseThresholds> =
-            session.cases_of(&binary, &["--include-ignored"], observer, cancel)?;
-        let wanted: BTreeSet<String> = told
-            .into_iter()
-            .filter(|case| case.performance_mode)
-            .map(|case| case.case)
-            .collect();
-        let cases = named.into_iter().filter(|(_, name)| wanted.contains(name));
-        let cases: Vec<String> = cases.map(|(case, _)| case).collect();
-        if !cases.is_empty() {
-            found.push((id, cases));
-        }
-    }
-    let names = found.iter().flat_map(|(_, cases)| cases.clone()).collect();
-    Ok((found, names))
-}
-
-/// Nextest's filter for the cases that `is_wanted`.
-fn expression(found: &[CasesOfBinary], is_wanted: impl Fn(&String) -> bool) -> String {
-    let of_binary = |(id, cases): &CasesOfBinary| {
-        let cases = cases.iter().filter(|case| is_wanted(case));
-        let cases: Vec<String> = cases.map(|case| format!("test(={case})")).collect();
-        (!cases.is_empty()).then(|| format!("(binary_id(={id}) & ({}))", cases.join(" | ")))
-    };
-    let binaries: Vec<String> = found.iter().filter_map(of_binary).collect();
-    if binaries.is_empty() {
-        return "none()".to_owned();
-    }
-    binaries.join(" | ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_filter_selects_exactly_the_cases() {
-        let found = [
-            (
-                "p::a".to_owned(),
-                vec!["ktstr/x".to_owned(), "ktstr/y".to_owned()],
-            ),
-            ("p::b".to_owned(), vec!["ktstr/x".to_owned()]),
-        ];
-        assert_eq!(
-            expression(&found, |_| true),
-            "(binary_id(=p::a) & (test(=ktstr/x) | test(=ktstr/y))) | (binary_id(=p::b) & (test(=ktstr/x)))"
-        );
-        assert_eq!(
-            expression(&found, |case| case == "ktstr/y"),
-            "(binary_id(=p::a) & (test(=ktstr/y)))"
-        );
-        assert_eq!(expression(&[], |_| true), "none()");
-    }
 }

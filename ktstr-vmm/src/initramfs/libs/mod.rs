@@ -1,32 +1,25 @@
 //! Looks at the files of a description, and finds the libraries and interpreters that they need.
-//!
-//! Libraries keep their paths, so that the loader finds them in the guest as on the host: by the path in the
-//! executable, by the loader's cache, which is packed as well, or in its standard directories.
+
+mod loader;
+mod resolved;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use ktstr_core::host::files;
 
 use super::content::{Content, HostContent, Input, read_error};
-use super::elf::{self, Needs};
+use super::elf;
 use super::entry::{Entry, Pack, normalize};
 use super::error::InitramfsError;
-use super::ldcache;
 use super::script::{self, Interpreter};
 use super::tree::{TreeEntryKind, walk_tree};
+use loader::{Object, SearchDir};
+use resolved::Resolved;
 
-/// The default directories of loaders: Debian's and the common ones.
-const STANDARD: &[&str] = &[
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-];
+pub(super) use resolved::Packed;
 
 /// Where the program that `env` looks for is searched.
 const PROGRAMS: &[&str] = &[
@@ -40,50 +33,6 @@ const PROGRAMS: &[&str] = &[
 
 /// Most symbolic links on the way to an entry, as in the kernel (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
-
-/// The contents of the archive, and the files that were looked at for it.
-#[derive(Debug, Default)]
-pub(super) struct Resolved {
-    /// Indexed by guest path.
-    pub(super) entries: BTreeMap<PathBuf, Packed>,
-    /// Host files and directories on which the result depends.
-    pub(super) inputs: Vec<Input>,
-}
-
-/// What a file or directory takes in the guest's memory beside its content: its inode and its name, with room to spare.
-const PER_ENTRY: u64 = 2048;
-
-/// The guest's files take whole pages.
-const PAGE: u64 = 4096;
-
-impl Resolved {
-    /// Bytes that the guest's root directory takes in its memory.
-    pub(super) fn unpacked_size(&self) -> u64 {
-        let sizes = self.entries.values().map(|entry| match entry {
-            Packed::File { content, .. } => content.size().next_multiple_of(PAGE) + PER_ENTRY,
-            _ => PER_ENTRY,
-        });
-        sizes.sum()
-    }
-
-    /// Bytes of all files.
-    pub(super) fn content_size(&self) -> u64 {
-        let sizes = self.entries.values().map(|entry| match entry {
-            Packed::File { content, .. } => content.size(),
-            _ => 0,
-        });
-        sizes.sum()
-    }
-}
-
-/// An archive entry with its content.
-#[derive(Debug)]
-pub(super) enum Packed {
-    Directory { mode: u32 },
-    Symlink { target: PathBuf },
-    CharDevice { major: u32, minor: u32, mode: u32 },
-    File { content: Content, mode: u32 },
-}
 
 /// Looks at all files that `entries` name, and finds the libraries of their executables.
 pub(super) fn resolve(entries: &BTreeMap<PathBuf, Entry>) -> Result<Resolved, InitramfsError> {
@@ -189,23 +138,6 @@ impl Kind {
             inherited: Vec::new(),
         }
     }
-}
-
-/// An ELF file on the host and in the guest.
-#[derive(Debug)]
-struct Object {
-    host: PathBuf,
-    guest: PathBuf,
-    needs: Needs,
-    lenient: bool,
-    inherited: Vec<SearchDir>,
-}
-
-/// A directory in which the loader searches, on the host and in the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct SearchDir {
-    host: PathBuf,
-    guest: PathBuf,
 }
 
 impl Resolver {
@@ -337,114 +269,6 @@ impl Resolver {
         Ok(())
     }
 
-    fn libraries(&mut self) -> Result<(), InitramfsError> {
-        while let Some(object) = self.queue.pop_front() {
-            let own = |dirs: &[String]| -> Vec<SearchDir> {
-                dirs.iter().map(|dir| object.search_dir(dir)).collect()
-            };
-            // `DT_RPATH` only counts without `DT_RUNPATH`, and also for the libraries below.
-            let mut rpath = object.inherited.clone();
-            if object.needs.runpath.is_empty() {
-                rpath.splice(0..0, own(&object.needs.rpath));
-            }
-            let runpath = own(&object.needs.runpath);
-            if let Some(interpreter) = &object.needs.interpreter {
-                match self.library(interpreter, interpreter, &rpath) {
-                    Err(_) if object.lenient => {}
-                    other => {
-                        other.map_err(|error| missing(error, interpreter, &object.host))?;
-                    }
-                }
-            }
-            for library in &object.needs.libraries {
-                match self.find(library, &object, rpath.iter().chain(&runpath)) {
-                    Some(found) => self.library(&found.host, &found.guest, &rpath)?,
-                    None if object.lenient => {}
-                    None => {
-                        return Err(InitramfsError::MissingLibrary {
-                            library: library.clone(),
-                            needed_by: object.host.clone(),
-                        });
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn library(
-        &mut self,
-        host: &Path,
-        guest: &Path,
-        rpath: &[SearchDir],
-    ) -> Result<(), InitramfsError> {
-        let guest = self.place(guest);
-        if self.resolved.entries.contains_key(&guest) {
-            return Ok(());
-        }
-        let opened = self.open(host)?;
-        let kind = Kind {
-            inherited: rpath.to_vec(),
-            ..Kind::new(Pack::Loadable, false)
-        };
-        self.object(opened, &guest, kind)
-    }
-
-    /// The file that the loader would load for `name`.
-    fn find<'d>(
-        &mut self,
-        name: &str,
-        object: &Object,
-        dirs: impl Iterator<Item = &'d SearchDir>,
-    ) -> Option<SearchDir> {
-        if name.contains('/') {
-            let place = object.search_dir(name);
-            return is_library(&place.host).then_some(place);
-        }
-        let at = |dir: &SearchDir| SearchDir {
-            host: dir.host.join(name),
-            guest: dir.guest.join(name),
-        };
-        let here = |path: PathBuf| SearchDir {
-            host: path.clone(),
-            guest: path,
-        };
-        if let Some(place) = dirs.map(at).find(|place| is_library(&place.host)) {
-            return Some(place);
-        }
-        let standard = |dir: &&str| Path::new(dir).join(name);
-        if let Some(path) = self.cached(name).filter(|path| is_library(path)) {
-            return Some(here(path));
-        }
-        let path = STANDARD
-            .iter()
-            .map(standard)
-            .find(|path| is_library(path))?;
-        Some(here(path))
-    }
-
-    /// Looks up `name` in the loader's cache. The cache is then packed as well, as the guest's loader needs it too.
-    fn cached(&mut self, name: &str) -> Option<PathBuf> {
-        if self.ldcache.is_none() {
-            // Before it is read: a change after that is seen next time.
-            let of_cache = Input::of(Path::new(ldcache::PATH));
-            let cache = fs::read(ldcache::PATH).unwrap_or_default();
-            self.ldcache = Some(ldcache::parse(&cache));
-            self.resolved.inputs.push(of_cache);
-            if !cache.is_empty() {
-                let packed = Packed::File {
-                    content: Content::Inline(cache),
-                    mode: 0o644,
-                };
-                self.resolved
-                    .entries
-                    .entry(PathBuf::from(ldcache::PATH))
-                    .or_insert(packed);
-            }
-        }
-        self.ldcache.as_ref()?.get(name).cloned()
-    }
-
     /// Adds the missing parent directories of entries.
     fn parents(&mut self) {
         let paths: Vec<PathBuf> = self.resolved.entries.keys().cloned().collect();
@@ -458,53 +282,5 @@ impl Resolver {
                 }
             }
         }
-    }
-}
-
-impl Object {
-    /// Expands `$ORIGIN` in a search path: the directory of the file on the host, and that in the guest.
-    fn search_dir(&self, dir: &str) -> SearchDir {
-        let expand = |file: &Path| {
-            let origin = file.parent().unwrap_or(Path::new("/")).to_string_lossy();
-            PathBuf::from(
-                dir.replace("${ORIGIN}", &origin)
-                    .replace("$ORIGIN", &origin),
-            )
-        };
-        SearchDir {
-            host: expand(&absolute(&self.host)),
-            guest: normalize(&expand(&self.guest)),
-        }
-    }
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    // The loader resolves symbolic links for $ORIGIN.
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Whether the loader would load this file; it skips those of other architectures.
-fn is_library(path: &Path) -> bool {
-    const MACHINE: usize = 18;
-    let read = || -> io::Result<bool> {
-        let mut head = [0; 20];
-        io::Read::read_exact(&mut fs::File::open(path)?, &mut head)?;
-        Ok(elf::is_elf(&head)
-            && head[4] == 2
-            && u16::from_le_bytes([head[MACHINE], head[MACHINE + 1]]) == ::elf::abi::EM_X86_64)
-    };
-    read().unwrap_or(false)
-}
-
-/// Reports a missing interpreter like a missing library.
-fn missing(error: InitramfsError, interpreter: &Path, needed_by: &Path) -> InitramfsError {
-    match error {
-        InitramfsError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            InitramfsError::MissingLibrary {
-                library: interpreter.display().to_string(),
-                needed_by: needed_by.to_owned(),
-            }
-        }
-        other => other,
     }
 }

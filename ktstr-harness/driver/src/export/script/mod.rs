@@ -7,8 +7,13 @@ use ktstr_core::{CaseName, Topology};
 use super::{ExportError, check_exportable};
 use crate::TestMachine;
 
-/// The script, with a line in place of the values.
-const TEMPLATE: &str = include_str!("run.sh");
+/// The script, with a line in place of the values. Its parts are in the order in which bash runs them: what it is for and
+/// its options, whether the machine is fit, and the run with what undoes it.
+const TEMPLATE: &str = concat!(
+    include_str!("options.sh"),
+    include_str!("checks.sh"),
+    include_str!("run.sh")
+);
 
 /// That line.
 const PLACE: &str = "@SPECIFICATION@\n";

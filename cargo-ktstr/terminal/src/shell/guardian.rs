@@ -56,8 +56,9 @@ impl Guardian {
     }
 }
 
-/// Is the guardian and never returns, if that is what this process was started as.
-pub(crate) fn become_guardian() {
+/// Is the guardian and never returns, if that is what this process was started as by [`run`](super::run): a process that puts
+/// the terminal back when the one at it is killed. Call it first of all.
+pub fn become_guardian() {
     if args_os().next().is_some_and(|name| name == NAME) {
         guard();
         std::process::exit(0);
