@@ -12,11 +12,14 @@ use crate::failure::CommandResult;
 use crate::terminal::{print, reporter, tell};
 
 pub(crate) fn run(arguments: &Export, context: &Context) -> CommandResult {
-    let package = arguments.package.iter();
+    let words = match &arguments.package {
+        Some(name) => vec!["-p", name],
+        None => vec!["--workspace"],
+    };
     let session = Session::new(context.host.clone(), current_dir()?)
         .release(arguments.release)
         .streams(NextestStreams::Foreground)
-        .nextest_args(package.flat_map(|name| ["-p", name]));
+        .nextest_args(words);
     let options = ExportOptions {
         output: arguments.output.clone(),
     };
