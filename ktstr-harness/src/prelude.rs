@@ -8,5 +8,5 @@ pub use crate::cgroup::{CgroupDef, CpusetSpec};
 pub use crate::scenario::{
     Hold, Op, Step, execute_defs, execute_steps, execute_steps_beside, scenarios,
 };
-pub use crate::workload::{Affinity, Policy, WorkType};
+pub use crate::workload::{Affinity, CustomWorker, MemoryPolicy, Policy, WorkType};
 pub use crate::{AssertResult, Checks, Ctx, Result, Scheduler, declare_scheduler, ktstr_test};

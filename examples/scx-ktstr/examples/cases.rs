@@ -108,6 +108,12 @@ macro_rules! queue_cases {
     )*};
 }
 
+/// Nested cgroups with more workers than CPUs, judged likewise.
+#[ktstr_test(scheduler = KTSTR, extra_sched_args = ["--crowd"], duration_s = 3, max_local_dsq_depth = 4)]
+fn nested_and_crowded(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::nesting(ctx, 8)
+}
+
 queue_cases! {
     spreads_them []
     crowds_a_cpu ["--crowd"]
@@ -248,4 +254,74 @@ fn ignores_weights(ctx: &Ctx) -> Result<AssertResult> {
 )]
 fn under_eevdf(ctx: &Ctx) -> Result<AssertResult> {
     scenario(ctx)
+}
+
+/// A family or a work type, under the scheduler with these arguments and under the kernel's own, judged by what every case
+/// is judged by.
+macro_rules! pairs {
+    ($($name:ident, $clean:ident $args:tt: $body:expr;)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 6, isolation,
+            max_gap_ms = GAP_MS, max_p99_wake_latency_ns = WAKE_NS)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            $body(ctx)
+        }
+
+        #[ktstr_test(llcs = 2, cores = 2, duration_s = 2, isolation,
+            max_gap_ms = GAP_MS, max_p99_wake_latency_ns = WAKE_NS)]
+        fn $clean(ctx: &Ctx) -> Result<AssertResult> {
+            $body(ctx)
+        }
+    )*};
+}
+
+pairs! {
+    cpusets_of_the_starved, cpusets_under_eevdf ["--starve", "sized"]: scenarios::cpuset_shrink;
+    cgroups_of_the_starved, cgroups_under_eevdf ["--starve", "first"]: scenarios::cgroups_create;
+    locks_of_the_starved, locks_under_eevdf ["--starve", "locks"]: scenarios::contention;
+    stress_and_a_stall, stress_under_eevdf ["--stall-after", "500", "--timeout-ms", "3000"]: scenarios::stress;
+    affinity_on_a_wrong_cpu, affinity_under_eevdf ["--wrong-cpu"]: scenarios::affinity;
+    hotplug_of_a_cpu, hotplug_under_eevdf []: scenarios::hotplug;
+    nested_and_starved, nested_under_eevdf ["--starve", "deep"]: nested;
+    forks_of_the_starved, forks_under_eevdf ["--starve", "left"]: |ctx| one(ctx, WorkType::fork_exit());
+    chains_and_burnt_time, chains_under_eevdf
+        ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
+        |ctx| one(ctx, WorkType::wake_chain());
+    timers_and_burnt_time, timers_under_eevdf
+        ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
+        |ctx| one(ctx, WorkType::timer_wake());
+    messages_of_the_starved, messages_under_eevdf ["--starve", "left"]: |ctx| one(ctx, WorkType::pipe_io());
+}
+
+fn nested(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::nesting(ctx, 4)
+}
+
+/// Four workers, as many as there are CPUs.
+fn one(ctx: &Ctx, work: WorkType) -> Result<AssertResult> {
+    execute_defs(ctx, &[CgroupDef::named("left").workers(4).work(work)])
+}
+
+/// A scheduler that takes only tasks that ask for it, here those of `asking`. `left` is kept out, whatever its scheduler does
+/// to a cgroup of that name; with `--starve asking` it is the other one that suffers.
+macro_rules! partial_cases {
+    ($($name:ident $args:tt)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 6, max_gap_ms = GAP_MS)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            let mut result = execute_defs(ctx, &[
+                CgroupDef::named("asking").policy(Policy::Ext),
+                CgroupDef::named("left").policy(Policy::Other),
+            ])?;
+            let under: Vec<_> = result.cgroups.iter().map(|it| it.under_sched_ext).collect();
+            if under != [Some(2), Some(0)] {
+                result.merge(AssertResult::fail("taken", format!("{under:?}")));
+            }
+            Ok(result)
+        }
+    )*};
+}
+
+partial_cases! {
+    takes_those_that_ask ["--partial"]
+    starves_none_that_do_not_ask ["--partial", "--starve", "left"]
+    starves_those_that_ask ["--partial", "--starve", "asking"]
 }

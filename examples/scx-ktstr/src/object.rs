@@ -24,6 +24,9 @@ const EXIT_RECORD: &str = ".data.exit";
 /// `SCX_OPS_ENQ_LAST` of the kernel: a task that is alone on its CPU passes through `enqueue` too.
 const ENQ_LAST: u64 = 1 << 1;
 
+/// `SCX_OPS_SWITCH_PARTIAL` of the kernel: tasks that do not ask for `SCHED_EXT` stay where they are.
+const SWITCH_PARTIAL: u64 = 1 << 3;
+
 /// The kernel moves every task to its own scheduler before it calls `exit`.
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -73,9 +76,10 @@ impl Loaded {
             .open_memory(&object)
             .map_err(ObjectError::Open)?;
         write(&mut open, SWITCHES, 0, &switches(options, loader))?;
-        if needs_every_task(options) {
-            write(&mut open, OPS, 0, &ENQ_LAST.to_ne_bytes())?;
-        }
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let flags =
+            flag(needs_every_task(options), ENQ_LAST) | flag(options.partial, SWITCH_PARTIAL);
+        write(&mut open, OPS, 0, &flags.to_ne_bytes())?;
         if let Some(timeout) = options.timeout {
             let millis = timeout.as_millis() as u32;
             write(&mut open, OPS, 8, &millis.to_ne_bytes())?;

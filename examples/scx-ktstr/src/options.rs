@@ -15,6 +15,7 @@ or the kernel ejects it (exit code 1). Exit code 2: the command line was not und
 Options:
       --slice-us N          Time slice, 100 to 1000000 (20000)
       --timeout-ms N        The sched_ext watchdog, 1 to 30000 (the kernel's 30000)
+      --partial             Take only tasks that ask for it: those under SCHED_EXT
       --can-load            Only say whether the scheduler was built in: 0 if so, else 77
   -h, --help                This text
 
@@ -60,6 +61,7 @@ pub(crate) struct Options {
     pub(crate) slice: Duration,
     /// `None` leaves it to the kernel.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) partial: bool,
     pub(crate) stall_after: Option<Duration>,
     pub(crate) wrong_cpu: bool,
     pub(crate) crowd: bool,
@@ -85,6 +87,7 @@ impl Default for Options {
         Self {
             slice: Duration::from_millis(20),
             timeout: None,
+            partial: false,
             stall_after: None,
             wrong_cpu: false,
             crowd: false,
@@ -150,6 +153,7 @@ impl Request {
                     let timeout = number(&mut parser, "timeout-ms", 1, 30_000)?;
                     options.timeout = Some(Duration::from_millis(timeout));
                 }
+                Arg::Long("partial") => options.partial = true,
                 Arg::Long("stall-after") => {
                     let after = number(&mut parser, "stall-after", 0, 3_600_000)?;
                     options.stall_after = Some(Duration::from_millis(after));
@@ -240,12 +244,13 @@ mod tests {
 
     #[test]
     fn every_option_sets_its_own() {
-        let line = "--slice-us 5000 --timeout-ms=2000 --stall-after 300 --wrong-cpu --crowd --error-after 10 \
+        let line = "--slice-us 5000 --timeout-ms=2000 --partial --stall-after 300 --wrong-cpu --crowd --error-after 10 \
                     --burn-us 50 --burn-cgroup hot --starve batch --pin narrow --ignore-weights --refuse-after 9 \
                     --fail-verify --verifier-loop --exit-early 3 --never-attach --ignore-sigterm --fork --flood-mib 8";
         let all = Options {
             slice: Duration::from_millis(5),
             timeout: Some(Duration::from_secs(2)),
+            partial: true,
             stall_after: Some(Duration::from_millis(300)),
             wrong_cpu: true,
             crowd: true,

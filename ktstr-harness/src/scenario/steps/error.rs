@@ -94,6 +94,11 @@ pub enum OpError {
     /// The cgroup is not there.
     #[error("{0}: the cgroup is gone, since it could not be removed in order")]
     Gone(String),
+    /// Some of the threads of a process were to be moved.
+    #[error(
+        "{0}: its workers are threads of one process, which is in one cgroup; move them all together"
+    )]
+    Threads(String),
     /// The test's own function found something wrong.
     #[error("{0}")]
     Call(String),

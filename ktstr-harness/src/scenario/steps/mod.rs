@@ -130,6 +130,18 @@ pub fn execute_steps_beside(
     Ok(judged(&ctx.checks(), steps, finished))
 }
 
+/// What is wrong with these steps on that machine, if anything.
+#[cfg(test)]
+pub(super) fn plan_fault(
+    background: &[CgroupDef],
+    steps: &[Step],
+    topology: ktstr_core::Topology,
+    duration: Duration,
+) -> Option<String> {
+    let plan = Plan::new(background, steps, topology.into(), duration);
+    plan.err().map(|error| error.to_string())
+}
+
 fn judged(checks: &Checks, steps: &[Step], finished: Finished) -> AssertResult {
     let Finished { whole, of_steps } = finished;
     let mut verdict = judge(checks, &whole);

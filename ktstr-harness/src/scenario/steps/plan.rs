@@ -408,6 +408,10 @@ impl Draft<'_> {
     fn spawn(&mut self, name: &str, workers: usize, work: WorkType) -> Result<(), PlanFault> {
         let there = self.there(name)?;
         work.validate_workers(workers)?;
+        if name == ROOT && work.moves_cgroups() {
+            let work = work.name();
+            return Err(WorkTypeError::NoCgroup { work }.into());
+        }
         self.workers.insert(name.to_owned(), there + workers);
         Ok(())
     }
@@ -522,6 +526,7 @@ fn need_of_op(kind: &OpKind) -> Option<&'static str> {
         | OpKind::ClearCpuset(_)
         | OpKind::SwapCpusets(..)
         | OpKind::Set(_, Setting::MemoryNode(_)) => Some("cpuset"),
+        OpKind::Spawn(_, _, work) if work.moves_cgroups() => Some("cpu"),
         OpKind::Set(
             _,
             Setting::Clamp { .. } | Setting::Weight(_) | Setting::Quota(_) | Setting::Burst(_),

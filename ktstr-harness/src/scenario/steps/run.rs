@@ -15,7 +15,8 @@ use super::state::{Ended, NewWorkers, Offline, State, Worker};
 use crate::cgroup::{CgroupTree, ResolvedDef};
 use crate::check::CgroupRun;
 use crate::workload::{
-    SteppedRun, WorkType, WorkerEnd, WorkerGroup, WorkerReport, WorkerRun, set_affinity, set_nice,
+    CPUS_HINT, NICE_HINT, POLICY_HINT, SteppedRun, WorkType, WorkerEnd, WorkerGroup, WorkerReport,
+    WorkerRun, affine, set_nice,
 };
 
 /// What a scenario came to.
@@ -176,10 +177,10 @@ impl State<'_> {
                     source,
                 })?;
                 let resolved = self.cpus.cpus(&resolved);
-                self.live(name)?.cgroup.set_cpus(&resolved)?;
+                self.live(name)?.home.cgroup.set_cpus(&resolved)?;
                 if let Some(node) = cpus.memory_node() {
                     let node = self.cpus.memory_node(node);
-                    self.live(name)?.cgroup.set_memory_node(node)?;
+                    self.live(name)?.home.cgroup.set_memory_node(node)?;
                 }
                 self.note_cpus(name, Some(resolved));
                 Ok(())
@@ -192,7 +193,7 @@ impl State<'_> {
             OpKind::SetWorkers(name, workers) => {
                 let there = self.in_cgroup(name).len();
                 if *workers >= there {
-                    let work = self.live(name)?.work;
+                    let work = self.live(name)?.group.work;
                     self.spawn_like(name, workers - there, work)
                 } else {
                     self.stop_some(name, Some(there - workers))
@@ -202,8 +203,7 @@ impl State<'_> {
             OpKind::SetAffinity(name, affinity) => {
                 let map = self.cpus;
                 self.each(name, CPUS_HINT, |pid, number| {
-                    let cpus = affinity.cpus(map.topology(), number as u64);
-                    set_affinity(pid, &map.cpus(&cpus.map_err(io::Error::other)?))
+                    affine(affinity, pid, number, map)
                 })
             }
             OpKind::SetNice(name, nice) => {
@@ -221,7 +221,7 @@ impl State<'_> {
 
     /// Changes a setting of a cgroup, and waits where it takes its time.
     fn set(&self, name: &str, setting: &Setting) -> Result<(), StepProblem> {
-        let cgroup = &self.live(name)?.cgroup;
+        let cgroup = &self.live(name)?.home.cgroup;
         match setting {
             Setting::Clamp { min, max } => cgroup.set_uclamp(*min, *max)?,
             Setting::Weight(weight) => cgroup.set_weight(*weight)?,
@@ -255,7 +255,7 @@ impl State<'_> {
         let (first, second) = (self.live(one)?.cpus.clone(), self.live(other)?.cpus.clone());
         for (name, cpus) in [(one, second), (other, first)] {
             match &cpus {
-                Some(cpus) => self.live(name)?.cgroup.set_cpus(cpus)?,
+                Some(cpus) => self.live(name)?.home.cgroup.set_cpus(cpus)?,
                 None => self.free_cpus(name)?,
             }
             self.note_cpus(name, cpus);
@@ -267,7 +267,11 @@ impl State<'_> {
     /// (`validate_change` of the kernel's `kernel/cgroup/cpuset.c`).
     fn free_cpus(&mut self, name: &str) -> Result<(), StepProblem> {
         self.note_cpus(name, None);
-        Ok(self.live(name)?.cgroup.set_cpus(&self.effective(name))?)
+        Ok(self
+            .live(name)?
+            .home
+            .cgroup
+            .set_cpus(&self.effective(name))?)
     }
 
     fn spawn_like(
@@ -276,11 +280,17 @@ impl State<'_> {
         workers: usize,
         work: WorkType,
     ) -> Result<(), StepProblem> {
-        let nice = self.cgroups.get(cgroup).and_then(|live| live.nice);
+        let live = self.cgroups.get(cgroup);
+        let like = live.map_or_else(WorkerGroup::default, |live| live.group);
+        let tasks = live.map(|live| live.tasks.clone()).unwrap_or_default();
         self.spawn(&[NewWorkers {
             cgroup,
-            group: WorkerGroup { work, workers },
-            nice,
+            group: WorkerGroup {
+                work,
+                workers,
+                ..like
+            },
+            tasks,
         }])
     }
 
@@ -293,14 +303,21 @@ impl State<'_> {
 
     fn shift(&mut self, from: &str, to: &str, workers: Option<usize>) -> Result<(), StepProblem> {
         let mut here = self.in_cgroup(from);
-        here.truncate(workers.unwrap_or(here.len()));
+        let left = here.split_off(workers.unwrap_or(here.len()).min(here.len()));
+        let process = |position: &usize| {
+            let worker = &self.workers[*position];
+            worker.process.map(|group| (worker.pool, group))
+        };
+        let staying: BTreeSet<_> = left.iter().filter_map(process).collect();
+        if here
+            .iter()
+            .filter_map(process)
+            .any(|it| staying.contains(&it))
+        {
+            return Err(OpError::Threads(from.to_owned()).into());
+        }
         for position in here {
-            let pid = self.workers[position].pid.as_raw_pid().cast_unsigned();
-            if to == ROOT {
-                self.tree.attach_to_root(pid)?;
-            } else {
-                self.live(to)?.cgroup.attach(pid)?;
-            }
+            self.attach(to, self.workers[position].pid)?;
             to.clone_into(&mut self.workers[position].cgroup);
         }
         Ok(())
@@ -327,17 +344,11 @@ impl State<'_> {
     }
 }
 
-const CPUS_HINT: &str =
-    "; its cgroup's cpuset must have some of these CPUs, and they must be online";
-const NICE_HINT: &str = "; below 0 it needs root";
-const POLICY_HINT: &str =
-    "; real-time policies need root, and with CONFIG_RT_GROUP_SCHED a share of real time";
-
 fn new_workers(def: &ResolvedDef) -> NewWorkers<'_> {
     NewWorkers {
         cgroup: &def.name,
         group: def.group,
-        nice: def.nice,
+        tasks: def.tasks.clone(),
     }
 }
 
