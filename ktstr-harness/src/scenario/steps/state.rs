@@ -11,8 +11,10 @@ use rustix::process::Pid;
 
 use super::error::{OpError, StepProblem};
 use super::plan::ROOT;
+use super::programs::Programs;
 use crate::cgroup::{Cgroup, CgroupTree, ResolvedDef};
 use crate::cpu_map::CpuMap;
+use crate::payload::Running;
 use crate::workload::{SteppedRun, WorkType, WorkerGroup, WorkerPool};
 
 /// How long workers may take to end after they were told to: they have to be scheduled once more.
@@ -63,7 +65,8 @@ pub(super) struct State<'a> {
     pub(super) account: usize,
     /// How long workers would run if nothing ended them.
     pub(super) longest: Duration,
-    // The order matters: workers are gone before their cgroups are removed.
+    // The order matters: programs and workers are gone before their cgroups are removed.
+    pub(super) programs: Vec<Running>,
     pub(super) pools: Vec<WorkerPool>,
     pub(super) workers: Vec<Worker>,
     /// By name; those within others come later.
@@ -71,6 +74,12 @@ pub(super) struct State<'a> {
     /// Processes that the kernel killed for lack of memory, by the cgroup that they were in.
     pub(super) oom_kills: BTreeMap<String, u64>,
     pub(super) offline: Offline,
+    /// The test's duration, and when its programs must have ended.
+    pub(super) duration: Duration,
+    pub(super) deadline: Instant,
+    /// The step that is carried out, as messages end with it.
+    pub(super) place: String,
+    pub(super) ended_programs: Programs,
 }
 
 impl State<'_> {
@@ -241,6 +250,7 @@ impl State<'_> {
         for live in self.cgroups.values() {
             live.cgroup.set_frozen(false)?;
         }
+        self.stop_programs()?;
         for pool in &self.pools {
             pool.end();
         }
@@ -254,6 +264,7 @@ impl State<'_> {
             live.cgroup.remove()?;
         }
         self.offline.restore()?;
+        let programs = std::mem::take(&mut self.ended_programs);
         let oom_kills = std::mem::take(&mut self.oom_kills);
         let workers = std::mem::take(&mut self.workers).into_iter();
         let runs = workers.filter_map(|worker| {
@@ -263,12 +274,14 @@ impl State<'_> {
         Ok(Ended {
             runs: runs.collect(),
             oom_kills,
+            programs,
         })
     }
 }
 
 impl Drop for State<'_> {
     fn drop(&mut self) {
+        self.programs.clear();
         self.pools.clear();
         // Inner cgroups before outer ones.
         while self.cgroups.pop_last().is_some() {}
@@ -280,6 +293,7 @@ pub(super) struct Ended {
     /// The workers in the order in which they were started.
     pub(super) runs: Vec<(Worker, SteppedRun)>,
     pub(super) oom_kills: BTreeMap<String, u64>,
+    pub(super) programs: Programs,
 }
 
 /// CPUs that were taken offline. Dropping it takes them online.
