@@ -19,7 +19,7 @@ use super::plan::MachinePlan;
 use super::prepare::{self, Kernel, verdict_for_machine_error};
 use super::result::RunError;
 use super::settings::Settings;
-use super::{placement, scheduler_program};
+use super::{payload_program, placement, scheduler_program};
 use crate::protocol::{GuestRequest, SchedulerStart};
 
 /// Time to set probes up and to read what they recorded: the guest ends both by itself.
@@ -95,8 +95,9 @@ impl<'a> PreparedRun<'a> {
         if let Some(program) = &program {
             facts.hash_program(program.clone());
         }
+        let programs = payload_program::programs(plan, settings, observer, cancel)?;
         cancel::check(cancel)?;
-        let initramfs = prepare::initramfs(plan, program.as_deref(), settings)?;
+        let initramfs = prepare::initramfs(plan, program.as_deref(), &programs, settings)?;
         if let Some(why) = initramfs.not_cached() {
             let note = format!("each run packs its initramfs anew: {why}");
             observer.event(RunEvent::Note(&note));

@@ -89,6 +89,7 @@ pub fn execute_defs(ctx: &Ctx, defs: &[CgroupDef]) -> Result<AssertResult> {
         verdict: judge(&ctx.checks(), &runs),
         cgroups: runs.iter().map(CgroupRun::stats).collect(),
         metrics: metrics(&runs),
+        ..AssertResult::default()
     })
 }
 

@@ -20,6 +20,7 @@
 mod error;
 mod op;
 mod plan;
+mod programs;
 mod run;
 mod state;
 #[cfg(test)]
@@ -124,7 +125,8 @@ pub fn execute_steps_beside(
     background: &[CgroupDef],
     steps: &[Step],
 ) -> Result<AssertResult> {
-    let plan = Plan::new(background, steps, ctx.cpus, ctx.duration())?;
+    let programs: Vec<&'static str> = ctx.programs().map(|program| program.name).collect();
+    let plan = Plan::new(background, steps, ctx.cpus, ctx.duration(), &programs)?;
     let tree = CgroupTree::new(ctx.cgroup_root());
     let finished = run::run(&tree, &plan)?;
     Ok(judged(&ctx.checks(), steps, finished))
@@ -143,8 +145,13 @@ pub(super) fn plan_fault(
 }
 
 fn judged(checks: &Checks, steps: &[Step], finished: Finished) -> AssertResult {
-    let Finished { whole, of_steps } = finished;
+    let Finished {
+        whole,
+        of_steps,
+        programs,
+    } = finished;
     let mut verdict = judge(checks, &whole);
+    verdict.merge(programs.verdict);
     for (number, runs) in of_steps {
         let step = &steps[number];
         let found = judge(&step.checks, &runs);
@@ -156,6 +163,10 @@ fn judged(checks: &Checks, steps: &[Step], finished: Finished) -> AssertResult {
     AssertResult {
         verdict,
         cgroups: whole.iter().map(CgroupRun::stats).collect(),
-        metrics: metrics(&whole),
+        metrics: metrics(&whole)
+            .into_iter()
+            .chain(programs.metrics)
+            .collect(),
+        programs: programs.runs,
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ktstr_core::CpuSet;
@@ -11,6 +10,7 @@ use rustix::process::Pid;
 use super::error::{OpError, StepError, StepProblem};
 use super::op::{Op, OpKind, Setting};
 use super::plan::{Plan, PlannedStep, ROOT};
+use super::programs::Programs;
 use super::state::{Ended, NewWorkers, Offline, State, Worker};
 use crate::cgroup::{CgroupTree, ResolvedDef};
 use crate::check::CgroupRun;
@@ -25,6 +25,7 @@ pub(super) struct Finished {
     pub(super) whole: Vec<CgroupRun>,
     /// Index of each step with checks, and what its workers came to, by the cgroups that they were in.
     pub(super) of_steps: Vec<(usize, Vec<CgroupRun>)>,
+    pub(super) programs: Programs,
 }
 
 /// Who worked in a step that has checks.
@@ -48,6 +49,11 @@ pub(super) fn run(tree: &CgroupTree, plan: &Plan<'_>) -> Result<Finished, StepEr
         cgroups: BTreeMap::new(),
         oom_kills: BTreeMap::new(),
         offline: Offline::default(),
+        programs: Vec::new(),
+        duration: plan.duration,
+        deadline: Instant::now() + plan.limit,
+        place: "background".to_owned(),
+        ended_programs: Programs::default(),
     };
     let at = |number: usize, step: &str, op: String| {
         let step = step.to_owned();
@@ -65,6 +71,7 @@ pub(super) fn run(tree: &CgroupTree, plan: &Plan<'_>) -> Result<Finished, StepEr
         .map_err(at(0, "background", "setup".to_owned()))?;
     let mut present_in_steps = Vec::with_capacity(plan.accounts);
     for (index, step) in plan.steps.iter().enumerate() {
+        state.place = format!("step {} ({})", index + 1, step.name);
         state
             .set_up(&step.setup)
             .map_err(at(index + 1, step.name, "setup".to_owned()))?;
@@ -126,7 +133,12 @@ impl State<'_> {
         loop {
             let end = begin + step.hold;
             let until = next.map_or(end, |next| next.min(end));
-            sleep(until.saturating_duration_since(Instant::now()));
+            self.idle_until(until).map_err(|problem| StepError {
+                number: index + 1,
+                step: step.name.to_owned(),
+                op: "hold".to_owned(),
+                problem: Box::new(problem),
+            })?;
             let Some(due) = next.filter(|due| *due < end) else {
                 break;
             };
@@ -214,6 +226,9 @@ impl State<'_> {
             }
             OpKind::Offline(cpu) => Ok(self.offline.set(self.cpus.cpu(*cpu), false)?),
             OpKind::Online(cpu) => Ok(self.offline.set(self.cpus.cpu(*cpu), true)?),
+            OpKind::Start(program) => self.start(program),
+            OpKind::WaitFor(program) => self.await_program(program),
+            OpKind::Kill(program) => self.kill_program(program),
             OpKind::Call(_, function) => Ok(function().map_err(OpError::Call)?),
             OpKind::Set(name, setting) => self.set(name, setting),
         }
@@ -376,7 +391,11 @@ impl StepWorkers {
 
 /// Sorts what workers left by cgroups.
 fn finished(ended: Ended, present_in_steps: Vec<StepWorkers>) -> Finished {
-    let Ended { runs, oom_kills } = ended;
+    let Ended {
+        runs,
+        oom_kills,
+        programs,
+    } = ended;
     let of_steps = present_in_steps
         .into_iter()
         .enumerate()
@@ -390,6 +409,7 @@ fn finished(ended: Ended, present_in_steps: Vec<StepWorkers>) -> Finished {
     Finished {
         whole: whole.0,
         of_steps,
+        programs,
     }
 }
 

@@ -12,8 +12,10 @@ use rustix::process::Pid;
 use super::super::home::Home;
 use super::error::{OpError, StepProblem};
 use super::plan::ROOT;
+use super::programs::Programs;
 use crate::cgroup::{CgroupTree, ResolvedDef};
 use crate::cpu_map::CpuMap;
+use crate::payload::Running;
 use crate::workload::{Launch, SteppedRun, Storm, TaskSettings, WorkType, WorkerGroup, WorkerPool};
 
 /// How long workers may take to end after they were told to: they have to be scheduled once more.
@@ -66,7 +68,8 @@ pub(super) struct State<'a> {
     pub(super) account: usize,
     /// How long workers would run if nothing ended them.
     pub(super) longest: Duration,
-    // The order matters: workers are gone before their cgroups are removed.
+    // The order matters: programs and workers are gone before their cgroups are removed.
+    pub(super) programs: Vec<Running>,
     pub(super) pools: Vec<WorkerPool>,
     pub(super) workers: Vec<Worker>,
     /// By name; those within others come later.
@@ -74,6 +77,12 @@ pub(super) struct State<'a> {
     /// Processes that the kernel killed for lack of memory, by the cgroup that they were in.
     pub(super) oom_kills: BTreeMap<String, u64>,
     pub(super) offline: Offline,
+    /// The test's duration, and when its programs must have ended.
+    pub(super) duration: Duration,
+    pub(super) deadline: Instant,
+    /// The step that is carried out, as messages end with it.
+    pub(super) place: String,
+    pub(super) ended_programs: Programs,
 }
 
 impl State<'_> {
@@ -269,6 +278,7 @@ impl State<'_> {
         for live in self.cgroups.values() {
             live.home.cgroup.set_frozen(false)?;
         }
+        self.stop_programs()?;
         for pool in &self.pools {
             pool.end();
         }
@@ -282,6 +292,7 @@ impl State<'_> {
             live.home.remove()?;
         }
         self.offline.restore()?;
+        let programs = std::mem::take(&mut self.ended_programs);
         let oom_kills = std::mem::take(&mut self.oom_kills);
         let workers = std::mem::take(&mut self.workers).into_iter();
         let runs = workers.filter_map(|worker| {
@@ -291,12 +302,14 @@ impl State<'_> {
         Ok(Ended {
             runs: runs.collect(),
             oom_kills,
+            programs,
         })
     }
 }
 
 impl Drop for State<'_> {
     fn drop(&mut self) {
+        self.programs.clear();
         self.pools.clear();
         // Inner cgroups before outer ones.
         while self.cgroups.pop_last().is_some() {}
@@ -308,6 +321,7 @@ pub(super) struct Ended {
     /// The workers in the order in which they were started.
     pub(super) runs: Vec<(Worker, SteppedRun)>,
     pub(super) oom_kills: BTreeMap<String, u64>,
+    pub(super) programs: Programs,
 }
 
 /// CPUs that were taken offline. Dropping it takes them online.
