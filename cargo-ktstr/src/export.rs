@@ -28,9 +28,12 @@ pub(crate) struct Export {
 }
 
 pub(crate) fn run(arguments: Export, context: &Context) -> CommandResult {
-    let package = arguments.package.iter().flat_map(|name| ["-p", name]);
+    let words = match &arguments.package {
+        Some(name) => vec!["-p", name],
+        None => vec!["--workspace"],
+    };
     let session = context.session()?.release(arguments.release);
-    let session = session.nextest_args(package);
+    let session = session.nextest_args(words);
     let options = ExportOptions {
         output: arguments.output,
     };

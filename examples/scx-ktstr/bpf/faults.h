@@ -17,11 +17,14 @@ struct switches {
 	u64 crowd;
 	u64 no_shortcut; /* every task passes through enqueue() */
 	u64 fail_verify;
+	u64 ignore_weights;
+	u64 refuse_after; /* tasks; 0: never */
 	u64 loader;	 /* its tgid: it must stay able to tell what happened */
 	char starve[64]; /* name of a cgroup; empty: none */
 	char burn_cgroup[64]; /* likewise; empty: for all tasks */
+	char pin[64]; /* as starve */
 };
-_Static_assert(sizeof(struct switches) == 9 * 8 + 2 * 64, "src/object.rs writes this");
+_Static_assert(sizeof(struct switches) == 11 * 8 + 3 * 64, "src/object.rs writes this");
 
 SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 * 1000 * 1000 };
 
@@ -35,6 +38,8 @@ SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 
 
 u64 attached_ns;
 u64 insertions;
+/* Tasks that began after the scheduler was attached. */
+u64 attached_tasks;
 /* Starved tasks that may run before the next period begins. */
 s64 starved_turns;
 
@@ -111,6 +116,34 @@ static bool is_starved(struct task_struct *p)
 	return is_in_cgroup(p, (const char *)switches.starve);
 }
 
+/* --pin: the CPU on which a task was first queued in the cgroup. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, s32);
+} pins SEC(".maps");
+
+static s32 pinned_cpu(struct task_struct *p)
+{
+	s32 *pin = bpf_task_storage_get(&pins, p, 0, 0);
+
+	if (pin)
+		return *pin;
+	pin = bpf_task_storage_get(&pins, p, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!pin)
+		return -1;
+	*pin = scx_bpf_task_cpu(p);
+	return *pin;
+}
+
+/* --refuse-after: whether the kernel is told that there is no room for one more task. */
+static bool is_refused(void)
+{
+	return switches.refuse_after &&
+	       __sync_fetch_and_add(&attached_tasks, 1) >= switches.refuse_after;
+}
+
 /* --burn-cgroup */
 static bool is_burnt_for(struct task_struct *p)
 {
@@ -137,6 +170,14 @@ static bool fault_takes(struct task_struct *p, u64 enq_flags)
 		insert(p, SCX_DSQ_LOCAL_ON | bpf_cpumask_first(p->cpus_ptr), switches.slice_ns,
 		       enq_flags);
 		return true;
+	}
+	if (switches.pin[0] && is_in_cgroup(p, (const char *)switches.pin)) {
+		s32 cpu = pinned_cpu(p);
+
+		if (cpu >= 0) {
+			insert(p, SCX_DSQ_LOCAL_ON | cpu, switches.slice_ns, enq_flags);
+			return true;
+		}
 	}
 	if (switches.starve[0] && is_starved(p)) {
 		insert(p, STARVED_DSQ, STARVED_SLICE_NS, enq_flags);

@@ -1,6 +1,8 @@
 //! Tests under scx-ktstr, well-behaved and with each of its faults; `tests/mutations.rs` runs them one by one and
 //! says what must come of each.
 
+use std::time::Duration;
+
 use ktstr_harness::prelude::*;
 
 ktstr_harness::main!();
@@ -91,7 +93,7 @@ cases! {
 fn loses_a_cpu(_: &Ctx) -> Result<AssertResult> {
     std::fs::write("/sys/devices/system/cpu/cpu3/online", "0")?;
     // Whoever watches the scheduler ends this.
-    std::thread::sleep(std::time::Duration::from_secs(10));
+    std::thread::sleep(Duration::from_secs(10));
     Ok(AssertResult::pass())
 }
 
@@ -106,9 +108,140 @@ macro_rules! queue_cases {
     )*};
 }
 
+/// Nested cgroups with more workers than CPUs, judged likewise.
+#[ktstr_test(scheduler = KTSTR, extra_sched_args = ["--crowd"], duration_s = 3, max_local_dsq_depth = 4)]
+fn nested_and_crowded(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::nesting(ctx, 8)
+}
+
 queue_cases! {
     spreads_them []
     crowds_a_cpu ["--crowd"]
+}
+
+const HOLD: Hold = Hold::For(Duration::from_millis(300));
+
+/// Two groups everywhere, then `steps`.
+fn changed(ctx: &Ctx, steps: &[Step]) -> Result<AssertResult> {
+    let first = Step::new("everywhere")
+        .setup(CgroupDef::named("pinned").workers(2))
+        .setup(CgroupDef::named("other").workers(1))
+        .hold(HOLD);
+    execute_steps(ctx, &[&[first], steps].concat())
+}
+
+/// No CPU suits both steps.
+fn narrow() -> Vec<Step> {
+    let cpu = |cpu| Op::set_cpuset("pinned", CpusetSpec::Range(cpu..=cpu));
+    vec![
+        Step::new("first CPU").op(cpu(0)).hold(HOLD),
+        Step::new("last CPU").op(cpu(3)).hold(HOLD),
+    ]
+}
+
+fn swap() -> Vec<Step> {
+    vec![
+        Step::new("apart")
+            .op(Op::set_cpuset("pinned", CpusetSpec::Llc(0)))
+            .op(Op::set_cpuset("other", CpusetSpec::Llc(1)))
+            .hold(HOLD),
+        Step::new("swapped")
+            .op(Op::swap_cpusets("pinned", "other"))
+            .hold(HOLD),
+        Step::new("everywhere")
+            .op(Op::clear_cpuset("pinned"))
+            .op(Op::clear_cpuset("other"))
+            .hold(HOLD),
+    ]
+}
+
+fn affine() -> Vec<Step> {
+    let cpu = |cpu| Op::set_affinity("pinned", Affinity::Cpu(cpu));
+    vec![
+        Step::new("first CPU").op(cpu(0)).hold(HOLD),
+        Step::new("last CPU").op(cpu(3)).hold(HOLD),
+        Step::new("any")
+            .op(Op::set_affinity("pinned", Affinity::All))
+            .hold(HOLD),
+    ]
+}
+
+fn spawn() -> Vec<Step> {
+    vec![
+        Step::new("more")
+            .op(Op::spawn("other", 60, WorkType::Spin))
+            .hold(HOLD),
+        Step::new("fewer").op(Op::stop("other", 60)).hold(HOLD),
+    ]
+}
+
+/// On one CPU, a worker of nice 0 gets nine times the time of one of nice 10, or, where cgroups have shares, one in a cgroup
+/// of a ninth of the weight. Half of that must be seen, as a busy host holds whoever runs up now and then.
+fn reniced(ctx: &Ctx) -> Result<AssertResult> {
+    let group = |name| {
+        CgroupDef::named(name)
+            .workers(1)
+            .cpuset(CpusetSpec::Range(0..=0))
+    };
+    let step = Step::new("weighed")
+        .setup(group("heavy"))
+        .setup(group("light"))
+        .op(Op::set_nice("light", 10))
+        .op(Op::set_weight("light", 11))
+        .hold(Hold::Share(1.0));
+    let mut result = execute_steps(ctx, &[step])?;
+    let time = |name: &str| {
+        let group = result.cgroups.iter().find(|group| group.name == name);
+        group.map_or(0.0, |group| group.cpu_time_s)
+    };
+    let (heavy, light) = (time("heavy"), time("light"));
+    if heavy < 4.5 * light {
+        let words = format!("heavy ran for {heavy:.2} s, light for {light:.2} s");
+        result.merge(AssertResult::fail("shares", words));
+    }
+    Ok(result)
+}
+
+/// A case of `changed` with these arguments of the scheduler.
+macro_rules! change_cases {
+    ($($name:ident $args:tt $steps:expr;)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 4, max_gap_ms = GAP_MS)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            changed(ctx, &$steps)
+        }
+    )*};
+}
+
+change_cases! {
+    follows_changes [] all_changes();
+    keeps_a_cpuset ["--pin", "pinned"] narrow();
+    keeps_swapped_cpusets ["--pin", "pinned"] swap();
+    keeps_an_affinity ["--pin", "pinned"] affine();
+    refuses_workers ["--refuse-after", "40"] spawn();
+}
+
+fn all_changes() -> Vec<Step> {
+    [swap(), affine(), spawn(), narrow()].concat()
+}
+
+#[ktstr_test(llcs = 2, cores = 2, duration_s = 4, max_gap_ms = GAP_MS)]
+fn follows_changes_under_eevdf(ctx: &Ctx) -> Result<AssertResult> {
+    changed(ctx, &all_changes())
+}
+
+#[ktstr_test(scheduler = KTSTR, duration_s = 3)]
+fn weighs_tasks(ctx: &Ctx) -> Result<AssertResult> {
+    reniced(ctx)
+}
+
+#[ktstr_test(llcs = 2, cores = 2, duration_s = 3)]
+fn weighs_tasks_under_eevdf(ctx: &Ctx) -> Result<AssertResult> {
+    reniced(ctx)
+}
+
+#[ktstr_test(scheduler = KTSTR, extra_sched_args = ["--ignore-weights"], duration_s = 3)]
+fn ignores_weights(ctx: &Ctx) -> Result<AssertResult> {
+    reniced(ctx)
 }
 
 /// The same scenario under the kernel's own scheduler.
@@ -121,4 +254,74 @@ queue_cases! {
 )]
 fn under_eevdf(ctx: &Ctx) -> Result<AssertResult> {
     scenario(ctx)
+}
+
+/// A family or a work type, under the scheduler with these arguments and under the kernel's own, judged by what every case
+/// is judged by.
+macro_rules! pairs {
+    ($($name:ident, $clean:ident $args:tt: $body:expr;)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 6, isolation,
+            max_gap_ms = GAP_MS, max_p99_wake_latency_ns = WAKE_NS)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            $body(ctx)
+        }
+
+        #[ktstr_test(llcs = 2, cores = 2, duration_s = 2, isolation,
+            max_gap_ms = GAP_MS, max_p99_wake_latency_ns = WAKE_NS)]
+        fn $clean(ctx: &Ctx) -> Result<AssertResult> {
+            $body(ctx)
+        }
+    )*};
+}
+
+pairs! {
+    cpusets_of_the_starved, cpusets_under_eevdf ["--starve", "sized"]: scenarios::cpuset_shrink;
+    cgroups_of_the_starved, cgroups_under_eevdf ["--starve", "first"]: scenarios::cgroups_create;
+    locks_of_the_starved, locks_under_eevdf ["--starve", "locks"]: scenarios::contention;
+    stress_and_a_stall, stress_under_eevdf ["--stall-after", "500", "--timeout-ms", "3000"]: scenarios::stress;
+    affinity_on_a_wrong_cpu, affinity_under_eevdf ["--wrong-cpu"]: scenarios::affinity;
+    hotplug_of_a_cpu, hotplug_under_eevdf []: scenarios::hotplug;
+    nested_and_starved, nested_under_eevdf ["--starve", "deep"]: nested;
+    forks_of_the_starved, forks_under_eevdf ["--starve", "left"]: |ctx| one(ctx, WorkType::fork_exit());
+    chains_and_burnt_time, chains_under_eevdf
+        ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
+        |ctx| one(ctx, WorkType::wake_chain());
+    timers_and_burnt_time, timers_under_eevdf
+        ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
+        |ctx| one(ctx, WorkType::timer_wake());
+    messages_of_the_starved, messages_under_eevdf ["--starve", "left"]: |ctx| one(ctx, WorkType::pipe_io());
+}
+
+fn nested(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::nesting(ctx, 4)
+}
+
+/// Four workers, as many as there are CPUs.
+fn one(ctx: &Ctx, work: WorkType) -> Result<AssertResult> {
+    execute_defs(ctx, &[CgroupDef::named("left").workers(4).work(work)])
+}
+
+/// A scheduler that takes only tasks that ask for it, here those of `asking`. `left` is kept out, whatever its scheduler does
+/// to a cgroup of that name; with `--starve asking` it is the other one that suffers.
+macro_rules! partial_cases {
+    ($($name:ident $args:tt)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 6, max_gap_ms = GAP_MS)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            let mut result = execute_defs(ctx, &[
+                CgroupDef::named("asking").policy(Policy::Ext),
+                CgroupDef::named("left").policy(Policy::Other),
+            ])?;
+            let under: Vec<_> = result.cgroups.iter().map(|it| it.under_sched_ext).collect();
+            if under != [Some(2), Some(0)] {
+                result.merge(AssertResult::fail("taken", format!("{under:?}")));
+            }
+            Ok(result)
+        }
+    )*};
+}
+
+partial_cases! {
+    takes_those_that_ask ["--partial"]
+    starves_none_that_do_not_ask ["--partial", "--starve", "left"]
+    starves_those_that_ask ["--partial", "--starve", "asking"]
 }

@@ -46,11 +46,49 @@ cases! {
         "the kernel ended it: SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 3 went offline; its program \
          exited with status 1; it said last: scx-ktstr: exit kind",
         "cpu 3 going offline";
+    follows_changes => 0, "", "";
+    follows_changes_under_eevdf => 0, "", "";
+    keeps_a_cpuset => 1, "SCX_EXIT_ERROR (runtime error): ", "not allowed";
+    keeps_swapped_cpusets => 1, "SCX_EXIT_ERROR (runtime error): ", "not allowed";
+    keeps_an_affinity => 1, "SCX_EXIT_ERROR (runtime error): ", "not allowed";
+    refuses_workers => 1, "step 2 (more), spawn other 60 ", "Cannot allocate memory";
+    weighs_tasks => 0, "", "";
+    weighs_tasks_under_eevdf => 0, "", "";
+    ignores_weights => 1, "shares: heavy ran for ", "";
     fails_verification => 1, "it was not enabled: its program exited with status", "";
     exits_early => 1, "its program exited with status 7 before the kernel enabled it", "";
-    never_attaches => 1, "the state of sched_ext was still `disabled` after 30 s", "";
+    never_attaches => 1, "the state of sched_ext was still `disabled` after 3", "";
     // Nothing to fail a test for, but it ends all the same.
     ignores_sigterm => 0, "", "";
     forks => 0, "", "";
     floods_its_output => 0, "", "";
+    // Families of scenarios, each with a fault that it catches, and without.
+    cpusets_of_the_starved => 1, "max_gap_ms: ", "cgroup sized, worker";
+    cpusets_under_eevdf => 0, "", "";
+    cgroups_of_the_starved => 1, "max_gap_ms: ", "cgroup first, worker";
+    cgroups_under_eevdf => 0, "", "";
+    locks_of_the_starved => 1, "max_gap_ms: ", "cgroup locks, worker";
+    locks_under_eevdf => 0, "", "";
+    stress_and_a_stall => 1, "SCX_EXIT_ERROR_STALL (runnable task stall): ", "failed to run for";
+    stress_under_eevdf => 0, "", "";
+    affinity_on_a_wrong_cpu => 1, "SCX_EXIT_ERROR (runtime error): ", "not allowed";
+    affinity_under_eevdf => 0, "", "";
+    hotplug_of_a_cpu => 1, "SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 3 went offline", "going offline";
+    hotplug_under_eevdf => 0, "", "";
+    nested_and_starved => 1, "max_gap_ms: ", "cgroup l1/l2/l3/l4/deep, worker";
+    nested_under_eevdf => 0, "", "";
+    nested_and_crowded => 1, "max_local_dsq_depth: ", "";
+    // Work types, likewise.
+    forks_of_the_starved => 1, "max_p99_wake_latency_ns: ", "cgroup left";
+    forks_under_eevdf => 0, "", "";
+    chains_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "";
+    chains_under_eevdf => 0, "", "";
+    timers_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "";
+    timers_under_eevdf => 0, "", "";
+    messages_of_the_starved => 1, "max_p99_wake_latency_ns: ", "cgroup left";
+    messages_under_eevdf => 0, "", "";
+    // Those that ask for the scheduler, and those that do not.
+    takes_those_that_ask => 0, "", "";
+    starves_none_that_do_not_ask => 0, "", "";
+    starves_those_that_ask => 1, "max_gap_ms: ", "cgroup asking, worker";
 }

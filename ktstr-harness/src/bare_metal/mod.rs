@@ -133,6 +133,8 @@ pub(crate) fn run(
         checks: test.checks,
         cgroup_root: cgroup.path().to_owned(),
         include_dir: PathBuf::from(guest::INCLUDE_DIR),
+        payload: test.payload,
+        workloads: test.workloads,
     };
     let cgroup_root = cgroup.path().to_owned();
     let around = Around {

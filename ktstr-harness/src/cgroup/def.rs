@@ -7,7 +7,9 @@ use ktstr_core::{CpuSet, Topology};
 use super::{CpusetError, CpusetSpec};
 use crate::Ctx;
 use crate::cpu_map::CpuMap;
-use crate::workload::{WorkType, WorkTypeError, WorkerGroup};
+use crate::workload::{
+    Affinity, MemoryPolicy, Policy, TaskSettings, WorkType, WorkTypeError, WorkerGroup,
+};
 
 /// A cgroup and what runs in it.
 ///
@@ -29,10 +31,9 @@ use crate::workload::{WorkType, WorkTypeError, WorkerGroup};
 #[must_use]
 pub struct CgroupDef {
     name: String,
-    workers: usize,
-    work: WorkType,
+    group: WorkerGroup,
+    tasks: TaskSettings,
     cpuset: Option<CpusetSpec>,
-    nice: Option<i32>,
     weight: Option<u32>,
     memory_max: Option<u64>,
 }
@@ -45,10 +46,9 @@ impl CgroupDef {
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            workers: Self::DEFAULT_WORKERS,
-            work: WorkType::default(),
+            group: WorkerGroup::of(WorkType::Spin, Self::DEFAULT_WORKERS),
+            tasks: TaskSettings::default(),
             cpuset: None,
-            nice: None,
             weight: None,
             memory_max: None,
         }
@@ -57,13 +57,38 @@ impl CgroupDef {
     /// Sets the number of worker processes, 1 to 4096. In a scenario of steps, 0 declares a cgroup that only contains
     /// other cgroups.
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
+        self.group.workers = workers;
         self
     }
 
     /// Sets what the workers do.
     pub fn work(mut self, work: WorkType) -> Self {
-        self.work = work;
+        self.group.work = work;
+        self
+    }
+
+    /// Makes the workers threads of one process, instead of a process each. They can be in one cgroup only, all together.
+    pub fn threads(mut self) -> Self {
+        self.group.threads = true;
+        self
+    }
+
+    /// Scheduling policy of the workers. [`Policy::Ext`] puts them under a scheduler that takes only tasks that ask for it,
+    /// and [`Policy::Other`] keeps them out of such a one; real-time policies keep them out of any.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.tasks.policy = Some(policy);
+        self
+    }
+
+    /// CPUs that the workers ask for (`sched_setaffinity`); the cpuset limits them further.
+    pub fn affinity(mut self, affinity: Affinity) -> Self {
+        self.tasks.affinity = Some(affinity);
+        self
+    }
+
+    /// NUMA nodes that the workers' memory comes from (`set_mempolicy`).
+    pub fn memory_policy(mut self, policy: MemoryPolicy) -> Self {
+        self.group.memory = Some(policy);
         self
     }
 
@@ -75,7 +100,7 @@ impl CgroupDef {
 
     /// Sets the nice value of the workers, -20 (most CPU time) to 19.
     pub fn nice(mut self, nice: i32) -> Self {
-        self.nice = Some(nice);
+        self.tasks.nice = Some(nice);
         self
     }
 
@@ -118,8 +143,8 @@ pub struct ResolvedDef {
     pub confined: bool,
     /// NUMA node that memory is allocated from; `None` for any node.
     pub memory_node: Option<u32>,
-    /// Nice value, where one is set.
-    pub nice: Option<i32>,
+    /// How the workers are scheduled.
+    pub tasks: TaskSettings,
     /// `cpu.weight`, where one is set.
     pub weight: Option<u32>,
     /// `memory.max` in bytes, where one is set.
@@ -131,7 +156,10 @@ impl ResolvedDef {
     pub(crate) fn controllers(&self) -> impl Iterator<Item = &'static str> + use<> {
         let needs = [
             ("cpuset", self.confined || self.memory_node.is_some()),
-            ("cpu", self.weight.is_some()),
+            (
+                "cpu",
+                self.weight.is_some() || self.group.work.moves_cgroups(),
+            ),
             ("memory", self.memory_max.is_some()),
         ];
         let needs = needs.into_iter().filter(|(_, needed)| *needed);
@@ -170,6 +198,24 @@ pub enum DefError {
         cgroup: String,
         /// The requested value.
         nice: i32,
+    },
+    /// The policy's parameters make no sense.
+    #[error("cgroup {cgroup}: {}: {why}", .policy.name())]
+    Policy {
+        /// The cgroup.
+        cgroup: String,
+        /// What was asked for.
+        policy: Policy,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// CPUs or NUMA nodes that the machine does not have.
+    #[error("cgroup {cgroup}: {why}")]
+    Machine {
+        /// The cgroup.
+        cgroup: String,
+        /// What is wrong.
+        why: String,
     },
     /// The weight is out of range.
     #[error("cgroup {cgroup}: weight {weight}; use 1 to 10000")]
@@ -225,11 +271,12 @@ impl CgroupDef {
             let name = self.name.clone();
             return Err(DefError::Name { name, why });
         }
-        if self.workers > 0 {
+        if self.group.workers > 0 {
             return self.resolve(topology);
         }
         // The kernel allows no processes in a cgroup that enables controllers for its children.
-        let mut resolved = self.clone().workers(2).resolve(topology)?;
+        let enough = self.group.work.team(2);
+        let mut resolved = self.clone().workers(enough).resolve(topology)?;
         resolved.group.workers = 0;
         Ok(resolved)
     }
@@ -237,20 +284,16 @@ impl CgroupDef {
     /// Checks everything but the name.
     fn resolve(&self, topology: Topology) -> Result<ResolvedDef, DefError> {
         let cgroup = || self.name.clone();
-        if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
-            return Err(DefError::Nice {
-                cgroup: cgroup(),
-                nice,
-            });
-        }
+        self.check_tasks(topology)?;
         if let Some(weight) = self.weight.filter(|weight| !(1..=10_000).contains(weight)) {
             return Err(DefError::Weight {
                 cgroup: cgroup(),
                 weight,
             });
         }
-        self.work
-            .validate_workers(self.workers)
+        self.group
+            .work
+            .validate_workers(self.group.workers)
             .map_err(|source| DefError::Work {
                 cgroup: cgroup(),
                 source,
@@ -264,17 +307,45 @@ impl CgroupDef {
         };
         Ok(ResolvedDef {
             name: cgroup(),
-            group: WorkerGroup {
-                work: self.work,
-                workers: self.workers,
-            },
+            group: self.group,
+            tasks: self.tasks.clone(),
             cpus,
             confined: self.cpuset.is_some(),
             memory_node: self.cpuset.as_ref().and_then(CpusetSpec::memory_node),
-            nice: self.nice,
             weight: self.weight,
             memory_max: self.memory_max,
         })
+    }
+}
+
+impl CgroupDef {
+    /// Checks how the workers are to be scheduled.
+    fn check_tasks(&self, topology: Topology) -> Result<(), DefError> {
+        let cgroup = || self.name.clone();
+        let tasks = &self.tasks;
+        if let Some(nice) = tasks.nice.filter(|nice| !(-20..=19).contains(nice)) {
+            return Err(DefError::Nice {
+                cgroup: cgroup(),
+                nice,
+            });
+        }
+        if let Some((policy, why)) = tasks.policy.and_then(|it| Some((it, it.fault()?))) {
+            return Err(DefError::Policy {
+                cgroup: cgroup(),
+                policy,
+                why,
+            });
+        }
+        let affinity = tasks.affinity.as_ref();
+        let cpus = affinity.and_then(|affinity| affinity.cpus(topology, 0).err());
+        let memory = self.group.memory.and_then(|policy| policy.fault(topology));
+        match cpus.or(memory) {
+            Some(why) => Err(DefError::Machine {
+                cgroup: cgroup(),
+                why,
+            }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -315,14 +386,11 @@ mod tests {
             resolved,
             [ResolvedDef {
                 name: "a".to_owned(),
-                group: WorkerGroup {
-                    work: WorkType::Spin,
-                    workers: 2
-                },
+                group: WorkerGroup::of(WorkType::Spin, 2),
+                tasks: TaskSettings::default(),
                 cpus: MACHINE.all_cpus(),
                 confined: false,
                 memory_node: None,
-                nice: None,
                 weight: None,
                 memory_max: None,
             }]
@@ -357,6 +425,18 @@ mod tests {
         assert!(error(def().workers(0)).starts_with("cgroup a: 0 workers"));
         assert!(
             error(def().workers(3).work(WorkType::FutexPingPong)).contains("use an even number")
+        );
+        assert_eq!(
+            error(def().policy(Policy::Fifo(100))),
+            "cgroup a: SCHED_FIFO: its priority is not from 1 to 99"
+        );
+        assert_eq!(
+            error(def().affinity(Affinity::Cpu(4))),
+            "cgroup a: CPUs 4 are not all on 1n2l2c1t"
+        );
+        assert_eq!(
+            error(def().memory_policy(MemoryPolicy::Bind(1))),
+            "cgroup a: no NUMA node 1 on 1n2l2c1t; use 0 to 0"
         );
         let edges = [
             def().nice(-20).weight(10_000),

@@ -8,6 +8,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ktstr_core::Outcome;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
@@ -16,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait
 use serde::{Deserialize, Serialize};
 
 use super::around::Around;
+use super::map_write::MapWrites;
 use super::sample::Sampler;
 use super::scheduler::Loaded;
 use super::sys;
@@ -58,10 +60,14 @@ pub(super) fn run<E: From<io::Error>>(
     ctx: &Ctx,
     limit: Duration,
     scheduler: Option<&mut Loaded>,
-    watches: (&mut Sampler, &mut Watch),
+    watches: (&mut Sampler, &mut Watch, &mut MapWrites),
     around: &Around<'_>,
     send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
 ) -> Result<Ended, E> {
+    let (sampler, watch, writes) = watches;
+    if let Err(why) = writes.write_due(Duration::ZERO) {
+        return Ok(Ending::MapWrite(why).into());
+    }
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
     let (output_read, output_write) = pipe().map_err(io::Error::from)?;
     let asks_for_it = scheduler.as_ref().is_some_and(|loaded| loaded.is_partial());
@@ -86,11 +92,13 @@ pub(super) fn run<E: From<io::Error>>(
         ending: BoundedPipe::new(ending_read, RESULT_LIMIT)?,
         output: BoundedPipe::new(output_read, OUTPUT_LIMIT)?,
     };
+    let watches = (sampler, watch, &mut *writes);
     let end = child.until_it_ends(limit, scheduler, watches, around, send)?;
     child.output.forward(send)?;
     Ok(match end {
         End::Limit => Ending::TimedOut.into(),
         End::SchedulerGone => Ending::SchedulerGone.into(),
+        End::MapWrite(why) => Ending::MapWrite(why).into(),
         End::Interrupted => Ending::NotStarted("the run was interrupted".to_owned()).into(),
         End::Ended(status) => match status.terminating_signal() {
             Some(signal) => Ending::Killed { signal }.into(),
@@ -98,7 +106,7 @@ pub(super) fn run<E: From<io::Error>>(
                 status.exit_status(),
                 serde_json::from_slice::<Ended>(&child.ending.bytes),
             ) {
-                (Some(WROTE_ENDING), Ok(ended)) => ended,
+                (Some(WROTE_ENDING), Ok(ended)) => with_writes_left(ended, writes),
                 (code, _) => Ending::Exited(code.unwrap_or(-1)).into(),
             },
         },
@@ -172,14 +180,14 @@ pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
 }
 
 /// What `panic!` was given: a literal or a formatted text.
-fn panic_text(payload: &dyn Any) -> &str {
+pub(crate) fn panic_text(payload: &dyn Any) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("(a panic without text)")
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -212,11 +220,12 @@ impl Child {
         &mut self,
         limit: Duration,
         mut scheduler: Option<&mut Loaded>,
-        (sampler, watch): (&mut Sampler, &mut Watch),
+        (sampler, watch, writes): (&mut Sampler, &mut Watch, &mut MapWrites),
         around: &Around<'_>,
         send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
     ) -> Result<End, E> {
-        let deadline = Instant::now() + limit;
+        let begin = Instant::now();
+        let deadline = begin + limit;
         let pidfd = pidfd_open(self.pid, PidfdFlags::empty()).map_err(io::Error::from)?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -228,11 +237,17 @@ impl Child {
             }
             sampler.sample_if_due();
             watch.look();
+            if let Err(why) = writes.write_due(begin.elapsed()) {
+                return self.kill(End::MapWrite(why));
+            }
             let left = match scheduler {
                 Some(_) => left.min(SCHEDULER_POLL),
                 None => left,
             };
             let left = left.min(sampler.due_in());
+            let left = writes
+                .due_at()
+                .map_or(left, |due| left.min(due.saturating_sub(begin.elapsed())));
             let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             // A closed pipe would be ready for ever.
@@ -281,7 +296,22 @@ enum End {
     Ended(WaitStatus),
     Limit,
     SchedulerGone,
+    /// A write into the scheduler's maps failed.
+    MapWrite(String),
     Interrupted,
+}
+
+/// What became of a body, where writes into maps were still to come.
+fn with_writes_left(mut ended: Ended, writes: &MapWrites) -> Ended {
+    if let Ending::Returned(result) = &mut ended.ending
+        && result.verdict.outcome() != Outcome::Skip
+        && let Some(left) = writes.left()
+    {
+        result
+            .verdict
+            .record(Outcome::Inconclusive, "bpf_map_write", left);
+    }
+    ended
 }
 
 fn reap(child: Pid) -> io::Result<WaitStatus> {
@@ -395,6 +425,8 @@ mod tests {
             checks: Checks::NONE,
             cgroup_root: PathBuf::new(),
             include_dir: PathBuf::new(),
+            payload: None,
+            workloads: &[],
         };
         let original = panic::take_hook();
         panic::set_hook(Box::new(|_| {

@@ -9,6 +9,7 @@ mod body;
 mod bpf;
 mod host_root;
 mod klog;
+mod map_write;
 mod mounts;
 mod probe;
 mod profiles;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 
 pub(crate) use around::Around;
-pub(crate) use body::run_caught;
+pub(crate) use body::{chain, panic_text, run_caught};
 pub(crate) use run::run;
 pub(crate) use scheduler::sched_ext;
 pub(crate) use trace::TRACING;
@@ -93,9 +94,12 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         checks: spec.checks,
         cgroup_root: PathBuf::from(CGROUP_ROOT),
         include_dir: PathBuf::from(INCLUDE_DIR),
+        payload: None,
+        workloads: &[],
     };
     let around = Around::guest(spec.topology.cpus());
     let test = find(&spec.test);
+    let ctx = ctx.with_programs_of(test);
     let mut send = |message| channel.send(&to_frame(&message));
     let report = run(
         &spec,

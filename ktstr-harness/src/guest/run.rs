@@ -5,6 +5,7 @@ use std::io;
 use super::around::Around;
 use super::body;
 use super::klog;
+use super::map_write::MapWrites;
 use super::probe::Probes;
 use super::sample::Sampler;
 use super::scheduler::Loaded;
@@ -35,6 +36,7 @@ pub(crate) fn run<E: From<io::Error>>(
         .probes
         .as_ref()
         .map(|plan| Probes::arm(plan, around.cpus));
+    let mut writes = MapWrites::new(test.map_or(&[], |test| test.bpf_map_write));
     let mut sampled = None;
     let mut body_under_sched_ext = None;
     let (ending, mut scheduler) = if let Some(test) = test {
@@ -43,7 +45,7 @@ pub(crate) fn run<E: From<io::Error>>(
                 probes.note_scheduler(scheduler.as_ref().and_then(|loaded| loaded.pid()));
             }
             let mut sampler = Sampler::start(around.cpus);
-            let watches = (&mut sampler, &mut watch);
+            let watches = (&mut sampler, &mut watch, &mut writes);
             let ended = body::run(test, ctx, spec.limit, scheduler, watches, around, send)?;
             sampled = Some(Box::new(sampler.finish()));
             body_under_sched_ext = ended.under_sched_ext;

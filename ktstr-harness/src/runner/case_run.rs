@@ -18,12 +18,12 @@ use super::prepared_run::PreparedRun;
 use super::repro::{self, AutoRepro, SchedulerExit};
 use super::result::{self, CaseResult, FailureArtifacts, RunError};
 use super::settings::{Settings, own_epoch};
-use super::{judge, kernel_verdict, scheduler_program};
+use super::{judge, kernel_verdict, post_vm, scheduler_program};
 use crate::cases::Case;
 use crate::check::sampled_metrics;
 use crate::probe::ProbePlan;
 use crate::protocol::{BodyReport, Ending, GuestRequest, RunSpec};
-use crate::{AssertResult, Ctx, TestCase, guest};
+use crate::{AssertResult, Ctx, Payload, TestCase, guest};
 
 /// Runs `case` and tells how it ended; failures of the surroundings are verdicts like others.
 pub(super) fn run(
@@ -47,7 +47,13 @@ pub(super) fn run(
         Err(RunError::Cancelled) => (result::cancelled(), true),
     };
     let verdict = settings.with_skip_mode(verdict);
-    let (sidecar, artifacts) = run.into_record(case, &settings.origin, verdict, started);
+    let kernel = run.facts.kernel.as_ref().map(|kernel| kernel.image.clone());
+    let (mut sidecar, artifacts) = run.into_record(case, &settings.origin, verdict, started);
+    if sidecar.machine.is_some() && !cancelled {
+        let kernel = kernel.as_deref();
+        let found = post_vm::call(case.test, &sidecar, &artifacts, kernel, Some(settings));
+        found.map(|found| sidecar.verdict.merge(found));
+    }
     CaseResult {
         sidecar,
         artifacts,
@@ -82,8 +88,10 @@ pub(crate) fn bare_metal_result(
     // The one note is of the kernel's boot, which is long ago.
     let verdict = run.take(test, outcome, &diagnosis, &mut |_: RunEvent<'_>| {});
     let verdict = judge::expect(test, verdict, diagnosis.ejection(), of_kernel);
-    let (sidecar, artifacts) =
+    let (mut sidecar, artifacts) =
         run.into_record(case, &RunOrigin::new(own_epoch()), verdict, started);
+    let found = post_vm::call(test, &sidecar, &artifacts, None, None);
+    found.map(|found| sidecar.verdict.merge(found));
     CaseResult {
         sidecar,
         artifacts,
@@ -116,6 +124,8 @@ impl CaseRun {
             checks: test.checks,
             cgroup_root: PathBuf::from(guest::CGROUP_ROOT),
             include_dir: PathBuf::from(guest::INCLUDE_DIR),
+            payload: None,
+            workloads: &[],
         };
         let begin = Instant::now();
         let ending = guest::run_caught(test, &ctx);
@@ -162,6 +172,7 @@ impl CaseRun {
         observer: &mut dyn RunObserver,
     ) -> Verdict {
         let mut verdict = verdict(test, &outcome, diagnosis);
+        judge::add_cleanup(&mut verdict, test, outcome.times);
         if let MachineEnd::Reported(report) = outcome.end {
             self.sampled = report.sampled.map(|sampled| *sampled);
             self.facts.take_kernel_seen(report.kernel, observer);
@@ -197,9 +208,12 @@ impl CaseRun {
     ) -> (Sidecar, FailureArtifacts) {
         let mut metrics = self.result.metrics;
         metrics.extend(self.sampled.iter().flat_map(sampled_metrics));
+        let programs = case.test.programs();
         self.facts.into_record(Sidecar {
             cgroups: self.result.cgroups,
             metrics,
+            metric_definitions: programs.flat_map(Payload::definitions).collect(),
+            programs: self.result.programs,
             sampled: self.sampled,
             scheduler_restarts: self.restarts,
             ..case.record(origin.record(case.test.name, &case.name, verdict, started))
@@ -250,6 +264,7 @@ fn verdict(test: &TestCase, outcome: &GuestOutcome, diagnosis: &Diagnosis) -> Ve
     if let Some(report) = outcome.body_report() {
         let sampled = report.sampled.as_deref();
         judge::add_unjudged(&mut verdict, test, &report.ending);
+        judge::add_unstarted(&mut verdict, test, &report.ending);
         judge::add_sampled(&mut verdict, test, &report.ending, sampled);
         judge::add_under_scheduler(&mut verdict, test, report);
     }

@@ -1,5 +1,6 @@
 //! From a plan to what a machine is made of: kernel, backend, scheduler, initramfs, limits.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use ktstr_vmm::initramfs::{Pack, PackedInitramfs};
 use ktstr_vmm::{Backend, BackendSelection, KvmError, MachineError, MachineSpec, guest_memory_mib};
 
 use super::include;
+use super::payload_program::HostProgram;
 use super::placement;
 use super::plan::MachinePlan;
 use super::refusal::Refusal;
@@ -92,6 +94,7 @@ pub(super) fn backend(settings: &Settings) -> Result<BackendSelection, Verdict> 
 pub(super) fn initramfs(
     plan: &MachinePlan,
     scheduler: Option<&Path>,
+    programs: &[HostProgram],
     settings: &Settings,
 ) -> Result<PackedInitramfs, Verdict> {
     let mut builder = plan.root.clone().init(&settings.binary);
@@ -109,7 +112,19 @@ pub(super) fn initramfs(
             .join(file);
         builder = builder.file(host, Scheduler::CONFIG_FILE, 0o644);
     }
-    builder = include::add(builder, &settings.dir, &plan.include_files)
+    for program in programs {
+        builder = builder.executable(&program.path, program.guest_path(), Pack::Whole);
+    }
+    let include_files = plan
+        .include_files
+        .iter()
+        .map(|file| settings.dir.join(file));
+    let of_programs = programs.iter().flat_map(|it| it.include_files.clone());
+    // Several programs may need one file.
+    let mut include_files: Vec<PathBuf> = include_files.chain(of_programs).collect();
+    let mut seen = BTreeSet::new();
+    include_files.retain(|file| seen.insert(file.clone()));
+    builder = include::add(builder, &settings.dir, &include_files)
         .map_err(|error| Verdict::fail("extra_include_files", error.to_string()))?;
     let fail = |message: String| Verdict::fail("initramfs", message);
     let cache = settings.cache().map_err(|error| fail(error.to_string()))?;
@@ -242,7 +257,7 @@ mod tests {
         let plan = MachinePlan::new(Topology::constant(1, 1, 1, 1));
         let settings = Settings::new(Host::default(), "/proc/self/exe", "/");
         let told = |plan: &MachinePlan| {
-            let verdict = initramfs(plan, None, &settings).unwrap_err();
+            let verdict = initramfs(plan, None, &[], &settings).unwrap_err();
             verdict.details()[0].to_string()
         };
         assert!(told(&plan).starts_with("initramfs: no cache directory: set"));

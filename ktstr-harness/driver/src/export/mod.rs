@@ -41,7 +41,9 @@ pub struct Exported {
     pub include_files: usize,
     /// The case that it runs.
     pub case: String,
-    /// Test binaries, in order, that have a test of this name as well: the first one's was exported.
+    /// The test binary that has it.
+    pub binary: PathBuf,
+    /// Other test binaries that have a test of this name, in the order of their paths.
     pub others: Vec<PathBuf>,
 }
 
@@ -246,6 +248,7 @@ impl TestMachine {
             archive_bytes,
             include_files: content.include_files(),
             case: self.machine.case.clone(),
+            binary: self.binary.clone(),
             others: Vec::new(),
         })
     }
