@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ktstr_driver::Session;
-use ktstr_driver::kernels::{self, KernelOptions};
+use ktstr_driver::kernels::{self, KernelOptions, KernelsError};
 use ktstr_driver::shell::GdbSocket;
 use ktstr_driver::shell::{
     Shell as Run, ShellControl, ShellEnd, ShellError, ShellExit, ShellOutcome, ShellScheduler,
@@ -208,13 +208,25 @@ fn on_kernel(
         cpu_cap: arguments.cpu_cap,
         ..KernelOptions::default()
     };
+    // Before any of a range is fetched and built.
+    match kernels::releases(&context.host, identifier, false, reporter) {
+        Ok(listed) if listed.versions.len() > 1 => {
+            return Err(Failure::new(format!(
+                "--kernel {identifier} names {} kernels, and a machine has one; give one of {}",
+                listed.versions.len(),
+                listed.versions.join(", ")
+            )));
+        }
+        Ok(_) | Err(KernelsError::NotARange { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     let mut ready = |_: &_, _: &_| {};
     let kernels = kernels::resolve(&context.host, &[identifier], options, reporter, &mut ready)?;
     match &kernels[..] {
         [kernel] => Ok(shell.on_kernel(kernel)),
-        several => Err(Failure::new(format!(
-            "--kernel {identifier} names {} kernels, and a machine has one; give one of them",
-            several.len()
+        _ => Err(Failure::new(format!(
+            "--kernel {identifier} names {} kernels, and a machine has one",
+            kernels.len()
         ))),
     }
 }

@@ -30,6 +30,12 @@ const RESULT_LIMIT: usize = 8 << 20;
 /// How often the scheduler's state is polled: its program may outlive it.
 const SCHEDULER_POLL: Duration = Duration::from_millis(100);
 
+/// How often to look for processes that the body left to init.
+const ORPHAN_POLL: Duration = Duration::from_secs(1);
+
+/// Orphans that are waited for at a time: the body is watched as well.
+const MOST_ORPHANS: usize = 256;
+
 /// How a body ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ended {
@@ -207,6 +213,21 @@ impl Child {
         Ok(end)
     }
 
+    /// Waits for processes that have ended and that the body left to init: nobody else does. The body itself and the
+    /// program of the scheduler are waited for where they are watched.
+    fn reap_orphans(&self, scheduler: Option<&Loaded>) {
+        let program = scheduler.and_then(Loaded::pid);
+        let is_watched = |child: Pid| child == self.pid || program == Some(child.as_raw_pid());
+        for _ in 0..MOST_ORPHANS {
+            match sys::ended_child() {
+                Some(child) if !is_watched(child) => {
+                    let _ = reap(child);
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// Waits for the child to end; kills it at the limit, or when the scheduler is gone.
     fn until_it_ends<E: From<io::Error>>(
         &mut self,
@@ -232,7 +253,7 @@ impl Child {
                 Some(_) => left.min(SCHEDULER_POLL),
                 None => left,
             };
-            let left = left.min(sampler.due_in());
+            let left = left.min(sampler.due_in()).min(ORPHAN_POLL);
             let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             // A closed pipe would be ready for ever.
@@ -264,6 +285,7 @@ impl Child {
             if exited {
                 return Ok(End::Ended(reap(self.pid)?));
             }
+            self.reap_orphans(scheduler.as_deref());
             if around.is_interrupted() {
                 return self.kill(End::Interrupted);
             }
