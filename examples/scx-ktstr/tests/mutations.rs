@@ -92,3 +92,29 @@ cases! {
     starves_none_that_do_not_ask => 0, "", "";
     starves_those_that_ask => 1, "max_gap_ms: ", "cgroup asking, worker";
 }
+
+/// What later questions about a run are answered from, such as those of `stats`.
+#[test]
+fn the_record_has_the_exit_that_the_kernel_told() {
+    if cfg!(bpf_left_out) {
+        eprintln!("SKIP: scx-ktstr was built without clang");
+        return;
+    }
+    let scheduler = [("KTSTR_SCHEDULER", env!("CARGO_BIN_EXE_scx-ktstr"))];
+    let exit = |name: &str| {
+        let mut run = case::run("cases", &format!("ktstr/{name}"), &scheduler);
+        assert_eq!(run.sidecars.len(), 1, "{:?}\n{}", run.files, run.stderr);
+        run.sidecars.remove(0).scheduler_exit
+    };
+    let told = exit("reports_an_error").expect("an exit");
+    assert_eq!(
+        [&told.kind, &told.reason, &told.message],
+        [
+            "SCX_EXIT_ERROR_BPF",
+            "scx_bpf_error",
+            "scx-ktstr: asked to fail after 100 insertions"
+        ]
+    );
+    // The kernel had never enabled this one.
+    assert_eq!(exit("exits_early"), None);
+}

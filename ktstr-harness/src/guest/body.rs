@@ -32,6 +32,12 @@ const RESULT_LIMIT: usize = 8 << 20;
 /// How often the scheduler's state is polled: its program may outlive it.
 const SCHEDULER_POLL: Duration = Duration::from_millis(100);
 
+/// How often to look for processes that the body left to init.
+const ORPHAN_POLL: Duration = Duration::from_secs(1);
+
+/// Orphans that are waited for at a time: the body is watched as well.
+const MOST_ORPHANS: usize = 256;
+
 /// How a body ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ended {
@@ -215,6 +221,21 @@ impl Child {
         Ok(end)
     }
 
+    /// Waits for processes that have ended and that the body left to init: nobody else does. The body itself and the
+    /// program of the scheduler are waited for where they are watched.
+    fn reap_orphans(&self, scheduler: Option<&Loaded>) {
+        let program = scheduler.and_then(Loaded::pid);
+        let is_watched = |child: Pid| child == self.pid || program == Some(child.as_raw_pid());
+        for _ in 0..MOST_ORPHANS {
+            match sys::ended_child() {
+                Some(child) if !is_watched(child) => {
+                    let _ = reap(child);
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// Waits for the child to end; kills it at the limit, or when the scheduler is gone.
     fn until_it_ends<E: From<io::Error>>(
         &mut self,
@@ -244,7 +265,7 @@ impl Child {
                 Some(_) => left.min(SCHEDULER_POLL),
                 None => left,
             };
-            let left = left.min(sampler.due_in());
+            let left = left.min(sampler.due_in()).min(ORPHAN_POLL);
             let left = writes
                 .due_at()
                 .map_or(left, |due| left.min(due.saturating_sub(begin.elapsed())));
@@ -279,6 +300,7 @@ impl Child {
             if exited {
                 return Ok(End::Ended(reap(self.pid)?));
             }
+            self.reap_orphans(scheduler.as_deref());
             if around.is_interrupted() {
                 return self.kill(End::Interrupted);
             }

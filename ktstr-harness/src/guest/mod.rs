@@ -9,6 +9,7 @@ mod body;
 mod bpf;
 mod host_root;
 mod klog;
+mod loopback;
 mod map_write;
 mod mounts;
 mod probe;
@@ -68,6 +69,8 @@ pub(crate) fn init() -> ! {
 fn serve() -> Result<(), Box<dyn std::error::Error>> {
     mounts::all()?;
     mounts::enable_controllers(Path::new(CGROUP_ROOT))?;
+    // A kernel may have no network.
+    let _ = loopback::take_up();
     let mut channel = GuestChannel::open(PORT_NAME)?;
     let kernel_release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?
         .trim()

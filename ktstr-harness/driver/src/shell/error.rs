@@ -41,12 +41,15 @@ pub enum ShellError {
     #[error(transparent)]
     Kernels(#[from] KernelsError),
     /// One identifier stands for several kernels.
-    #[error("{identifier} names {count} kernels, and a machine has one; give one of them")]
+    #[error(
+        "{identifier} names {} kernels, and a machine has one; give one of {}",
+        .names.len(), .names.join(", ")
+    )]
     SeveralKernels {
         /// What was asked for.
         identifier: String,
-        /// How many kernels it stands for.
-        count: usize,
+        /// The kernels that it stands for.
+        names: Vec<String>,
     },
     /// There is no directory for the socket of a debugger.
     #[error("no directory for a debugger's socket: {0}; set TMPDIR to one")]
