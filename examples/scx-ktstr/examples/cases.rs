@@ -119,6 +119,43 @@ queue_cases! {
     crowds_a_cpu ["--crowd"]
 }
 
+/// How long a CPU may be idle while a task waits for it. An idle CPU of an emulated machine wakes up when it is its turn
+/// to be emulated, after all that are busy.
+const WASTED_MS: f64 = 1000.0;
+
+/// Twice as many workers as CPUs, half of which sleep at times.
+fn crowded(ctx: &Ctx) -> Result<AssertResult> {
+    execute_defs(
+        ctx,
+        &[
+            CgroupDef::named("busy").workers(6),
+            CgroupDef::named("sleepy")
+                .workers(2)
+                .work(WorkType::mixed()),
+        ],
+    )
+}
+
+/// Cases that are judged by whether CPUs are left idle.
+macro_rules! busy_cases {
+    ($($name:ident $args:tt)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 5, max_wasted_ms = WASTED_MS)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            crowded(ctx)
+        }
+    )*};
+}
+
+busy_cases! {
+    keeps_cpus_busy []
+    leaves_a_cpu_idle ["--idle-cpu", "3"]
+}
+
+#[ktstr_test(llcs = 2, cores = 2, duration_s = 5, max_wasted_ms = WASTED_MS)]
+fn eevdf_keeps_cpus_busy(ctx: &Ctx) -> Result<AssertResult> {
+    crowded(ctx)
+}
+
 const HOLD: Hold = Hold::For(Duration::from_millis(300));
 
 /// Two groups everywhere, then `steps`.

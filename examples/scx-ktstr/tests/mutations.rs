@@ -40,6 +40,9 @@ cases! {
     reports_an_error => 1, "scx-ktstr: asked to fail after 100 insertions", "disabled (scx_bpf_error)";
     spreads_them => 0, "", "";
     crowds_a_cpu => 1, "max_imbalance_ratio: ", "max_local_dsq_depth: ";
+    keeps_cpus_busy => 0, "", "";
+    eevdf_keeps_cpus_busy => 0, "", "";
+    leaves_a_cpu_idle => 1, "max_wasted_ms: ", "CPU 3 was idle for ";
     burns_time => 1, "max_p99_wake_latency_ns: ", "";
     starves_a_cgroup => 1, "max_gap_ms: ", "cgroup left, worker";
     loses_a_cpu => 1,

@@ -17,11 +17,10 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait
 use serde::{Deserialize, Serialize};
 
 use super::around::Around;
+use super::beside::Beside;
 use super::map_write::MapWrites;
-use super::sample::Sampler;
 use super::scheduler::Loaded;
 use super::sys;
-use super::watch::Watch;
 use crate::protocol::{Ending, GuestMessage, OUTPUT_LIMIT};
 use crate::workload::sched_ext;
 use crate::{Ctx, TestCase};
@@ -66,12 +65,11 @@ pub(super) fn run<E: From<io::Error>>(
     ctx: &Ctx,
     limit: Duration,
     scheduler: Option<&mut Loaded>,
-    watches: (&mut Sampler, &mut Watch, &mut MapWrites),
+    mut beside: Beside<'_>,
     around: &Around<'_>,
     send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
 ) -> Result<Ended, E> {
-    let (sampler, watch, writes) = watches;
-    if let Err(why) = writes.write_due(Duration::ZERO) {
+    if let Err(why) = beside.writes.write_due(Duration::ZERO) {
         return Ok(Ending::MapWrite(why).into());
     }
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
@@ -98,8 +96,7 @@ pub(super) fn run<E: From<io::Error>>(
         ending: BoundedPipe::new(ending_read, RESULT_LIMIT)?,
         output: BoundedPipe::new(output_read, OUTPUT_LIMIT)?,
     };
-    let watches = (sampler, watch, &mut *writes);
-    let end = child.until_it_ends(limit, scheduler, watches, around, send)?;
+    let end = child.until_it_ends(limit, scheduler, &mut beside, around, send)?;
     child.output.forward(send)?;
     Ok(match end {
         End::Limit => Ending::TimedOut.into(),
@@ -112,7 +109,7 @@ pub(super) fn run<E: From<io::Error>>(
                 status.exit_status(),
                 serde_json::from_slice::<Ended>(&child.ending.bytes),
             ) {
-                (Some(WROTE_ENDING), Ok(ended)) => with_writes_left(ended, writes),
+                (Some(WROTE_ENDING), Ok(ended)) => with_writes_left(ended, beside.writes),
                 (code, _) => Ending::Exited(code.unwrap_or(-1)).into(),
             },
         },
@@ -241,7 +238,7 @@ impl Child {
         &mut self,
         limit: Duration,
         mut scheduler: Option<&mut Loaded>,
-        (sampler, watch, writes): (&mut Sampler, &mut Watch, &mut MapWrites),
+        beside: &mut Beside<'_>,
         around: &Around<'_>,
         send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
     ) -> Result<End, E> {
@@ -256,19 +253,14 @@ impl Child {
                 }
                 return self.kill(End::Limit);
             }
-            sampler.sample_if_due();
-            watch.look();
-            if let Err(why) = writes.write_due(begin.elapsed()) {
+            if let Err(why) = beside.pass(begin.elapsed()) {
                 return self.kill(End::MapWrite(why));
             }
             let left = match scheduler {
                 Some(_) => left.min(SCHEDULER_POLL),
                 None => left,
             };
-            let left = left.min(sampler.due_in()).min(ORPHAN_POLL);
-            let left = writes
-                .due_at()
-                .map_or(left, |due| left.min(due.saturating_sub(begin.elapsed())));
+            let left = left.min(beside.due_in(begin.elapsed())).min(ORPHAN_POLL);
             let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             // A closed pipe would be ready for ever.
@@ -283,8 +275,9 @@ impl Child {
                 fds.extend(watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             }
             fds.extend(
-                around
-                    .interrupt
+                [beside.signal(), around.interrupt]
+                    .into_iter()
+                    .flatten()
                     .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
             );
             match poll(&mut fds, Some(&timeout)) {

@@ -5,6 +5,7 @@
 //! "ready" depends on the test.
 
 mod around;
+mod beside;
 mod body;
 mod bpf;
 mod host_root;
@@ -32,6 +33,7 @@ pub(crate) use around::Around;
 pub(crate) use body::{chain, panic_text, run_caught};
 pub(crate) use run::run;
 pub(crate) use scheduler::sched_ext;
+pub(crate) use sys::run_above_schedulers;
 pub(crate) use trace::TRACING;
 
 use crate::protocol::{GuestMessage, GuestRequest, from_frame, to_frame};
