@@ -41,12 +41,16 @@ pub enum ShellError {
     #[error(transparent)]
     Kernels(#[from] KernelsError),
     /// One identifier stands for several kernels.
-    #[error("{identifier} names {count} kernels, and a machine has one; give one of them")]
+    #[error(
+        "{identifier} names {} kernels, and a machine has one; give one of {}",
+        .versions.len(),
+        .versions.join(", ")
+    )]
     SeveralKernels {
         /// What was asked for.
         identifier: String,
-        /// How many kernels it stands for.
-        count: usize,
+        /// The versions of the kernels that it stands for.
+        versions: Vec<String>,
     },
     /// There is no directory for the socket of a debugger.
     #[error("no directory for a debugger's socket: {0}; set TMPDIR to one")]

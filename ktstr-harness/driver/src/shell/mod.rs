@@ -58,7 +58,7 @@ pub use scheduler::ShellScheduler;
 pub use topology::{ParseShapeError, parse_topology};
 
 use crate::TestMachine;
-use crate::kernels::{self, KernelOptions};
+use crate::kernels::{self, KernelOptions, KernelsError};
 
 /// Shape of a machine that nobody says anything about: that of a test.
 const TOPOLOGY: Topology = Topology::constant(1, 1, 2, 1);
@@ -159,14 +159,23 @@ impl Shell {
             cpu_cap: self.cpu_cap,
             ..KernelOptions::default()
         };
+        let several = |versions: Vec<String>| ShellError::SeveralKernels {
+            identifier: identifier.to_owned(),
+            versions,
+        };
+        // Before any of a range is fetched and built.
+        match kernels::releases(&self.host, identifier, false, progress) {
+            Ok(listed) if listed.versions.len() > 1 => return Err(several(listed.versions)),
+            Ok(_) | Err(KernelsError::NotARange { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
         let mut ready = |_: &_, _: &_| {};
         let kernels = kernels::resolve(&self.host, &[identifier], options, progress, &mut ready)?;
         match &kernels[..] {
             [kernel] => Ok(self.on_kernel(kernel)),
-            several => Err(ShellError::SeveralKernels {
-                identifier: identifier.to_owned(),
-                count: several.len(),
-            }),
+            kernels => Err(several(
+                kernels.iter().map(|it| it.version.clone()).collect(),
+            )),
         }
     }
 
