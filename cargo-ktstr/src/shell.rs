@@ -15,8 +15,8 @@ use crate::{Context, tell_of};
 
 /// `cargo ktstr shell`: what `ktstr shell` takes, and tests.
 #[derive(Debug, Args)]
-#[command(mut_group("LookupArgs", |group| group.requires("test")))]
-#[command(mut_group("ListArgs", |group| group.requires("test")))]
+#[command(mut_arg("release", |arg| arg.requires("test")))]
+#[command(mut_arg("nextest_args", |arg| arg.requires("test")))]
 pub(crate) struct Shell {
     #[command(flatten)]
     machine: ShellArgs,

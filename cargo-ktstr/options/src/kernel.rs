@@ -12,6 +12,7 @@ pub struct ResolutionArgs {
     #[arg(long)]
     pub include_eol: bool,
 
+    /// What a source is configured from.
     #[command(flatten)]
     pub base: BaseConfigArgs,
 }
@@ -19,7 +20,7 @@ pub struct ResolutionArgs {
 /// What a source is configured from that has no configuration of its own.
 #[derive(Debug, Clone, Args)]
 pub struct BaseConfigArgs {
-    /// BaseConfigArgs configuration for a source without a .config [default:
+    /// Base configuration for a source without a .config [default:
     /// `KTSTR_BASE_CONFIG`, else defconfig].
     #[arg(long, value_name = "BASE", value_parser = base_config())]
     pub base_config: Option<BaseConfig>,

@@ -20,12 +20,14 @@ pub struct LookupArgs {
     #[arg(long)]
     pub release: bool,
 
+    /// How the tests are listed.
     #[command(flatten)]
     pub listing: ListArgs,
 }
 
 impl LookupArgs {
     /// `session` of the tests to look in.
+    #[must_use]
     pub fn of(self, session: Session) -> Session {
         let session = session.release(self.release);
         session.nextest_args(self.listing.nextest_args)

@@ -16,6 +16,7 @@ pub struct SessionArgs {
     #[arg(long, value_name = "ID")]
     pub kernel: Vec<String>,
 
+    /// What the identifiers stand for.
     #[command(flatten)]
     pub resolution: ResolutionArgs,
 
@@ -35,6 +36,7 @@ pub struct SessionArgs {
     #[arg(long)]
     pub no_skip_mode: bool,
 
+    /// What carries the machines.
     #[command(flatten)]
     pub machines: MachineArgs,
 

@@ -18,6 +18,7 @@ pub struct ShellArgs {
     #[arg(long, value_name = "ID")]
     pub kernel: Option<String>,
 
+    /// What a source is configured from.
     #[command(flatten)]
     pub base: BaseConfigArgs,
 
@@ -71,6 +72,7 @@ pub struct ShellArgs {
     #[arg(long)]
     pub dmesg: bool,
 
+    /// What carries the machine.
     #[command(flatten)]
     pub machines: MachineArgs,
 }

@@ -253,6 +253,30 @@ mod tests {
     }
 
     #[test]
+    fn directories_and_kernels_that_were_asked_for_are_told_with_their_option() {
+        let several = ShellError::SeveralKernels {
+            identifier: "6.11..6.14".to_owned(),
+            versions: vec!["6.12.25".to_owned(), "6.14.2".to_owned()],
+        };
+        assert_eq!(
+            message(&several),
+            "--kernel 6.11..6.14 names 2 kernels, and a machine has one; give one of 6.12.25, 6.14.2"
+        );
+        assert_eq!(
+            message(&PerfDeltaError::NoDirectory { dir: "/r".into() }),
+            "--dir /r: no such directory; give a copy of target/ktstr or a run directory"
+        );
+        let gone = StatsError::NoDirectory {
+            dir: "/r".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        assert!(message(&gone).starts_with("--dir /r: entity not found; give the directory"));
+        let kept = CleanFailures(vec![corrupt(), corrupt()]);
+        assert_eq!(problems(&kept, "x").len(), 2);
+        assert_eq!(problems(&kept, "x")[1].message, CORRUPT);
+    }
+
+    #[test]
     fn a_run_that_is_not_there_is_told_with_what_there_is() {
         let unknown = StatsError::UnknownRun {
             run: "6.12".to_owned(),

@@ -43,13 +43,14 @@ pub enum ShellError {
     /// One identifier stands for several kernels.
     #[error(
         "{identifier} names {} kernels, and a machine has one; give one of {}",
-        .names.len(), .names.join(", ")
+        .versions.len(),
+        .versions.join(", ")
     )]
     SeveralKernels {
         /// What was asked for.
         identifier: String,
-        /// The kernels that it stands for.
-        names: Vec<String>,
+        /// The versions of the kernels that it stands for.
+        versions: Vec<String>,
     },
     /// There is no directory for the socket of a debugger.
     #[error("no directory for a debugger's socket: {0}; set TMPDIR to one")]

@@ -159,9 +159,9 @@ impl Shell {
             cpu_cap: self.cpu_cap,
             ..KernelOptions::default()
         };
-        let several = |names: Vec<String>| ShellError::SeveralKernels {
+        let several = |versions: Vec<String>| ShellError::SeveralKernels {
             identifier: identifier.to_owned(),
-            names,
+            versions,
         };
         // Before any of a range is fetched and built.
         match kernels::releases(&self.host, identifier, false, progress) {
@@ -173,8 +173,8 @@ impl Shell {
         let kernels = kernels::resolve(&self.host, &[identifier], options, progress, &mut ready)?;
         match &kernels[..] {
             [kernel] => Ok(self.on_kernel(kernel)),
-            _ => Err(several(
-                kernels.into_iter().map(|it| it.label.to_string()).collect(),
+            kernels => Err(several(
+                kernels.iter().map(|it| it.version.clone()).collect(),
             )),
         }
     }
