@@ -7,7 +7,7 @@ ktstr_harness::main!();
 /// A test of each family, on any machine that can be emulated in reasonable time.
 macro_rules! families {
     ($($name:ident)*) => {$(
-        #[ktstr_test(cores = 1, max_cpus = 64, max_numa_nodes = 2, duration_s = 2, not_stuck, max_gap_ms = 8000,
+        #[ktstr_test(cores = 1, max_cpus = 64, max_numa_nodes = 2, duration_s = 4, not_stuck, max_gap_ms = 8000,
             max_spread_pct = 100)]
         fn $name(ctx: &Ctx) -> Result<AssertResult> {
             scenarios::$name(ctx)
@@ -27,7 +27,7 @@ families! {
     cores = 1,
     max_cpus = 64,
     max_numa_nodes = 2,
-    duration_s = 2,
+    duration_s = 4,
     not_stuck,
     max_gap_ms = 8000,
     max_spread_pct = 100

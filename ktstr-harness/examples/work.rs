@@ -81,7 +81,7 @@ fn changes(ctx: &Ctx) -> Result<AssertResult> {
 }
 
 /// Those that share a CPU have one each: real-time workers of one group would starve the others.
-#[ktstr_test(cores = 4, duration_s = 4)]
+#[ktstr_test(cores = 4, duration_s = 6)]
 fn locks_and_priorities(ctx: &Ctx) -> Result<AssertResult> {
     all_work(
         ctx,
@@ -92,7 +92,9 @@ fn locks_and_priorities(ctx: &Ctx) -> Result<AssertResult> {
                 .cpuset(CpusetSpec::Range(2..=2)),
             def("inheritance", WorkType::priority_inversion(true), 3)
                 .cpuset(CpusetSpec::Range(3..=3)),
-            def("mutex", WorkType::mutex_contention(), 4).threads(),
+            def("mutex", WorkType::mutex_contention(), 4)
+                .threads()
+                .cpuset(CpusetSpec::Range(0..=1)),
         ],
     )
 }

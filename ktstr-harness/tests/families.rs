@@ -32,7 +32,7 @@ const NEED_TWO: [&str; 6] = [
     "hotplug",
 ];
 
-fn passes(name: &str) {
+fn passes_on_one_cpu(name: &str) {
     let (on_one, details) = outcome(&format!("ktstr/{name}"));
     if NEED_TWO.contains(&name) {
         assert_eq!(on_one, Outcome::Skip, "{details}");
@@ -40,17 +40,29 @@ fn passes(name: &str) {
     } else {
         assert_eq!(on_one, Outcome::Pass, "{details}");
     }
-    for preset in PRESETS {
-        let (there, details) = outcome(&format!("gauntlet/{name}/{preset}"));
-        assert_eq!(there, Outcome::Pass, "{name} on {preset}: {details}");
-    }
+}
+
+fn passes_on(name: &str, preset: &str) {
+    let (there, details) = outcome(&format!("gauntlet/{name}/{preset}"));
+    assert_eq!(there, Outcome::Pass, "{name} on {preset}: {details}");
 }
 
 macro_rules! families {
     ($($name:ident)*) => {$(
-        #[test]
-        fn $name() {
-            passes(stringify!($name));
+        mod $name {
+            #[test]
+            fn passes() {
+                super::passes_on_one_cpu(stringify!($name));
+                super::passes_on(stringify!($name), super::PRESETS[1]);
+            }
+
+            #[test]
+            #[ignore = "a minute for each family, beside the other tests: --run-ignored all -E 'binary(families)'"]
+            fn passes_on_the_other_presets() {
+                for preset in [0, 2, 3] {
+                    super::passes_on(stringify!($name), super::PRESETS[preset]);
+                }
+            }
         }
     )*};
 }

@@ -360,7 +360,7 @@ fn what_the_kernel_refuses_a_worker_is_how_it_ended() {
         ..WorkerGroup::of(WorkType::Spin, 2)
     };
     let end = run_group(group, |_| true).unwrap_err();
-    let WorkerEnd::Refused { call, .. } = end else {
+    let WorkerEnd::Refused { call, .. } = *end else {
         panic!("{end}")
     };
     assert_eq!(call, "set_mempolicy");
@@ -377,7 +377,7 @@ fn what_the_kernel_refuses_a_worker_is_how_it_ended() {
         // A kernel without CONFIG_NUMA.
         Err(end) => assert!(
             matches!(
-                end,
+                *end,
                 WorkerEnd::Refused {
                     errno: libc::ENOSYS,
                     ..

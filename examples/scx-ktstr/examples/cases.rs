@@ -293,8 +293,8 @@ fn under_eevdf(ctx: &Ctx) -> Result<AssertResult> {
     scenario(ctx)
 }
 
-/// A family or a work type, under the scheduler with these arguments and under the kernel's own, judged by what every case
-/// is judged by.
+/// A family or a work type, under the scheduler with these arguments and under the kernel's own, judged by what every
+/// case is judged by.
 macro_rules! pairs {
     ($($name:ident, $clean:ident $args:tt: $body:expr;)*) => {$(
         #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 6, isolation,
@@ -333,6 +333,17 @@ pairs! {
         |ctx| left(ctx, 2, WorkType::pipe_io());
 }
 
+/// A family whose fault burns time; without it, that is `locks_under_eevdf`.
+#[ktstr_test(
+    scheduler = KTSTR,
+    extra_sched_args = ["--burn-us", "1000000", "--burn-cgroup", "pings", "--slice-us", "1000000"],
+    duration_s = 6,
+    max_p99_wake_latency_ns = WAKE_NS
+)]
+fn pings_and_burnt_time(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::contention(ctx)
+}
+
 fn nested(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::nesting(ctx, 4)
 }
@@ -341,8 +352,8 @@ fn left(ctx: &Ctx, workers: usize, work: WorkType) -> Result<AssertResult> {
     execute_defs(ctx, &[CgroupDef::named("left").workers(workers).work(work)])
 }
 
-/// A scheduler that takes only tasks that ask for it, here those of `asking`. `left` is kept out, whatever its scheduler does
-/// to a cgroup of that name; with `--starve asking` it is the other one that suffers.
+/// A scheduler that takes only tasks that ask for it, here those of `asking`. `left` is kept out, whatever the scheduler
+/// does to a cgroup of that name; with `--starve asking` it is the other one that suffers.
 macro_rules! partial_cases {
     ($($name:ident $args:tt)*) => {$(
         #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 6, max_gap_ms = GAP_MS)]

@@ -71,3 +71,35 @@ impl Home {
         self.cgroup.remove()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_storm_has_two_cgroups_within_and_begins_in_the_first() {
+        let root = tempfile::tempdir().unwrap();
+        let cgroup = CgroupTree::new(root.path()).create("a").unwrap();
+        let path = cgroup.path().to_owned();
+        fs::write(path.join("cgroup.controllers"), "cpu").unwrap();
+        fs::write(path.join("cgroup.subtree_control"), "cpu").unwrap();
+        let mut home = Home::new(cgroup);
+        assert!(home.prepare(WorkType::Spin).unwrap().is_none());
+        // A plain directory has no such file of its own.
+        let error = home.prepare(WorkType::cgroup_attach_storm());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("/a/one/cgroup.procs"), "{error}");
+        for within in ["one", "other"] {
+            fs::write(path.join(within).join("cgroup.procs"), "").unwrap();
+        }
+        let storm = home.prepare(WorkType::cgroup_attach_storm()).unwrap();
+        assert!(storm.is_some());
+        home.attach(Pid::from_raw(77).unwrap()).unwrap();
+        let one = fs::read_to_string(path.join("one/cgroup.procs")).unwrap();
+        assert_eq!(one, "77");
+        fs::remove_file(path.join("cgroup.controllers")).unwrap();
+        assert!(home.remove().is_err(), "plain files are in the way");
+    }
+}

@@ -176,7 +176,7 @@ pub enum WorkType {
         /// Sleep between bursts, 1 microsecond to 60 s.
         sleep: Duration,
     },
-    /// Threes on one CPU: the first worker, of the least weight, holds a lock; the second spins; the third, under
+    /// Threes on one CPU: the first worker, of nice 10, holds a lock; the second spins; the third, under
     /// `SCHED_FIFO`, wants the lock. With inheritance the holder is boosted for as long (`rt_mutex_setprio`), which takes it
     /// out of a sched_ext scheduler; without, the third waits for what the scheduler gives the first.
     ///

@@ -46,16 +46,19 @@ pub(crate) fn run_privileged(
     workers: usize,
     is_enough: impl Fn(&[WorkerReport]) -> bool,
 ) -> Option<Vec<WorkerReport>> {
-    match run_group(WorkerGroup::of(work, workers), is_enough) {
-        Ok(reports) => Some(reports),
-        Err(WorkerEnd::Refused { call, errno })
+    let end = match run_group(WorkerGroup::of(work, workers), is_enough) {
+        Ok(reports) => return Some(reports),
+        Err(end) => end,
+    };
+    match *end {
+        WorkerEnd::Refused { call, errno }
             if [libc::EPERM, libc::EACCES].contains(&errno)
                 && !rustix::process::geteuid().is_root() =>
         {
             eprintln!("SKIP: {call} needs root");
             None
         }
-        Err(end) => panic!("a worker {end}"),
+        end => panic!("a worker {end}"),
     }
 }
 
@@ -63,7 +66,7 @@ pub(crate) fn run_privileged(
 pub(crate) fn run_group(
     group: WorkerGroup,
     is_enough: impl Fn(&[WorkerReport]) -> bool,
-) -> Result<Vec<WorkerReport>, WorkerEnd> {
+) -> Result<Vec<WorkerReport>, Box<WorkerEnd>> {
     let _alone = alone();
     let mut time = RUN;
     loop {
@@ -82,10 +85,10 @@ pub(crate) fn run_group(
 }
 
 /// The report of a worker that ended by itself after `time`.
-pub(crate) fn reported(run: WorkerRun, time: Duration) -> Result<WorkerReport, WorkerEnd> {
+pub(crate) fn reported(run: WorkerRun, time: Duration) -> Result<WorkerReport, Box<WorkerEnd>> {
     let report = match run.end {
         WorkerEnd::Reported(report) => report,
-        end => return Err(end),
+        end => return Err(Box::new(end)),
     };
     assert_eq!(run.iterations, report.iterations);
     assert!(Duration::from_nanos(report.wall_ns) >= time, "{report:?}");

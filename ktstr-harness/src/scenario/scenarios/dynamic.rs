@@ -18,7 +18,8 @@ use crate::{AssertResult, Ctx, Result};
 /// fourth    .         .         .         ########
 /// ```
 ///
-/// Two workers each: `first` and `second` spin, `third` serves requests, `fourth` plays ping-pong.
+/// Two workers each, at weights 100, 200, 100 and 50: `first` and `second` spin, `third` serves requests, `fourth` plays
+/// ping-pong.
 pub fn cgroups_create(ctx: &Ctx) -> Result<AssertResult> {
     shape::execute(ctx, create_plan)
 }
@@ -55,10 +56,10 @@ pub fn cgroups_churn(ctx: &Ctx) -> Result<AssertResult> {
 fn four() -> [CgroupDef; 4] {
     [
         CgroupDef::named("first").weight(100),
-        CgroupDef::named("second").weight(400),
+        CgroupDef::named("second").weight(200),
         CgroupDef::named("third").work(WorkType::mixed()),
         CgroupDef::named("fourth")
-            .weight(25)
+            .weight(50)
             .work(WorkType::FutexPingPong),
     ]
 }

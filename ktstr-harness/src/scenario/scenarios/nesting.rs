@@ -20,16 +20,18 @@ pub struct NestingError(
 /// the end the levels go, from the inside out.
 ///
 /// ```text
-///                 built   turned   bare
-/// l1/side         100     800      gone
-/// l1/l2/side      200     400      .
-/// l1/l2/l3/side   400     200      .
-/// l1/l2/l3/deep   100     100      .        (depth 3: side and deep share the innermost level)
-/// beside          works in bursts, in a cgroup of its own
+///                 weight  built  turned  bare
+/// l1              300                    gone
+/// l1/side                 50     200     .
+/// l1/l2           200                    .
+/// l1/l2/side              200    50      .
+/// l1/l2/deep      100                    .       (a depth of 2: the innermost level has side and deep)
+/// beside          100     works in bursts, in a cgroup of its own
 /// ```
 ///
-/// `side` spins with one worker at each level, and `deep`, at the innermost, serves requests with two. Weights double from
-/// level to level, and begin anew after 8. Another depth is a [`NestingError`].
+/// `side` spins with one worker at each level, and `deep`, at the innermost, serves requests with two. A level weighs as
+/// much as what runs within it, so that the innermost workers are not starved by design. Another depth is a
+/// [`NestingError`].
 pub fn nesting(ctx: &Ctx, depth: u32) -> Result<AssertResult> {
     let plan = plan(ctx.topology(), depth)?;
     execute_steps_beside(ctx, &plan.background, &plan.steps)
@@ -44,23 +46,23 @@ pub(super) fn plan(_: Topology, depth: u32) -> Result<Plan, NestingError> {
         names.join("/")
     };
     let side = |number: u32| format!("{}/side", level(number));
-    let weight = |number: u32| 100 << ((number - 1) % 4);
+    // What runs within a level, at 100 each.
+    let inner = |number: u32| 100 * (depth - number + 1) + 100;
+    let (light, heavy) = (50, 200);
+    let side_weight = |number: u32| if number % 2 == 1 { light } else { heavy };
     let mut built = Step::new("built").hold(shape::share(3));
     for number in 1..=depth {
         let outer = CgroupDef::named(level(number)).workers(0);
-        built = built.setup(outer.weight(weight(number)));
+        built = built.setup(outer.weight(inner(number)));
         let worker = CgroupDef::named(side(number)).workers(1);
-        built = built.setup(worker.weight(weight(number)));
+        built = built.setup(worker.weight(side_weight(number)));
     }
     let deep = format!("{}/deep", level(depth));
     built = built.setup(CgroupDef::named(deep.clone()).work(WorkType::mixed()));
 
     let mut turned = Step::new("turned").hold(shape::share(3));
     for number in 1..=depth {
-        let other = weight(depth + 1 - number);
-        turned = turned
-            .op(Op::set_weight(side(number), other))
-            .op(Op::set_weight(level(number), other));
+        turned = turned.op(Op::set_weight(side(number), side_weight(number + 1)));
     }
 
     let mut bare = Step::new("bare").op(Op::remove_cgroup(deep));

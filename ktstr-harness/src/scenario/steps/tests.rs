@@ -73,6 +73,18 @@ fn steps_that_make_no_sense_name_the_step_the_operation_and_what_is_wrong() {
         (Op::spawn("a", 0, WorkType::Spin), "0 workers"),
         (Op::spawn("a", 10_000, WorkType::Spin), "10000 workers"),
         (Op::spawn("a", 1, WorkType::FutexPingPong), "cannot pair up"),
+        (
+            Op::spawn("a", 6, WorkType::wake_chain()),
+            "6 workers are no teams of 4; use a multiple of 4",
+        ),
+        (
+            Op::spawn_in_root(1, WorkType::cgroup_attach_storm()),
+            "it needs a cgroup of its own",
+        ),
+        (
+            Op::spawn("a", 1, WorkType::PageFaults { pages: 0 }),
+            "pages is 0; use 1 to 16384",
+        ),
         (Op::add_cgroup(def("a")), "there is a cgroup `a` already"),
         (Op::add_cgroup(def("b/c")), "no cgroup `b`"),
         (Op::add_cgroup(def("a//c")), "is empty"),

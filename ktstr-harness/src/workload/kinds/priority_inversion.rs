@@ -21,6 +21,9 @@ use crate::workload::slot::{Cell, Recorder};
 
 const HOLD: std::ops::RangeInclusive<Duration> = Duration::from_micros(1)..=Duration::from_secs(1);
 
+/// Of the holder: about a tenth of the CPU beside the one that spins.
+const NICE: i32 = 10;
+
 /// How long the lock stays free, at least.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -53,10 +56,10 @@ pub(super) fn run(
     }
 }
 
-/// The worker of the least weight, which others wait for.
+/// The worker of little weight, which others wait for.
 fn hold_it(recorder: &mut Recorder<'_>, lock: &Lock<'_>, hold: Duration) -> Result<(), Failure> {
     const UNITS: u64 = 4;
-    setpriority_process(None, 19).map_err(Failure::of(Call::Nice))?;
+    setpriority_process(None, NICE).map_err(Failure::of(Call::Nice))?;
     while lock.acquire(recorder)?.is_some() {
         let end = clock::cpu_ns().saturating_add(nanoseconds(hold));
         let mut units = 0;
