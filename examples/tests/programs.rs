@@ -1,6 +1,6 @@
 //! Programs that many know, as payload: benchmarks of the scheduler and a load beside them.
 //!
-//! `scripts/setup --tests` installs them. Where one is not there, its tests are skipped with its name.
+//! `scripts/setup --tests` installs those that Debian has. Where one is not there, its tests are skipped with its name.
 
 use ktstr_harness::prelude::*;
 
@@ -45,7 +45,7 @@ declare_payload!(
 );
 
 declare_payload!(
-    /// Message threads that wake workers, and how long each waits to run.
+    /// Message threads that wake workers, and how long each waits to run (not in Debian 12).
     SCHBENCH, {
         name = "schbench",
         binary = "schbench",

@@ -238,7 +238,11 @@ fn is_looked_at_afterwards(ctx: &Ctx) -> Result<AssertResult> {
 
 fn sees_the_run(run: &FinishedRun<'_>) -> Result<()> {
     assert_eq!(run.metrics()["load.ops"], 120.0);
-    assert!(run.console().contains("seen by the host"), "{}", run.console());
+    assert!(
+        run.console().contains("seen by the host"),
+        "{}",
+        run.console()
+    );
     assert!(run.kernel_image().is_some_and(std::path::Path::is_file));
     let path = run.record_path().ok_or("no path")?;
     let dir = path.parent().ok_or("no directory")?;

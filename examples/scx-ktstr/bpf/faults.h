@@ -65,7 +65,7 @@ u64 insertions;
 /* Starved tasks that may run before the next period begins. */
 s64 starved_turns;
 
-static char told_to_fail[] = "scx-ktstr: told to fail by a write into a map";
+static char told_to_fail[] = "scx-ktstr: told to fail by a write into a map, after %llu insertions";
 static char asked_to_fail[] = "scx-ktstr: asked to fail after %llu insertions";
 
 static bool is_kernel_thread(struct task_struct *p)
@@ -94,8 +94,11 @@ static void count_insertion(void)
 {
 	u64 before = __sync_fetch_and_add(&insertions, 1);
 
-	if (is_told_to_fail())
-		scx_bpf_error_bstr(told_to_fail, 0, 0);
+	if (is_told_to_fail()) {
+		unsigned long long data[] = { before };
+
+		scx_bpf_error_bstr(told_to_fail, data, sizeof(data));
+	}
 	if (switches.error_after && before >= switches.error_after) {
 		unsigned long long data[] = { switches.error_after };
 

@@ -142,6 +142,17 @@ write_cases! {
     writes_too_late false [MapWrite::number(".bss", "insertions", 5).after_ms(600_000)]
 }
 
+declare_payload!(
+    /// The program of the package itself, which says whether it has a scheduler.
+    CAN_LOAD, { name = "can-load", package = "scx-ktstr", args = ["--can-load"] }
+);
+
+/// A program that cargo builds.
+#[ktstr_test(duration_s = 20, payload = CAN_LOAD)]
+fn runs_a_package(ctx: &Ctx) -> Result<AssertResult> {
+    execute_payload(ctx, &[])
+}
+
 /// The same scenario under the kernel's own scheduler.
 #[ktstr_test(
     llcs = 2,

@@ -31,6 +31,18 @@ fn is_caught(name: &str, code: i32, cause: &str, log: &str) {
     );
 }
 
+#[test]
+fn a_package_is_built_and_runs_as_a_program() {
+    if cfg!(bpf_left_out) {
+        eprintln!("SKIP: scx-ktstr was built without clang");
+        return;
+    }
+    let profile = [("KTSTR_SCHEDULER_PROFILE", "dev")];
+    let run = case::run("cases", "ktstr/runs_a_package", &profile);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.sidecars[0].programs[0].name, "can-load");
+}
+
 cases! {
     under_eevdf => 0, "", "";
     sound => 0, "", "";
