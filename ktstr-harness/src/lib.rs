@@ -18,8 +18,10 @@
 //! Its parts, in the order in which one meets them:
 //!
 //! - [`prelude`]: what a test file needs: [`Ctx`], [`AssertResult`], [`CgroupDef`](cgroup::CgroupDef),
-//!   [`WorkType`](workload::WorkType), [`scenarios`]; the macros [`ktstr_test`], [`declare_scheduler`] and [`main!`].
+//!   [`WorkType`](workload::WorkType), [`scenarios`]; the macros [`ktstr_test`], [`declare_scheduler`],
+//!   [`declare_payload`] and [`main!`].
 //! - [`scenario`], [`cgroup`], [`workload`], [`check`]: what happens inside of a test, and how it is judged.
+//! - [`payload`], [`map_write`]: programs that a test runs in the guest, and what it writes into its scheduler's maps.
 //! - [`test`](mod@test), [`scheduler`], [`registry`]: tests and schedulers as data.
 //! - [`cases`]: a test on a machine and a kernel, which is what has a name and is run.
 //! - [`runner`]: runs one case and gives its result; a program of one's own calls it without the command.

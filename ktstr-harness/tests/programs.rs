@@ -64,7 +64,7 @@ fn a_bound_of_the_test_takes_the_place_of_the_declarations() {
 fn programs_run_beside_each_other_and_workers() {
     let record = passed("runs_beside_others");
     assert_eq!(record.cgroups[0].name, "workers");
-    assert!(record.cgroups[0].iterations > 0);
+    assert_eq!(record.cgroups[0].workers, 2);
     let ends: Vec<_> = record
         .programs
         .iter()
@@ -79,7 +79,7 @@ fn programs_run_beside_each_other_and_workers() {
     );
     let record = passed("runs_for_the_duration");
     assert_eq!(record.metrics["other.ops"], 9.0);
-    assert!(record.programs[0].wall_s >= 1.0, "{:?}", record.programs);
+    assert!(record.programs[0].wall_s >= 5.0, "{:?}", record.programs);
     passed("leaves_a_child");
 }
 
@@ -168,7 +168,6 @@ fn steps_start_change_await_and_end_programs() {
     assert_eq!(ends[..2], [stopped, load]);
     // At least one round of the last step, and what was still running at its end.
     assert!(ends.len() >= 4 && ends.last() == Some(&stopped), "{ends:?}");
-    assert_eq!(record.metrics["other.ops"], 9.0);
 }
 
 #[test]

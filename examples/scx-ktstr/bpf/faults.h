@@ -29,6 +29,33 @@ _Static_assert(sizeof(struct switches) == 12 * 8 + 3 * 64, "src/object.rs writes
 
 SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 * 1000 * 1000 };
 
+/* Faults that are switched on from outside while the scheduler runs: a test's `bpf_map_write` does. */
+SEC(".data.live") struct {
+	u32 fail_now;  /* reports an error at the next insertion */
+	bool stall_now; /* as --stall-after */
+	char note[16];
+} live;
+
+struct knob {
+	u32 unused;
+	u32 fail; /* of knob 2: as fail_now */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4);
+	__type(key, u32);
+	__type(value, struct knob);
+} knobs SEC(".maps");
+
+/* The same by key 7. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4);
+	__type(key, u64);
+	__type(value, u32);
+} told SEC(".maps");
+
 #define STARVED_DSQ 1
 #define STARVED_PERIOD_NS (4000ULL * 1000 * 1000)
 #define STARVED_SLICE_NS (50 * 1000 * 1000)
@@ -44,6 +71,7 @@ u64 attached_tasks;
 /* Starved tasks that may run before the next period begins. */
 s64 starved_turns;
 
+static char told_to_fail[] = "scx-ktstr: told to fail by a write into a map, after %llu insertions";
 static char asked_to_fail[] = "scx-ktstr: asked to fail after %llu insertions";
 
 static bool is_kernel_thread(struct task_struct *p)
@@ -51,11 +79,32 @@ static bool is_kernel_thread(struct task_struct *p)
 	return p->flags & PF_KTHREAD;
 }
 
-/* --error-after; also counts. */
+/* Whether one of the maps says so. */
+static bool is_told_to_fail(void)
+{
+	struct knob *knob;
+	u32 at = 2, *said;
+	u64 key = 7;
+
+	if (live.fail_now)
+		return true;
+	knob = bpf_map_lookup_elem(&knobs, &at);
+	if (knob && knob->fail)
+		return true;
+	said = bpf_map_lookup_elem(&told, &key);
+	return said && *said;
+}
+
+/* --error-after, and what maps say; also counts. */
 static void count_insertion(void)
 {
 	u64 before = __sync_fetch_and_add(&insertions, 1);
 
+	if (is_told_to_fail()) {
+		unsigned long long data[] = { before };
+
+		scx_bpf_error_bstr(told_to_fail, data, sizeof(data));
+	}
 	if (switches.error_after && before >= switches.error_after) {
 		unsigned long long data[] = { switches.error_after };
 
@@ -77,14 +126,21 @@ static void burn(void)
 	}
 }
 
+/* --stall-after, or the map says so. */
+static bool is_stalling(void)
+{
+	return live.stall_now ||
+	       (switches.stall_after_ns &&
+		bpf_ktime_get_ns() - attached_ns >= switches.stall_after_ns);
+}
+
 /*
  * --stall-after: programs wait for ever from then on. Init and the loader do not, nor do kernel
  * threads: the machine can still tell what happened.
  */
 static bool is_left_out(struct task_struct *p)
 {
-	return !is_kernel_thread(p) && p->tgid != 1 && (u64)p->tgid != switches.loader &&
-	       bpf_ktime_get_ns() - attached_ns >= switches.stall_after_ns;
+	return !is_kernel_thread(p) && p->tgid != 1 && (u64)p->tgid != switches.loader;
 }
 
 /* --wrong-cpu: a CPU that the task may not use; for tasks that may use all, there is none. */
@@ -179,7 +235,7 @@ static bool fault_takes(struct task_struct *p, u64 enq_flags)
 {
 	if (switches.burn_ns && is_burnt_for(p))
 		burn();
-	if (switches.stall_after_ns && is_left_out(p))
+	if (is_stalling() && is_left_out(p))
 		return true;
 	if (switches.wrong_cpu) {
 		s32 cpu = forbidden_cpu(p);

@@ -24,6 +24,7 @@ typedef __u64 u64;
 
 /* include/uapi/linux/bpf.h and time.h */
 enum {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 	BPF_F_NO_PREALLOC = 1,

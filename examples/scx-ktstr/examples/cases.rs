@@ -281,6 +281,50 @@ fn ignores_weights(ctx: &Ctx) -> Result<AssertResult> {
     reniced(ctx)
 }
 
+/// Cases of eight workers on four CPUs, in which values are written into maps of the scheduler.
+macro_rules! write_cases {
+    ($($name:ident $args:tt $repro:literal $writes:tt)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 4, auto_repro = $repro,
+            bpf_map_write = $writes)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            execute_defs(ctx, &[CgroupDef::named("everywhere").workers(8)])
+        }
+    )*};
+}
+
+write_cases! {
+    stalls_from_the_middle_on ["--timeout-ms", "3000"] true [
+        MapWrite::number(".data.live", "live.stall_now", 1).after_ms(1000),
+    ]
+    is_told_to_fail_by_a_variable [] false [MapWrite::number(".data.live", "live.fail_now", 1)]
+    is_told_to_fail_by_an_array [] false [MapWrite::number("knobs", "fail", 1).key(2).after_ms(500)]
+    is_told_to_fail_by_a_hash_map [] false [MapWrite::number("told", "", 1).key(7).after_ms(500)]
+    is_told_nothing [] false [
+        MapWrite::number(".bss", "insertions", 5),
+        MapWrite::text(".data.live", "live.note", "seen").after_ms(200),
+        MapWrite::number("knobs", "unused", 1).key(2).after_ms(400),
+        MapWrite::number("told", "", 1).key(1 << 40).after_ms(400),
+    ]
+    writes_into_no_map [] false [MapWrite::number("nobs", "fail", 1)]
+    writes_into_no_field [] false [MapWrite::number("knobs", "fails", 1).after_ms(300)]
+    writes_what_does_not_fit [] false [MapWrite::number(".data.live", "live.stall_now", 2)]
+    writes_beyond_the_array [] false [MapWrite::number("knobs", "fail", 1).key(4)]
+    writes_a_constant [] false [MapWrite::number(".rodata.ktstr", "switches.crowd", 1)]
+    writes_for_each_task [] false [MapWrite::number("task_ctxs", "charged_runtime", 1)]
+    writes_too_late [] false [MapWrite::number(".bss", "insertions", 5).after_ms(600_000)]
+}
+
+declare_payload!(
+    /// The program of the package itself, which says whether it has a scheduler.
+    CAN_LOAD, { name = "can-load", package = "scx-ktstr", args = ["--can-load"] }
+);
+
+/// A program that cargo builds.
+#[ktstr_test(duration_s = 20, payload = CAN_LOAD)]
+fn runs_a_package(ctx: &Ctx) -> Result<AssertResult> {
+    execute_payload(ctx, &[])
+}
+
 /// The same scenario under the kernel's own scheduler.
 #[ktstr_test(
     llcs = 2,

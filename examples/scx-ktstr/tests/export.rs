@@ -92,7 +92,7 @@ fn export(name: &str, dir: &Path) -> Result<PathBuf, ExportError> {
     let commit = Commit::parse("abc1234");
     let output = dir.join(format!("{name}.run"));
     let cancel = CancelToken::new().unwrap();
-    let exported = found.export(program, commit.as_ref(), &output, &cancel)?;
+    let exported = found.export(program, &[], commit.as_ref(), &output, &cancel)?;
     assert_eq!(
         (exported.case, exported.include_files),
         (
@@ -398,4 +398,8 @@ fn what_no_other_machine_can_run_is_refused() {
     let error = export("runs_on_the_host", dir.path()).unwrap_err();
     assert!(matches!(error, ExportError::HostOnly { .. }), "{error}");
     assert!(!dir.path().join("runs_on_the_host.run").exists());
+    let error = export("writes_into_maps", dir.path()).unwrap_err();
+    assert!(matches!(error, ExportError::MapWrites { .. }), "{error}");
+    assert!(error.to_string().contains("(`bpf_map_write`)"), "{error}");
+    assert!(!dir.path().join("writes_into_maps.run").exists());
 }

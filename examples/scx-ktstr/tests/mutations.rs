@@ -31,6 +31,18 @@ fn is_caught(name: &str, code: i32, cause: &str, log: &str) {
     );
 }
 
+#[test]
+fn a_package_is_built_and_runs_as_a_program() {
+    if cfg!(bpf_left_out) {
+        eprintln!("SKIP: scx-ktstr was built without clang");
+        return;
+    }
+    let profile = [("KTSTR_SCHEDULER_PROFILE", "dev")];
+    let run = case::run("cases", "ktstr/runs_a_package", &profile);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.sidecars[0].programs[0].name, "can-load");
+}
+
 cases! {
     under_eevdf => 0, "", "";
     sound => 0, "", "";
@@ -58,6 +70,21 @@ cases! {
     weighs_tasks => 0, "", "";
     weighs_tasks_under_eevdf => 0, "", "";
     ignores_weights => 1, "shares: heavy ran for ", "";
+    stalls_from_the_middle_on => 1, "SCX_EXIT_ERROR_STALL (runnable task stall): ", "failed to run for";
+    is_told_to_fail_by_a_variable => 1, "scx-ktstr: told to fail by a write into a map", "";
+    is_told_to_fail_by_an_array => 1, "scx-ktstr: told to fail by a write into a map", "";
+    is_told_to_fail_by_a_hash_map => 1, "scx-ktstr: told to fail by a write into a map", "";
+    is_told_nothing => 0, "", "";
+    writes_into_no_map => 1,
+        "bpf_map_write: nobs fail = 1, 0 ms into the test: the scheduler has no map `nobs`; it has ", ".data.live";
+    writes_into_no_field => 1,
+        "bpf_map_write: knobs fails = 1, 300 ms into the test: in `knobs`, its value has no `fails`; it has unused, fail",
+        "";
+    writes_what_does_not_fit => 1, "in `.data.live`, 2 is no bool; use 0 or 1", "";
+    writes_beyond_the_array => 1, "knobs[4] fail = 1, 0 ms into the test: `knobs` has the keys 0 to 3, and not 4", "";
+    writes_a_constant => 1, "the kernel refuses it in `.rodata.ktstr`: Operation not permitted", "it is constant";
+    writes_for_each_task => 1, "`task_ctxs` has a value for each task; values of arrays and hash maps", "";
+    writes_too_late => 2, "bpf_map_write: .bss insertions = 5 was due 600000 ms into the test, which ended before", "";
     fails_verification => 1, "it was not enabled: its program exited with status", "";
     exits_early => 1, "its program exited with status 7 before the kernel enabled it", "";
     never_attaches => 1, "the state of sched_ext was still `disabled` after 3", "";

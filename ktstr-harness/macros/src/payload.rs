@@ -215,13 +215,11 @@ impl Field {
     }
 
     fn element_text(&self, element: &Expr) -> Result<TokenStream> {
-        match text(element) {
-            Some(text) => Ok(quote!(#text)),
-            None => {
-                let message = format!("`{}` takes an array of string literals", self.ident);
-                Err(Error::new(element.span(), message))
-            }
-        }
+        let text = text(element).ok_or_else(|| {
+            let message = format!("`{}` takes an array of string literals", self.ident);
+            Error::new(element.span(), message)
+        })?;
+        Ok(quote!(#text))
     }
 
     fn elements(&self) -> Result<impl Iterator<Item = &Expr>> {

@@ -20,9 +20,6 @@ pub(crate) use running::{Finished, Running, wait_for};
 
 use ktstr_core::record::MetricDefinition;
 
-/// Where the guest finds the programs, each by its declaration's name.
-pub(crate) const PROGRAMS_DIR: &str = "/programs";
-
 /// A program that tests run in the guest. [`declare_payload!`](crate::declare_payload) makes one; it is a plain constant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Payload {
@@ -61,6 +58,9 @@ pub enum PayloadSource {
 }
 
 impl Payload {
+    /// Where the guest finds the programs, each by its declaration's name.
+    pub const DIR: &'static str = "/programs";
+
     /// A program without a name, for declarations to start from.
     pub const NONE: Self = Self {
         name: "",

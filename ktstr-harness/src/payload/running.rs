@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::error::ProgramError;
 use super::output::Output;
-use super::{MetricCheck, PROGRAMS_DIR, Payload};
+use super::{MetricCheck, Payload};
 use crate::cgroup::Cgroup;
 use crate::workload::signal_in_words;
 
@@ -66,7 +66,7 @@ impl Running {
         cpus: u32,
         duration: Duration,
     ) -> Result<Self, ProgramError> {
-        let program = Path::new(PROGRAMS_DIR).join(payload.name);
+        let program = Path::new(Payload::DIR).join(payload.name);
         Self::spawn(payload, &program, cgroup.path(), cpus, duration).map_err(|source| {
             ProgramError::Start {
                 program: payload.name,

@@ -52,7 +52,7 @@ pub(super) fn run(
     if sidecar.machine.is_some() && !cancelled {
         let kernel = kernel.as_deref();
         let found = post_vm::call(case.test, &sidecar, &artifacts, kernel, Some(settings));
-        found.map(|found| sidecar.verdict.merge(found));
+        add(&mut sidecar.verdict, found);
     }
     CaseResult {
         sidecar,
@@ -91,11 +91,18 @@ pub(crate) fn bare_metal_result(
     let (mut sidecar, artifacts) =
         run.into_record(case, &RunOrigin::new(own_epoch()), verdict, started);
     let found = post_vm::call(test, &sidecar, &artifacts, None, None);
-    found.map(|found| sidecar.verdict.merge(found));
+    add(&mut sidecar.verdict, found);
     CaseResult {
         sidecar,
         artifacts,
         cancelled: false,
+    }
+}
+
+/// Adds what was found, if anything was: nothing must not make a pass of a skip.
+fn add(verdict: &mut Verdict, found: Option<Verdict>) {
+    if let Some(found) = found {
+        verdict.merge(found);
     }
 }
 

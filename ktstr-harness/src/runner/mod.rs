@@ -86,6 +86,7 @@ pub use diagnosis::Diagnosis;
 pub use observer::{RunEvent, RunObserver};
 pub use origin::{NextestRun, RunOrigin, TestTarget};
 pub use outcome::{GuestOutcome, MachineEnd, RunTimes};
+pub(crate) use payload_program::{binary_of_program, include_files, package_of_program};
 pub use plan::MachinePlan;
 pub use post_vm::{FinishedRun, PostVm};
 pub(crate) use prepare::discover_kernel;

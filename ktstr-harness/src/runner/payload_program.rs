@@ -12,7 +12,7 @@ use super::plan::MachinePlan;
 use super::program::{self, ProgramError};
 use super::result::RunError;
 use super::settings::Settings;
-use crate::payload::{PROGRAMS_DIR, Payload, PayloadSource};
+use crate::payload::{Payload, PayloadSource};
 
 /// A program of this host that the guest is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) struct HostProgram {
 
 impl HostProgram {
     pub(super) fn guest_path(&self) -> PathBuf {
-        Path::new(PROGRAMS_DIR).join(self.name)
+        Path::new(Payload::DIR).join(self.name)
     }
 }
 

@@ -32,6 +32,7 @@
 
 mod error;
 mod gdb;
+mod program;
 mod root;
 mod scheduler;
 mod topology;
@@ -41,6 +42,7 @@ use std::path::PathBuf;
 use ktstr_core::Topology;
 use ktstr_core::host::Host;
 use ktstr_harness::cases::NamedKernel;
+use ktstr_harness::dispatch::CaseProgram;
 use ktstr_harness::protocol::{HOST_ROOT_TAG, ShellSpec};
 use ktstr_harness::runner::{MachinePlan, RunEvent, RunObserver, Runner, Settings};
 use ktstr_kernel::{BaseConfig, Progress, ResolvedKernel};
@@ -87,6 +89,8 @@ pub struct Shell {
     pub performance_mode: bool,
     /// Host files and directories that the guest finds below `/include-files/`.
     pub include_files: Vec<PathBuf>,
+    /// Programs that the guest finds below `/programs/`.
+    pub programs: Vec<CaseProgram>,
     /// Whether the root directory is the host's, with a layer above it that takes what is written. Only on QEMU.
     pub host_root: bool,
     /// Where a debugger finds the machine: [`GdbSocket::path`]. Its kernel's addresses are those of its `vmlinux` then.
@@ -123,6 +127,7 @@ impl Shell {
             kernel_args: Vec::new(),
             performance_mode: false,
             include_files: Vec::new(),
+            programs: Vec::new(),
             host_root: false,
             gdb: None,
             scheduler: None,
@@ -189,6 +194,7 @@ impl Shell {
         self.kernel_args = machine.kernel_args;
         self.performance_mode = machine.performance_mode;
         self.include_files.splice(0..0, machine.include_files);
+        self.programs = machine.programs;
         if self.scheduler.is_none() {
             self.scheduler = machine.scheduler.map(ShellScheduler::of_case);
         }
@@ -211,6 +217,9 @@ impl Shell {
         if let Some(wanted) = &self.scheduler {
             root = wanted.add_to(root, &settings, observer, cancel)?;
             scheduler = Some(wanted.spec.clone());
+        }
+        for program in &self.programs {
+            root = program::add(root, program, &settings, observer, cancel)?;
         }
         let plan = MachinePlan {
             kernel: self.kernel.clone(),

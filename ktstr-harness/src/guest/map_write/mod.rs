@@ -116,9 +116,7 @@ impl SchedulerMap {
 
     fn is_called(&self, wanted: &str) -> bool {
         // The kernel cuts longer names.
-        let cut = wanted.as_bytes().len() > NAME_BYTES
-            && wanted.as_bytes().starts_with(self.name.as_bytes())
-            && self.name.len() == NAME_BYTES;
+        let cut = self.name.len() == NAME_BYTES && wanted.starts_with(&self.name);
         self.section.as_deref() == Some(wanted) || self.name == wanted || cut
     }
 
