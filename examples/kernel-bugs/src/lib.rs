@@ -37,9 +37,9 @@ pub fn cgroup_line(cgroup: &str, file: &str) -> Result<String, String> {
 pub fn cgroup_value(cgroup: &str, file: &str, key: &str) -> Result<u64, String> {
     let path = format!("/sys/fs/cgroup/{cgroup}/{file}");
     let text = read(&path)?;
-    let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    let value = pairs.filter(|(name, _)| *name == key).map(|(_, it)| it);
-    parsed(value.last(), &path, key)
+    let mut pairs = text.lines().filter_map(|line| line.split_once(' '));
+    let value = pairs.find(|(name, _)| *name == key).map(|(_, value)| value);
+    parsed(value, &path, key)
 }
 
 /// The processes of a cgroup.

@@ -1,8 +1,11 @@
 //! Bugs that Linux's schedulers had. Each test passes on a kernel without its bug; `patches/` puts the bugs back.
+//!
+//! The last one is still in 6.12.117, and its patch mends it: the test runs only when asked for, `--run-ignored all`.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use kernel_bugs::{cgroup_line, effective_clamps, processes, runqueue};
+use kernel_bugs::{cgroup_line, cgroup_value, effective_clamps, processes, runqueue};
 use ktstr_harness::prelude::*;
 
 ktstr_harness::main!();
@@ -134,6 +137,64 @@ fn the_runqueue_adds_up() -> Result<(), String> {
                 "no cgroup was queued without a task on CPU 1 within {LIMIT:?}"
             ));
         }
+    }
+    Ok(())
+}
+
+/// A quota holds while CPUs come and go: `af98d8a36a96`.
+///
+/// The cgroup has 10 ms of CPU time in a second, and uses it up at once. What it runs beyond that, on a machine of any
+/// speed, it owes: until the next period at least it must not run again.
+#[ktstr_test(cores = 3, duration_s = 4, ignore)]
+fn a_quota_holds_while_cpus_come_and_go(ctx: &Ctx) -> Result<AssertResult> {
+    execute_steps(
+        ctx,
+        &[
+            Step::new("throttled")
+                .setup(
+                    ctx.cgroup_def("limited")
+                        .workers(1)
+                        .cpuset(CpusetSpec::Range(1..=1)),
+                )
+                .op(Op::set_quota("limited", ms(10), ms(1000)))
+                .hold(SHORT),
+            Step::new("hotplug")
+                .op(Op::offline(2))
+                .op(Op::online(2))
+                .op(Op::call("watch the quota", the_quota_holds))
+                .hold(Hold::Repeat {
+                    every: ms(20),
+                    share: 0.9,
+                }),
+            // Its worker ends at once, and not when it has paid what it owes.
+            Step::new("free").op(Op::clear_quota("limited")).hold(SHORT),
+        ],
+    )
+}
+
+/// Counts how often the cgroup ran since the call before, against the periods that went by since the first call.
+fn the_quota_holds() -> Result<(), String> {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    static RAN: AtomicU64 = AtomicU64::new(0);
+    static USAGE_US: AtomicU64 = AtomicU64::new(0);
+    static FIRST_PERIOD: AtomicU64 = AtomicU64::new(0);
+    let usage_us = cgroup_value("limited", "cpu.stat", "usage_usec")?;
+    let period = cgroup_value("limited", "cpu.stat", "nr_periods")?;
+    let before = USAGE_US.swap(usage_us, Relaxed);
+    let calls = CALLS.fetch_add(1, Relaxed);
+    if calls == 0 {
+        FIRST_PERIOD.store(period, Relaxed);
+        return Ok(());
+    }
+    let ran = u64::from(usage_us > before) + RAN.fetch_add(u64::from(usage_us > before), Relaxed);
+    let periods = period - FIRST_PERIOD.load(Relaxed);
+    // 10 ms may go on from one call to the next.
+    let most = 2 * (periods + 1);
+    if ran > most {
+        return Err(format!(
+            "cgroup limited ran between {ran} of {calls} pairs of calls while {periods} periods of its quota began, \
+             expected {most} at most"
+        ));
     }
     Ok(())
 }
