@@ -140,7 +140,7 @@ pub(super) fn plan_fault(
     topology: ktstr_core::Topology,
     duration: Duration,
 ) -> Option<String> {
-    let plan = Plan::new(background, steps, topology.into(), duration);
+    let plan = Plan::new(background, steps, topology.into(), duration, &[]);
     plan.err().map(|error| error.to_string())
 }
 
