@@ -53,6 +53,12 @@ fn steady(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::steady(ctx)
 }
 
+/// A CPU of an emulated machine that is idle wakes up late.
+#[ktstr_test(scheduler = GIVEN, llcs = 1, cores = 4, duration_s = 4, max_wasted_ms = 1000.0)]
+fn conserves_work(ctx: &Ctx) -> Result<AssertResult> {
+    execute_defs(ctx, &[ctx.cgroup_def("everywhere").workers(8)])
+}
+
 /// For `scx_qmap` of the kernel's own `tools/sched_ext`: an error after so many enqueues.
 #[ktstr_test(scheduler = GIVEN, duration_s = 12, extra_sched_args = ["-e", "100"])]
 fn qmap_gives_up(ctx: &Ctx) -> Result<AssertResult> {

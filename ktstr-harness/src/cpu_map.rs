@@ -47,6 +47,11 @@ impl CpuMap {
         cpus.iter().map(|cpu| self.cpu(cpu)).collect()
     }
 
+    /// All CPUs that stand for one of the topology's.
+    pub(crate) fn all(self) -> Vec<u32> {
+        self.cpus(&self.topology.all_cpus()).iter().collect()
+    }
+
     /// The CPU that stands for `cpu` of the topology.
     pub(crate) fn cpu(self, cpu: u32) -> u32 {
         self.cpus.get(cpu as usize).copied().unwrap_or(cpu)

@@ -51,6 +51,7 @@ pub mod scheduler;
 pub mod scx_exit;
 mod shuffle;
 pub mod test;
+pub mod trace;
 pub mod workload;
 
 pub use assert::AssertResult;

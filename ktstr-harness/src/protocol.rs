@@ -10,7 +10,7 @@ mod shell;
 use std::fmt;
 use std::time::Duration;
 
-use ktstr_core::record::{Sampled, VerifierStats};
+use ktstr_core::record::{Reading, Sampled, Traced, VerifierStats};
 use ktstr_core::{KernelWarning, Topology};
 use ktstr_vmm::Frame;
 use serde::de::DeserializeOwned;
@@ -210,6 +210,8 @@ pub struct BodyReport {
     pub scheduler: Option<SchedulerReport>,
     /// What was seen of the kernel's scheduling, where the body ran.
     pub sampled: Option<Box<Sampled>>,
+    /// What a trace of the scheduler showed, where a check asked for one and the body ran.
+    pub traced: Option<Box<Reading<Traced>>>,
     /// What was recorded, where that was asked for.
     pub probes: Option<Box<ProbeReport>>,
     /// The kernel's reports of its own faults.
@@ -377,6 +379,7 @@ mod tests {
             kernel_log: "log".to_owned(),
             scheduler: None,
             sampled: None,
+            traced: None,
             probes: None,
             kernel: KernelSeen::default(),
             body_under_sched_ext: None,

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use ktstr_core::Outcome;
+use ktstr_core::record::Reading;
 
 #[path = "support/case.rs"]
 mod case;
@@ -62,6 +63,23 @@ fn the_kernels_own_schedulers_run_a_scenario() {
             "{sidecar:?}"
         );
     }
+}
+
+#[test]
+fn one_queue_for_all_conserves_work() {
+    let Some(programs) = programs() else { return };
+    let run = run("conserves_work", &programs.join("scx_simple"));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let sidecar = &run.sidecars[0];
+    let Some(Reading::Read(traced)) = &sidecar.traced else {
+        panic!("{:?}", sidecar.traced)
+    };
+    assert!(traced.switches > 0 && traced.lost == 0, "{traced:?}");
+    assert!(
+        sidecar.metrics.contains_key("wasted_ms"),
+        "{:?}",
+        sidecar.metrics
+    );
 }
 
 #[test]

@@ -20,11 +20,12 @@ struct switches {
 	u64 ignore_weights;
 	u64 refuse_after; /* tasks; 0: never */
 	u64 loader;	 /* its tgid: it must stay able to tell what happened */
+	u64 idle_cpu;	 /* its number and one; 0: none */
 	char starve[64]; /* name of a cgroup; empty: none */
 	char burn_cgroup[64]; /* likewise; empty: for all tasks */
 	char pin[64]; /* as starve */
 };
-_Static_assert(sizeof(struct switches) == 11 * 8 + 3 * 64, "src/object.rs writes this");
+_Static_assert(sizeof(struct switches) == 12 * 8 + 3 * 64, "src/object.rs writes this");
 
 SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 * 1000 * 1000 };
 
@@ -101,6 +102,29 @@ static s32 forbidden_cpu(struct task_struct *p)
 	return cpus == 1 ? 1 : -1;
 }
 
+/* --idle-cpu: whether that is the CPU that is left idle. */
+static bool is_left_idle(s32 cpu)
+{
+	return switches.idle_cpu && cpu == (s32)switches.idle_cpu - 1;
+}
+
+/* Another CPU than the one that is left idle, if the task may use one. */
+static s32 other_cpu(struct task_struct *p, s32 cpu)
+{
+	s32 cpus = scx_bpf_nr_cpu_ids();
+	s32 other;
+
+	if (!is_left_idle(cpu))
+		return cpu;
+	bpf_for(other, 0, MAX_CPUS) {
+		if (other >= cpus)
+			break;
+		if (!is_left_idle(other) && bpf_cpumask_test_cpu(other, p->cpus_ptr))
+			return other;
+	}
+	return cpu;
+}
+
 /* Whether the task's own cgroup in the unified hierarchy is called so. */
 static __always_inline bool is_in_cgroup(struct task_struct *p, const char *wanted)
 {
@@ -162,6 +186,16 @@ static bool fault_takes(struct task_struct *p, u64 enq_flags)
 
 		if (cpu >= 0) {
 			insert(p, SCX_DSQ_LOCAL_ON | cpu, switches.slice_ns, enq_flags);
+			return true;
+		}
+	}
+	/* --idle-cpu: those that may use no other run there all the same. */
+	if (switches.idle_cpu) {
+		s32 left_idle = (s32)switches.idle_cpu - 1;
+
+		if (bpf_cpumask_test_cpu(left_idle, p->cpus_ptr) &&
+		    other_cpu(p, left_idle) == left_idle) {
+			insert(p, SCX_DSQ_LOCAL_ON | left_idle, switches.slice_ns, enq_flags);
 			return true;
 		}
 	}

@@ -91,7 +91,7 @@ s32 BPF_PROG(ktstr_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fla
 		count_insertion();
 		insert(p, SCX_DSQ_LOCAL, switches.slice_ns, 0);
 	}
-	return cpu;
+	return other_cpu(p, cpu);
 }
 
 SEC("struct_ops/enqueue")
@@ -115,7 +115,7 @@ void BPF_PROG(ktstr_enqueue, struct task_struct *p, u64 enq_flags)
 SEC("struct_ops/dispatch")
 void BPF_PROG(ktstr_dispatch, s32 cpu, struct task_struct *prev)
 {
-	if (starved_runs())
+	if (is_left_idle(cpu) || starved_runs())
 		return;
 	if (prev && !switches.no_shortcut && goes_on(prev, cpu))
 		prev->scx.slice = switches.slice_ns;

@@ -119,6 +119,43 @@ queue_cases! {
     crowds_a_cpu ["--crowd"]
 }
 
+/// How long a CPU may be idle while a task waits for it. An idle CPU of an emulated machine wakes up when it is its turn
+/// to be emulated, after all that are busy.
+const WASTED_MS: f64 = 1000.0;
+
+/// Twice as many workers as CPUs, half of which sleep at times.
+fn crowded(ctx: &Ctx) -> Result<AssertResult> {
+    execute_defs(
+        ctx,
+        &[
+            CgroupDef::named("busy").workers(6),
+            CgroupDef::named("sleepy")
+                .workers(2)
+                .work(WorkType::mixed()),
+        ],
+    )
+}
+
+/// Cases that are judged by whether CPUs are left idle.
+macro_rules! busy_cases {
+    ($($name:ident $args:tt)*) => {$(
+        #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 5, max_wasted_ms = WASTED_MS)]
+        fn $name(ctx: &Ctx) -> Result<AssertResult> {
+            crowded(ctx)
+        }
+    )*};
+}
+
+busy_cases! {
+    keeps_cpus_busy []
+    leaves_a_cpu_idle ["--idle-cpu", "3"]
+}
+
+#[ktstr_test(llcs = 2, cores = 2, duration_s = 5, max_wasted_ms = WASTED_MS)]
+fn eevdf_keeps_cpus_busy(ctx: &Ctx) -> Result<AssertResult> {
+    crowded(ctx)
+}
+
 const HOLD: Hold = Hold::For(Duration::from_millis(300));
 
 /// Two groups everywhere, then `steps`.
@@ -282,23 +319,26 @@ pairs! {
     affinity_on_a_wrong_cpu, affinity_under_eevdf ["--wrong-cpu"]: scenarios::affinity;
     hotplug_of_a_cpu, hotplug_under_eevdf []: scenarios::hotplug;
     nested_and_starved, nested_under_eevdf ["--starve", "deep"]: nested;
-    forks_of_the_starved, forks_under_eevdf ["--starve", "left"]: |ctx| one(ctx, WorkType::fork_exit());
+    forks_and_burnt_time, forks_under_eevdf
+        ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
+        |ctx| left(ctx, 2, WorkType::fork_exit());
     chains_and_burnt_time, chains_under_eevdf
         ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
-        |ctx| one(ctx, WorkType::wake_chain());
+        |ctx| left(ctx, 4, WorkType::wake_chain());
     timers_and_burnt_time, timers_under_eevdf
         ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
-        |ctx| one(ctx, WorkType::timer_wake());
-    messages_of_the_starved, messages_under_eevdf ["--starve", "left"]: |ctx| one(ctx, WorkType::pipe_io());
+        |ctx| left(ctx, 2, WorkType::timer_wake());
+    messages_and_burnt_time, messages_under_eevdf
+        ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
+        |ctx| left(ctx, 2, WorkType::pipe_io());
 }
 
 fn nested(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::nesting(ctx, 4)
 }
 
-/// Four workers, as many as there are CPUs.
-fn one(ctx: &Ctx, work: WorkType) -> Result<AssertResult> {
-    execute_defs(ctx, &[CgroupDef::named("left").workers(4).work(work)])
+fn left(ctx: &Ctx, workers: usize, work: WorkType) -> Result<AssertResult> {
+    execute_defs(ctx, &[CgroupDef::named("left").workers(workers).work(work)])
 }
 
 /// A scheduler that takes only tasks that ask for it, here those of `asking`. `left` is kept out, whatever its scheduler does

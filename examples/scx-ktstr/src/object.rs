@@ -138,6 +138,7 @@ fn needs_every_task(options: &Options) -> bool {
     options.stall_after.is_some()
         || options.wrong_cpu
         || options.crowd
+        || options.idle_cpu.is_some()
         || !options.burn.is_zero()
         || options.starve.is_some()
         || options.pin.is_some()
@@ -159,6 +160,8 @@ fn switches(options: &Options, loader: u32) -> Vec<u8> {
         options.ignore_weights.into(),
         options.refuse_after.unwrap_or(0),
         loader.into(),
+        // 0 is none.
+        options.idle_cpu.map_or(0, |cpu| u64::from(cpu) + 1),
     ];
     let mut bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
     for cgroup in [&options.starve, &options.burn_cgroup, &options.pin] {
@@ -265,20 +268,22 @@ mod tests {
     fn switches_are_laid_out_like_the_struct() {
         let options = Options {
             stall_after: Some(Duration::ZERO),
+            idle_cpu: Some(3),
             starve: Some("x".repeat(MAX_CGROUP_NAME)),
             burn_cgroup: Some("y".repeat(MAX_CGROUP_NAME)),
             pin: Some("z".to_owned()),
             ..Options::default()
         };
         let bytes = switches(&options, 7);
-        assert_eq!(bytes.len(), 11 * 8 + 3 * 64);
+        assert_eq!(bytes.len(), 12 * 8 + 3 * 64);
         let number = |index: usize| &bytes[8 * index..8 * (index + 1)];
         assert_eq!(number(0), 20_000_000_u64.to_ne_bytes());
         assert_eq!(number(1), 1_u64.to_ne_bytes(), "0 would mean never");
         assert_eq!(number(6), 1_u64.to_ne_bytes());
         assert_eq!(number(10), 7_u64.to_ne_bytes());
-        assert_eq!(bytes[11 * 8 + 62..11 * 8 + 65], *b"x\0y");
-        assert_eq!(bytes[11 * 8 + 126..11 * 8 + 130], *b"y\0z\0");
+        assert_eq!(number(11), 4_u64.to_ne_bytes());
+        assert_eq!(bytes[12 * 8 + 62..12 * 8 + 65], *b"x\0y");
+        assert_eq!(bytes[12 * 8 + 126..12 * 8 + 130], *b"y\0z\0");
         assert_eq!(bytes.last(), Some(&0));
     }
 

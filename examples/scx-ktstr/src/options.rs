@@ -23,6 +23,7 @@ Faults of the scheduler:
       --stall-after MS      From then on, programs are never run
       --wrong-cpu           Send tasks to CPUs that they may not use
       --crowd               Send all tasks to the first CPU that each may use
+      --idle-cpu N          Leave CPU N, 0 to 8191, idle while tasks wait that may use it
       --error-after N       Report an error after N insertions into queues
       --burn-us N           Spend N microseconds of each enqueue, 1 to 1000000
       --burn-cgroup NAME    Do so for tasks of cgroups of this name alone
@@ -65,6 +66,7 @@ pub(crate) struct Options {
     pub(crate) stall_after: Option<Duration>,
     pub(crate) wrong_cpu: bool,
     pub(crate) crowd: bool,
+    pub(crate) idle_cpu: Option<u32>,
     pub(crate) error_after: Option<u64>,
     pub(crate) burn: Duration,
     /// Whose enqueues take so long; `None` is all.
@@ -91,6 +93,7 @@ impl Default for Options {
             stall_after: None,
             wrong_cpu: false,
             crowd: false,
+            idle_cpu: None,
             error_after: None,
             burn: Duration::ZERO,
             burn_cgroup: None,
@@ -160,6 +163,9 @@ impl Request {
                 }
                 Arg::Long("wrong-cpu") => options.wrong_cpu = true,
                 Arg::Long("crowd") => options.crowd = true,
+                Arg::Long("idle-cpu") => {
+                    options.idle_cpu = Some(number(&mut parser, "idle-cpu", 0, 8191)? as u32);
+                }
                 Arg::Long("error-after") => {
                     options.error_after = Some(number(&mut parser, "error-after", 1, u64::MAX)?);
                 }
@@ -244,8 +250,8 @@ mod tests {
 
     #[test]
     fn every_option_sets_its_own() {
-        let line = "--slice-us 5000 --timeout-ms=2000 --partial --stall-after 300 --wrong-cpu --crowd --error-after 10 \
-                    --burn-us 50 --burn-cgroup hot --starve batch --pin narrow --ignore-weights --refuse-after 9 \
+        let line = "--slice-us 5000 --timeout-ms=2000 --partial --stall-after 300 --wrong-cpu --crowd --idle-cpu 3 \
+                    --error-after 10 --burn-us 50 --burn-cgroup hot --starve batch --pin narrow --ignore-weights --refuse-after 9 \
                     --fail-verify --verifier-loop --exit-early 3 --never-attach --ignore-sigterm --fork --flood-mib 8";
         let all = Options {
             slice: Duration::from_millis(5),
@@ -254,6 +260,7 @@ mod tests {
             stall_after: Some(Duration::from_millis(300)),
             wrong_cpu: true,
             crowd: true,
+            idle_cpu: Some(3),
             error_after: Some(10),
             burn: Duration::from_micros(50),
             burn_cgroup: Some("hot".to_owned()),

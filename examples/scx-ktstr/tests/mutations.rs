@@ -40,6 +40,9 @@ cases! {
     reports_an_error => 1, "scx-ktstr: asked to fail after 100 insertions", "disabled (scx_bpf_error)";
     spreads_them => 0, "", "";
     crowds_a_cpu => 1, "max_imbalance_ratio: ", "max_local_dsq_depth: ";
+    keeps_cpus_busy => 0, "", "";
+    eevdf_keeps_cpus_busy => 0, "", "";
+    leaves_a_cpu_idle => 1, "max_wasted_ms: ", "CPU 3 was idle for ";
     burns_time => 1, "max_p99_wake_latency_ns: ", "";
     starves_a_cgroup => 1, "max_gap_ms: ", "cgroup left, worker";
     loses_a_cpu => 1,
@@ -75,20 +78,46 @@ cases! {
     affinity_under_eevdf => 0, "", "";
     hotplug_of_a_cpu => 1, "SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 3 went offline", "going offline";
     hotplug_under_eevdf => 0, "", "";
-    nested_and_starved => 1, "max_gap_ms: ", "cgroup l1/l2/l3/l4/deep, worker";
+    nested_and_starved => 1, "max_p99_wake_latency_ns: ", "cgroup l1/l2/l3/l4/deep";
     nested_under_eevdf => 0, "", "";
     nested_and_crowded => 1, "max_local_dsq_depth: ", "";
     // Work types, likewise.
-    forks_of_the_starved => 1, "max_p99_wake_latency_ns: ", "cgroup left";
+    forks_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup left";
     forks_under_eevdf => 0, "", "";
-    chains_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "";
+    chains_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup left";
     chains_under_eevdf => 0, "", "";
-    timers_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "";
+    timers_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup left";
     timers_under_eevdf => 0, "", "";
-    messages_of_the_starved => 1, "max_p99_wake_latency_ns: ", "cgroup left";
+    messages_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup left";
     messages_under_eevdf => 0, "", "";
     // Those that ask for the scheduler, and those that do not.
     takes_those_that_ask => 0, "", "";
     starves_none_that_do_not_ask => 0, "", "";
     starves_those_that_ask => 1, "max_gap_ms: ", "cgroup asking, worker";
+}
+
+/// What later questions about a run are answered from, such as those of `stats`.
+#[test]
+fn the_record_has_the_exit_that_the_kernel_told() {
+    if cfg!(bpf_left_out) {
+        eprintln!("SKIP: scx-ktstr was built without clang");
+        return;
+    }
+    let scheduler = [("KTSTR_SCHEDULER", env!("CARGO_BIN_EXE_scx-ktstr"))];
+    let exit = |name: &str| {
+        let mut run = case::run("cases", &format!("ktstr/{name}"), &scheduler);
+        assert_eq!(run.sidecars.len(), 1, "{:?}\n{}", run.files, run.stderr);
+        run.sidecars.remove(0).scheduler_exit
+    };
+    let told = exit("reports_an_error").expect("an exit");
+    assert_eq!(
+        [&told.kind, &told.reason, &told.message],
+        [
+            "SCX_EXIT_ERROR_BPF",
+            "scx_bpf_error",
+            "scx-ktstr: asked to fail after 100 insertions"
+        ]
+    );
+    // The kernel had never enabled this one.
+    assert_eq!(exit("exits_early"), None);
 }

@@ -8,6 +8,7 @@ mod sampled;
 mod setup;
 mod sidecar;
 mod store;
+mod traced;
 mod verifier;
 
 pub use cgroup_stats::CgroupStats;
@@ -21,4 +22,5 @@ pub use sampled::{LocalDsq, Moment, Reading, RunQueues, Sampled};
 pub use setup::{KernelBuild, Limit, MachineSetup, SchedulerBuild, program_hash};
 pub use sidecar::{RunSource, SchedulerExit, Sidecar, SidecarError, Timings};
 pub use store::{RunStore, StoredRun, StoredSession};
+pub use traced::{CpuWakes, TaskWakes, Traced, WakeToRun, Wasted};
 pub use verifier::{Stage, VerifiedProgram, VerifierStats};

@@ -11,8 +11,9 @@ pub use read::SidecarError;
 
 use super::cgroup_stats::CgroupStats;
 use super::program::{MetricDefinition, ProgramRun};
-use super::sampled::Sampled;
+use super::sampled::{Reading, Sampled};
 use super::setup::{KernelBuild, Limit, MachineSetup, SchedulerBuild};
+use super::traced::Traced;
 use super::verifier::VerifierStats;
 use crate::host::HostContext;
 use crate::{KernelLabel, KernelWarning, Taint, Topology, Verdict};
@@ -93,6 +94,9 @@ pub struct Sidecar {
     /// Samples of the kernel's scheduling; absent if no machine ran, or if it did not reach the end of the test.
     #[serde(default)]
     pub sampled: Option<Sampled>,
+    /// What a trace of the scheduler showed, or why there is none; absent if no check asked for a trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traced: Option<Reading<Traced>>,
     /// Statistics of the BPF verifier; only in records of verifier-sweep cells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier: Option<VerifierStats>,
@@ -218,6 +222,7 @@ impl Sidecar {
             metric_definitions: Vec::new(),
             programs: Vec::new(),
             sampled: None,
+            traced: None,
             verifier: None,
             kernel_warnings: Vec::new(),
             taint: None,

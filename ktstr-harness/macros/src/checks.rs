@@ -10,7 +10,7 @@ use crate::key::{Key, Kind};
 ///
 /// - `takes`: type of the value. A `bool` is switched on or off, a `u64` or an `f64` is a limit.
 /// - `unit`: of the limit; empty where it has none.
-/// - `sampled`: whether the guest's init samples the value while the body runs, which takes a machine; other values
+/// - `sampled`: whether the guest's init samples or traces the value while the body runs, which takes a machine; other values
 ///   come from the workers' reports.
 /// - `metric`: what the value is called in the records of a run, which way is good, and from which change on, in units
 ///   and in percent of the baseline, two runs differ.
@@ -90,6 +90,18 @@ macro_rules! with_checks {
             max_keep_last_rate {
                 takes: f64, unit: "/s", sampled: true,
                 metric: keep_lasts_per_second { better: Lower, absolute_gate: 1.0, relative_gate_pct: 25.0 },
+            }
+
+            /// Longest time that a CPU is idle while a task waits that may use it, in milliseconds.
+            max_wasted_ms {
+                takes: f64, unit: "ms", sampled: true,
+                metric: wasted_ms { better: Lower, absolute_gate: 5.0, relative_gate_pct: 25.0 },
+            }
+
+            /// Longest time from a task's wake-up until it runs, in milliseconds.
+            max_wake_to_run_ms {
+                takes: f64, unit: "ms", sampled: true,
+                metric: wake_to_run_ms { better: Lower, absolute_gate: 5.0, relative_gate_pct: 25.0 },
             }
         }
     };

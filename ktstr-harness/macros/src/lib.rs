@@ -104,8 +104,9 @@ use crate::parse::Settings;
 /// |---|---|---|---|
 #[doc = with_checks!(documented)]
 ///
-/// The last four are sampled by init while the body runs. Where the kernel does not provide a value, the check is
-/// inconclusive.
+/// The last six are seen by init while the body runs: four are sampled, and `max_wasted_ms` and `max_wake_to_run_ms` come
+/// from a trace of all switches and wake-ups. Where the kernel does not provide a value, or loses events of the trace,
+/// the check is inconclusive.
 ///
 /// `false` is more than leaving a flag out: it turns the check off where a default would turn it on.
 ///

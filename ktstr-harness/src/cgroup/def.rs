@@ -1,15 +1,17 @@
 //! A cgroup with its workers, as a test declares it.
 
+mod error;
+
 use std::collections::BTreeSet;
 
 use ktstr_core::{CpuSet, Topology};
 
-use super::{CpusetError, CpusetSpec};
+use super::CpusetSpec;
 use crate::Ctx;
 use crate::cpu_map::CpuMap;
-use crate::workload::{
-    Affinity, MemoryPolicy, Policy, TaskSettings, WorkType, WorkTypeError, WorkerGroup,
-};
+use crate::workload::{Affinity, MemoryPolicy, Policy, TaskSettings, WorkType, WorkerGroup};
+
+pub use error::DefError;
 
 /// A cgroup and what runs in it.
 ///
@@ -171,76 +173,6 @@ impl ResolvedDef {
         self.cpus = cpus.cpus(&self.cpus);
         self.memory_node = self.memory_node.map(|node| cpus.memory_node(node));
     }
-}
-
-/// A definition that is invalid on a machine.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DefError {
-    /// There are no definitions.
-    #[error("the scenario has no cgroups; give at least one CgroupDef")]
-    None,
-    /// The name cannot be that of a cgroup.
-    #[error("cgroup name {name:?}: {why}; use letters, digits, `_` and `-`")]
-    Name {
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// Two definitions have the same name.
-    #[error("two cgroups are called `{0}`; rename one of them")]
-    Twice(String),
-    /// The nice value is out of range.
-    #[error("cgroup {cgroup}: nice {nice}; use -20 to 19")]
-    Nice {
-        /// The cgroup.
-        cgroup: String,
-        /// The requested value.
-        nice: i32,
-    },
-    /// The policy's parameters make no sense.
-    #[error("cgroup {cgroup}: {}: {why}", .policy.name())]
-    Policy {
-        /// The cgroup.
-        cgroup: String,
-        /// What was asked for.
-        policy: Policy,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// CPUs or NUMA nodes that the machine does not have.
-    #[error("cgroup {cgroup}: {why}")]
-    Machine {
-        /// The cgroup.
-        cgroup: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// The weight is out of range.
-    #[error("cgroup {cgroup}: weight {weight}; use 1 to 10000")]
-    Weight {
-        /// The cgroup.
-        cgroup: String,
-        /// The requested value.
-        weight: u32,
-    },
-    /// The work type does not fit the workers.
-    #[error("cgroup {cgroup}: {source}")]
-    Work {
-        /// The cgroup.
-        cgroup: String,
-        /// Why not.
-        source: WorkTypeError,
-    },
-    /// The CPU set cannot be resolved.
-    #[error("cgroup {cgroup}: {source}")]
-    Cpuset {
-        /// The cgroup.
-        cgroup: String,
-        /// Why not.
-        source: CpusetError,
-    },
 }
 
 /// Checks definitions of cgroups that run together on a machine of this topology.

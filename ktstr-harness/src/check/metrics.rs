@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ktstr_core::{Better, Metric};
 
 use super::run::{NS_PER_MS, NS_PER_S, run_delay_s, sum_of};
-use super::{CgroupRun, Check, sampled};
+use super::{CgroupRun, Check, sampled, traced};
 use crate::workload::WorkerReport;
 
 /// How a figure of a whole run comes about; `None` where it was not measured.
@@ -71,7 +71,8 @@ const fn judged_by(check: &str) -> Metric<'static> {
         .expect("the check's row has a metric")
 }
 
-/// Every metric that the record of a run may have: those of [`metrics`] and of [`sampled_metrics`](super::sampled_metrics).
+/// Every metric that the record of a run may have: those of [`metrics`], of [`sampled_metrics`](super::sampled_metrics)
+/// and of [`traced_metrics`](super::traced_metrics).
 ///
 /// ```
 /// use ktstr_core::Better;
@@ -82,7 +83,9 @@ const fn judged_by(check: &str) -> Metric<'static> {
 /// ```
 pub fn all_metrics() -> impl Iterator<Item = Metric<'static>> {
     let of_workers = OF_WORKERS.into_iter().map(|(metric, _)| metric);
-    of_workers.chain(sampled::recorded())
+    of_workers
+        .chain(sampled::recorded())
+        .chain(traced::recorded())
 }
 
 /// The figures of a whole run, by the names of their metrics.

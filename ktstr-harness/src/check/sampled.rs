@@ -55,6 +55,13 @@ pub fn judge_sampled(checks: &Checks, sampled: Option<&Sampled>) -> Verdict {
     verdict
 }
 
+/// The first of these checks that `checks` ask for.
+pub(super) fn asked(checks: &Checks) -> Option<&'static str> {
+    let mut all = JUDGED.iter().map(|(check, _)| check);
+    all.find(|check| check.asked_by(checks).is_some())
+        .map(|check| check.name)
+}
+
 /// The figures that come from samples, by the names of their metrics; what was not there is left out.
 pub fn sampled_metrics(sampled: &Sampled) -> BTreeMap<String, f64> {
     let figures = JUDGED.into_iter().filter_map(|(check, find)| {

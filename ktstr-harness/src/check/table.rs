@@ -228,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::check::run::tests::cgroup;
-    use crate::check::{all_metrics, judge, judge_sampled};
+    use crate::check::{all_metrics, judge, judge_sampled, judge_traced};
     use crate::workload::WorkerReport;
 
     /// The check alone: switched on, or with a limit of 0.
@@ -247,6 +247,7 @@ mod tests {
                 judge(&checks, &[]),
                 judge(&checks, std::slice::from_ref(&timeless)),
                 judge_sampled(&checks, None),
+                judge_traced(&checks, None),
             ];
             let mut found = verdicts.iter().flat_map(Verdict::decisive);
             let is_named = found.any(|detail| detail.check == check.name);

@@ -17,11 +17,10 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait
 use serde::{Deserialize, Serialize};
 
 use super::around::Around;
+use super::beside::Beside;
 use super::map_write::MapWrites;
-use super::sample::Sampler;
 use super::scheduler::Loaded;
 use super::sys;
-use super::watch::Watch;
 use crate::protocol::{Ending, GuestMessage, OUTPUT_LIMIT};
 use crate::workload::sched_ext;
 use crate::{Ctx, TestCase};
@@ -31,6 +30,12 @@ const RESULT_LIMIT: usize = 8 << 20;
 
 /// How often the scheduler's state is polled: its program may outlive it.
 const SCHEDULER_POLL: Duration = Duration::from_millis(100);
+
+/// How often to look for processes that the body left to init.
+const ORPHAN_POLL: Duration = Duration::from_secs(1);
+
+/// Orphans that are waited for at a time: the body is watched as well.
+const MOST_ORPHANS: usize = 256;
 
 /// How a body ended.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,12 +65,11 @@ pub(super) fn run<E: From<io::Error>>(
     ctx: &Ctx,
     limit: Duration,
     scheduler: Option<&mut Loaded>,
-    watches: (&mut Sampler, &mut Watch, &mut MapWrites),
+    mut beside: Beside<'_>,
     around: &Around<'_>,
     send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
 ) -> Result<Ended, E> {
-    let (sampler, watch, writes) = watches;
-    if let Err(why) = writes.write_due(Duration::ZERO) {
+    if let Err(why) = beside.writes.write_due(Duration::ZERO) {
         return Ok(Ending::MapWrite(why).into());
     }
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
@@ -92,8 +96,7 @@ pub(super) fn run<E: From<io::Error>>(
         ending: BoundedPipe::new(ending_read, RESULT_LIMIT)?,
         output: BoundedPipe::new(output_read, OUTPUT_LIMIT)?,
     };
-    let watches = (sampler, watch, &mut *writes);
-    let end = child.until_it_ends(limit, scheduler, watches, around, send)?;
+    let end = child.until_it_ends(limit, scheduler, &mut beside, around, send)?;
     child.output.forward(send)?;
     Ok(match end {
         End::Limit => Ending::TimedOut.into(),
@@ -106,7 +109,7 @@ pub(super) fn run<E: From<io::Error>>(
                 status.exit_status(),
                 serde_json::from_slice::<Ended>(&child.ending.bytes),
             ) {
-                (Some(WROTE_ENDING), Ok(ended)) => with_writes_left(ended, writes),
+                (Some(WROTE_ENDING), Ok(ended)) => with_writes_left(ended, beside.writes),
                 (code, _) => Ending::Exited(code.unwrap_or(-1)).into(),
             },
         },
@@ -215,12 +218,27 @@ impl Child {
         Ok(end)
     }
 
+    /// Waits for processes that have ended and that the body left to init: nobody else does. The body itself and the
+    /// program of the scheduler are waited for where they are watched.
+    fn reap_orphans(&self, scheduler: Option<&Loaded>) {
+        let program = scheduler.and_then(Loaded::pid);
+        let is_watched = |child: Pid| child == self.pid || program == Some(child.as_raw_pid());
+        for _ in 0..MOST_ORPHANS {
+            match sys::ended_child() {
+                Some(child) if !is_watched(child) => {
+                    let _ = reap(child);
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// Waits for the child to end; kills it at the limit, or when the scheduler is gone.
     fn until_it_ends<E: From<io::Error>>(
         &mut self,
         limit: Duration,
         mut scheduler: Option<&mut Loaded>,
-        (sampler, watch, writes): (&mut Sampler, &mut Watch, &mut MapWrites),
+        beside: &mut Beside<'_>,
         around: &Around<'_>,
         send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
     ) -> Result<End, E> {
@@ -235,19 +253,14 @@ impl Child {
                 }
                 return self.kill(End::Limit);
             }
-            sampler.sample_if_due();
-            watch.look();
-            if let Err(why) = writes.write_due(begin.elapsed()) {
+            if let Err(why) = beside.pass(begin.elapsed()) {
                 return self.kill(End::MapWrite(why));
             }
             let left = match scheduler {
                 Some(_) => left.min(SCHEDULER_POLL),
                 None => left,
             };
-            let left = left.min(sampler.due_in());
-            let left = writes
-                .due_at()
-                .map_or(left, |due| left.min(due.saturating_sub(begin.elapsed())));
+            let left = left.min(beside.due_in(begin.elapsed())).min(ORPHAN_POLL);
             let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             // A closed pipe would be ready for ever.
@@ -262,8 +275,9 @@ impl Child {
                 fds.extend(watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             }
             fds.extend(
-                around
-                    .interrupt
+                [beside.signal(), around.interrupt]
+                    .into_iter()
+                    .flatten()
                     .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
             );
             match poll(&mut fds, Some(&timeout)) {
@@ -279,6 +293,7 @@ impl Child {
             if exited {
                 return Ok(End::Ended(reap(self.pid)?));
             }
+            self.reap_orphans(scheduler.as_deref());
             if around.is_interrupted() {
                 return self.kill(End::Interrupted);
             }

@@ -5,10 +5,12 @@
 //! "ready" depends on the test.
 
 mod around;
+mod beside;
 mod body;
 mod bpf;
 mod host_root;
 mod klog;
+mod loopback;
 mod map_write;
 mod mounts;
 mod probe;
@@ -31,6 +33,7 @@ pub(crate) use around::Around;
 pub(crate) use body::{chain, panic_text, run_caught};
 pub(crate) use run::run;
 pub(crate) use scheduler::sched_ext;
+pub(crate) use sys::run_above_schedulers;
 pub(crate) use trace::TRACING;
 
 use crate::protocol::{GuestMessage, GuestRequest, from_frame, to_frame};
@@ -68,6 +71,8 @@ pub(crate) fn init() -> ! {
 fn serve() -> Result<(), Box<dyn std::error::Error>> {
     mounts::all()?;
     mounts::enable_controllers(Path::new(CGROUP_ROOT))?;
+    // A kernel may have no network.
+    let _ = loopback::take_up();
     let mut channel = GuestChannel::open(PORT_NAME)?;
     let kernel_release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?
         .trim()

@@ -1,8 +1,13 @@
 //! One run of a body, from the scheduler's start to the report.
 
 use std::io;
+use std::path::Path;
 
+use ktstr_core::record::{Reading, Traced};
+
+use super::CGROUP_ROOT;
 use super::around::Around;
+use super::beside::Beside;
 use super::body;
 use super::klog;
 use super::map_write::MapWrites;
@@ -10,12 +15,15 @@ use super::probe::Probes;
 use super::sample::Sampler;
 use super::scheduler::Loaded;
 use super::sys;
+use super::trace::TRACING;
 use super::watch::Watch;
+use crate::check::asks_for_trace;
 use crate::protocol::{
     BodyReport, Departure, Ending, GuestMessage, KERNEL_LOG_LIMIT, RunSpec, SchedulerProblem,
     SchedulerReport, SchedulerSpec,
 };
 use crate::scx_exit::ScxExitKind;
+use crate::trace::{self, Session, TraceError};
 use crate::{Ctx, TestCase};
 
 /// Runs what `spec` says: the body of `test`, under the scheduler if there is one. `None` for a test that this binary
@@ -38,16 +46,24 @@ pub(crate) fn run<E: From<io::Error>>(
         .map(|plan| Probes::arm(plan, around.cpus));
     let mut writes = MapWrites::new(test.map_or(&[], |test| test.bpf_map_write));
     let mut sampled = None;
+    let mut traced = None;
     let mut body_under_sched_ext = None;
     let (ending, mut scheduler) = if let Some(test) = test {
         under_scheduler(spec.scheduler.as_ref(), around, |scheduler| {
             if let Some(probes) = &mut probes {
                 probes.note_scheduler(scheduler.as_ref().and_then(|loaded| loaded.pid()));
             }
+            let mut trace = asks_for_trace(&spec.checks).then(|| start_trace(ctx));
             let mut sampler = Sampler::start(around.cpus);
-            let watches = (&mut sampler, &mut watch, &mut writes);
-            let ended = body::run(test, ctx, spec.limit, scheduler, watches, around, send)?;
+            let beside = Beside {
+                sampler: &mut sampler,
+                watch: &mut watch,
+                trace: trace.as_mut().and_then(|trace| trace.as_mut().ok()),
+                writes: &mut writes,
+            };
+            let ended = body::run(test, ctx, spec.limit, scheduler, beside, around, send)?;
             sampled = Some(Box::new(sampler.finish()));
+            traced = trace.map(|trace| Box::new(finish_trace(trace)));
             body_under_sched_ext = ended.under_sched_ext;
             Ok::<_, E>(ended.ending)
         })?
@@ -56,6 +72,7 @@ pub(crate) fn run<E: From<io::Error>>(
         (Ending::NotStarted(why), None)
     };
     end_others();
+    trace::remove_abandoned(Path::new(TRACING));
     watch.settle();
     if let Some(report) = &mut scheduler {
         note_late_exit(report, watch.scx_exits());
@@ -75,10 +92,30 @@ pub(crate) fn run<E: From<io::Error>>(
         kernel_log,
         scheduler,
         sampled,
+        traced,
         probes: probes.map(|probes| Box::new(probes.into_report(!well))),
         kernel: watch.finish(),
         body_under_sched_ext,
     })
+}
+
+/// Begins to trace the scheduler, at a priority above it.
+fn start_trace(ctx: &Ctx) -> Result<Session, TraceError> {
+    rise_above_schedulers();
+    let plan = trace::Plan::default();
+    Session::start(
+        Path::new(TRACING),
+        Path::new(CGROUP_ROOT),
+        plan,
+        &ctx.cpus.all(),
+    )
+}
+
+fn finish_trace(trace: Result<Session, TraceError>) -> Reading<Traced> {
+    match trace.and_then(Session::finish) {
+        Ok(report) => Reading::Read(report.traced()),
+        Err(error) => Reading::Absent(error.to_string()),
+    }
 }
 
 /// Gives this process a real-time priority above the scheduler that is about to be loaded, where the kernel allows it.

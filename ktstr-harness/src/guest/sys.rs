@@ -43,7 +43,7 @@ pub(super) fn set_env(variables: &[(String, String)]) {
 
 /// Gives this process, but none that it starts, a real-time priority, so that the scheduler under test does not decide
 /// when it runs.
-pub(super) fn run_above_schedulers() -> io::Result<()> {
+pub(crate) fn run_above_schedulers() -> io::Result<()> {
     let parameter = libc::sched_param { sched_priority: 50 };
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: plain system call; the parameter is read before it returns.

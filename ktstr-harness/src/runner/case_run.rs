@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use ktstr_core::record::{Sampled, Sidecar};
+use ktstr_core::record::{Reading, Sampled, Sidecar, Traced};
 use ktstr_core::{Outcome, Topology, Verdict};
 use ktstr_vmm::CancelToken;
 
@@ -20,7 +20,7 @@ use super::result::{self, CaseResult, FailureArtifacts, RunError};
 use super::settings::{Settings, own_epoch};
 use super::{judge, kernel_verdict, post_vm, scheduler_program};
 use crate::cases::Case;
-use crate::check::sampled_metrics;
+use crate::check::{sampled_metrics, traced_metrics};
 use crate::probe::ProbePlan;
 use crate::protocol::{BodyReport, Ending, GuestRequest, RunSpec};
 use crate::{AssertResult, Ctx, Payload, TestCase, guest};
@@ -104,6 +104,7 @@ struct CaseRun {
     facts: RunFacts,
     result: AssertResult,
     sampled: Option<Sampled>,
+    traced: Option<Reading<Traced>>,
     restarts: u64,
 }
 
@@ -113,6 +114,7 @@ impl CaseRun {
             facts: RunFacts::default(),
             result: AssertResult::pass(),
             sampled: None,
+            traced: None,
             restarts: 0,
         }
     }
@@ -133,6 +135,7 @@ impl CaseRun {
         let mut verdict = judge::of_ending(test, &ending, &Diagnosis::default());
         judge::add_unjudged(&mut verdict, test, &ending);
         judge::add_sampled(&mut verdict, test, &ending, None);
+        judge::add_traced(&mut verdict, test, &ending, None);
         self.keep(ending);
         judge::expect(test, verdict, None, Verdict::pass())
     }
@@ -175,6 +178,7 @@ impl CaseRun {
         judge::add_cleanup(&mut verdict, test, outcome.times);
         if let MachineEnd::Reported(report) = outcome.end {
             self.sampled = report.sampled.map(|sampled| *sampled);
+            self.traced = report.traced.map(|traced| *traced);
             self.facts.take_kernel_seen(report.kernel, observer);
             self.restarts = report.scheduler.as_ref().map_or(0, |s| s.restarts);
             let artifacts = &mut self.facts.artifacts;
@@ -208,6 +212,9 @@ impl CaseRun {
     ) -> (Sidecar, FailureArtifacts) {
         let mut metrics = self.result.metrics;
         metrics.extend(self.sampled.iter().flat_map(sampled_metrics));
+        if let Some(Reading::Read(traced)) = &self.traced {
+            metrics.extend(traced_metrics(traced));
+        }
         let programs = case.test.programs();
         self.facts.into_record(Sidecar {
             cgroups: self.result.cgroups,
@@ -215,6 +222,7 @@ impl CaseRun {
             metric_definitions: programs.flat_map(Payload::definitions).collect(),
             programs: self.result.programs,
             sampled: self.sampled,
+            traced: self.traced,
             scheduler_restarts: self.restarts,
             ..case.record(origin.record(case.test.name, &case.name, verdict, started))
         })
@@ -266,6 +274,7 @@ fn verdict(test: &TestCase, outcome: &GuestOutcome, diagnosis: &Diagnosis) -> Ve
         judge::add_unjudged(&mut verdict, test, &report.ending);
         judge::add_unstarted(&mut verdict, test, &report.ending);
         judge::add_sampled(&mut verdict, test, &report.ending, sampled);
+        judge::add_traced(&mut verdict, test, &report.ending, report.traced.as_deref());
         judge::add_under_scheduler(&mut verdict, test, report);
     }
     verdict

@@ -1,13 +1,13 @@
 //! Makes a verdict of how a machine and its guest ended.
 
-use ktstr_core::record::Sampled;
+use ktstr_core::record::{Reading, Sampled, Traced};
 use ktstr_core::{Outcome, Verdict, text};
 use ktstr_vmm::InitExit;
 
 use super::diagnosis::{Diagnosis, last_line};
 use super::outcome::{MachineEnd, RunTimes};
 use crate::TestCase;
-use crate::check::{judge, judge_sampled};
+use crate::check::{judge, judge_sampled, judge_traced};
 use crate::protocol::{BodyReport, Ending, SchedulerProblem, SchedulerReport};
 use crate::scx_exit::ScxExit;
 use crate::workload::signal_in_words;
@@ -297,6 +297,20 @@ pub fn add_sampled(
         && result.verdict.outcome() != Outcome::Skip
     {
         verdict.merge(judge_sampled(&test.checks, sampled));
+    }
+}
+
+/// Likewise, what a trace of the run says.
+pub fn add_traced(
+    verdict: &mut Verdict,
+    test: &TestCase,
+    ending: &Ending,
+    traced: Option<&Reading<Traced>>,
+) {
+    if let Ending::Returned(result) = ending
+        && result.verdict.outcome() != Outcome::Skip
+    {
+        verdict.merge(judge_traced(&test.checks, traced));
     }
 }
 

@@ -68,6 +68,7 @@ mod scheduler_program;
 mod settings;
 mod shell;
 mod timeline;
+mod traced;
 pub mod verifier_log;
 
 use ktstr_core::Verdict;

@@ -80,8 +80,24 @@ pub(crate) fn discover_kernel(settings: &Settings) -> Result<Kernel, Verdict> {
     })
 }
 
-/// What carries machines on this host.
-pub(super) fn backend(settings: &Settings) -> Result<BackendSelection, Verdict> {
+/// What carries the machine of `plan` on this host.
+pub(super) fn backend(
+    plan: &MachinePlan,
+    settings: &Settings,
+) -> Result<BackendSelection, Verdict> {
+    let wanted = MachineSpec {
+        shared_directories: plan.shared_directories.clone(),
+        gdb: plan.gdb.clone(),
+        ..MachineSpec::new("", plan.topology)
+    };
+    if let Err(refused) = Backend::Kvm.check_features(&wanted) {
+        // Before KVM is tried: it may not work here, which says nothing of what was asked for.
+        if settings.backend == Some(Backend::Kvm) {
+            return Err(verdict_for_machine_error(refused));
+        }
+        let qemu = BackendSelection::detect(&settings.host, Some(Backend::Qemu));
+        return qemu.map_err(verdict_for_machine_error);
+    }
     // A session tried it, once for all of its tests. Somebody may want another for this one.
     let is_wanted = |tried: &Backend| settings.backend.is_none_or(|wanted| wanted == *tried);
     if let Some(backend) = settings.tried_backend.filter(is_wanted) {
@@ -237,19 +253,47 @@ mod tests {
             ..Host::default()
         };
         let mut settings = Settings::new(host, "/proc/self/exe", "/");
+        let plan = MachinePlan::new(Topology::constant(1, 1, 1, 1));
         for tried in [Backend::Kvm, Backend::Qemu] {
             settings.tried_backend = Some(tried);
             for own in [None, Some(tried)] {
                 settings.backend = own;
-                assert_eq!(backend(&settings).unwrap().backend(), tried);
+                assert_eq!(backend(&plan, &settings).unwrap().backend(), tried);
             }
         }
         settings.tried_backend = Some(Backend::Kvm);
         settings.backend = Some(Backend::Qemu);
         assert!(
-            backend(&settings).is_err(),
+            backend(&plan, &settings).is_err(),
             "what this process wants was not tried"
         );
+    }
+
+    #[test]
+    fn what_qemu_alone_has_is_not_asked_of_kvm() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host {
+            root: dir.path().into(),
+            path: dir.path().into(),
+            ..Host::default()
+        };
+        let mut settings = Settings::new(host, "/proc/self/exe", "/");
+        let plan = MachinePlan {
+            gdb: Some("/tmp/gdb".into()),
+            ..MachinePlan::new(Topology::constant(1, 1, 1, 1))
+        };
+        settings.tried_backend = Some(Backend::Kvm);
+        settings.backend = Some(Backend::Kvm);
+        let refused = backend(&plan, &settings).unwrap_err();
+        let told = refused.details()[0].to_string();
+        assert!(
+            told.contains("a debugger (gdb) needs the qemu backend"),
+            "{told}"
+        );
+        // Nobody named one: QEMU is looked for, which is not here.
+        settings.backend = None;
+        let told = backend(&plan, &settings).unwrap_err().details()[0].to_string();
+        assert!(told.contains("qemu-system-x86_64"), "{told}");
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl<'a> PreparedRun<'a> {
         let kernel = prepare::kernel(plan.kernel.as_ref(), settings)?;
         note(kernel.found.as_deref());
         facts.kernel = Some(kernel.clone());
-        let selection = prepare::backend(settings)?;
+        let selection = prepare::backend(plan, settings)?;
         note(selection.note().as_deref());
         facts.backend = Some(selection.backend());
         let program = scheduler_program::program(&plan.scheduler, settings, observer, cancel)?;

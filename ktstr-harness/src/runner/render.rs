@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use ktstr_core::record::{CgroupStats, Sidecar};
+use ktstr_core::record::{CgroupStats, Reading, Sidecar};
 use ktstr_core::{Outcome, Short, text};
 
 use super::result::FailureArtifacts;
 use super::timeline;
+use super::traced;
 use super::verifier_log::{self, ProgramLog};
 use crate::protocol::since_body_start;
 
@@ -36,6 +37,9 @@ pub fn failure(sidecar: &Sidecar, artifacts: &FailureArtifacts, raw_verifier_log
     section(&mut text, "stats", &stats(&sidecar.cgroups));
     if let Some(sampled) = &sidecar.sampled {
         section(&mut text, "timeline", &timeline::render(sampled));
+    }
+    if let Some(Reading::Read(traced)) = &sidecar.traced {
+        section(&mut text, "trace", &traced::render(traced));
     }
     // In a cell of the sweep the verifier's log is what it is about, and has no end that says it all.
     let scheduler_log = if sidecar.verifier.is_some() {

@@ -1,8 +1,10 @@
-//! Worker processes: what they do, how they are started and stopped, what they report.
+//! Workers: what they do, how they are started and stopped, what they report.
 //!
-//! A [`WorkerPool`] is a number of forked processes that wait at a barrier, are released at once, work
+//! A [`WorkerPool`] is a number of forked processes, or threads of such, that wait at a barrier, are released at once, work
 //! until a deadline and leave what they counted in memory that they share with their parent. It knows
 //! nothing of cgroups: whoever starts a pool may move its processes anywhere before the release.
+//!
+//! What they do is a [`WorkType`], a known pressure on a scheduler, or a function of the test's own ([`CustomWorker`]).
 //!
 //! ```no_run
 //! use std::time::Duration;

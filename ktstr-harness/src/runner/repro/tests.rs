@@ -38,6 +38,7 @@ fn gone(how: Departure, kernel_log: &str) -> BodyReport {
             hotplug: None,
         }),
         sampled: None,
+        traced: None,
         probes: None,
         kernel: KernelSeen::default(),
         body_under_sched_ext: None,

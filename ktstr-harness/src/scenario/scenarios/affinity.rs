@@ -33,7 +33,7 @@ pub fn affinity_churn(ctx: &Ctx) -> Result<AssertResult> {
     shape::execute(ctx, churn_plan)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as all families")]
+#[allow(clippy::unnecessary_wraps, reason = "as all families")]
 pub(super) fn affinity_plan(topology: Topology) -> Result<Plan, Lack> {
     let moved = CgroupDef::named("moved").workers(shape::workers(topology));
     let drawn = Affinity::Random {
@@ -56,7 +56,7 @@ pub(super) fn affinity_plan(topology: Topology) -> Result<Plan, Lack> {
     Ok(Plan::of(steps).beside(beside))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as all families")]
+#[allow(clippy::unnecessary_wraps, reason = "as all families")]
 pub(super) fn churn_plan(topology: Topology) -> Result<Plan, Lack> {
     let drawn = |seed| {
         let cpus = topology.cpus().div_ceil(2);

@@ -63,7 +63,7 @@ fn four() -> [CgroupDef; 4] {
     ]
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as all families")]
+#[allow(clippy::unnecessary_wraps, reason = "as all families")]
 pub(super) fn create_plan(_: Topology) -> Result<Plan, Lack> {
     let steps = four().into_iter().map(|def| {
         let name = format!("{} comes", def.name());
@@ -72,7 +72,7 @@ pub(super) fn create_plan(_: Topology) -> Result<Plan, Lack> {
     Ok(Plan::of(steps.collect()))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as all families")]
+#[allow(clippy::unnecessary_wraps, reason = "as all families")]
 pub(super) fn destroy_plan(_: Topology) -> Result<Plan, Lack> {
     let mut all = Step::new("all four").hold(shape::share(4));
     all.setup.extend(four());
@@ -84,7 +84,7 @@ pub(super) fn destroy_plan(_: Topology) -> Result<Plan, Lack> {
     Ok(Plan::of(std::iter::once(all).chain(gone).collect()))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as all families")]
+#[allow(clippy::unnecessary_wraps, reason = "as all families")]
 pub(super) fn churn_plan(topology: Topology) -> Result<Plan, Lack> {
     let coming = |name| CgroupDef::named(name).work(WorkType::bursty());
     let steps = vec![

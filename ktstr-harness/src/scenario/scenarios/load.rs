@@ -40,7 +40,7 @@ pub fn stress(ctx: &Ctx) -> Result<AssertResult> {
     shape::execute(ctx, stress_plan)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as all families")]
+#[allow(clippy::unnecessary_wraps, reason = "as all families")]
 pub(super) fn contention_plan(topology: Topology) -> Result<Plan, Lack> {
     let pairs = shape::pairs(topology);
     let one = |name: &str| Op::set_affinity(name, Affinity::Cpu(0));
@@ -78,7 +78,7 @@ pub(super) fn contention_plan(topology: Topology) -> Result<Plan, Lack> {
     Ok(Plan::of(steps))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as all families")]
+#[allow(clippy::unnecessary_wraps, reason = "as all families")]
 pub(super) fn stress_plan(topology: Topology) -> Result<Plan, Lack> {
     let drawn = Affinity::Random {
         cpus: topology.cpus().div_ceil(2),

@@ -8,7 +8,7 @@ use ktstr_core::Topology;
 use super::op::{Op, OpKind, Setting};
 use super::{Hold, Step};
 use crate::cgroup::{CgroupDef, CpusetError, DefError, ResolvedDef};
-use crate::check::Checks;
+use crate::check::{Checks, of_whole_test};
 use crate::cpu_map::CpuMap;
 use crate::workload::{WorkType, WorkTypeError, WorkerPool};
 
@@ -87,6 +87,11 @@ pub enum PlanFault {
     /// Too many steps.
     #[error("{0} steps; use at most {MAX_STEPS}")]
     TooManySteps(usize),
+    /// A check of the whole test.
+    #[error(
+        "{0} is judged over the whole test; give it as a key of the test, or use ktstr_harness::trace::Watch"
+    )]
+    WholeTest(&'static str),
     /// No step at all.
     #[error("the scenario has no steps; give at least one Step")]
     NoSteps,
@@ -216,6 +221,9 @@ impl<'s> Plan<'s> {
                 return Err(draft.error(None, PlanFault::TooManyWorkers(most)));
             }
             (length, shares) = (length + hold, shares + share);
+            if let Some(check) = of_whole_test(&step.checks) {
+                return Err(draft.error(None, PlanFault::WholeTest(check)));
+            }
             let has_checks = step.checks != Checks::NONE;
             accounts += usize::from(has_checks);
             planned.push(PlannedStep {

@@ -265,3 +265,23 @@ fn a_failure_says_in_which_step() {
     assert!(detail.message.ends_with(" in step 2 (narrow)"), "{detail}");
     assert_eq!(result.cgroups.len(), 1);
 }
+
+#[test]
+fn a_check_of_the_whole_test_is_no_check_of_a_step() {
+    for checks in [
+        Checks {
+            max_wasted_ms: Some(5.0),
+            ..Checks::NONE
+        },
+        Checks {
+            max_imbalance_ratio: Some(2.0),
+            ..Checks::NONE
+        },
+    ] {
+        let fault = fault(&[Step::new("s").check(checks)]);
+        assert!(
+            fault.contains(" is judged over the whole test; "),
+            "{fault}"
+        );
+    }
+}

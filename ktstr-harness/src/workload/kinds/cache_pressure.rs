@@ -19,12 +19,12 @@ const LINES: usize = 1024;
 pub(super) fn run(recorder: &mut Recorder<'_>, kib: u32) -> Result<(), Failure> {
     let mut region = Region::new(kib as usize * 1024).map_err(Failure::of(Call::Memory))?;
     let lines = region.len() / LINE;
+    let stride = stride(lines);
     let mut line = 0;
     loop {
         for _ in 0..LINES {
             region.touch(line * LINE);
-            // Far jumps that reach every line: the number is odd, and of lines there is a power of two or a multiple of 64.
-            line = (line + stride(lines)) % lines;
+            line = (line + stride) % lines;
         }
         recorder.add(0, LINES as u64);
         if !recorder.iteration(1) {
@@ -33,7 +33,8 @@ pub(super) fn run(recorder: &mut Recorder<'_>, kib: u32) -> Result<(), Failure> 
     }
 }
 
-/// About two fifths of the lines, and without a divisor in common with their number.
+/// How far each jump goes: about two fifths of the lines, and without a divisor in common with their number, so that every
+/// line has its turn.
 fn stride(lines: usize) -> usize {
     let mut stride = (lines * 2 / 5) | 1;
     while greatest_common_divisor(stride, lines) != 1 {

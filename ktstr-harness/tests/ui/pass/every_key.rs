@@ -48,6 +48,8 @@ fn bare(_ctx: &Ctx) -> Result<AssertResult> {
     max_local_dsq_depth = 8,
     max_fallback_rate = RATE,
     max_keep_last_rate = 100,
+    max_wasted_ms = 50,
+    max_wake_to_run_ms = 20,
     expect_err,
     allow_inconclusive,
     allow_kernel_warnings = ["at kernel/x.c", "taint O"],
@@ -129,6 +131,8 @@ fn main() {
             max_local_dsq_depth: Some(8),
             max_fallback_rate: Some(0.5),
             max_keep_last_rate: Some(100.0),
+            max_wasted_ms: Some(50.0),
+            max_wake_to_run_ms: Some(20.0),
         }
     );
     assert_eq!((full.memory_mib, full.duration_s), (1024, 7));
