@@ -256,7 +256,7 @@ mod tests {
     fn directories_and_kernels_that_were_asked_for_are_told_with_their_option() {
         let several = ShellError::SeveralKernels {
             identifier: "6.11..6.14".to_owned(),
-            names: vec!["6.12.25".to_owned(), "6.14.2".to_owned()],
+            versions: vec!["6.12.25".to_owned(), "6.14.2".to_owned()],
         };
         assert_eq!(
             message(&several),
