@@ -10,7 +10,7 @@ use ktstr_render::{Style, doctor};
 use crate::cli::Document;
 use crate::{CommandResult, Context, RECOMMENDED, show};
 
-pub(crate) fn run(arguments: Document, context: &Context) -> CommandResult {
+pub(crate) fn run(arguments: &Document, context: &Context) -> CommandResult {
     let host = &context.host;
     let report = examine(&Request {
         host,

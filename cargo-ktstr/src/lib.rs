@@ -77,10 +77,10 @@ pub fn cargo_main() -> ExitCode {
         Command::Shell(arguments) => Ok(shell::run(&arguments, context)),
         Command::PerfDelta(arguments) => perf_delta::run(*arguments, context),
         Command::Stats(arguments) => stats::run(&arguments, context),
-        Command::ShowHost(arguments) => stats::show_host(arguments, context),
+        Command::ShowHost(arguments) => stats::show_host(&arguments, context),
         Command::ShowThresholds(arguments) => thresholds::run(arguments, context),
         Command::Export(arguments) => export::run(arguments, context),
-        Command::Doctor(arguments) => doctor::run(arguments, context),
+        Command::Doctor(arguments) => doctor::run(&arguments, context),
         Command::Locks(arguments) => locks::run(&arguments, context),
         Command::Completions(arguments) => completions::run(&arguments),
     };
@@ -93,7 +93,7 @@ pub fn ktstr_main() -> ExitCode {
     let run = |arguments: Ktstr, context: &Context| match arguments.command {
         StandaloneCommand::Kernel(command) => kernel::run(command, context),
         StandaloneCommand::Shell(arguments) => Ok(shell::run_standalone(&arguments, context)),
-        StandaloneCommand::Doctor(arguments) => doctor::run(arguments, context),
+        StandaloneCommand::Doctor(arguments) => doctor::run(&arguments, context),
         StandaloneCommand::Locks(arguments) => locks::run(&arguments, context),
     };
     main("ktstr", args_os(), run)

@@ -17,8 +17,8 @@ use crate::{CommandResult, Context, show};
 #[derive(Debug, Args)]
 pub(crate) struct PerfDelta {
     /// Run both commits N times in turn, and tell changes from noise. Needs --kernel.
-    #[arg(long, value_name = "N", requires = "kernel", value_parser = clap::value_parser!(u32).range(2..=1000))]
-    noise_adjust: Option<u32>,
+    #[arg(long, value_name = "N", requires = "kernel", value_parser = runs)]
+    noise_adjust: Option<usize>,
 
     /// Count changes of PCT percent of the baseline or more [default: each metric's own
     /// gate].
@@ -62,6 +62,15 @@ pub(crate) struct PerfDelta {
     test: SessionArgs,
 }
 
+/// A number of runs that noise can be measured by.
+fn runs(text: &str) -> Result<usize, String> {
+    let runs = text.parse::<usize>().map_err(|error| error.to_string())?;
+    if !(2..=1000).contains(&runs) {
+        return Err("give 2 to 1000".to_owned());
+    }
+    Ok(runs)
+}
+
 fn percent(text: &str) -> Result<f64, String> {
     let percent = text.parse::<f64>().map_err(|error| error.to_string())?;
     if !percent.is_finite() || percent < 0.0 {
@@ -74,7 +83,7 @@ pub(crate) fn run(arguments: PerfDelta, context: &Context) -> CommandResult {
     let rules = rules(&arguments)?;
     let request = PerfDeltaRequest {
         baseline: arguments.baseline.into(),
-        noise_adjust: arguments.noise_adjust.map(|runs| runs as usize),
+        noise_adjust: arguments.noise_adjust,
         relevant: arguments.relevant,
         dir: arguments.dir,
         name_contains: arguments.name_contains,

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use ktstr_driver::replay::{Replay as Found, ReplayOptions, ReplayRequest};
-use ktstr_driver::{KernelRequest, NextestStreams};
+use ktstr_driver::{KernelRequest, NextestStreams, SavedSession};
 use ktstr_kernel::BaseConfig;
 use ktstr_options::base_config;
 use ktstr_render::{replay, summary};
@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: Replay, context: &Context) -> CommandResult {
     };
     let found = Found::find(&place, &request)?;
     let kernels = found.kernels_for(&options, &context.host, &current_dir()?);
-    let saved = found.options().map(|saved| saved.options());
+    let saved = found.options().map(SavedSession::options);
     let command = saved.map(|saved| summary::test_command(&saved, &style.program));
     let (command, now) = (command.as_deref(), SystemTime::now());
     tell(replay::found(&found, &kernels, command, now, style));

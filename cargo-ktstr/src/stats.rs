@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Stats, context: &Context) -> CommandResult {
     }
 }
 
-pub(crate) fn show_host(arguments: Document, context: &Context) -> CommandResult {
+pub(crate) fn show_host(arguments: &Document, context: &Context) -> CommandResult {
     let style = with_pictures(&context.style, &context.host);
     let host = stats::live_host(&context.host);
     show(&host, arguments.json, |it| text::hosts(it, &style))

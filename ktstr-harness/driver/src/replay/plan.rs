@@ -64,7 +64,7 @@ pub struct ReplayPlan {
 
 impl Replay {
     /// A session with the options of the one that is replayed and those of `options`, which win. It has no kernels yet: where
-    /// `options` name some, [`KernelChoice::Requested`](crate::KernelChoice::Requested) has them resolved.
+    /// `options` name some, [`KernelChoice::Requested`] has them resolved.
     ///
     /// `host` gets the variables that the other session had and it has not; not from an archive.
     pub fn session(&self, host: Host, dir: impl Into<PathBuf>, options: &ReplayOptions) -> Session {
