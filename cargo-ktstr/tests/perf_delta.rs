@@ -217,7 +217,7 @@ fn an_interrupted_comparison_goes_on_where_it_was() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut told = String::new();
     let mut runs = 0;
-    // The base and the head have run once when the base begins its second run.
+    // The base and the head have run once when the third run begins.
     while runs < 3 {
         let line = lines.next().unwrap_or_else(|| panic!("{told}")).unwrap();
         runs += usize::from(is_run(&line));
@@ -265,7 +265,7 @@ fn an_interrupted_comparison_goes_on_where_it_was() {
 fn is_run(line: &str) -> bool {
     let run = line
         .split_once("run ")
-        .and_then(|(_, rest)| rest.split_once(" of 2: "));
+        .and_then(|(_, rest)| rest.split_once(" of 4: "));
     run.is_some_and(|(_, side)| side == "base" || side == "head")
 }
 

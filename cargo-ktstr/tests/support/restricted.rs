@@ -60,5 +60,5 @@ fn probe() -> Result<(), String> {
 
 /// Takes all permissions from `file`.
 pub(crate) fn forbid(file: &Path) -> io::Result<()> {
-    fs::set_permissions(file, fs::Permissions::from_mode(0))
+    fs::set_permissions(file, fs::Permissions::from_mode(0o000))
 }

@@ -7,7 +7,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
 };
 
-/// Of `include/uapi/linux/rtnetlink.h`, `netlink.h` and `if.h` of the kernel.
+// Of `include/uapi/linux/rtnetlink.h`, `netlink.h` and `if.h` of the kernel.
 const RTM_NEWLINK: u16 = 16;
 const NLM_F_REQUEST_ACK: u16 = 1 | 4;
 const NLMSG_ERROR: u16 = 2;
@@ -20,7 +20,7 @@ const INDEX: u32 = 1;
 const HEADER: u32 = 16;
 const LINK: u32 = 16;
 
-/// Takes it up. The kernel gives it its addresses then: 127.0.0.1/8, and ::1 where it has IPv6.
+/// Takes it up. The kernel gives it its addresses then: 127.0.0.1/8, and `::1` where it has IPv6.
 pub(super) fn take_up() -> io::Result<()> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
