@@ -169,17 +169,6 @@ pairs! {
         |ctx| left(ctx, 2, WorkType::pipe_io());
 }
 
-/// A family whose fault burns time; without it, that is `cgroups_under_eevdf`.
-#[ktstr_test(
-    scheduler = KTSTR,
-    extra_sched_args = ["--burn-us", "1000000", "--burn-cgroup", "third", "--slice-us", "1000000"],
-    duration_s = 6,
-    max_p99_wake_latency_ns = WAKE_NS
-)]
-fn cgroups_and_burnt_time(ctx: &Ctx) -> Result<AssertResult> {
-    scenarios::cgroups_create(ctx)
-}
-
 fn nested(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::nesting(ctx, 4)
 }

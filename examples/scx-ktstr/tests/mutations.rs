@@ -60,7 +60,6 @@ cases! {
     cgroups_under_eevdf => 0, "", "";
     locks_of_the_starved => 1, "max_gap_ms: ", "cgroup locks, worker";
     locks_under_eevdf => 0, "", "";
-    cgroups_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup third";
     stress_and_a_stall => 1, "SCX_EXIT_ERROR_STALL (runnable task stall): ", "failed to run for";
     stress_under_eevdf => 0, "", "";
     affinity_on_a_wrong_cpu => 1, "SCX_EXIT_ERROR (runtime error): ", "not allowed";
