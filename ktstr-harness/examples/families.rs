@@ -22,23 +22,34 @@ families! {
     contention stress hotplug
 }
 
-/// The deepest nesting, which holds the others.
+/// To make and remove cgroups takes its time on many emulated CPUs.
 #[ktstr_test(
     cores = 1,
     max_cpus = 64,
     max_numa_nodes = 2,
-    duration_s = 4,
+    duration_s = 8,
     not_stuck,
     max_gap_ms = 8000,
     max_spread_pct = 100
 )]
 fn nesting(ctx: &Ctx) -> Result<AssertResult> {
-    scenarios::nesting(ctx, 8)
+    scenarios::nesting(ctx, 4)
 }
 
-#[ktstr_test(cores = 2, duration_s = 2)]
+#[ktstr_test(cores = 2, duration_s = 4)]
 fn nesting_of_two(ctx: &Ctx) -> Result<AssertResult> {
     scenarios::nesting(ctx, 2)
+}
+
+#[ktstr_test(
+    cores = 4,
+    duration_s = 8,
+    not_stuck,
+    max_gap_ms = 8000,
+    max_spread_pct = 100
+)]
+fn nesting_of_eight(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::nesting(ctx, 8)
 }
 
 #[ktstr_test(cores = 2, duration_s = 1)]

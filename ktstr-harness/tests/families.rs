@@ -75,8 +75,11 @@ families! {
 }
 
 #[test]
-fn a_depth_that_there_is_not_is_an_error() {
-    assert_eq!(outcome("ktstr/nesting_of_two").0, Outcome::Pass);
+fn nesting_has_its_bounds() {
+    for depth in ["two", "eight"] {
+        let (outcome, details) = outcome(&format!("ktstr/nesting_of_{depth}"));
+        assert_eq!(outcome, Outcome::Pass, "{depth}: {details}");
+    }
     let run = case::run("families", "ktstr/nesting_too_deep", &[]);
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert!(

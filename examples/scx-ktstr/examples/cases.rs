@@ -362,7 +362,7 @@ pairs! {
     stress_and_a_stall, stress_under_eevdf ["--stall-after", "500", "--timeout-ms", "3000"]: scenarios::stress;
     affinity_on_a_wrong_cpu, affinity_under_eevdf ["--wrong-cpu"]: scenarios::affinity;
     hotplug_of_a_cpu, hotplug_under_eevdf []: scenarios::hotplug;
-    nested_and_starved, nested_under_eevdf ["--starve", "deep"]: nested;
+    nested_and_starved, nested_under_eevdf ["--starve", "beside"]: nested;
     forks_and_burnt_time, forks_under_eevdf
         ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
         |ctx| left(ctx, 2, WorkType::fork_exit());
@@ -375,17 +375,6 @@ pairs! {
     messages_and_burnt_time, messages_under_eevdf
         ["--burn-us", "1000000", "--burn-cgroup", "left", "--slice-us", "1000000"]:
         |ctx| left(ctx, 2, WorkType::pipe_io());
-}
-
-/// A family whose fault burns time; without it, that is `locks_under_eevdf`.
-#[ktstr_test(
-    scheduler = KTSTR,
-    extra_sched_args = ["--burn-us", "1000000", "--burn-cgroup", "pings", "--slice-us", "1000000"],
-    duration_s = 6,
-    max_p99_wake_latency_ns = WAKE_NS
-)]
-fn pings_and_burnt_time(ctx: &Ctx) -> Result<AssertResult> {
-    scenarios::contention(ctx)
 }
 
 fn nested(ctx: &Ctx) -> Result<AssertResult> {

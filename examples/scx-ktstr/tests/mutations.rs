@@ -99,7 +99,6 @@ cases! {
     cgroups_under_eevdf => 0, "", "";
     locks_of_the_starved => 1, "max_gap_ms: ", "cgroup locks, worker";
     locks_under_eevdf => 0, "", "";
-    pings_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup pings";
     stress_and_a_stall => 1, "SCX_EXIT_ERROR_STALL (runnable task stall): ", "failed to run for";
     stress_under_eevdf => 0, "", "";
     affinity_on_a_wrong_cpu => 1, "SCX_EXIT_ERROR (runtime error): ", "not allowed";
@@ -108,7 +107,7 @@ cases! {
         "SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 3 went offline",
         "going offline";
     hotplug_under_eevdf => 0, "", "";
-    nested_and_starved => 1, "max_p99_wake_latency_ns: ", "cgroup l1/l2/l3/l4/deep";
+    nested_and_starved => 1, "max_p99_wake_latency_ns: ", "cgroup beside";
     nested_under_eevdf => 0, "", "";
     nested_and_crowded => 1, "max_local_dsq_depth: ", "";
     // Work types, likewise.

@@ -125,12 +125,17 @@ impl CgroupTree {
         let control = self.root.join("cgroup.subtree_control");
         let enabled = read(&control)?;
         let enabled: Vec<&str> = enabled.split_ascii_whitespace().collect();
-        for name in USED {
-            if available.contains(&name) && !enabled.contains(&name) {
-                write(&control, &format!("+{name}"))?;
-            }
+        let missing = |name: &&str| available.contains(name) && !enabled.contains(name);
+        let more: Vec<String> = USED
+            .iter()
+            .filter(|name| missing(name))
+            .map(|name| format!("+{name}"))
+            .collect();
+        if more.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // All at once: each write waits until the kernel is through with removed cgroups.
+        write(&control, &more.join(" "))
     }
 
     /// The tree of cgroups below `cgroup`.
