@@ -116,14 +116,12 @@ pub(super) fn of(case: &Case, settings: &Settings) -> CaseMachine {
 }
 
 fn case_program(program: &Payload, settings: &Settings) -> CaseProgram {
-    let source = match package_of_program(program, settings) {
-        Some(package) => ProgramSource::Package(package),
-        None => {
-            let found = binary_of_program(program, settings);
-            // By its name alone it will not be found either, and be told as missing.
-            ProgramSource::Path(found.unwrap_or_else(|| program.name.into()))
-        }
-    };
+    let package = package_of_program(program, settings).map(ProgramSource::Package);
+    let source = package.unwrap_or_else(|| {
+        let found = binary_of_program(program, settings);
+        // By its name alone it will not be found either, and be told as missing.
+        ProgramSource::Path(found.unwrap_or_else(|| program.name.into()))
+    });
     CaseProgram {
         name: program.name.to_owned(),
         program: source,

@@ -10,6 +10,7 @@ mod metric;
 mod output;
 mod pattern;
 mod running;
+mod stream;
 
 use std::time::Duration;
 

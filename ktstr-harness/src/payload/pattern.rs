@@ -36,7 +36,7 @@ pub(super) fn find(pattern: &str, line: &str) -> Option<f64> {
         if matches!(parts.first(), Some(Part::Number { .. })) && is_within_word(line, start) {
             continue;
         }
-        if let Some(Some(value)) = fit(&parts, &line[start..], &mut steps) {
+        if let Some(value) = fit(&parts, &line[start..], None, &mut steps) {
             return Some(value);
         }
     }
@@ -73,32 +73,25 @@ fn parts(pattern: &str) -> Vec<Part<'_>> {
     parts
 }
 
-/// The number that is wanted of the beginning of `line`, where that fits; none inside where the fit has none.
-fn fit(parts: &[Part<'_>], line: &str, steps: &mut u32) -> Option<Option<f64>> {
+/// The number that is wanted, where the parts fit the beginning of `line`; `found` is one from before it.
+fn fit(parts: &[Part<'_>], line: &str, found: Option<f64>, steps: &mut u32) -> Option<f64> {
     *steps = steps.checked_sub(1)?;
     let Some((first, rest)) = parts.split_first() else {
-        return Some(None);
+        return found;
     };
     match first {
-        Part::Text(text) => fit(rest, line.strip_prefix(text)?, steps),
-        Part::Space => fit(rest, &line[space(line)?..], steps),
+        Part::Text(text) => fit(rest, line.strip_prefix(text)?, found, steps),
+        Part::Space => fit(rest, &line[space(line)?..], found, steps),
         Part::Number { wanted } => {
             let (value, length) = number(line)?;
-            let found = fit(rest, &line[length..], steps)?;
-            Some(if *wanted { Some(value) } else { found })
+            let found = if *wanted { Some(value) } else { found };
+            fit(rest, &line[length..], found, steps)
         }
         Part::Anything => {
+            let is_number = matches!(rest.first(), Some(Part::Number { .. }));
             let ends = line.char_indices().map(|(at, _)| at).chain([line.len()]);
-            for end in ends {
-                let is_number = matches!(rest.first(), Some(Part::Number { .. }));
-                if is_number && is_within_word(line, end) {
-                    continue;
-                }
-                if let Some(found) = fit(rest, &line[end..], steps) {
-                    return Some(found);
-                }
-            }
-            None
+            let mut ends = ends.filter(|end| !is_number || !is_within_word(line, *end));
+            ends.find_map(|end| fit(rest, &line[end..], found, steps))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::{self, PipeReader, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -11,20 +11,16 @@ use std::time::{Duration, Instant};
 
 use ktstr_core::record::{ProgramEnd, ProgramRun};
 use ktstr_core::{Outcome, Verdict};
-use ktstr_vmm::BoundedLog;
 use ktstr_vmm::child::{end_with_us, start_in_cgroup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::error::ProgramError;
 use super::output::Output;
+use super::stream::Stream;
 use super::{MetricCheck, Payload};
 use crate::cgroup::Cgroup;
 use crate::workload::signal_in_words;
-
-/// Bytes that are kept of the beginning and of the end of each stream.
-const KEPT: (usize, usize) = (512 << 10, 512 << 10);
 
 /// How long a program that was killed may take to be gone: it has to be scheduled once more.
 const GONE_LIMIT: Duration = Duration::from_secs(10);
@@ -203,16 +199,9 @@ impl Running {
         }
     }
 
-    /// Takes what a program measured that has ended, and kills what it left. `place` ends what its checks say.
+    /// Takes what it measured, and kills what it left; or ends it, where it still runs, and takes what it has measured so
+    /// far. One that has ended as it should not is an error. `place` ends what its checks say.
     pub(crate) fn finish(mut self, place: &str) -> Result<Finished, ProgramError> {
-        self.check()?;
-        let end = self.end();
-        self.kill()?;
-        self.measured(end, place)
-    }
-
-    /// Ends it, and takes what it has measured so far. One that had ended before as it should not is an error.
-    pub(crate) fn stop(mut self, place: &str) -> Result<Finished, ProgramError> {
         // It may have ended a moment ago.
         let _ = self.look();
         self.check()?;
@@ -293,16 +282,11 @@ impl Running {
 
     fn output(&self) -> Output {
         let (stdout, stderr) = (&self.stdout, &self.stderr);
-        let text = |stream: &Stream| {
-            let bytes = stream.log.clone().into_bytes();
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
-        let room = (KEPT.0 + KEPT.1) as u64;
         Output {
-            stdout: text(stdout),
-            stderr: text(stderr),
+            stdout: stdout.text(),
+            stderr: stderr.text(),
             bytes: stdout.bytes + stderr.bytes,
-            is_cut: stdout.bytes.max(stderr.bytes) > room,
+            is_cut: stdout.is_cut() || stderr.is_cut(),
         }
     }
 }
@@ -323,49 +307,6 @@ pub(crate) fn wait_for<'f>(fds: impl Iterator<Item = BorrowedFd<'f>>, limit: Dur
     let limit = Timespec::try_from(limit).ok();
     // On an error as after a signal, whoever waits looks and comes back.
     let _ = poll(&mut fds, limit.as_ref());
-}
-
-/// A stream of a program's output.
-#[derive(Debug)]
-struct Stream {
-    /// `None` once every writer is gone.
-    pipe: Option<PipeReader>,
-    log: BoundedLog,
-    bytes: u64,
-}
-
-impl Stream {
-    fn new(pipe: PipeReader) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&pipe, true)?;
-        Ok(Self {
-            pipe: Some(pipe),
-            log: BoundedLog::with_limits(KEPT.0, KEPT.1),
-            bytes: 0,
-        })
-    }
-
-    fn drain(&mut self) -> io::Result<()> {
-        let mut chunk = [0; 16 << 10];
-        // Bounded: one that never stops writing must not keep the body from its other work.
-        for _ in 0..64 {
-            let Some(pipe) = &mut self.pipe else {
-                return Ok(());
-            };
-            match pipe.read(&mut chunk) {
-                Ok(0) => self.pipe = None,
-                Ok(length) => {
-                    self.log.push(&chunk[..length]);
-                    self.bytes += length as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(Errno::WOULDBLOCK.raw_os_error()) => {
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
 }
 
 fn arguments(payload: &Payload, cpus: u32, duration: Duration) -> impl Iterator<Item = String> {

@@ -16,7 +16,7 @@ struct Type {
     /// Members have sizes of bit fields in their offsets.
     has_bit_fields: bool,
     /// Its size in bytes, or the number of another type.
-    size_or_type: u32,
+    size_or_id: u32,
     words: Vec<u32>,
 }
 
@@ -92,7 +92,7 @@ impl Types {
             .collect();
         let mut types = Vec::new();
         let mut rest = words.as_slice();
-        while let [name, info, size_or_type, after @ ..] = rest {
+        while let [name, info, size_or_id, after @ ..] = rest {
             let count = (info & 0xffff) as usize;
             let (kind, length) = match (info >> 24) & 0x1f {
                 1 => (Kind::Int, 1),
@@ -115,7 +115,7 @@ impl Types {
                 name: *name,
                 kind,
                 has_bit_fields: info >> 31 == 1,
-                size_or_type: *size_or_type,
+                size_or_id: *size_or_id,
                 words: own.to_vec(),
             });
             rest = after;
@@ -154,7 +154,7 @@ impl Types {
         for _ in 0..DEEPEST {
             let ty = self.get(id).ok_or("its type information is damaged")?;
             match ty.kind {
-                Kind::Alias | Kind::Variable => id = ty.size_or_type,
+                Kind::Alias | Kind::Variable => id = ty.size_or_id,
                 _ => return Ok(ty),
             }
         }
@@ -192,23 +192,22 @@ impl Types {
         depth: usize,
     ) -> Result<Option<(u32, usize)>, String> {
         for words in of.words.chunks_exact(3) {
-            let (own, id, offset) = match of.kind {
+            let (own, id, offset) = if of.kind == Kind::Section {
                 // Number of the variable, offset, size.
-                Kind::Section => (self.name(words[0]), words[0], words[1] as usize),
-                _ => {
-                    let (bits, length) = if of.has_bit_fields {
-                        (words[2] & 0xff_ffff, words[2] >> 24)
-                    } else {
-                        (words[2], 0)
-                    };
-                    let own = self.text(words[0]);
-                    if own == name && (length != 0 || bits % 8 != 0) {
-                        return Err(format!(
-                            "`{name}` is a bit field, which cannot be written alone"
-                        ));
-                    }
-                    (own, words[1], bits as usize / 8)
+                (self.name(words[0]), words[0], words[1] as usize)
+            } else {
+                let (bits, length) = if of.has_bit_fields {
+                    (words[2] & 0xff_ffff, words[2] >> 24)
+                } else {
+                    (words[2], 0)
+                };
+                let own = self.text(words[0]);
+                if own == name && (length != 0 || bits % 8 != 0) {
+                    return Err(format!(
+                        "`{name}` is a bit field, which cannot be written alone"
+                    ));
                 }
+                (own, words[1], bits as usize / 8)
             };
             if own == name {
                 return Ok(Some((id, offset)));
@@ -235,7 +234,7 @@ impl Types {
     }
 
     fn element<'t>(&'t self, here: &Here<'t>, index: usize) -> Result<Here<'t>, String> {
-        let (element, count) = self.array(here.ty).ok_or_else(|| {
+        let (element, count) = array(here.ty).ok_or_else(|| {
             let called = here.called();
             format!("{called} is no array")
         })?;
@@ -254,24 +253,16 @@ impl Types {
         })
     }
 
-    /// Type of the elements of an array, and how many there are: one at least.
-    fn array(&self, ty: &Type) -> Option<(u32, usize)> {
-        match (ty.kind, ty.words.as_slice()) {
-            (Kind::Array, [element, _, count]) if *count > 0 => Some((*element, *count as usize)),
-            _ => None,
-        }
-    }
-
     fn size(&self, id: u32, depth: usize) -> Result<usize, String> {
         let ty = self.resolved(id)?;
-        match (ty.kind, self.array(ty)) {
+        match (ty.kind, array(ty)) {
             (_, Some((element, count))) if depth < DEEPEST => {
                 let whole = self.size(element, depth + 1)?.checked_mul(count);
                 whole.ok_or_else(|| "its type information is damaged".to_owned())
             }
             (Kind::Pointer, _) => Ok(8),
             (Kind::Int | Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64, _) => {
-                Ok(ty.size_or_type as usize)
+                Ok(ty.size_or_id as usize)
             }
             _ => Err("its type has no size".to_owned()),
         }
@@ -288,7 +279,7 @@ impl Types {
             Kind::Int => {
                 let encoding = ty.words[0];
                 let bits = encoding & 0xff;
-                if (encoding >> 16) & 0xff != 0 || bits != ty.size_or_type.saturating_mul(8) {
+                if (encoding >> 16) & 0xff != 0 || bits != ty.size_or_id.saturating_mul(8) {
                     return Err(format!(
                         "{called} is a bit field, which cannot be written alone"
                     ));
@@ -299,18 +290,17 @@ impl Types {
                     let signed = encoding & SIGNED != 0;
                     Holds::Number { signed }
                 };
-                (holds, ty.size_or_type as usize)
+                (holds, ty.size_or_id as usize)
             }
             Kind::Enum | Kind::Enum64 => {
                 let signed = ty.has_bit_fields;
-                (Holds::Number { signed }, ty.size_or_type as usize)
+                (Holds::Number { signed }, ty.size_or_id as usize)
             }
             Kind::Array => {
-                let (element, count) = self
-                    .array(ty)
-                    .ok_or_else(|| format!("{called} is an array of no elements"))?;
+                let (element, count) =
+                    array(ty).ok_or_else(|| format!("{called} is an array of no elements"))?;
                 let of = self.resolved(element)?;
-                let is_byte = of.kind == Kind::Int && of.size_or_type == 1;
+                let is_byte = of.kind == Kind::Int && of.size_or_id == 1;
                 // Clang does not call `char` one.
                 if !(is_byte && (of.words[0] & CHAR != 0 || self.text(of.name) == "char")) {
                     let last = count - 1;
@@ -340,6 +330,14 @@ impl Types {
             size,
             holds,
         })
+    }
+}
+
+/// Type of the elements of an array, and how many there are: one at least.
+fn array(ty: &Type) -> Option<(u32, usize)> {
+    match (ty.kind, ty.words.as_slice()) {
+        (Kind::Array, [element, _, count]) if *count > 0 => Some((*element, *count as usize)),
+        _ => None,
     }
 }
 
@@ -414,151 +412,4 @@ fn parts(field: &str) -> Result<Vec<Part<'_>>, String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Types of a small object:
-    ///
-    /// ```c
-    /// struct limits { u32 depth; s8 bias; bool on; char name[4]; union { u64 wide; int *pointer; }; u32 a:3; };
-    /// .data: const volatile struct limits limits; u32 table[3];
-    /// ```
-    pub(in super::super) fn object() -> Vec<u8> {
-        let mut strings = vec![0_u8];
-        let mut name = |text: &str| {
-            let at = strings.len() as u32;
-            strings.extend(text.as_bytes());
-            strings.push(0);
-            at
-        };
-        let kind = |kind: u32, count: u32| kind << 24 | count;
-        let types: Vec<Vec<u32>> = vec![
-            /* 1 */ vec![name("unsigned int"), kind(1, 0), 4, 32],
-            /* 2 */ vec![name("signed char"), kind(1, 0), 1, 1 << 24 | 8],
-            /* 3 */ vec![name("_Bool"), kind(1, 0), 1, 4 << 24 | 8],
-            /* 4 */ vec![name("char"), kind(1, 0), 1, 1 << 24 | 8],
-            /* 5 */ vec![0, kind(3, 0), 0, 4, 1, 4],
-            /* 6 */ vec![name("unsigned long"), kind(1, 0), 8, 64],
-            /* 7 */ vec![0, kind(2, 0), 1],
-            /* 8 */
-            vec![0, kind(5, 2), 8, name("wide"), 6, 0, name("pointer"), 7, 0],
-            /* 9 */
-            vec![
-                name("limits"),
-                1 << 31 | kind(4, 6),
-                32,
-                name("depth"),
-                1,
-                0,
-                name("bias"),
-                2,
-                32,
-                name("on"),
-                3,
-                40,
-                name("name"),
-                5,
-                48,
-                0,
-                8,
-                128,
-                name("a"),
-                1,
-                3 << 24 | 192,
-            ],
-            /* 10 */ vec![0, kind(10, 0), 9],
-            /* 11 */ vec![0, kind(9, 0), 10],
-            /* 12 */ vec![name("limits"), kind(14, 0), 11, 1],
-            /* 13 */ vec![0, kind(3, 0), 0, 1, 1, 3],
-            /* 14 */ vec![name("table"), kind(14, 0), 13, 1],
-            /* 15 */
-            vec![name(".data"), kind(15, 2), 48, 12, 0, 32, 14, 32, 12],
-        ];
-        let types = types.concat();
-        let length = 4 * types.len() as u32;
-        let header = [0x1_eb9f, 24, 0, length, length, strings.len() as u32];
-        let words = header.into_iter().chain(types);
-        let mut bytes: Vec<u8> = words.flat_map(u32::to_ne_bytes).collect();
-        bytes.extend(strings);
-        bytes
-    }
-
-    fn find(field: &str) -> Result<(usize, usize, Holds), String> {
-        let types = Types::parse(&object()).unwrap();
-        assert_eq!(types.name(15), ".data");
-        let place = types.find(15, field)?;
-        Ok((place.offset, place.size, place.holds))
-    }
-
-    #[test]
-    fn fields_are_where_the_compiler_put_them() {
-        let unsigned = Holds::Number { signed: false };
-        for (field, place) in [
-            ("limits.depth", (0, 4, unsigned.clone())),
-            ("limits.bias", (4, 1, Holds::Number { signed: true })),
-            ("limits.on", (5, 1, Holds::Bool)),
-            ("limits.name", (6, 4, Holds::Text)),
-            ("limits.name[1]", (7, 1, Holds::Number { signed: true })),
-            ("limits.wide", (16, 8, unsigned.clone())),
-            ("table[2]", (40, 4, unsigned)),
-        ] {
-            assert_eq!(find(field), Ok(place), "{field}");
-        }
-        let types = Types::parse(&object()).unwrap();
-        assert_eq!(types.find(1, "").unwrap().size, 4);
-    }
-
-    #[test]
-    fn what_is_no_field_is_told_with_what_there_is() {
-        for (field, told) in [
-            ("depth", "its value has no `depth`; it has limits, table"),
-            (
-                "limits.deep",
-                "`limits` has no `deep`; it has depth, bias, on, name, a",
-            ),
-            (
-                "limits",
-                "`limits` is no number; name a field of it: depth, bias",
-            ),
-            (
-                "",
-                "its value is no number; name a field of it: limits, table",
-            ),
-            ("limits.pointer", "`limits.pointer` is a pointer"),
-            ("limits.a", "`a` is a bit field"),
-            (
-                "table",
-                "`table` is an array; name an element, such as `table[2]`",
-            ),
-            ("table[3]", "`table` has 3 elements, 0 to 2"),
-            ("limits[0]", "`limits` is no array"),
-            ("table[0].x", "`table[0]` has no fields"),
-            ("table[x]", "`table[x]` is no field; write it as"),
-            (".x", "`.x` is no field"),
-        ] {
-            let error = find(field).unwrap_err();
-            assert!(error.contains(told), "{field}: {error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_types_are_refused_or_read(at in 0_usize..400, byte: u8, field in "(limits|table)?(\\.[a-z]{1,5}|\\[[0-9]\\]){0,3}") {
-            let mut bytes = object();
-            let at = at % bytes.len();
-            bytes[at] = byte;
-            if let Some(types) = Types::parse(&bytes) {
-                for id in 0..17 {
-                    let _ = types.find(id, &field);
-                }
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = Types::parse(&[&[0x9f, 0xeb, 1, 0][..], &bytes].concat());
-        }
-    }
-}
+mod tests;

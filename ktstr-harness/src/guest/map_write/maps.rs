@@ -298,6 +298,7 @@ impl Map {
 ///
 /// # Safety
 /// `to` must be valid for writes of as many bytes.
+#[expect(clippy::cast_ptr_alignment, reason = "it is looked at first")]
 unsafe fn store(to: *mut u8, bytes: &[u8]) {
     macro_rules! at_once {
         ($type:ty) => {

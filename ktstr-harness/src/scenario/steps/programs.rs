@@ -69,7 +69,7 @@ impl State<'_> {
     /// Ends a program, and takes what it measured.
     pub(super) fn kill_program(&mut self, name: &str) -> Result<(), StepProblem> {
         let at = self.position(name)?;
-        let finished = self.programs.remove(at).stop(&self.place)?;
+        let finished = self.programs.remove(at).finish(&self.place)?;
         self.take(name, finished)
     }
 
@@ -93,7 +93,7 @@ impl State<'_> {
     /// Ends all programs in the order in which they were started.
     pub(super) fn stop_programs(&mut self) -> Result<(), StepProblem> {
         for program in std::mem::take(&mut self.programs) {
-            let finished = program.stop(&self.place)?;
+            let finished = program.finish(&self.place)?;
             self.ended_programs.add(finished);
         }
         Ok(())

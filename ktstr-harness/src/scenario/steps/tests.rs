@@ -143,7 +143,7 @@ fn programs_run_from_a_start_to_an_end() {
         .op(Op::kill(&P))
         .op(Op::start(&P))
         .op(Op::wait_for(&P));
-    assert_eq!(fault(&[fine.clone()]), "");
+    assert_eq!(fault(std::slice::from_ref(&fine)), "");
     let every = Duration::from_millis(10);
     let repeated = fine.hold(Hold::Repeat { every, share: 1.0 });
     assert_eq!(fault(&[repeated]), "");
