@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ktstr_core::record::{Reading, Traced};
 use ktstr_core::{Metric, Outcome, Verdict};
 
-use super::{Check, Checks};
+use super::{Check, CheckValue, Checks};
 use crate::trace::lost_words;
 
 /// Finds what a check judges, and where it was found.
@@ -46,7 +46,7 @@ pub(super) fn asked(checks: &Checks) -> Option<&'static str> {
 pub fn judge_traced(checks: &Checks, traced: Option<&Reading<Traced>>) -> Verdict {
     let mut verdict = Verdict::pass();
     for (check, find) in JUDGED {
-        let Some(limit) = check.asked_by(checks).map(|limit| limit.limit()) else {
+        let Some(limit) = check.asked_by(checks).map(CheckValue::limit) else {
             continue;
         };
         let traced = match traced.map(Reading::get) {

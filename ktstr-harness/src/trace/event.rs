@@ -179,9 +179,10 @@ impl fmt::Display for Event {
                     let how = if runnable { "waits" } else { "sleeps" };
                     write!(f, "{prev} {how}; ")?;
                 }
-                match next.is_idle() {
-                    true => f.write_str("idle"),
-                    false => write!(f, "{next} runs"),
+                if next.is_idle() {
+                    f.write_str("idle")
+                } else {
+                    write!(f, "{next} runs")
                 }
             }
             What::Wakeup { task, target, new } => {

@@ -139,9 +139,10 @@ impl Latencies {
             max_cpu: cpu,
             sum: Duration::ZERO,
         };
-        let own = match is_full {
-            true => self.others.get_or_insert(first),
-            false => self.by_task.entry(task.pid).or_insert(first),
+        let own = if is_full {
+            self.others.get_or_insert(first)
+        } else {
+            self.by_task.entry(task.pid).or_insert(first)
         };
         own.count += 1;
         own.sum = own.sum.saturating_add(time);

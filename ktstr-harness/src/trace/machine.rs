@@ -3,16 +3,16 @@
 //!
 //! A CPU is wasted as long as it is idle while any task that may use it waits. The tasks may take turns in waiting.
 
+mod pid_map;
 mod waste;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use super::event::{Event, Task, What};
 use super::facts::{Facts, TaskFacts};
 use super::latency::Latencies;
 
+use pid_map::PidMap;
 pub use waste::Waste;
 use waste::{Run, Wastes};
 
@@ -35,6 +35,8 @@ const MAX_TASKS: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct Machine<F> {
     facts: F,
+    /// The task that watches: what it takes of a CPU that is idle otherwise does not count.
+    observer: i32,
     cpus: Vec<Cpu>,
     tasks: PidMap<State>,
     known: PidMap<Known>,
@@ -44,6 +46,8 @@ pub(super) struct Machine<F> {
     wastes: Wastes,
     /// Whether there were more tasks than are followed.
     pub(super) overflowed: bool,
+    /// How often tasks were read.
+    pub(super) reads: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -57,6 +61,8 @@ struct Cpu {
     /// Since when it can be used: CPUs come and go.
     usable_since: Duration,
     went_idle: Option<Event>,
+    /// Since when the observer runs on it, where it was idle before.
+    observed_since: Option<Duration>,
     /// The times during which it has been wasted, apart from each other and in order, since it has been idle.
     runs: Vec<Run>,
 }
@@ -88,31 +94,9 @@ struct Known {
     is_old: bool,
 }
 
-type PidMap<T> = HashMap<i32, T, BuildHasherDefault<PidHasher>>;
-
-/// Ids are well spread by themselves, and the map is asked for every event.
-#[derive(Debug, Default)]
-struct PidHasher(u64);
-
-impl Hasher for PidHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_mul(31).wrapping_add(u64::from(*byte));
-        }
-    }
-
-    fn write_i32(&mut self, pid: i32) {
-        self.0 = u64::from(pid.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
 impl<F: TaskFacts> Machine<F> {
-    /// Follows the CPUs `watched`, those of them that are in `offline` being off.
-    pub(super) fn new(facts: F, watched: &[u32], offline: &[u32]) -> Self {
+    /// Follows the CPUs `watched`, those of them that are in `offline` being off. The task `observer` is passed over.
+    pub(super) fn new(facts: F, observer: i32, watched: &[u32], offline: &[u32]) -> Self {
         let count = watched.iter().max().map_or(0, |last| *last as usize + 1);
         let mut cpus = vec![Cpu::default(); count];
         for cpu in watched {
@@ -121,6 +105,7 @@ impl<F: TaskFacts> Machine<F> {
         }
         Self {
             facts,
+            observer,
             cpus,
             tasks: PidMap::default(),
             known: PidMap::default(),
@@ -128,6 +113,7 @@ impl<F: TaskFacts> Machine<F> {
             latencies: Latencies::default(),
             wastes: Wastes::default(),
             overflowed: false,
+            reads: 0,
         }
     }
 
@@ -166,10 +152,27 @@ impl<F: TaskFacts> Machine<F> {
     }
 
     fn switch(&mut self, index: usize, event: &Event, prev: Task, runnable: bool, next: Task) {
+        let was_idle = self.cpus[index].current == Some(0);
+        if next.pid == self.observer && was_idle {
+            self.look_at_waiting(index, event.at);
+            self.cpus[index].observed_since = Some(event.at);
+            self.cpus[index].current = Some(next.pid);
+            return;
+        }
         if let Some(State::Waiting(waiting)) = self.tasks.remove(&next.pid) {
             self.waited(&waiting, event.at, index);
         }
-        if self.cpus[index].current == Some(0) && !next.is_idle() {
+        if let Some(since) = self.cpus[index].observed_since.take() {
+            if next.is_idle() && prev.pid == self.observer {
+                self.cpus[index].go_on_being_idle(since, event.at);
+                return;
+            }
+            self.close_run(index);
+        }
+        if was_idle && next.is_idle() {
+            return;
+        }
+        if was_idle {
             self.look_at_waiting(index, event.at);
             self.close_run(index);
         }
@@ -198,7 +201,8 @@ impl<F: TaskFacts> Machine<F> {
     }
 
     fn wait(&mut self, task: Task, event: &Event, was_woken: bool) {
-        if event.at < self.blind_until || task.is_idle() || self.tasks.contains_key(&task.pid) {
+        let is_nobody = task.is_idle() || task.pid == self.observer;
+        if event.at < self.blind_until || is_nobody || self.tasks.contains_key(&task.pid) {
             return;
         }
         let waiting = Waiting {
@@ -299,11 +303,14 @@ impl<F: TaskFacts> Machine<F> {
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
         }
-        let facts = &mut self.facts;
-        let known = self.known.entry(pid).or_insert_with(|| Known {
-            facts: facts.read(pid),
-            at: facts.now(),
-            is_old: false,
+        let (facts, reads) = (&mut self.facts, &mut self.reads);
+        let known = self.known.entry(pid).or_insert_with(|| {
+            *reads += 1;
+            Known {
+                facts: facts.read(pid),
+                at: facts.now(),
+                is_old: false,
+            }
         });
         let facts = known.facts.as_ref()?;
         (facts.cpus.contains(cpu) && !facts.has_quota).then_some(known.at)
@@ -337,6 +344,7 @@ impl<F: TaskFacts> Machine<F> {
         if let Some(cpu) = self.cpus.get_mut(cpu as usize) {
             cpu.current = None;
             cpu.went_idle = None;
+            cpu.observed_since = None;
         }
         self.blind_until(to.max(from));
         self.tasks.clear();
@@ -371,6 +379,18 @@ impl<F: TaskFacts> Machine<F> {
 }
 
 impl Cpu {
+    /// The observer has run on it since then; a time for which it was wasted goes on, without that.
+    fn go_on_being_idle(&mut self, observed_since: Duration, at: Duration) {
+        if let Some(last) = self.runs.last_mut()
+            && last.to + FLOOR >= observed_since
+        {
+            last.excluded += at.saturating_sub(last.to);
+            last.to = at;
+        }
+        self.current = Some(0);
+        self.since = at;
+    }
+
     fn is_idle(&self) -> bool {
         self.is_watched && !self.is_offline && self.current == Some(0)
     }

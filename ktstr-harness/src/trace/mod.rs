@@ -13,14 +13,14 @@
 //!
 //! A task waits from its `sched_wakeup`, or from the `sched_switch` that takes it off a CPU while it can still run, until
 //! a `sched_switch` puts it on one. It may use the CPUs of `Cpus_allowed_list` in its `/proc/PID/status`: affinity and
-//! cpuset. That is read within a quarter of a second, and what rests on it is dropped when a change of the task's CPUs is
+//! cpuset. That is read within a second, and what rests on it is dropped when a change of the task's CPUs is
 //! seen before then. A CPU is idle while its idle task runs and it is online. Tasks that wait by design are left out:
 //! those of the deadline policy, which have a budget, and those whose cgroup has a quota (`cpu.max`).
 //!
 //! # Cost and losses
 //!
 //! The kernel writes events to a ring buffer for each CPU: 1 MiB, less on machines of more than 64 CPUs, which share 64
-//! MiB, but not less than 128 KiB. They are read when a buffer is a quarter full, and four times a second. What does not
+//! MiB, but not less than 128 KiB. They are read when a buffer is a quarter full, and once to four times a second. What does not
 //! fit is lost, oldest first; the kernel counts it. [`Report::cpu_time`] is what reading and judging took. Where events
 //! are lost, what was seen before and after still counts, and a limit that is not broken is inconclusive.
 

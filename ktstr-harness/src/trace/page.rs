@@ -281,15 +281,11 @@ pub(super) mod tests {
     #[test]
     fn times_and_kinds_of_records() {
         let mut data: Vec<u8> = Vec::new();
-        let mut put = |words: &[u32]| {
-            words
-                .iter()
-                .for_each(|word| data.extend(word.to_le_bytes()))
-        };
+        let mut put = |words: &[u32]| data.extend(words.iter().flat_map(|word| word.to_le_bytes()));
         put(&[1 | 5 << 5, 11]);
         put(&[PADDING | 2 << 5, 8, 0]);
         put(&[TIME_EXTEND | 1 << 5, 1]);
-        put(&[0 | 3 << 5, 4 + 4, 12]);
+        put(&[3 << 5, 4 + 4, 12]);
         put(&[TIME_STAMP, 1 << 10]);
         put(&[1, 13]);
         put(&[PADDING, 1, 2, 3]);
@@ -315,9 +311,7 @@ pub(super) mod tests {
         assert_eq!(Page::new(&[0; 15], layout).unwrap_err(), PageError::Short);
         let claims = |commit: u64, words: &[u32]| {
             let mut bytes = [0_u64.to_le_bytes(), commit.to_le_bytes()].concat();
-            words
-                .iter()
-                .for_each(|word| bytes.extend(word.to_le_bytes()));
+            bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
             Page::new(&bytes, layout)
         };
         assert_eq!(

@@ -28,6 +28,8 @@ pub struct Report {
     pub(super) fullest_pct: u32,
     pub(super) counts: Counts,
     pub(super) overflowed: bool,
+    pub(super) looks: u64,
+    pub(super) tasks_read: u64,
     pub(super) wasted: Option<Waste>,
     pub(super) by_cpu: Vec<Latency>,
     pub(super) by_task: Vec<TaskLatency>,
@@ -74,6 +76,11 @@ impl Report {
     /// Size of the ring buffer of each CPU in KiB, and how much of the fullest was full when it was read, in percent.
     pub fn buffers(&self) -> (u32, u32) {
         (self.buffer_kib, self.fullest_pct)
+    }
+
+    /// How often the buffers were read, and how often `/proc` was asked what a task may use.
+    pub fn reads(&self) -> (u64, u64) {
+        (self.looks, self.tasks_read)
     }
 
     /// The longest time for which a CPU was idle while a task waited that may use it; `None` if there was none of 0.1
@@ -137,7 +144,9 @@ impl Report {
 
     fn wake_to_run(&self) -> Option<WakeToRun> {
         let mut all = Latency::default();
-        self.by_cpu.iter().for_each(|cpu| all.add(cpu));
+        for cpu in &self.by_cpu {
+            all.add(cpu);
+        }
         let tasks = self
             .by_task
             .iter()
@@ -213,7 +222,7 @@ impl Report {
             return;
         }
         let value = if rule.is_count {
-            Some(rule.count as i64)
+            Some(rule.count.cast_signed())
         } else {
             rule.max
         };

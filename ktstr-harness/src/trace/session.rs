@@ -27,8 +27,11 @@ use super::tracefs::Instance;
 /// Instances have this, an id of the process and a number as their names.
 pub(super) const INSTANCE: &str = "ktstr-watch-";
 
-/// The longest time between two looks: it bounds the age of what is read of tasks that wait.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// Bounds on the time between two looks where no buffer fills up: the age of what is read of tasks that wait.
+const INTERVAL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+
+/// A look takes at most one part in this many of the machine's CPU time until the next one, within these bounds.
+const COST_PARTS: u32 = 200;
 
 /// Records that are newer are left for the next look: one that is being written may have an earlier time.
 const MARGIN: Duration = Duration::from_millis(1);
@@ -56,6 +59,7 @@ pub(crate) struct Session {
     began: Duration,
     cost: Duration,
     setup: Duration,
+    looks: u64,
     problem: Option<TraceError>,
     /// Most of a CPU's buffer that was found full, in percent.
     fullest: u32,
@@ -121,7 +125,8 @@ impl Session {
         let proc = Proc {
             cgroups: cgroups.to_owned(),
         };
-        let mut machine = Machine::new(proc, cpus, &offline);
+        let observer = rustix::thread::gettid().as_raw_nonzero().get();
+        let mut machine = Machine::new(proc, observer, cpus, &offline);
         visit(&online);
         machine.blind_until(facts::now());
         Ok(Self {
@@ -137,10 +142,11 @@ impl Session {
                 counts: Counts::default(),
             },
             page: vec![0; layout.size],
-            due: Instant::now() + INTERVAL,
+            due: Instant::now() + INTERVAL.0,
             began,
             cost: Duration::ZERO,
             setup: cpu_time().saturating_sub(before),
+            looks: 0,
             problem: None,
             fullest: 0,
         })
@@ -167,11 +173,15 @@ impl Session {
         if self.problem.is_none() {
             self.problem = self.try_pass(MARGIN).err();
         }
-        self.due = Instant::now() + INTERVAL;
-        self.cost += cpu_time().saturating_sub(before);
+        let cost = cpu_time().saturating_sub(before);
+        self.cost += cost;
+        let cpus = u32::try_from(self.buffers.len()).unwrap_or(1).max(1);
+        let wait = cost.saturating_mul(COST_PARTS) / cpus;
+        self.due = Instant::now() + wait.clamp(INTERVAL.0, INTERVAL.1);
     }
 
     fn try_pass(&mut self, margin: Duration) -> Result<(), TraceError> {
+        self.looks += 1;
         let now = facts::now();
         let mut end = now.saturating_sub(margin);
         // Whatever comes meanwhile, this ends.
@@ -250,7 +260,7 @@ impl Session {
             counts,
         } = self.judge;
         let wasted = machine.finish(now);
-        let overflowed = machine.overflowed;
+        let (overflowed, tasks_read) = (machine.overflowed, machine.reads);
         let rules = rules.finish(now);
         let mut by_cpu = std::mem::take(&mut machine.latencies);
         Ok(Report {
@@ -263,6 +273,8 @@ impl Session {
             fullest_pct: self.fullest,
             counts,
             overflowed,
+            looks: self.looks,
+            tasks_read,
             wasted,
             by_cpu: std::mem::take(&mut by_cpu.by_cpu),
             by_task: by_cpu.into_tasks(),

@@ -23,6 +23,9 @@ impl TaskFacts for Table {
     }
 }
 
+/// The task that watches.
+const OBSERVER: i32 = 77;
+
 const fn us(us: u64) -> Duration {
     Duration::from_micros(us)
 }
@@ -42,7 +45,7 @@ fn machine(tasks: &[(i32, &str)]) -> Machine<Table> {
         tasks: tasks.collect(),
         now: us(1),
     };
-    Machine::new(table, &[0, 1], &[])
+    Machine::new(table, OBSERVER, &[0, 1], &[])
 }
 
 fn switch(prev: i32, runnable: bool, next: i32) -> What {
@@ -157,6 +160,55 @@ fn what_waits_at_the_end_counts_up_to_there() {
 }
 
 #[test]
+fn a_cpu_where_only_the_observer_runs_is_idle() {
+    let mut all = machine(&[(8, "0-1"), (OBSERVER, "0-1")]);
+    run(&mut all, &base());
+    run(
+        &mut all,
+        &[
+            (3000, 1, wake(OBSERVER)),
+            (3500, 1, switch(0, true, OBSERVER)),
+            (4000, 1, switch(OBSERVER, false, 0)),
+            (5000, 1, switch(0, true, OBSERVER)),
+            (6000, 1, switch(OBSERVER, false, 0)),
+            (7000, 1, switch(0, true, 8)),
+        ],
+    );
+    let waste = all.finish(us(9000)).unwrap();
+    assert_eq!(
+        (waste.from, waste.to, waste.length()),
+        (us(2000), us(7000), us(3500))
+    );
+    let tasks = all.latencies.into_tasks();
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+
+    // It is no reason for another to wait.
+    let mut all = machine(&[(7, "0-1")]);
+    run(&mut all, &base()[..2]);
+    run(
+        &mut all,
+        &[
+            (2000, 0, switch(7, true, OBSERVER)),
+            (2050, 0, switch(OBSERVER, false, 7)),
+        ],
+    );
+    assert_eq!(longest(&mut all, 9000), None);
+
+    // Nobody can use a CPU that it runs on.
+    let mut all = machine(&[(8, "1")]);
+    run(&mut all, &base()[..2]);
+    run(
+        &mut all,
+        &[
+            (1500, 1, switch(0, true, OBSERVER)),
+            (2000, 0, wake(8)),
+            (6000, 1, switch(OBSERVER, false, 8)),
+        ],
+    );
+    assert_eq!(longest(&mut all, 9000), None);
+}
+
+#[test]
 fn wakes_of_those_who_run_are_none() {
     let mut all = machine(&[(7, "0-1")]);
     run(&mut all, &base()[..2]);
@@ -186,7 +238,7 @@ fn cpus_that_are_off_are_not_idle() {
         ],
     );
     assert_eq!(longest(&mut all, 6000), Some((1, 5000, 6000, 8)));
-    let mut all = Machine::new(Table::default(), &[0, 1], &[1]);
+    let mut all = Machine::new(Table::default(), OBSERVER, &[0, 1], &[1]);
     all.facts.tasks.insert(8, facts("0-1", false));
     run(&mut all, &base());
     assert_eq!(longest(&mut all, 6000), None);

@@ -31,15 +31,16 @@ pub struct Waste {
     /// The moments before and after.
     pub moments: Vec<Event>,
     /// What it rests on was read at this time.
+    excluded: Duration,
     sure_at: Duration,
     waited: Waited,
     after: usize,
 }
 
 impl Waste {
-    /// How long.
+    /// How long, without the time for which the task that watches ran on the CPU.
     pub fn length(&self) -> Duration {
-        self.to.saturating_sub(self.from)
+        self.to.saturating_sub(self.from + self.excluded)
     }
 }
 
@@ -48,6 +49,8 @@ impl Waste {
 pub(super) struct Run {
     pub(super) from: Duration,
     pub(super) to: Duration,
+    /// For how long the observer ran there meanwhile.
+    pub(super) excluded: Duration,
     /// What it rests on was read at this time: a change that is seen later may have come before.
     pub(super) sure_at: Duration,
     longest: Duration,
@@ -96,6 +99,7 @@ impl Run {
         Self {
             from,
             to,
+            excluded: Duration::ZERO,
             sure_at,
             longest: to.saturating_sub(from),
             task,
@@ -117,12 +121,11 @@ impl Run {
     pub(super) fn extend(&mut self, segment: Self) {
         self.from = self.from.min(segment.from);
         self.to = self.to.max(segment.to);
+        self.excluded += segment.excluded;
         self.sure_at = self.sure_at.max(segment.sure_at);
-        segment
-            .waited
-            .pids
-            .iter()
-            .for_each(|pid| self.waited.add(*pid));
+        for pid in &segment.waited.pids {
+            self.waited.add(*pid);
+        }
         self.waited.is_cut |= segment.waited.is_cut;
         if segment.longest > self.longest {
             self.longest = segment.longest;
@@ -166,7 +169,7 @@ impl Wastes {
 
     /// A time is over.
     pub(super) fn close(&mut self, cpu: u32, run: Run) {
-        let length = run.to.saturating_sub(run.from);
+        let length = run.to.saturating_sub(run.from + run.excluded);
         if self
             .sure
             .as_ref()
@@ -186,6 +189,7 @@ impl Wastes {
             cpu,
             from: run.from,
             to: run.to,
+            excluded: run.excluded,
             task: run.task,
             waited_since: run.waited_since,
             moments,
