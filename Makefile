@@ -52,7 +52,7 @@ test-export: setup-tests built-kernel ## Every way out of an exported test, in a
 	$(TEST_ENV) KTSTR_KERNEL="$(IMAGE)" cargo nextest run --workspace -E 'package(scx-ktstr) & binary(export)' \
 		--run-ignored all --test-threads 1
 
-test-kernel-bugs: setup-tests built ## Published scheduler bugs put back into a kernel, each caught by its test: twenty minutes
+test-kernel-bugs: setup-tests built ## Scheduler bugs put back into a kernel, each caught by its test: twenty minutes
 	scripts/kernel-bugs "$(KERNEL)"
 
 test-perf: setup-tests built-kernel ## perf-delta of a scheduler that burns time, and 20 of identical commits: an hour and more

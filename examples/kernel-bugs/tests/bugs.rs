@@ -180,13 +180,13 @@ fn the_quota_holds() -> Result<(), String> {
     static FIRST_PERIOD: AtomicU64 = AtomicU64::new(0);
     let usage_us = cgroup_value("limited", "cpu.stat", "usage_usec")?;
     let period = cgroup_value("limited", "cpu.stat", "nr_periods")?;
-    let before = USAGE_US.swap(usage_us, Relaxed);
+    let ran_now = u64::from(usage_us > USAGE_US.swap(usage_us, Relaxed));
     let calls = CALLS.fetch_add(1, Relaxed);
     if calls == 0 {
         FIRST_PERIOD.store(period, Relaxed);
         return Ok(());
     }
-    let ran = u64::from(usage_us > before) + RAN.fetch_add(u64::from(usage_us > before), Relaxed);
+    let ran = RAN.fetch_add(ran_now, Relaxed) + ran_now;
     let periods = period - FIRST_PERIOD.load(Relaxed);
     // 10 ms may go on from one call to the next.
     let most = 2 * (periods + 1);
