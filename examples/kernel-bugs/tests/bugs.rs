@@ -52,7 +52,11 @@ fn burst_outlives_a_new_quota(ctx: &Ctx) -> Result<AssertResult> {
 #[ktstr_test(cores = 2, duration_s = 2)]
 fn clamps_of_a_cgroup_bound_those_of_its_workers(ctx: &Ctx) -> Result<AssertResult> {
     let clamps_are_a_range = || {
-        for pid in processes("capped")? {
+        let workers = processes("capped")?;
+        if workers.is_empty() {
+            return Err("cgroup capped has no workers".to_owned());
+        }
+        for pid in workers {
             let clamps = effective_clamps(pid)?;
             if clamps.min > clamps.max {
                 return Err(format!(
