@@ -283,7 +283,7 @@ impl<F: TaskFacts> Machine<F> {
         let mut whole = segment;
         // A long wait may join times that were apart.
         while let Some(before) = runs.pop_if(|before| before.to >= from) {
-            whole.extend(before);
+            whole.extend(&before);
         }
         runs.push(whole);
         if runs.len() > MAX_RUNS {

@@ -235,7 +235,7 @@ impl Report {
                     "the events that were watched",
                 ),
                 None => {
-                    verdict.record(Outcome::Inconclusive, name, "there was no event to measure")
+                    verdict.record(Outcome::Inconclusive, name, "there was no event to measure");
                 }
             }
         }

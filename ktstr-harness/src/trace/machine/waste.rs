@@ -118,7 +118,7 @@ impl Run {
     }
 
     /// Joins another that is not apart from this one.
-    pub(super) fn extend(&mut self, segment: Self) {
+    pub(super) fn extend(&mut self, segment: &Self) {
         self.from = self.from.min(segment.from);
         self.to = self.to.max(segment.to);
         self.excluded += segment.excluded;
