@@ -7,7 +7,7 @@ export KTSTR_BASE_CONFIG ?= lean
 
 KTSTR = target/debug/cargo-ktstr ktstr
 
-.PHONY: help demo demo-schedulers test test-coverage test-export test-release test-kvm test-perf soak lint doc bench setup setup-demo setup-tests built built-kernel kernel tool clean
+.PHONY: help demo demo-schedulers test test-coverage test-export test-kernel-bugs test-release test-kvm test-perf soak lint doc bench setup setup-demo setup-tests built built-kernel kernel tool clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -40,7 +40,7 @@ test-release: setup-tests built ## Download a release from a mirror on this mach
 
 test-kvm: setup-tests built-kernel ## All tests of machines on the KVM of an emulated host: twenty minutes
 	$(TEST_ENV) $(KTSTR) test --kernel "$(KERNEL)" -- --workspace --run-ignored only \
-		-E 'binary_id(ktstr-vmm::nested) - test(a_long_console) - test(some_machines) - test(boots_in_a_row)' \
+		-E 'binary(nested) - test(a_long_console) - test(some_machines) - test(boots_in_a_row)' \
 		--test-threads 1
 
 test-coverage: setup-tests built-kernel ## Reports of coverage on a project that is built with counters: two minutes and more
@@ -51,6 +51,9 @@ test-coverage: setup-tests built-kernel ## Reports of coverage on a project that
 test-export: setup-tests built-kernel ## Every way out of an exported test, in a machine that stands for bare metal: ten minutes
 	$(TEST_ENV) KTSTR_KERNEL="$(IMAGE)" cargo nextest run --workspace -E 'package(scx-ktstr) & binary(export)' \
 		--run-ignored all --test-threads 1
+
+test-kernel-bugs: setup-tests built ## Scheduler bugs put back into a kernel, each caught by its test: twenty minutes
+	scripts/kernel-bugs "$(KERNEL)"
 
 test-perf: setup-tests built-kernel ## perf-delta of a scheduler that burns time, and 20 of identical commits: an hour and more
 	KTSTR_KERNEL="$(IMAGE)" cargo nextest run --workspace -E 'binary_id(cargo-ktstr::perf_delta)' --run-ignored only \

@@ -1,4 +1,11 @@
-//! What the measurements share: medians, a line per figure, the kernel, a user's project.
+//! What the benchmarks share: medians, a line per figure, the kernel, a user's project.
+//!
+//! ```
+//! use ktstr_benches::{figure, median, ms, timed};
+//!
+//! let parse = median(5, || timed(|| assert!("1n2l4c1t".parse::<ktstr_core::Topology>().is_ok())));
+//! figure("parsing a topology", &ms(parse), "below 1 ms");
+//! ```
 //!
 //! `cargo bench -p ktstr-benches` (or `make bench`) runs them all. Figures that depend on the machine are
 //! stated against something measured in the same run.

@@ -7,12 +7,10 @@ use ktstr_driver::doctor::{Request, examine};
 use ktstr_driver::kernel_cache;
 use ktstr_render::{Style, doctor};
 
-use crate::cli::Doctor;
-use crate::failure::CommandResult;
-use crate::terminal::print;
-use crate::{Context, RECOMMENDED};
+use crate::cli::Document;
+use crate::{CommandResult, Context, RECOMMENDED, show};
 
-pub(crate) fn run(arguments: &Doctor, context: &Context) -> CommandResult {
+pub(crate) fn run(arguments: &Document, context: &Context) -> CommandResult {
     let host = &context.host;
     let report = examine(&Request {
         host,
@@ -20,20 +18,13 @@ pub(crate) fn run(arguments: &Doctor, context: &Context) -> CommandResult {
         dir: &current_dir()?,
         is_root: rustix::process::geteuid().is_root(),
     });
-    let ready = report.ready;
-    if arguments.json {
-        let report = doctor::with_commands(report, RECOMMENDED);
-        print(serde_json::to_string_pretty(&report)? + "\n")?;
-    } else {
-        let style = Style {
-            program: RECOMMENDED.to_owned(),
-            ..context.style.clone()
-        };
-        print(doctor::text(&report, &style))?;
-    }
-    Ok(if ready {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let report = doctor::with_commands(report, RECOMMENDED);
+    let style = Style {
+        program: RECOMMENDED.to_owned(),
+        ..context.style.clone()
+    };
+    show(&report, arguments.json, |report| {
+        doctor::text(report, &style)
+    })?;
+    Ok(ExitCode::from(u8::from(!report.ready)))
 }

@@ -1,41 +1,54 @@
 //! `locks`: shows which locks are held and by whom.
 
 use std::env::current_dir;
-use std::io::{self, IsTerminal};
+use std::error::Error;
 use std::process::ExitCode;
-use std::thread::sleep;
+use std::time::Duration;
 
+use clap::Args;
 use ktstr_driver::{LocksReport, lock_places};
 use ktstr_render::locks;
+use ktstr_terminal::repeat;
 
-use crate::Context;
-use crate::cli::Locks;
-use crate::failure::CommandResult;
-use crate::terminal::print_more;
+use crate::{CommandResult, Context, show};
 
-/// Homes the cursor and clears the screen.
-const CLEAR: &str = "\x1b[H\x1b[2J";
+#[derive(Debug, Args)]
+pub(crate) struct Locks {
+    /// Print JSON; with --watch, one document per line.
+    #[arg(long)]
+    json: bool,
+
+    /// Repeat every DURATION, such as 2s or 500ms, until interrupted.
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    watch: Option<Duration>,
+}
+
+/// A time between two looks.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < Duration::from_millis(100) {
+        return Err("at least 100ms".to_owned());
+    }
+    Ok(interval)
+}
 
 pub(crate) fn run(arguments: &Locks, context: &Context) -> CommandResult {
-    let host = &context.host;
+    let (host, style) = (&context.host, &context.style);
     let places = lock_places(host, &current_dir()?);
-    let clear = arguments.watch.is_some() && !arguments.json && io::stdout().is_terminal();
-    loop {
+    let Some(interval) = arguments.watch else {
         let report = LocksReport::read(&places, host)?;
-        let text = if arguments.json {
-            let json = serde_json::to_value(&report)?;
-            match arguments.watch {
-                Some(_) => format!("{json}\n"),
-                None => format!("{json:#}\n"),
+        return show(&report, arguments.json, |it| locks::text(it, style));
+    };
+    repeat(
+        interval,
+        !arguments.json,
+        || -> Result<_, Box<dyn Error>> {
+            let report = LocksReport::read(&places, host)?;
+            if arguments.json {
+                return Ok(serde_json::to_string(&report)? + "\n");
             }
-        } else {
-            locks::text(&report, &context.style)
-        };
-        let clear = if clear { CLEAR } else { "" };
-        let more = print_more(clear.to_owned() + &text)?;
-        let Some(interval) = arguments.watch.filter(|_| more) else {
-            return Ok(ExitCode::SUCCESS);
-        };
-        sleep(interval);
-    }
+            Ok(locks::text(&report, style))
+        },
+    )?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,156 +1,103 @@
 //! `replay`: the failures of the newest session, as a filter or run again.
 
 use std::env::current_dir;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use ktstr_driver::replay::{Replay, ReplayKernel, ReplayOptions, ReplayRequest};
-use ktstr_driver::{KernelChoice, KernelRequest, NextestStreams, SavedSession, Session};
+use clap::Args;
+use ktstr_driver::replay::{Replay as Found, ReplayOptions, ReplayRequest};
+use ktstr_driver::{KernelRequest, NextestStreams, SavedSession};
 use ktstr_kernel::BaseConfig;
-use ktstr_render::progress::Reporter;
-use ktstr_render::replay;
-use ktstr_vmm::CancelToken;
+use ktstr_options::base_config;
+use ktstr_render::{replay, summary};
+use ktstr_terminal::tell;
 
-use crate::failure::{CommandResult, Failure};
-use crate::terminal::{print, reporter, tell};
-use crate::{Context, cli, test};
+use crate::{CommandResult, Context, printed, test};
 
-pub(crate) fn run(arguments: &cli::Replay, context: &Context) -> CommandResult {
-    let (host, style) = (&context.host, &context.style);
-    let here = current_dir()?;
-    let place =
-        Session::new(host.clone(), &here).nextest_args(arguments.nextest_args.iter().cloned());
-    let request = ReplayRequest {
-        dir: arguments.dir.clone(),
-        name_contains: arguments.name_contains.clone(),
-    };
-    let replay = Replay::find(&place, &request)?;
-    let is_overridden = !arguments.kernel.is_empty();
-    // They are not used, and nobody needs to know what became of them.
-    let kernels = if is_overridden || replay.failures.is_empty() {
-        Vec::new()
-    } else {
-        replay.kernels(host, &here)
-    };
-    let command = replay.options().map(|saved| {
-        let test = as_test(Some(saved));
-        test::command_line(&test, &style.program, &test.nextest_args)
-    });
-    let now = SystemTime::now();
-    tell(replay::found(
-        &replay,
-        &kernels,
-        command.as_deref(),
-        now,
-        style,
-    ));
-    match replay.filter() {
-        None => Ok(ExitCode::SUCCESS),
-        Some(_) if arguments.exec => exec(&replay, kernels, arguments, context),
-        Some(filter) => {
-            tell(replay::how_to_run(style));
-            print(format!("{filter}\n"))
-        }
-    }
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Run the tests, on the same kernels and with the same options.
+    #[arg(long)]
+    exec: bool,
+
+    /// Leave out tests whose name does not contain SUBSTRING.
+    #[arg(short = 'E', value_name = "SUBSTRING")]
+    name_contains: Option<String>,
+
+    /// Take the records from an archived copy of target/ktstr, or from one run
+    /// directory [default: `KTSTR_SIDECAR_DIR`, else target/ktstr].
+    #[arg(long, value_name = "PATH")]
+    dir: Option<PathBuf>,
+
+    /// Run the tests on this kernel instead, see `test --help`; can be given several
+    /// times.
+    #[arg(long, value_name = "ID", requires = "exec")]
+    kernel: Vec<String>,
+
+    /// With a range, also include end-of-life (EOL) series.
+    #[arg(long, requires = "kernel")]
+    include_eol: bool,
+
+    /// Base configuration for a --kernel without a .config [default: that session's].
+    #[arg(long, value_name = "BASE", value_parser = base_config(), requires = "kernel")]
+    base_config: Option<BaseConfig>,
+
+    /// Cargo profile to build schedulers with [default: that session's].
+    #[arg(long, value_name = "NAME", requires = "exec")]
+    profile: Option<String>,
+
+    /// Profile of .config/nextest.toml to run the tests with [default: that session's].
+    #[arg(long, value_name = "NAME", requires = "exec")]
+    nextest_profile: Option<String>,
+
+    /// Arguments for `cargo nextest run`. An option replaces that session's of the same
+    /// name; a filter narrows the replay.
+    #[arg(last = true, value_name = "NEXTEST-ARGS", requires = "exec")]
+    nextest_args: Vec<OsString>,
 }
 
-fn exec(
-    replay: &Replay,
-    kernels: Vec<ReplayKernel>,
-    arguments: &cli::Replay,
-    context: &Context,
-) -> CommandResult {
-    let (style, reporter) = (&context.style, reporter(&context.style));
-    let refused = replay.refused_args();
-    let refused: Vec<String> = refused
-        .iter()
-        .map(|arg| arg.to_string_lossy().into_owned())
-        .collect();
-    let variables = replay.other_variables(&context.host);
-    tell(replay::otherwise(
-        &variables,
-        replay.is_own(),
-        &refused,
-        style,
-    ));
-    let session = session(replay, kernels, arguments, context, &reporter)?;
-    let cancel = CancelToken::new()?;
-    let is_overridden = !arguments.kernel.is_empty();
-    let plan = replay.plan(session, is_overridden, &reporter, &cancel)?;
-    tell(replay::planned(&plan, style));
-    let report = plan.run(&reporter, &cancel)?;
-    let again = cli::Test {
-        nextest_args: plan.nextest_args().to_vec(),
-        ..overridden(as_test(replay.options()), arguments)
-    };
-    test::summarize(&report, &again, "test", context);
-    Ok(ExitCode::from(report.exit_code))
-}
-
-/// The session to run the failures in, with its kernels.
-fn session(
-    replay: &Replay,
-    kernels: Vec<ReplayKernel>,
-    arguments: &cli::Replay,
-    context: &Context,
-    reporter: &Reporter,
-) -> Result<Session, Failure> {
+pub(crate) fn run(arguments: Replay, context: &Context) -> CommandResult {
+    let style = &context.style;
     let options = ReplayOptions {
-        scheduler_profile: arguments.profile.clone(),
-        nextest_profile: arguments.nextest_profile.clone(),
-        nextest_args: arguments.nextest_args.clone(),
-    };
-    let session = replay
-        .session(test::host(context)?, current_dir()?, &options)
-        .streams(NextestStreams::Foreground)
-        .prepare(KernelChoice::Given, reporter)?;
-    if arguments.kernel.is_empty() {
-        let there = kernels.into_iter().filter_map(|it| it.kernel.ok());
-        return Ok(session.kernels(there.collect()));
-    }
-    let wanted = overridden(as_test(replay.options()), arguments);
-    let request = KernelRequest {
-        identifiers: arguments.kernel.clone(),
-        base_config: wanted.base_config.map(BaseConfig::from),
-        include_eol: wanted.include_eol,
-    };
-    let kernels = test::kernels(&request, context, reporter)?;
-    Ok(session.kernels(kernels).kernel_request(request))
-}
-
-/// The command that ran a session, as far as it is known.
-fn as_test(saved: Option<&SavedSession>) -> cli::Test {
-    let Some(saved) = saved else {
-        return cli::Test::default();
-    };
-    cli::Test {
-        kernel: saved.identifiers.clone(),
-        include_eol: saved.include_eol,
-        base_config: saved.base_config.map(Into::into),
-        release: saved.release,
-        profile: saved.scheduler_profile.clone(),
-        nextest_profile: saved.nextest_profile.clone(),
-        no_skip_mode: saved.no_skip_mode,
-        backend: saved.backend,
-        no_perf_mode: saved.no_perf_mode,
-        cpu_cap: saved.cpu_cap.map(Into::into),
-        nextest_args: saved.nextest_args.clone(),
-    }
-}
-
-/// `test` with what `arguments` say otherwise.
-fn overridden(test: cli::Test, arguments: &cli::Replay) -> cli::Test {
-    let is_overridden = !arguments.kernel.is_empty();
-    cli::Test {
-        kernel: if is_overridden {
-            arguments.kernel.clone()
-        } else {
-            test.kernel
+        kernels: KernelRequest {
+            identifiers: arguments.kernel,
+            base_config: arguments.base_config,
+            include_eol: arguments.include_eol,
         },
-        include_eol: test.include_eol || arguments.include_eol,
-        base_config: arguments.base_config.or(test.base_config),
-        profile: arguments.profile.clone().or(test.profile),
-        nextest_profile: arguments.nextest_profile.clone().or(test.nextest_profile),
-        ..test
+        scheduler_profile: arguments.profile,
+        nextest_profile: arguments.nextest_profile,
+        nextest_args: arguments.nextest_args,
+    };
+    let place = context.session()?;
+    let place = place.nextest_args(options.nextest_args.iter().cloned());
+    let request = ReplayRequest {
+        dir: arguments.dir,
+        name_contains: arguments.name_contains,
+    };
+    let found = Found::find(&place, &request)?;
+    let kernels = found.kernels_for(&options, &context.host, &current_dir()?);
+    let saved = found.options().map(SavedSession::options);
+    let command = saved.map(|saved| summary::test_command(&saved, &style.program));
+    let (command, now) = (command.as_deref(), SystemTime::now());
+    tell(replay::found(&found, &kernels, command, now, style));
+    let Some(filter) = found.filter() else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    if !arguments.exec {
+        tell(replay::how_to_run(style));
+        return printed(format!("{filter}\n"));
     }
+    tell(replay::differences(&found, &context.host, style));
+    let (reporter, cancel) = (context.reporter(), &context.cancel);
+    let session = found
+        .session(test::host(context)?, current_dir()?, &options)
+        .streams(NextestStreams::Foreground);
+    let session = found.prepare(session, &options, kernels, &reporter)?;
+    let plan = found.plan(session, options.has_kernels(), &reporter, cancel)?;
+    tell(replay::planned(&plan, style));
+    let report = plan.run(&reporter, cancel)?;
+    test::summarize(&report, &plan.options(), "test", context);
+    Ok(ExitCode::from(report.exit_code))
 }

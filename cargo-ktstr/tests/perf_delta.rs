@@ -7,10 +7,12 @@
 mod project;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use project::Project;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A test of two seconds, whose scheduler gets `args`.
 fn items(args: &str) -> String {
@@ -197,6 +199,74 @@ fn a_scheduler_that_burns_time_is_found_and_named() {
     );
     assert_eq!(report["caveats"][0]["kind"], "shared_cpus");
     assert!(repository.trees().is_empty());
+}
+
+/// Runs that were done before it was interrupted are not done again, and count.
+#[test]
+#[ignore = "minutes; make test-perf"]
+fn an_interrupted_comparison_goes_on_where_it_was() {
+    let repository = Repository::new();
+    repository.change(BURNS);
+    let words = ["--noise-adjust", "2", "--json"];
+    let mut child = repository
+        .runs(&words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut told = String::new();
+    let mut runs = 0;
+    // The base and the head have run once when the third run begins.
+    while runs < 3 {
+        let line = lines.next().unwrap_or_else(|| panic!("{told}")).unwrap();
+        runs += usize::from(is_run(&line));
+        told.push_str(&line);
+        told.push('\n');
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    told.extend(lines.map(|line| line.unwrap() + "\n"));
+    let mut report = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut report)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{told}");
+    assert_eq!(report, "");
+    assert!(
+        told.contains("error: interrupted after 2 of 4 runs; the same command goes on from there"),
+        "{told}"
+    );
+    assert!(repository.trees().is_empty(), "{told}");
+
+    let output = repository.runs(&words).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("going on after 2 of 4 runs"), "{told}");
+    assert_eq!(
+        told.lines().filter(|line| is_run(line)).count(),
+        2,
+        "{told}"
+    );
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let comparisons = report["comparisons"].as_array().unwrap();
+    let rate = comparisons
+        .iter()
+        .find(|it| it["metric"] == "iterations_per_second")
+        .unwrap_or_else(|| panic!("{report}"));
+    for side in ["base", "head"] {
+        assert_eq!(rate[side]["runs"], 2, "{rate}");
+    }
+    assert!(repository.trees().is_empty());
+}
+
+/// Whether perf-delta says in this line that a run begins.
+fn is_run(line: &str) -> bool {
+    let run = line
+        .split_once("run ")
+        .and_then(|(_, rest)| rest.split_once(" of 4: "));
+    run.is_some_and(|(_, side)| side == "base" || side == "head")
 }
 
 #[test]

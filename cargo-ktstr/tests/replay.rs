@@ -5,10 +5,13 @@
 mod bz_image;
 #[path = "support/project.rs"]
 mod project;
+#[path = "support/restricted.rs"]
+mod restricted;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use ktstr_core::record::{RunDir, RunStore};
@@ -16,6 +19,7 @@ use ktstr_driver::SavedSession;
 
 use bz_image::bz_image;
 use project::Project;
+use restricted::{forbid, restricted};
 
 /// Tests that fail until there is a file of their name.
 const ITEMS: &str = r#"
@@ -95,7 +99,7 @@ impl Place {
         self.project.path()
     }
 
-    fn results(&self) -> std::path::PathBuf {
+    fn results(&self) -> PathBuf {
         self.path().join("results")
     }
 
@@ -229,6 +233,8 @@ fn failures_are_replayed_until_there_are_none() {
         "{why}"
     );
 
+    what_may_not_be_read_is_told(&place, &expected[..4]);
+
     // Exactly those, with the same options: twice each, and skips fail.
     let exec = place.run("replay --exec");
     assert_eq!(exec.code, Some(100), "{}", exec.stderr);
@@ -259,6 +265,50 @@ fn failures_are_replayed_until_there_are_none() {
     fs::write(place.path().join("fails"), "").unwrap();
     tests_that_are_no_more_are_told(&place);
     nothing_is_replayed_where_all_passes(&place);
+}
+
+/// Without the records of `unsure`, `others` are replayed.
+fn what_may_not_be_read_is_told(place: &Place, others: &[&str]) {
+    let records: Vec<PathBuf> = fs::read_dir(place.results())
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            // Of both attempts: the other one would tell of the failure too.
+            let is_record = name.ends_with(".ktstr.json") || name.ends_with(".attempt-1.json");
+            name.contains("unsure") && is_record
+        })
+        .collect();
+    assert_eq!(records.len(), 2, "{records:?}");
+    for record in &records {
+        forbid(record).unwrap();
+    }
+    if let Some(mut command) = restricted(&place.project.cargo_ktstr("replay")) {
+        let replay = said(&mut command);
+        assert_eq!(replay.code, Some(0), "{}", replay.stderr);
+        assert_eq!(
+            place.listed(replay.stdout.trim_end()),
+            others,
+            "{}",
+            replay.stderr
+        );
+        let told = replay
+            .stderr
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        for record in &records {
+            let name = record.file_name().unwrap().to_string_lossy();
+            let line = format!("{name}: Permission denied (os error 13)");
+            assert!(
+                told.contains("warning: ") && told.contains(&line),
+                "{line}: {told}"
+            );
+        }
+    }
+    for record in &records {
+        fs::set_permissions(record, fs::Permissions::from_mode(0o644)).unwrap();
+    }
 }
 
 /// Those who are left of the failures are `ignored`, `skips` and `unsure`, and `fails`, which is mended.

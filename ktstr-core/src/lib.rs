@@ -1,10 +1,5 @@
-//! The types that all ktstr crates share.
-//!
-//! Most of it is plain data: the shape of a machine ([`Topology`], [`Preset`], [`CpuSet`]), the name of a kernel
-//! ([`KernelLabel`]) and the faults it reported of itself ([`KernelWarning`], [`Taint`]), the result of a test
-//! ([`Outcome`], [`Verdict`]), and the metrics that compare runs ([`Metric`]). Three modules stand beside it: [`host`],
-//! the machine that tests run on, [`record`], the results that they leave, and [`budget`], which cases to run in a limited
-//! time.
+//! The types that all ktstr crates share: topologies, verdicts and metrics as plain data, the host that tests run on, and
+//! the records that they leave.
 //!
 //! ```
 //! use ktstr_core::{Outcome, Topology, Verdict};
@@ -17,6 +12,19 @@
 //! assert_eq!(verdict.outcome(), Outcome::Fail);
 //! # Ok::<(), ktstr_core::ParseTopologyError>(())
 //! ```
+//!
+//! The parts, in the order in which one meets them:
+//!
+//! - [`Topology`] is the shape of a machine, [`Preset`] one of the gauntlet's shapes, [`Constraints`] say which of them a
+//!   test takes. [`CpuSet`] is a set of CPUs.
+//! - [`KernelLabel`] names a kernel in tests, [`CaseName`] a test on a machine and a kernel.
+//! - [`Outcome`] and [`Verdict`] are the result of a case. [`KernelWarning`] and [`Taint`] are faults that a kernel reported
+//!   of itself.
+//! - [`Metric`] says how a figure of a test is compared between runs; [`stats`] has the arithmetic.
+//! - [`host`] is the machine that tests run on: its environment, CPUs, locks, processes and files.
+//! - [`record`] is what a case leaves: the sidecar, the artifacts of a failure, and the store of all runs.
+//! - [`budget`] selects the cases to run in a limited time.
+//! - [`env`](mod@env) names the environment variables, [`signal`] signals; [`text`] and [`timestamp`] format.
 
 pub mod budget;
 mod case_name;

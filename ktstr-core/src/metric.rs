@@ -1,9 +1,9 @@
 //! The metrics that compare runs.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which direction of a metric is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Better {
     /// More is better.
@@ -14,13 +14,14 @@ pub enum Better {
 
 /// A metric of a sidecar, and the size of a change that counts.
 ///
-/// `ktstr_harness::check::all_metrics` lists them.
+/// `ktstr_harness::check::all_metrics` lists those that ktstr measures itself; what programs of a test measure is described
+/// in the records, see [`MetricDefinition`](crate::record::MetricDefinition).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Metric {
+pub struct Metric<'a> {
     /// Key in [`crate::record::Sidecar::metrics`].
-    pub name: &'static str,
+    pub name: &'a str,
     /// Unit of the value; empty where it has none.
-    pub unit: &'static str,
+    pub unit: &'a str,
     /// Which direction is good.
     pub better: Better,
     /// Changes smaller than this many units do not count.

@@ -1,8 +1,11 @@
 //! Tests that end in every way a test can end; `tests/verdicts.rs` runs them one by one.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ktstr_harness::prelude::*;
 
@@ -240,6 +243,28 @@ fn finds_what_it_asked_for(ctx: &Ctx) -> Result<AssertResult> {
 }
 
 /// Under emulation nobody waits for 240 CPUs.
+/// As a body finds any Linux: a loopback interface, and an init that waits for processes which have lost their parents.
+#[ktstr_test(duration_s = 1, extra_include_files = ["/bin/sh"])]
+fn counts_on_init(ctx: &Ctx) -> Result<AssertResult> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    TcpStream::connect(listener.local_addr()?)?;
+    let shell = Command::new(ctx.include_dir().join("sh"))
+        .args(["-c", "(:) & echo $!"])
+        .output()?;
+    let orphan = String::from_utf8(shell.stdout)?;
+    let process = Path::new("/proc").join(orphan.trim());
+    assert!(!orphan.trim().is_empty());
+    let begin = Instant::now();
+    while process.exists() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(15),
+            "a zombie is left"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(AssertResult::pass())
+}
+
 #[ktstr_test(llcs = 15, cores = 16, duration_s = 1)]
 fn asks_for_too_much(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())

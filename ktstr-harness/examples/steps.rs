@@ -132,6 +132,16 @@ fn tasks_and_limits() -> Vec<Step> {
                 reads("a/cpu.max", "max 100000").and(reads("a/cpuset.mems", "0"))
             }))
             .hold(SHORT),
+        Step::new("clamps")
+            .op(Op::set_uclamp("a", 20, 80))
+            .op(Op::call("clamped", || {
+                reads("a/cpu.uclamp.min", "20.00").and(reads("a/cpu.uclamp.max", "80.00"))
+            }))
+            .op(Op::set_uclamp("a", 0, 100))
+            .op(Op::call("free", || {
+                reads("a/cpu.uclamp.min", "0.00").and(reads("a/cpu.uclamp.max", "max"))
+            }))
+            .hold(SHORT),
         Step::new("frozen")
             .op(Op::freeze("a"))
             .op(Op::call("frozen", || reads("a/cgroup.freeze", "1")))

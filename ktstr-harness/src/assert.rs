@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ktstr_core::record::CgroupStats;
+use ktstr_core::record::{CgroupStats, ProgramRun};
 use ktstr_core::{Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub struct AssertResult {
     pub cgroups: Vec<CgroupStats>,
     /// Values by metric name, beside those that come from `cgroups`.
     pub metrics: BTreeMap<String, f64>,
+    /// The programs that ran, in the order in which they ended.
+    pub programs: Vec<ProgramRun>,
 }
 
 impl AssertResult {
@@ -51,6 +53,7 @@ impl AssertResult {
         self.verdict.merge(other.verdict);
         self.cgroups.extend(other.cgroups);
         self.metrics.extend(other.metrics);
+        self.programs.extend(other.programs);
     }
 
     /// This result without metrics that are no numbers: each is a finding of its own instead.

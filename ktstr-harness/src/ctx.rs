@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ktstr_core::Topology;
 
-use crate::Checks;
 use crate::cpu_map::CpuMap;
+use crate::{Checks, Payload, TestCase};
 
 /// The surroundings of a running test body.
 ///
@@ -18,6 +18,8 @@ pub struct Ctx {
     pub(crate) checks: Checks,
     pub(crate) cgroup_root: PathBuf,
     pub(crate) include_dir: PathBuf,
+    pub(crate) payload: Option<&'static Payload>,
+    pub(crate) workloads: &'static [&'static Payload],
 }
 
 impl Ctx {
@@ -39,6 +41,31 @@ impl Ctx {
     /// The cgroup2 directory below which scenarios make their cgroups.
     pub fn cgroup_root(&self) -> &Path {
         &self.cgroup_root
+    }
+
+    /// The program that the test is about, which its `payload` names.
+    pub fn payload(&self) -> Option<&'static Payload> {
+        self.payload
+    }
+
+    /// The programs of its `workloads`.
+    pub fn workloads(&self) -> &'static [&'static Payload] {
+        self.workloads
+    }
+
+    /// The programs that the test declares, all of them.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &'static Payload> {
+        self.payload
+            .into_iter()
+            .chain(self.workloads.iter().copied())
+    }
+
+    /// With the programs of `test`.
+    pub(crate) fn with_programs_of(mut self, test: Option<&TestCase>) -> Self {
+        if let Some(test) = test {
+            (self.payload, self.workloads) = (test.payload, test.workloads);
+        }
+        self
     }
 
     /// Where the files of `extra_include_files` are.

@@ -18,8 +18,10 @@
 //! Its parts, in the order in which one meets them:
 //!
 //! - [`prelude`]: what a test file needs: [`Ctx`], [`AssertResult`], [`CgroupDef`](cgroup::CgroupDef),
-//!   [`WorkType`](workload::WorkType), [`scenarios`]; the macros [`ktstr_test`], [`declare_scheduler`] and [`main!`].
+//!   [`WorkType`](workload::WorkType), [`scenarios`]; the macros [`ktstr_test`], [`declare_scheduler`],
+//!   [`declare_payload`] and [`main!`].
 //! - [`scenario`], [`cgroup`], [`workload`], [`check`]: what happens inside of a test, and how it is judged.
+//! - [`payload`], [`map_write`]: programs that a test runs in the guest, and what it writes into its scheduler's maps.
 //! - [`test`](mod@test), [`scheduler`], [`registry`]: tests and schedulers as data.
 //! - [`cases`]: a test on a machine and a kernel, which is what has a name and is run.
 //! - [`runner`]: runs one case and gives its result; a program of one's own calls it without the command.
@@ -37,6 +39,8 @@ pub mod ctx;
 pub mod dispatch;
 mod guest;
 mod kernel_reports;
+pub mod map_write;
+pub mod payload;
 pub mod prelude;
 mod probe;
 pub mod protocol;
@@ -56,7 +60,9 @@ pub use assert::AssertResult;
 pub use check::Checks;
 pub use ctx::Ctx;
 pub use dispatch::main;
-pub use ktstr_harness_macros::{declare_scheduler, ktstr_test};
+pub use ktstr_harness_macros::{declare_payload, declare_scheduler, ktstr_test};
+pub use map_write::MapWrite;
+pub use payload::Payload;
 pub use scenario::{execute_defs, scenarios};
 pub use scheduler::Scheduler;
 pub use test::TestCase;

@@ -330,6 +330,8 @@ pub enum Ending {
     TimedOut,
     /// It could not be started.
     NotStarted(String),
+    /// It was killed or not started, because a value could not be written into one of the scheduler's maps; why.
+    MapWrite(String),
     /// It was killed or not started, because the scheduler was gone.
     SchedulerGone,
 }

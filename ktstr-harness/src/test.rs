@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use ktstr_core::{Constraints, Topology};
 
-use crate::{AssertResult, Checks, Ctx, Result, Scheduler};
+use crate::map_write::MapWrite;
+use crate::runner::PostVm;
+use crate::{AssertResult, Checks, Ctx, Payload, Result, Scheduler};
 
 /// A test function.
 pub type Body = fn(&Ctx) -> Result<AssertResult>;
@@ -68,6 +70,16 @@ pub struct TestCase {
     pub ignore: bool,
     /// Host files that the guest finds below `/include-files/`.
     pub extra_include_files: &'static [&'static str],
+    /// The program that the test is about.
+    pub payload: Option<&'static Payload>,
+    /// Programs that run beside it.
+    pub workloads: &'static [&'static Payload],
+    /// What is written into the scheduler's maps while the test runs.
+    pub bpf_map_write: &'static [MapWrite],
+    /// Called on the host when the machine is gone.
+    pub post_vm: Option<PostVm>,
+    /// The machine must be gone so many milliseconds after its guest has reported.
+    pub cleanup_budget_ms: Option<u32>,
 }
 
 /// A place in the source.
@@ -127,7 +139,19 @@ impl TestCase {
             host_only: false,
             ignore: false,
             extra_include_files: &[],
+            payload: None,
+            workloads: &[],
+            bpf_map_write: &[],
+            post_vm: None,
+            cleanup_budget_ms: None,
         }
+    }
+
+    /// The programs that it runs: `payload` and `workloads`.
+    pub fn programs(&self) -> impl Iterator<Item = &'static Payload> + use<> {
+        self.payload
+            .into_iter()
+            .chain(self.workloads.iter().copied())
     }
 
     /// How long the scenario runs.

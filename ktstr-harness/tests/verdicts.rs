@@ -48,6 +48,12 @@ fn the_guest_has_the_files_memory_and_arguments_asked_for() {
     assert_eq!(run.code, 0, "{}", run.stderr);
 }
 
+#[test]
+fn a_body_finds_a_loopback_interface_and_an_init_that_reaps() {
+    let run = run("counts_on_init");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+}
+
 /// A guest whose clock runs fast on a busy host would judge by times that never passed.
 #[test]
 fn a_second_of_the_guest_is_a_second_of_the_host() {

@@ -1,6 +1,5 @@
 //! Worker processes of every work type, and workers that fail. No cgroups: these run on any Linux.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ktstr_core::Topology;
@@ -11,70 +10,21 @@ use rustix::process::{
     Pid, Signal, WaitOptions, getpriority_process, kill_process, test_kill_process, waitpid,
 };
 
-/// Where workers are does not matter here.
-const MACHINE: Topology = Topology::constant(1, 1, 2, 1);
-
-const RUN: Duration = Duration::from_millis(250);
-
-/// Against hanging: what a busy host makes of a run of [`RUN`].
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A run that would last so long if nothing ended it.
-const LONG: Duration = Duration::from_secs(600);
-
-/// Worker pools measure time: one after the other, even where tests are threads of one process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a run comes to that is long enough for that: a busy host gives workers little of a short one.
-fn run(
-    work: WorkType,
-    workers: usize,
-    is_enough: impl Fn(&[WorkerReport]) -> bool,
-) -> Vec<WorkerReport> {
-    let _alone = alone();
-    let mut time = RUN;
-    loop {
-        let mut pool = WorkerPool::fork(&[WorkerGroup { work, workers }], MACHINE).unwrap();
-        pool.release(time);
-        let runs = pool.collect(PATIENCE).remove(0);
-        assert_eq!(runs.len(), workers);
-        let reports: Vec<_> = runs.into_iter().map(|run| reported(run, time)).collect();
-        if is_enough(&reports) {
-            return reports;
-        }
-        time *= 2;
-        assert!(time < PATIENCE, "not even in {time:?}: {reports:?}");
-    }
-}
+#[path = "support/pool.rs"]
+mod pool;
+use pool::{PATIENCE, RUN, alone, run};
 
 /// The report of a worker that ended by itself after `time`.
 fn reported(run: WorkerRun, time: Duration) -> WorkerReport {
-    let report = match run.end {
-        WorkerEnd::Reported(report) => report,
-        end => panic!("worker {} {end}", run.worker),
-    };
-    assert_eq!(run.iterations, report.iterations);
-    assert!(Duration::from_nanos(report.wall_ns) >= time, "{report:?}");
-    // Accounting may be a tick or so ahead of the wall clock.
-    assert!(report.cpu_ns < report.wall_ns + 20_000_000, "{report:?}");
-    if report.iterations == 0 {
-        return report;
-    }
-    assert!(report.work_units >= report.iterations);
-    assert!(report.cpu_ns > 0, "{report:?}");
-    assert!(report.max_gap_ns > 0 && report.max_gap_ns <= report.wall_ns);
-    assert_eq!(
-        report.residence.values().sum::<u64>(),
-        report.iterations,
-        "{report:?}"
-    );
-    assert!(report.migrations < report.iterations);
-    assert!(report.residence.contains_key(&report.max_gap_cpu));
-    report
+    let worker = run.worker;
+    pool::reported(run, time).unwrap_or_else(|end| panic!("worker {worker} {end}"))
 }
+
+/// Where workers are does not matter here.
+const MACHINE: Topology = Topology::constant(1, 1, 2, 1);
+
+/// A run that would last so long if nothing ended it.
+const LONG: Duration = Duration::from_secs(600);
 
 /// A pool whose workers all have begun, and which goes on for a second at least; and how long it runs in all.
 fn working(groups: &[WorkerGroup]) -> (WorkerPool, Duration) {
@@ -168,7 +118,7 @@ fn a_sleep_beyond_the_end_is_cut_short() {
         work_units: 1,
         sleep: SLEEP,
     };
-    let mut pool = WorkerPool::fork(&[WorkerGroup { work, workers: 1 }], MACHINE).unwrap();
+    let mut pool = WorkerPool::fork(&[WorkerGroup::of(work, 1)], MACHINE).unwrap();
     pool.release(RUN);
     let report = reported(pool.collect(PATIENCE).remove(0).remove(0), RUN);
     assert_eq!((report.iterations, report.wake.count), (1, 0));
@@ -179,14 +129,8 @@ fn a_sleep_beyond_the_end_is_cut_short() {
 fn a_killed_worker_is_told_from_the_others_and_holds_nobody_up() {
     let _alone = alone();
     let groups = [
-        WorkerGroup {
-            work: WorkType::FutexPingPong,
-            workers: 2,
-        },
-        WorkerGroup {
-            work: WorkType::Spin,
-            workers: 1,
-        },
+        WorkerGroup::of(WorkType::FutexPingPong, 2),
+        WorkerGroup::of(WorkType::Spin, 1),
     ];
     let (pool, time) = working(&groups);
     let victim = pool.workers().nth(1).unwrap();
@@ -203,10 +147,7 @@ fn a_killed_worker_is_told_from_the_others_and_holds_nobody_up() {
 #[test]
 fn a_worker_killed_before_the_release_is_found() {
     let _alone = alone();
-    let group = WorkerGroup {
-        work: WorkType::Spin,
-        workers: 2,
-    };
+    let group = WorkerGroup::of(WorkType::Spin, 2);
     let mut pool = WorkerPool::fork(&[group], MACHINE).unwrap();
     let victim = pool.workers().next().unwrap();
     kill_process(pid(victim.pid), Signal::TERM).unwrap();
@@ -221,10 +162,7 @@ fn a_worker_killed_before_the_release_is_found() {
 fn a_worker_that_does_not_end_is_killed_after_the_grace() {
     const GRACE: Duration = Duration::from_secs(4);
     let _alone = alone();
-    let group = WorkerGroup {
-        work: WorkType::Spin,
-        workers: 2,
-    };
+    let group = WorkerGroup::of(WorkType::Spin, 2);
     let (pool, _) = working(&[group]);
     let victim = pool.workers().next().unwrap();
     kill_process(pid(victim.pid), Signal::STOP).unwrap();
@@ -248,10 +186,7 @@ fn a_worker_that_does_not_end_is_killed_after_the_grace() {
 #[test]
 fn a_dropped_pool_leaves_no_process() {
     let _alone = alone();
-    let group = WorkerGroup {
-        work: WorkType::Spin,
-        workers: 3,
-    };
+    let group = WorkerGroup::of(WorkType::Spin, 3);
     for released in [false, true] {
         let mut pool = WorkerPool::fork(&[group], MACHINE).unwrap();
         if released {
@@ -268,10 +203,7 @@ fn workers_do_not_outlive_who_made_them() {
     let _alone = alone();
     // The kernel sends the signal when the thread that forked ends.
     let pids: Vec<Pid> = std::thread::spawn(|| {
-        let group = WorkerGroup {
-            work: WorkType::Spin,
-            workers: 2,
-        };
+        let group = WorkerGroup::of(WorkType::Spin, 2);
         let mut pool = WorkerPool::fork(&[group], MACHINE).unwrap();
         pool.release(LONG);
         let pids = pool.workers().map(|id| pid(id.pid)).collect();
@@ -289,10 +221,7 @@ fn workers_do_not_outlive_who_made_them() {
 #[test]
 fn nice_reaches_the_group_only() {
     let _alone = alone();
-    let group = WorkerGroup {
-        work: WorkType::Spin,
-        workers: 1,
-    };
+    let group = WorkerGroup::of(WorkType::Spin, 1);
     let pool = WorkerPool::fork(&[group, group], MACHINE).unwrap();
     pool.set_nice(1, 7).unwrap();
     let nice: Vec<i32> = pool
@@ -306,10 +235,7 @@ fn nice_reaches_the_group_only() {
 #[test]
 fn a_pool_that_is_never_released_ends_at_once() {
     let _alone = alone();
-    let group = WorkerGroup {
-        work: WorkType::bursty(),
-        workers: 2,
-    };
+    let group = WorkerGroup::of(WorkType::bursty(), 2);
     // Their time is over as it begins: one look at the clock each.
     let runs = WorkerPool::fork(&[group], MACHINE)
         .unwrap()
@@ -322,10 +248,7 @@ fn a_pool_that_is_never_released_ends_at_once() {
 
 #[test]
 fn too_many_are_refused() {
-    let group = WorkerGroup {
-        work: WorkType::Spin,
-        workers: WorkerPool::MAX_WORKERS,
-    };
+    let group = WorkerGroup::of(WorkType::Spin, WorkerPool::MAX_WORKERS);
     let error = WorkerPool::fork(&[group, group], MACHINE).unwrap_err();
     assert!(matches!(error, WorkloadError::TooMany(8192)), "{error}");
 }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::error::MachineError;
+use crate::spec::MachineSpec;
+
 /// What runs a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Backend {
@@ -27,6 +30,25 @@ impl Backend {
         match self {
             Self::Kvm => None,
             Self::Qemu => Some(crate::qemu::CPU_MODEL),
+        }
+    }
+
+    /// Whether its machines have what `spec` asks for, whatever this host has: [`MachineError::QemuOnly`] if not.
+    pub fn check_features(self, spec: &MachineSpec) -> Result<(), MachineError> {
+        let qemu_only = [
+            (spec.gdb.is_some(), "a debugger (gdb)"),
+            (
+                !spec.shared_directories.is_empty(),
+                "a directory shared with the host",
+            ),
+        ];
+        let wanted = qemu_only.into_iter().find(|(wanted, _)| *wanted);
+        match (self, wanted) {
+            (Self::Kvm, Some((_, what))) => Err(MachineError::QemuOnly {
+                what,
+                backend: self,
+            }),
+            (Self::Kvm, None) | (Self::Qemu, _) => Ok(()),
         }
     }
 }
@@ -177,7 +199,34 @@ impl fmt::Display for KvmAccess {
 
 #[cfg(test)]
 mod tests {
+    use ktstr_core::Topology;
+
     use super::*;
+    use crate::SharedDirectory;
+
+    #[test]
+    fn kvm_has_no_shared_directories_and_no_debugger() {
+        let plain = MachineSpec::new("/k", Topology::constant(1, 1, 1, 1));
+        let mut shared = plain.clone();
+        shared.shared_directories.push(SharedDirectory {
+            tag: "root".to_owned(),
+            path: "/".into(),
+        });
+        let mut debugged = plain.clone();
+        debugged.gdb = Some("/tmp/gdb".into());
+        for (spec, refused) in [
+            (plain, None),
+            (shared, Some("a directory shared with the host")),
+            (debugged, Some("a debugger (gdb)")),
+        ] {
+            assert!(Backend::Qemu.check_features(&spec).is_ok());
+            let told = Backend::Kvm.check_features(&spec).err();
+            let expected = refused.map(|what| {
+                format!("{what} needs the qemu backend, and this machine runs on kvm; choose qemu")
+            });
+            assert_eq!(told.map(|error| error.to_string()), expected);
+        }
+    }
 
     #[test]
     fn backends_are_known_by_their_names() {

@@ -25,6 +25,17 @@ pub fn end_with_us(command: &mut Command, signal: Signal) {
     }
 }
 
+/// Makes the process of `command` run in the cgroup whose open `cgroup.procs` is `procs`: nothing of it runs elsewhere.
+pub fn start_in_cgroup(command: &mut Command, procs: OwnedFd) {
+    // SAFETY: as above.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::io::write(&procs, b"0")?;
+            Ok(())
+        });
+    }
+}
+
 /// Starts `command` so that the kernel kills it when the calling thread ends. It inherits the descriptors `inherited`
 /// under the same numbers.
 ///

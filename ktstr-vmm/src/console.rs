@@ -9,7 +9,7 @@ const HEAD: usize = 256 << 10;
 const TAIL: usize = 4 << 20;
 
 /// Collects output. Of long output it keeps the beginning and the end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BoundedLog {
     head: Vec<u8>,
     tail: VecDeque<u8>,

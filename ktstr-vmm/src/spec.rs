@@ -38,35 +38,35 @@ pub struct MachineSpec {
     pub topology: Topology,
     /// Guest memory in MiB; [`guest_memory_mib`] gives what a topology needs.
     pub memory_mib: u32,
-    /// Timer frequency of the kernel (`CONFIG_HZ`), where it is known. Under emulation it saves every CPU but the
-    /// first some 50 ms of calibration, which a busy host also falsifies: the kernel's delay loops are then too short
-    /// by a factor of up to 600.
+    /// Timer frequency of the kernel (`CONFIG_HZ`), where it is known. Emulated machines then boot without calibrating
+    /// the kernel's delay loop, which takes some 50 ms on each CPU but the first. On a busy host the calibration is also
+    /// wrong: delays become too short by a factor of up to 600.
     pub kernel_hz: Option<u32>,
     /// Kernel arguments, one per entry; they follow those that every machine gets.
     pub cmdline: Vec<String>,
     /// Longest time from the start to the guest's first frame.
     pub boot_deadline: Duration,
-    /// Longest time from the start to the end, whatever happens.
+    /// Longest time from the start to the end of the run, whether or not the guest responds.
     pub deadline: Duration,
     /// Whether the kernel prints all of its messages to the console; otherwise it is booted with `quiet`.
     pub verbose_console: bool,
     /// A terminal besides the console, which is output only: `hvc0` in the guest, on the virtio port
     /// [`crate::channel::TERMINAL_NAME`].
     pub terminal: Option<Terminal>,
-    /// Directories of the host that the guest can mount; [`crate::Backend::Qemu`] alone has them.
+    /// Host directories that the guest can mount. Only [`crate::Backend::Qemu`] supports them.
     pub shared_directories: Vec<SharedDirectory>,
-    /// A Unix socket to make, on which a debugger speaks to the machine: gdb's `target remote`. The machine does not wait
-    /// for one. [`crate::Backend::Qemu`] alone has it.
+    /// Path of a Unix socket to create, which gdb connects to with `target remote`. The machine does not wait for a
+    /// debugger. Only [`crate::Backend::Qemu`] supports it.
     pub gdb: Option<PathBuf>,
     /// Which host CPUs it runs on. [`crate::Backend::Qemu`] accepts only [`HostPlacement::Unpinned`].
     pub host_placement: HostPlacement,
 }
 
-/// A directory of the host that the guest mounts, to read it: file system `9p` with `trans=virtio` from `tag`. The guest
-/// sees it as the user does who runs the machine, and cannot write.
+/// A host directory that the guest can mount read-only: file system `9p`, option `trans=virtio`, device `tag`. The guest
+/// can read what the user who runs the machine can read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedDirectory {
-    /// What the guest mounts it by: 1 to 31 of `A-Z`, `a-z`, `0-9`, `-` and `_`.
+    /// The name that the guest mounts it by: 1 to 31 of `A-Z`, `a-z`, `0-9`, `-` and `_`.
     pub tag: String,
     /// The directory.
     pub path: PathBuf,
@@ -85,7 +85,7 @@ impl SharedDirectory {
             why,
         };
         if !is_tag {
-            return Err(refuse(format!("`{}` is no tag", self.tag)));
+            return Err(refuse(format!("`{}` is not a tag", self.tag)));
         }
         let metadata = self
             .path
@@ -98,17 +98,17 @@ impl SharedDirectory {
     }
 }
 
-/// Least memory of any machine, in MiB.
+/// Minimum memory of a machine, in MiB.
 const MIN_MEMORY_MIB: u32 = 256;
 
 /// Memory per CPU, in MiB.
 const MEMORY_PER_CPU_MIB: u32 = 64;
 
-/// What a kernel takes before userspace has anything, in MiB.
+/// Memory that the kernel uses before userspace starts, in MiB.
 const KERNEL_MIB: u64 = 96;
 
 impl MachineSpec {
-    /// A machine with the memory its topology needs, two minutes to boot and ten minutes in all.
+    /// Creates a machine with the memory that its topology needs, two minutes to boot and ten minutes in total.
     pub fn new(kernel: impl Into<PathBuf>, topology: Topology) -> Self {
         Self {
             kernel: kernel.into(),
@@ -140,7 +140,7 @@ pub fn guest_memory_mib(topology: Topology, wanted_mib: u32, initramfs_bytes: u6
         0
     } else {
         let needed = initramfs_mib.saturating_mul(3).saturating_add(KERNEL_MIB);
-        // The kernel has a note of 64 bytes on each page of 4096.
+        // The kernel's page descriptors take 64 bytes for each page of 4096.
         needed.saturating_add(needed / 32)
     };
     (MEMORY_PER_CPU_MIB * topology.cpus())
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(of("host-root_1", "/"), Ok(()));
         let long = "x".repeat(32);
         for tag in ["", "a,b", "a b", "ä", long.as_str()] {
-            assert!(of(tag, "/").unwrap_err().contains("is no tag"), "{tag}");
+            assert!(of(tag, "/").unwrap_err().contains("is not a tag"), "{tag}");
         }
         assert!(
             of("a", "/proc/version")

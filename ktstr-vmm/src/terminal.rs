@@ -11,13 +11,13 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 use crate::error::MachineError;
 
-/// The host's end of a machine's terminal. Output that nobody reads is dropped: a guest never waits for it.
+/// The host's end of a machine's terminal. The guest never blocks on output: what nobody reads is dropped.
 #[derive(Debug, Clone)]
 pub enum Terminal {
     /// A listening Unix socket. Each run connects to it at its start.
     Socket(PathBuf),
     /// The machine's end of a stream socket, such as one of [`UnixStream::pair`]. It stays open as long as the
-    /// [`crate::MachineSpec`] is there; runs use it one after the other.
+    /// [`crate::MachineSpec`] exists; successive runs use the same socket.
     Stream(Arc<OwnedFd>),
 }
 
@@ -27,7 +27,7 @@ impl From<UnixStream> for Terminal {
     }
 }
 
-/// Streams are equal when they are the same one.
+/// Two streams are equal if they are the same socket.
 impl PartialEq for Terminal {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -41,7 +41,7 @@ impl PartialEq for Terminal {
 impl Eq for Terminal {}
 
 impl Terminal {
-    /// Checks that a stream is one. Whether a path has a listener is seen at the start.
+    /// Checks that a stream is a stream socket. A path is connected to when the machine starts.
     pub(crate) fn check(&self) -> Result<(), MachineError> {
         let Self::Stream(stream) = self else {
             return Ok(());
@@ -53,7 +53,7 @@ impl Terminal {
         }
     }
 
-    /// The machine's end, for one run. It never waits: a listener that accepts nobody is an error.
+    /// Opens the machine's end for one run. It does not block: a listener that does not accept is an error.
     pub(crate) fn open(&self) -> Result<OwnedFd, MachineError> {
         match self {
             Self::Stream(stream) => stream

@@ -24,9 +24,11 @@ use ktstr_driver::affected::AffectedError;
 use ktstr_driver::kernels::KernelsError;
 use ktstr_driver::perf_delta::PerfDeltaError;
 use ktstr_driver::replay::ReplayError;
+use ktstr_driver::shell::ShellError;
 use ktstr_driver::stats::StatsError;
 use ktstr_driver::verifier::SweepError;
 use ktstr_driver::{ExportError, FindTestError, SessionError};
+use ktstr_kernel::cache::CleanFailures;
 use ktstr_kernel::discover::DiscoverError;
 use ktstr_kernel::{BuiltTreeError, CacheError, Error, Failed, Failures, FetchError, Remedy};
 
@@ -60,6 +62,12 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
         let failures = failures.iter();
         return failures.map(|failed| of_failed(failed, program)).collect();
     }
+    if let Some(CleanFailures(failures)) = error.downcast_ref() {
+        let failures = failures.iter();
+        return failures
+            .flat_map(|error| problems(error, program))
+            .collect();
+    }
     match error.downcast_ref() {
         Some(SweepError::Session(error)) => return problems(error, program),
         Some(SweepError::UnknownScheduler { name, there }) => {
@@ -70,9 +78,8 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
         }
         _ => {}
     }
-    if let Some(error @ StatsError::UnknownRun { .. }) = error.downcast_ref() {
-        let list = format!("{error}; `{program} stats list` shows the runs");
-        return vec![Problem::new(list)];
+    if let Some(error) = error.downcast_ref() {
+        return vec![of_stats(error, program)];
     }
     if let Some(ExportError::Find(error)) = error.downcast_ref() {
         return problems(error, program);
@@ -80,8 +87,20 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
     if let Some(FindTestError::Session(error)) = error.downcast_ref() {
         return problems(error, program);
     }
-    if let Some(PerfDeltaError::Session(error)) = error.downcast_ref() {
-        return problems(error, program);
+    match error.downcast_ref() {
+        Some(PerfDeltaError::Session(error)) => return problems(error, program),
+        Some(PerfDeltaError::Affected(error)) => return problems(error, program),
+        Some(error @ PerfDeltaError::NoDirectory { .. }) => {
+            return vec![Problem::new(format!("--dir {error}"))];
+        }
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(ShellError::Kernels(error)) => return of_kernels(error, program),
+        Some(error @ ShellError::SeveralKernels { .. }) => {
+            return vec![Problem::new(format!("--kernel {error}"))];
+        }
+        _ => {}
     }
     match error.downcast_ref() {
         Some(ReplayError::Session(error)) => return problems(error, program),
@@ -95,8 +114,12 @@ pub fn problems(error: &(dyn StdError + 'static), program: &str) -> Vec<Problem>
     if let Some(AffectedError::Session(error)) = error.downcast_ref() {
         return problems(error, program);
     }
-    if let Some(error @ SessionError::SameLabel { .. }) = error.downcast_ref() {
-        return vec![Problem::new(format!("--kernel: {error}"))];
+    match error.downcast_ref() {
+        Some(SessionError::Kernels(error)) => return of_kernels(error, program),
+        Some(error @ SessionError::SameLabel { .. }) => {
+            return vec![Problem::new(format!("--kernel: {error}"))];
+        }
+        _ => {}
     }
     let words = remedy_of(error).map(|it| remedy(&it, program));
     vec![Problem::new(format!(
@@ -118,6 +141,21 @@ fn of_kernels(error: &KernelsError, program: &str) -> Vec<Problem> {
             "--cpu-cap asks for {cap} host CPUs and this process may use {allowed}; give fewer, see taskset -p"
         ))],
         other => vec![Problem::new(other)],
+    }
+}
+
+fn of_stats(error: &StatsError, program: &str) -> Problem {
+    match error {
+        StatsError::UnknownRun { .. } => {
+            Problem::new(format!("{error}; `{program} stats list` shows the runs"))
+        }
+        StatsError::NoProject => Problem::new(format!(
+            "{error}; run this in one, or give --dir the directory that has the runs"
+        )),
+        StatsError::NoDirectory { .. } => Problem::new(format!(
+            "--dir {error}; give the directory that has the runs, such as target/ktstr"
+        )),
+        other => Problem::new(other),
     }
 }
 
@@ -212,6 +250,30 @@ mod tests {
             there: vec!["b".to_owned(), "c".to_owned()],
         };
         assert!(message(&unknown).ends_with("; there are b, c"));
+    }
+
+    #[test]
+    fn directories_and_kernels_that_were_asked_for_are_told_with_their_option() {
+        let several = ShellError::SeveralKernels {
+            identifier: "6.11..6.14".to_owned(),
+            versions: vec!["6.12.25".to_owned(), "6.14.2".to_owned()],
+        };
+        assert_eq!(
+            message(&several),
+            "--kernel 6.11..6.14 names 2 kernels, and a machine has one; give one of 6.12.25, 6.14.2"
+        );
+        assert_eq!(
+            message(&PerfDeltaError::NoDirectory { dir: "/r".into() }),
+            "--dir /r: no such directory; give a copy of target/ktstr or a run directory"
+        );
+        let gone = StatsError::NoDirectory {
+            dir: "/r".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        assert!(message(&gone).starts_with("--dir /r: entity not found; give the directory"));
+        let kept = CleanFailures(vec![corrupt(), corrupt()]);
+        assert_eq!(problems(&kept, "x").len(), 2);
+        assert_eq!(problems(&kept, "x")[1].message, CORRUPT);
     }
 
     #[test]

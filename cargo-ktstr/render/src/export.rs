@@ -21,7 +21,7 @@ pub fn notes(exported: &Exported, style: &Style) -> String {
         return String::new();
     }
     let others: Vec<String> = exported.others.iter().map(|it| style.path(it)).collect();
-    let others = text::line(&others.join(", "));
-    let case = &exported.case;
-    format!("note: {others} also has a test {case}; --package says whose is meant\n")
+    let (case, binary) = (&exported.case, style.path(&exported.binary));
+    let others = others.join(", ");
+    format!("note: this is {case} of {binary}; {others} has one too, which --package would name\n")
 }

@@ -53,6 +53,9 @@ pub fn happened(event: &NoiseEvent<'_>) -> Option<String> {
         SideName::Head => "head",
     };
     Some(match event {
+        NoiseEvent::NothingAffected => {
+            "the changes since the baseline affect no test: nothing is compared".to_owned()
+        }
         NoiseEvent::Resumed { done, runs } => format!("going on after {done} of {runs} runs"),
         NoiseEvent::Preparing { side, commit } => {
             format!("building the tests of the {}, {commit}", name(side))

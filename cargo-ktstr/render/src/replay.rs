@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use ktstr_core::Outcome;
+use ktstr_core::host::Host;
 use ktstr_core::text::{cut, line};
 use ktstr_core::timestamp::rfc3339;
 use ktstr_driver::SavedSessionError;
@@ -106,9 +107,23 @@ pub fn planned(plan: &ReplayPlan, style: &Style) -> String {
     text
 }
 
-/// What a session had that its replay has not: `variables` of its environment that are set otherwise now, and arguments of
-/// nextest that are not taken from an archive.
-pub fn otherwise(
+/// What the session had that its replay in the environment of `host` has not: variables that are set otherwise there, and
+/// arguments of nextest that are not taken from an archive.
+pub fn differences(replay: &Replay, host: &Host, style: &Style) -> String {
+    let refused = replay.refused_args();
+    let refused: Vec<String> = refused
+        .iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    otherwise(
+        &replay.other_variables(host),
+        replay.is_own(),
+        &refused,
+        style,
+    )
+}
+
+fn otherwise(
     variables: &[(String, String)],
     are_set: bool,
     refused: &[String],

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use ktstr_core::{Topology, text};
+use ktstr_driver::TestMachine;
 use ktstr_driver::shell::{ShellEnd, ShellExit, ShellOutcome};
 
 /// Lines of the console that show how a machine ended.
@@ -21,6 +22,20 @@ const LONGEST: usize = 200;
 pub fn greeting(release: &str, topology: Topology, program: &str) -> String {
     let release = text::line(release);
     format!("{program}: Linux {release} on {topology}; Ctrl-] three times ends the machine\n")
+}
+
+/// Whose machine a shell has, where several test binaries have a test called `test`: that of the first of `found`. Nothing
+/// elsewhere.
+pub fn other_binaries(test: &str, found: &[TestMachine], program: &str) -> String {
+    match found {
+        [first, others @ ..] if others.iter().any(|it| it.binary != first.binary) => {
+            let binary = text::line(&first.binary.display().to_string());
+            format!(
+                "{program}: several test binaries have `{test}`; this is that of {binary}, -- -p PACKAGE names another\n"
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 /// The lines that tell how to debug a machine's kernel.

@@ -5,31 +5,95 @@ use std::fmt::Write;
 
 use ktstr_core::signal;
 use ktstr_core::text::line;
-use ktstr_driver::{RunSummary, SessionReport, Tally};
+use ktstr_driver::{RunSummary, SessionOptions, SessionReport, Tally, replay_args};
 
 use crate::Style;
-use crate::text::counted;
+use crate::text::{command, counted};
 
 /// How many commands, or reasons, are shown.
 const MOST: usize = 10;
 
+/// The commands of `program` that run the failures of `report` again, each as its session was run: with `options`.
+pub fn replays(report: &SessionReport, options: &SessionOptions, program: &str) -> Vec<String> {
+    let failures = report.runs.iter().flat_map(RunSummary::failures);
+    failures
+        .map(|record| {
+            let nextest_args = replay_args(&record.sidecar, &options.nextest_args);
+            let again = SessionOptions {
+                nextest_args,
+                ..options.clone()
+            };
+            test_command(&again, program)
+        })
+        .collect()
+}
+
+/// The command of `program` that runs a session with `options`.
+///
+/// ```
+/// use ktstr_driver::{KernelRequest, SessionOptions};
+/// use ktstr_render::summary::test_command;
+///
+/// let options = SessionOptions {
+///     kernels: KernelRequest {
+///         identifiers: vec!["6.12".to_owned()],
+///         ..KernelRequest::default()
+///     },
+///     release: true,
+///     nextest_args: vec!["-E".into(), "test(=ktstr/a)".into()],
+///     ..SessionOptions::default()
+/// };
+/// assert_eq!(
+///     test_command(&options, "cargo ktstr"),
+///     "cargo ktstr test --kernel 6.12 --release -- -E 'test(=ktstr/a)'"
+/// );
+/// ```
+pub fn test_command(options: &SessionOptions, program: &str) -> String {
+    let kernels = &options.kernels;
+    let mut words: Vec<String> = Vec::new();
+    for kernel in &kernels.identifiers {
+        words.extend(["--kernel".to_owned(), kernel.clone()]);
+    }
+    let values = [
+        (
+            "--base-config",
+            kernels.base_config.map(|it| it.to_string()),
+        ),
+        ("--backend", options.backend.map(|it| it.to_string())),
+        ("--profile", options.scheduler_profile.clone()),
+        ("--nextest-profile", options.nextest_profile.clone()),
+        ("--cpu-cap", options.cpu_cap.map(|cap| cap.to_string())),
+    ];
+    for (option, value) in values {
+        if let Some(value) = value {
+            words.extend([option.to_owned(), value]);
+        }
+    }
+    let switches = [
+        (kernels.include_eol, "--include-eol"),
+        (options.release, "--release"),
+        (options.no_skip_mode, "--no-skip-mode"),
+        (options.no_perf_mode, "--no-perf-mode"),
+        (true, "--"),
+    ];
+    let on = switches.iter().filter(|(on, _)| *on);
+    words.extend(on.map(|(_, switch)| (*switch).to_owned()));
+    let nextest_args = options.nextest_args.iter();
+    words.extend(nextest_args.map(|arg| arg.to_string_lossy().into_owned()));
+    format!("{program} test {}", command(words))
+}
+
 /// Where the results of `report` are, how many cases ended how, and `replays`: commands that run the failures again, see
-/// [`replay_args`](ktstr_driver::replay_args). `noun` is what a case is called: `test`, or `cell` of a verifier sweep.
+/// [`replays`]. `noun` is what a case is called: `test`, or `cell` of a verifier sweep.
 ///
 /// ```no_run
-/// use ktstr_driver::{RunSummary, SessionReport, replay_args};
-/// use ktstr_render::{Style, summary, text};
+/// use ktstr_driver::{SessionOptions, SessionReport};
+/// use ktstr_render::{Style, summary};
 ///
 /// # fn report() -> SessionReport { unimplemented!() }
-/// let report = report();
-/// let replay = |record: &ktstr_core::record::Record| {
-///     let args = replay_args(&record.sidecar, &[]);
-///     let args = args.iter().map(|arg| arg.to_string_lossy());
-///     format!("cargo nextest run {}", text::command(args))
-/// };
-/// let failures = report.runs.iter().flat_map(RunSummary::failures);
-/// let replays: Vec<String> = failures.map(replay).collect();
-/// eprint!("{}", summary::text(&report, "test", &replays, &Style::default()));
+/// let (report, style) = (report(), Style::default());
+/// let replays = summary::replays(&report, &SessionOptions::default(), &style.program);
+/// eprint!("{}", summary::text(&report, "test", &replays, &style));
 /// ```
 pub fn text(report: &SessionReport, noun: &str, replays: &[String], style: &Style) -> String {
     let mut text = String::new();

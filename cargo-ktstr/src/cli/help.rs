@@ -1,7 +1,7 @@
 //! What stands below the options in a command's help: what its arguments mean, and examples.
 
 /// Below the options of `cargo ktstr`.
-pub(super) const CARGO_AFTER: &str = "\
+pub(crate) const CARGO_AFTER: &str = "\
 Examples:
   cargo ktstr doctor                      show what is missing on this host
   cargo ktstr test --kernel ../linux      run every test on a source tree
@@ -10,11 +10,11 @@ Examples:
   cargo ktstr stats                       what deserves a look in the newest run";
 
 /// Below the options of `ktstr`.
-pub(super) const KTSTR_AFTER: &str = "\
+pub(crate) const KTSTR_AFTER: &str = "\
 `cargo ktstr test` runs tests.";
 
 /// Below the options of `test`.
-pub(super) const TEST_AFTER: &str = "\
+pub(crate) const TEST_AFTER: &str = "\
 A kernel ID is one of:
   ../linux                     source tree; starts with ./ ../ / or ~
   ./linux-6.14.2.tar.xz        source tarball
@@ -40,7 +40,7 @@ unless KTSTR_CCACHE=0.
 Exit code: nextest's; 0 when every test passed or was skipped.";
 
 /// Below the options of `coverage`.
-pub(super) const COVERAGE_AFTER: &str = "\
+pub(crate) const COVERAGE_AFTER: &str = "\
 Kernels and options are those of `test`; arguments after -- are those of
 `cargo llvm-cov nextest`: of the report, and of nextest. Runs on several
 kernels are one report. Lines are counted of the workspace's packages, on the
@@ -62,7 +62,7 @@ A profile that is cut off is named and left out of the report. Exit code:
 nextest's, or cargo-llvm-cov's where the report fails.";
 
 /// Below the options of `llvm-cov`.
-pub(super) const LLVM_COV_AFTER: &str = "\
+pub(crate) const LLVM_COV_AFTER: &str = "\
 Examples:
   cargo ktstr llvm-cov report --lcov --output-path lcov.info
   cargo ktstr llvm-cov clean --profraw-only
@@ -77,7 +77,7 @@ set. To remove them:
   rm -f target/debug/llvm-cov-target/default-*.profraw";
 
 /// Below the options of `replay`.
-pub(super) const REPLAY_AFTER: &str = "\
+pub(crate) const REPLAY_AFTER: &str = "\
 Without --exec nothing runs. Standard output gets one nextest filter expression
 for the tests that failed or were inconclusive, or nothing if there are none.
 Standard error tells the rest: which session it was, what cannot be read, what
@@ -102,7 +102,7 @@ Exit code: 0 without --exec, and if there is nothing to replay. With --exec
 nextest's; 1 if no failed test, or the kernel of none, exists any more.";
 
 /// Below the options of `affected`.
-pub(super) const AFFECTED_AFTER: &str = "\
+pub(crate) const AFFECTED_AFTER: &str = "\
 Examples:
   cargo ktstr affected                       since the merge base with main
   cargo ktstr affected --base HEAD~1 --explain
@@ -114,7 +114,7 @@ are neither tracked nor ignored. What cannot be told counts as affected; changes
 documentation alone affect nothing. Exit code: 0, also when the array is empty.";
 
 /// Below the options of `cargo ktstr shell`.
-pub(super) const SHELL_AFTER: &str = "\
+pub(crate) const SHELL_AFTER: &str = "\
 A kernel ID is one of:
   ../linux                     source tree; starts with ./ ../ / or ~
   ./linux-6.14.2.tar.xz        source tarball
@@ -140,7 +140,7 @@ Exit status: that of the shell or command; 128 and the signal where one ended it
 where the machine ended before it or could not be started.";
 
 /// Below the options of `ktstr shell`.
-pub(super) const SHELL_STANDALONE_AFTER: &str = "\
+pub(crate) const SHELL_STANDALONE_AFTER: &str = "\
 A kernel ID is one of:
   ../linux                     source tree; starts with ./ ../ / or ~
   ./linux-6.14.2.tar.xz        source tarball
@@ -165,7 +165,7 @@ Exit status: that of the shell or command; 128 and the signal where one ended it
 where the machine ended before it or could not be started.";
 
 /// Below the options of `verifier`.
-pub(super) const VERIFIER_AFTER: &str = "\
+pub(crate) const VERIFIER_AFTER: &str = "\
 Examples:
   cargo ktstr verifier --kernel ../linux
   cargo ktstr verifier --scheduler scx-mine --raw
@@ -176,7 +176,7 @@ Standard output gets two tables per scheduler: the verified instructions
 when every cell passed or was skipped.";
 
 /// Below the options of `perf-delta`.
-pub(super) const PERF_DELTA_AFTER: &str = "\
+pub(crate) const PERF_DELTA_AFTER: &str = "\
 Compared are tests declared with `performance_mode`, by test, variant, kernel and
 metric. A change is real when it is separated (Welch's t-test, two-sided p below
 0.05, or ranges that are disjoint) and material (at least the absolute and the
@@ -218,7 +218,7 @@ A table is appended to the file $GITHUB_STEP_SUMMARY. Exit code: 1 when
 there is nothing to compare.";
 
 /// Below the options of `stats`.
-pub(super) const STATS_AFTER: &str = "\
+pub(crate) const STATS_AFTER: &str = "\
 Without a command: the newest run, on all of its kernels. Verdicts by test and
 machine, failures with what decided them, exits of schedulers, kernel warnings,
 flaky tests, outliers of each metric among a test's gauntlet variants, growth of
@@ -235,17 +235,17 @@ A JSON document has the number of its layout as `schema`. Records that cannot be
 read are named; the rest is analysed. NO_COLOR=1 turns colours off.";
 
 /// Below the options of `stats list-metrics`.
-pub(super) const LIST_METRICS_AFTER: &str = "\
+pub(crate) const LIST_METRICS_AFTER: &str = "\
 A change counts if it is at least ABSOLUTE units and RELATIVE percent of the
 baseline.";
 
 /// Below the options of `stats explain-sidecar`.
-pub(super) const EXPLAIN_AFTER: &str = "\
+pub(crate) const EXPLAIN_AFTER: &str = "\
 A field is absent as `expected`, where records of that kind do not have it, or
 `actionable`, with what to do.";
 
 /// Below the options of `export`.
-pub(super) const EXPORT_AFTER: &str = "\
+pub(crate) const EXPORT_AFTER: &str = "\
 Standard output says what was written: an executable file with the test binary, the
 scheduler and the include files. On the other machine, as root:
   ./my_test.run --check    check the machine and run nothing
@@ -266,11 +266,11 @@ Not exportable: `host_only` tests, and tests whose scheduler is built into the
 kernel.";
 
 /// Below the options of `kernel`.
-pub(super) const KERNEL_AFTER: &str = "\
+pub(crate) const KERNEL_AFTER: &str = "\
 Kernels are kept in $KTSTR_CACHE_DIR/kernels, else ~/.cache/ktstr/kernels.";
 
 /// Below the options of `kernel build`.
-pub(super) const BUILD_AFTER: &str = "\
+pub(crate) const BUILD_AFTER: &str = "\
 A kernel ID is one of:
   ../linux                     source tree; starts with ./ ../ / or ~
   ./linux-6.14.2.tar.xz        source tarball
@@ -297,7 +297,7 @@ and the like, CROSS_COMPILE, KCFLAGS and PAHOLE of the environment are passed to
 make; a kernel built with them has a cache entry of its own.";
 
 /// Below the options of `kernel clean`.
-pub(super) const CLEAN_AFTER: &str = "\
+pub(crate) const CLEAN_AFTER: &str = "\
 Examples:
   cargo ktstr kernel clean                        remove all kernels
   cargo ktstr kernel clean --keep 3               keep the three newest
@@ -306,13 +306,13 @@ Examples:
 Directories that source trees were built in are removed with all kernels.";
 
 /// Below the options of `locks`.
-pub(super) const LOCKS_AFTER: &str = "\
+pub(crate) const LOCKS_AFTER: &str = "\
 Locks are files. Those of last-level caches, CPUs and QEMU slots are in
 $KTSTR_LOCK_DIR, else /tmp; those of kernels are in the kernel cache, those of
 run directories beside them. This command takes no lock.";
 
 /// Below the options of `completions`.
-pub(super) const COMPLETIONS_AFTER: &str = "\
+pub(crate) const COMPLETIONS_AFTER: &str = "\
 Examples:
   D=~/.local/share/bash-completion/completions
   cargo ktstr completions bash >> $D/cargo

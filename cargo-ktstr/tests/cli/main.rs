@@ -8,6 +8,8 @@ mod kernels;
 mod locks;
 mod names;
 mod place;
+#[path = "../support/restricted.rs"]
+mod restricted;
 mod session;
 mod stats;
 mod verifier;

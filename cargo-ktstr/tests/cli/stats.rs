@@ -10,6 +10,7 @@ use ktstr_core::{KernelLabel, Preset, Verdict};
 use serde_json::Value;
 
 use crate::place::{Place, cargo_ktstr, text};
+use crate::restricted::{forbid, restricted};
 
 /// Sessions, by the times that they began: a minute after each other.
 const BEFORE: &str = "1767225540000000000-6";
@@ -363,4 +364,42 @@ fn this_host_is_shown_as_records_have_it() {
         document["hosts"][0]["host"]["kernel_release"],
         release.trim()
     );
+}
+
+#[test]
+fn a_record_that_may_not_be_read_is_named_and_the_others_are_told() {
+    let place = Place::new();
+    let run = place.dir().join("target/ktstr/6.12.1-abc1234");
+    suite(&place.dir().join("target/ktstr"));
+    let names = fs::read_dir(&run).unwrap();
+    let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let stalls = names.find(|name| name.contains("stalls")).unwrap();
+    forbid(&run.join(&stalls)).unwrap();
+    let mut command = cargo_ktstr();
+    command.args(["stats", "--dir", "target/ktstr"]);
+    place.prepare(command.env("LC_ALL", "C"));
+    let Some(mut command) = restricted(&command) else {
+        return;
+    };
+    let output = command.output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    // One case less, and all that is left.
+    assert!(said.contains("\n  6.12.1-abc1234: 10 cases\n"), "{said}");
+    assert!(
+        said.contains("\n  nobody_waits_long     6     1     -     1  ..sF....\n"),
+        "{said}"
+    );
+    let (_, not_read) = said.split_once("\nNot read\n").expect(&said);
+    let not_read = not_read.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (name, why) in [
+        (stalls.as_str(), "Permission denied (os error 13)"),
+        ("torn.ktstr.json", "not a ktstr sidecar"),
+    ] {
+        let named = format!("sidecar target/ktstr/6.12.1-abc1234/{name}: {why}");
+        assert!(not_read.contains(&named), "{named}: {not_read}");
+    }
+    command.arg("--json");
+    let document: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    assert_eq!(document["unreadable"].as_array().unwrap().len(), 2);
 }

@@ -93,6 +93,24 @@ fn the_hosts_root_is_read_and_not_written() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "of the host\n");
 }
 
+#[test]
+fn kvm_has_no_root_of_the_host_and_no_debugger() {
+    for (option, what) in [
+        ("--host-root", "a directory shared with the host"),
+        ("--gdb", "a debugger (gdb)"),
+    ] {
+        let mut command = shell();
+        command.args(["--backend", "kvm", option, "--exec", "true"]);
+        let output = command.env("KTSTR_BACKEND", "qemu").output().unwrap();
+        let (out, err) = said(&output);
+        let told = format!(
+            "error: machine: {what} needs the qemu backend, and this machine runs on kvm; choose qemu\n"
+        );
+        assert_eq!((out.as_str(), err.as_str()), ("", told.as_str()));
+        assert_eq!(output.status.code(), Some(125));
+    }
+}
+
 /// The debugger's socket that a shell tells of.
 fn socket(line: &str) -> PathBuf {
     let (_, rest) = line.split_once("target remote ").expect("the line to type");

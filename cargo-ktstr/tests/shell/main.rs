@@ -2,7 +2,10 @@
 
 mod commands;
 mod content;
+mod kernels;
 mod scheduled;
+#[path = "../../../ktstr-kernel/tests/support/server.rs"]
+mod server;
 mod terminal;
 mod typed;
 

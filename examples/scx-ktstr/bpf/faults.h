@@ -17,14 +17,44 @@ struct switches {
 	u64 crowd;
 	u64 no_shortcut; /* every task passes through enqueue() */
 	u64 fail_verify;
+	u64 ignore_weights;
+	u64 refuse_after; /* tasks; 0: never */
 	u64 loader;	 /* its tgid: it must stay able to tell what happened */
 	u64 idle_cpu;	 /* its number and one; 0: none */
 	char starve[64]; /* name of a cgroup; empty: none */
 	char burn_cgroup[64]; /* likewise; empty: for all tasks */
+	char pin[64]; /* as starve */
 };
-_Static_assert(sizeof(struct switches) == 10 * 8 + 2 * 64, "src/object.rs writes this");
+_Static_assert(sizeof(struct switches) == 12 * 8 + 3 * 64, "src/object.rs writes this");
 
 SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 * 1000 * 1000 };
+
+/* Faults that are switched on from outside while the scheduler runs: a test's `bpf_map_write` does. */
+SEC(".data.live") struct {
+	u32 fail_now;  /* reports an error at the next insertion */
+	bool stall_now; /* as --stall-after */
+	char note[16];
+} live;
+
+struct knob {
+	u32 unused;
+	u32 fail; /* of knob 2: as fail_now */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4);
+	__type(key, u32);
+	__type(value, struct knob);
+} knobs SEC(".maps");
+
+/* The same by key 7. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4);
+	__type(key, u64);
+	__type(value, u32);
+} told SEC(".maps");
 
 #define STARVED_DSQ 1
 #define STARVED_PERIOD_NS (4000ULL * 1000 * 1000)
@@ -36,9 +66,12 @@ SEC(".rodata.ktstr") const volatile struct switches switches = { .slice_ns = 20 
 
 u64 attached_ns;
 u64 insertions;
+/* Tasks that began after the scheduler was attached. */
+u64 attached_tasks;
 /* Starved tasks that may run before the next period begins. */
 s64 starved_turns;
 
+static char told_to_fail[] = "scx-ktstr: told to fail by a write into a map, after %llu insertions";
 static char asked_to_fail[] = "scx-ktstr: asked to fail after %llu insertions";
 
 static bool is_kernel_thread(struct task_struct *p)
@@ -46,11 +79,32 @@ static bool is_kernel_thread(struct task_struct *p)
 	return p->flags & PF_KTHREAD;
 }
 
-/* --error-after; also counts. */
+/* Whether one of the maps says so. */
+static bool is_told_to_fail(void)
+{
+	struct knob *knob;
+	u32 at = 2, *said;
+	u64 key = 7;
+
+	if (live.fail_now)
+		return true;
+	knob = bpf_map_lookup_elem(&knobs, &at);
+	if (knob && knob->fail)
+		return true;
+	said = bpf_map_lookup_elem(&told, &key);
+	return said && *said;
+}
+
+/* --error-after, and what maps say; also counts. */
 static void count_insertion(void)
 {
 	u64 before = __sync_fetch_and_add(&insertions, 1);
 
+	if (is_told_to_fail()) {
+		unsigned long long data[] = { before };
+
+		scx_bpf_error_bstr(told_to_fail, data, sizeof(data));
+	}
 	if (switches.error_after && before >= switches.error_after) {
 		unsigned long long data[] = { switches.error_after };
 
@@ -72,14 +126,21 @@ static void burn(void)
 	}
 }
 
+/* --stall-after, or the map says so. */
+static bool is_stalling(void)
+{
+	return live.stall_now ||
+	       (switches.stall_after_ns &&
+		bpf_ktime_get_ns() - attached_ns >= switches.stall_after_ns);
+}
+
 /*
  * --stall-after: programs wait for ever from then on. Init and the loader do not, nor do kernel
  * threads: the machine can still tell what happened.
  */
 static bool is_left_out(struct task_struct *p)
 {
-	return !is_kernel_thread(p) && p->tgid != 1 && (u64)p->tgid != switches.loader &&
-	       bpf_ktime_get_ns() - attached_ns >= switches.stall_after_ns;
+	return !is_kernel_thread(p) && p->tgid != 1 && (u64)p->tgid != switches.loader;
 }
 
 /* --wrong-cpu: a CPU that the task may not use; for tasks that may use all, there is none. */
@@ -135,6 +196,34 @@ static bool is_starved(struct task_struct *p)
 	return is_in_cgroup(p, (const char *)switches.starve);
 }
 
+/* --pin: the CPU on which a task was first queued in the cgroup. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, s32);
+} pins SEC(".maps");
+
+static s32 pinned_cpu(struct task_struct *p)
+{
+	s32 *pin = bpf_task_storage_get(&pins, p, 0, 0);
+
+	if (pin)
+		return *pin;
+	pin = bpf_task_storage_get(&pins, p, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!pin)
+		return -1;
+	*pin = scx_bpf_task_cpu(p);
+	return *pin;
+}
+
+/* --refuse-after: whether the kernel is told that there is no room for one more task. */
+static bool is_refused(void)
+{
+	return switches.refuse_after &&
+	       __sync_fetch_and_add(&attached_tasks, 1) >= switches.refuse_after;
+}
+
 /* --burn-cgroup */
 static bool is_burnt_for(struct task_struct *p)
 {
@@ -146,7 +235,7 @@ static bool fault_takes(struct task_struct *p, u64 enq_flags)
 {
 	if (switches.burn_ns && is_burnt_for(p))
 		burn();
-	if (switches.stall_after_ns && is_left_out(p))
+	if (is_stalling() && is_left_out(p))
 		return true;
 	if (switches.wrong_cpu) {
 		s32 cpu = forbidden_cpu(p);
@@ -171,6 +260,14 @@ static bool fault_takes(struct task_struct *p, u64 enq_flags)
 		insert(p, SCX_DSQ_LOCAL_ON | bpf_cpumask_first(p->cpus_ptr), switches.slice_ns,
 		       enq_flags);
 		return true;
+	}
+	if (switches.pin[0] && is_in_cgroup(p, (const char *)switches.pin)) {
+		s32 cpu = pinned_cpu(p);
+
+		if (cpu >= 0) {
+			insert(p, SCX_DSQ_LOCAL_ON | cpu, switches.slice_ns, enq_flags);
+			return true;
+		}
 	}
 	if (switches.starve[0] && is_starved(p)) {
 		insert(p, STARVED_DSQ, STARVED_SLICE_NS, enq_flags);

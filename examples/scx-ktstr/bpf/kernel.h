@@ -24,6 +24,7 @@ typedef __u64 u64;
 
 /* include/uapi/linux/bpf.h and time.h */
 enum {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 	BPF_F_NO_PREALLOC = 1,
@@ -97,8 +98,11 @@ struct scx_exit_info {
 	char *msg;
 };
 
-struct scx_init_task_args;
 struct scx_dump_ctx;
+
+struct scx_init_task_args {
+	bool fork; /* else the task was there before the scheduler */
+};
 
 #pragma clang attribute pop
 
@@ -138,6 +142,7 @@ extern s32 scx_bpf_select_cpu_dfl(struct task_struct *p, s32 prev_cpu, u64 wake_
 				  bool *is_idle) __ksym;
 extern void scx_bpf_kick_cpu(s32 cpu, u64 flags) __ksym;
 extern u32 scx_bpf_nr_cpu_ids(void) __ksym;
+extern s32 scx_bpf_task_cpu(const struct task_struct *p) __ksym;
 extern void scx_bpf_error_bstr(char *fmt, unsigned long long *data, u32 data__sz) __ksym;
 extern void scx_bpf_dump_bstr(char *fmt, unsigned long long *data, u32 data__sz) __ksym;
 extern int bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, u64 dsq_id, u64 flags) __ksym;

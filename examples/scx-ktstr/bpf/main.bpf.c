@@ -50,13 +50,14 @@ static bool is_before(u64 a, u64 b)
 static void charge(struct task_struct *p)
 {
 	struct task_ctx *own = bpf_task_storage_get(&task_ctxs, p, 0, 0);
+	u64 weight = switches.ignore_weights ? NORMAL_WEIGHT : p->scx.weight;
 	u64 ran;
 
-	if (!own || !p->scx.weight)
+	if (!own || !weight)
 		return;
 	ran = p->se.sum_exec_runtime - own->charged_runtime;
 	own->charged_runtime += ran;
-	p->scx.dsq_vtime += ran * NORMAL_WEIGHT / p->scx.weight;
+	p->scx.dsq_vtime += ran * NORMAL_WEIGHT / weight;
 }
 
 /*
@@ -142,6 +143,9 @@ void BPF_PROG(ktstr_stopping, struct task_struct *p, bool runnable)
 SEC("struct_ops.s/init_task")
 s32 BPF_PROG(ktstr_init_task, struct task_struct *p, struct scx_init_task_args *args)
 {
+	/* Those that were there before the scheduler do not count. */
+	if (args->fork && is_refused())
+		return -12; /* ENOMEM */
 	if (bpf_task_storage_get(&task_ctxs, p, 0, BPF_LOCAL_STORAGE_GET_F_CREATE))
 		return 0;
 	return -12; /* ENOMEM */

@@ -99,6 +99,11 @@ fn runs_on_the_host(_: &Ctx) -> Result<AssertResult> {
     Ok(AssertResult::pass())
 }
 
+#[ktstr_test(scheduler = KTSTR, bpf_map_write = [MapWrite::number(".bss", "insertions", 5)])]
+fn writes_into_maps(ctx: &Ctx) -> Result<AssertResult> {
+    scenarios::steady(ctx)
+}
+
 /// Runs the script that the machine was given: there, the machine is what a `.run` finds.
 #[ktstr_test(ignore)]
 fn rig(ctx: &Ctx) -> Result<AssertResult> {

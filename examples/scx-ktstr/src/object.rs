@@ -24,6 +24,9 @@ const EXIT_RECORD: &str = ".data.exit";
 /// `SCX_OPS_ENQ_LAST` of the kernel: a task that is alone on its CPU passes through `enqueue` too.
 const ENQ_LAST: u64 = 1 << 1;
 
+/// `SCX_OPS_SWITCH_PARTIAL` of the kernel: tasks that do not ask for `SCHED_EXT` stay where they are.
+const SWITCH_PARTIAL: u64 = 1 << 3;
+
 /// The kernel moves every task to its own scheduler before it calls `exit`.
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -73,9 +76,10 @@ impl Loaded {
             .open_memory(&object)
             .map_err(ObjectError::Open)?;
         write(&mut open, SWITCHES, 0, &switches(options, loader))?;
-        if needs_every_task(options) {
-            write(&mut open, OPS, 0, &ENQ_LAST.to_ne_bytes())?;
-        }
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let flags =
+            flag(needs_every_task(options), ENQ_LAST) | flag(options.partial, SWITCH_PARTIAL);
+        write(&mut open, OPS, 0, &flags.to_ne_bytes())?;
         if let Some(timeout) = options.timeout {
             let millis = timeout.as_millis() as u32;
             write(&mut open, OPS, 8, &millis.to_ne_bytes())?;
@@ -137,6 +141,7 @@ fn needs_every_task(options: &Options) -> bool {
         || options.idle_cpu.is_some()
         || !options.burn.is_zero()
         || options.starve.is_some()
+        || options.pin.is_some()
 }
 
 /// `struct switches` of `bpf/faults.h`.
@@ -152,12 +157,14 @@ fn switches(options: &Options, loader: u32) -> Vec<u8> {
         options.crowd.into(),
         needs_every_task(options).into(),
         options.fail_verify.into(),
+        options.ignore_weights.into(),
+        options.refuse_after.unwrap_or(0),
         loader.into(),
         // 0 is none.
         options.idle_cpu.map_or(0, |cpu| u64::from(cpu) + 1),
     ];
     let mut bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
-    for cgroup in [&options.starve, &options.burn_cgroup] {
+    for cgroup in [&options.starve, &options.burn_cgroup, &options.pin] {
         let mut name = [0; MAX_CGROUP_NAME + 1];
         let cgroup = cgroup.as_deref().unwrap_or_default().as_bytes();
         name[..cgroup.len()].copy_from_slice(cgroup);
@@ -264,17 +271,19 @@ mod tests {
             idle_cpu: Some(3),
             starve: Some("x".repeat(MAX_CGROUP_NAME)),
             burn_cgroup: Some("y".repeat(MAX_CGROUP_NAME)),
+            pin: Some("z".to_owned()),
             ..Options::default()
         };
         let bytes = switches(&options, 7);
-        assert_eq!(bytes.len(), 10 * 8 + 2 * 64);
+        assert_eq!(bytes.len(), 12 * 8 + 3 * 64);
         let number = |index: usize| &bytes[8 * index..8 * (index + 1)];
         assert_eq!(number(0), 20_000_000_u64.to_ne_bytes());
         assert_eq!(number(1), 1_u64.to_ne_bytes(), "0 would mean never");
         assert_eq!(number(6), 1_u64.to_ne_bytes());
-        assert_eq!(number(8), 7_u64.to_ne_bytes());
-        assert_eq!(number(9), 4_u64.to_ne_bytes());
-        assert_eq!(bytes[10 * 8 + 62..10 * 8 + 65], *b"x\0y");
+        assert_eq!(number(10), 7_u64.to_ne_bytes());
+        assert_eq!(number(11), 4_u64.to_ne_bytes());
+        assert_eq!(bytes[12 * 8 + 62..12 * 8 + 65], *b"x\0y");
+        assert_eq!(bytes[12 * 8 + 126..12 * 8 + 130], *b"y\0z\0");
         assert_eq!(bytes.last(), Some(&0));
     }
 

@@ -15,6 +15,7 @@ or the kernel ejects it (exit code 1). Exit code 2: the command line was not und
 Options:
       --slice-us N          Time slice, 100 to 1000000 (20000)
       --timeout-ms N        The sched_ext watchdog, 1 to 30000 (the kernel's 30000)
+      --partial             Take only tasks that ask for it: those under SCHED_EXT
       --can-load            Only say whether the scheduler was built in: 0 if so, else 77
   -h, --help                This text
 
@@ -27,6 +28,9 @@ Faults of the scheduler:
       --burn-us N           Spend N microseconds of each enqueue, 1 to 1000000
       --burn-cgroup NAME    Do so for tasks of cgroups of this name alone
       --starve CGROUP-NAME  Run tasks of cgroups of this name once in 4 s, for 50 ms
+      --pin CGROUP-NAME     Keep tasks of cgroups of this name where they first were queued
+      --ignore-weights      Give every task the same share
+      --refuse-after N      Have no room for tasks beyond N
       --fail-verify         Load a program that the kernel rejects
       --verifier-loop       Load a program that takes the kernel long to verify; with
                             --fail-verify, the kernel rejects this one, at its end
@@ -58,6 +62,7 @@ pub(crate) struct Options {
     pub(crate) slice: Duration,
     /// `None` leaves it to the kernel.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) partial: bool,
     pub(crate) stall_after: Option<Duration>,
     pub(crate) wrong_cpu: bool,
     pub(crate) crowd: bool,
@@ -67,6 +72,9 @@ pub(crate) struct Options {
     /// Whose enqueues take so long; `None` is all.
     pub(crate) burn_cgroup: Option<String>,
     pub(crate) starve: Option<String>,
+    pub(crate) pin: Option<String>,
+    pub(crate) ignore_weights: bool,
+    pub(crate) refuse_after: Option<u64>,
     pub(crate) fail_verify: bool,
     pub(crate) verifier_loop: bool,
     pub(crate) exit_early: Option<u8>,
@@ -81,6 +89,7 @@ impl Default for Options {
         Self {
             slice: Duration::from_millis(20),
             timeout: None,
+            partial: false,
             stall_after: None,
             wrong_cpu: false,
             crowd: false,
@@ -89,6 +98,9 @@ impl Default for Options {
             burn: Duration::ZERO,
             burn_cgroup: None,
             starve: None,
+            pin: None,
+            ignore_weights: false,
+            refuse_after: None,
             fail_verify: false,
             verifier_loop: false,
             exit_early: None,
@@ -144,6 +156,7 @@ impl Request {
                     let timeout = number(&mut parser, "timeout-ms", 1, 30_000)?;
                     options.timeout = Some(Duration::from_millis(timeout));
                 }
+                Arg::Long("partial") => options.partial = true,
                 Arg::Long("stall-after") => {
                     let after = number(&mut parser, "stall-after", 0, 3_600_000)?;
                     options.stall_after = Some(Duration::from_millis(after));
@@ -164,6 +177,11 @@ impl Request {
                     options.burn_cgroup = Some(cgroup_name(&mut parser, "burn-cgroup")?);
                 }
                 Arg::Long("starve") => options.starve = Some(cgroup_name(&mut parser, "starve")?),
+                Arg::Long("pin") => options.pin = Some(cgroup_name(&mut parser, "pin")?),
+                Arg::Long("ignore-weights") => options.ignore_weights = true,
+                Arg::Long("refuse-after") => {
+                    options.refuse_after = Some(number(&mut parser, "refuse-after", 1, u64::MAX)?);
+                }
                 Arg::Long("fail-verify") => options.fail_verify = true,
                 Arg::Long("verifier-loop") => options.verifier_loop = true,
                 Arg::Long("exit-early") => {
@@ -232,12 +250,13 @@ mod tests {
 
     #[test]
     fn every_option_sets_its_own() {
-        let line = "--slice-us 5000 --timeout-ms=2000 --stall-after 300 --wrong-cpu --crowd --idle-cpu 3 --error-after 10 \
-                    --burn-us 50 --burn-cgroup hot --starve batch --fail-verify --verifier-loop --exit-early 3 \
-                    --never-attach --ignore-sigterm --fork --flood-mib 8";
+        let line = "--slice-us 5000 --timeout-ms=2000 --partial --stall-after 300 --wrong-cpu --crowd --idle-cpu 3 \
+                    --error-after 10 --burn-us 50 --burn-cgroup hot --starve batch --pin narrow --ignore-weights --refuse-after 9 \
+                    --fail-verify --verifier-loop --exit-early 3 --never-attach --ignore-sigterm --fork --flood-mib 8";
         let all = Options {
             slice: Duration::from_millis(5),
             timeout: Some(Duration::from_secs(2)),
+            partial: true,
             stall_after: Some(Duration::from_millis(300)),
             wrong_cpu: true,
             crowd: true,
@@ -246,6 +265,9 @@ mod tests {
             burn: Duration::from_micros(50),
             burn_cgroup: Some("hot".to_owned()),
             starve: Some("batch".to_owned()),
+            pin: Some("narrow".to_owned()),
+            ignore_weights: true,
+            refuse_after: Some(9),
             fail_verify: true,
             verifier_loop: true,
             exit_early: Some(3),

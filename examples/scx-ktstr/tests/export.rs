@@ -92,7 +92,7 @@ fn export(name: &str, dir: &Path) -> Result<PathBuf, ExportError> {
     let commit = Commit::parse("abc1234");
     let output = dir.join(format!("{name}.run"));
     let cancel = CancelToken::new().unwrap();
-    let exported = found.export(program, commit.as_ref(), &output, &cancel)?;
+    let exported = found.export(program, &[], commit.as_ref(), &output, &cancel)?;
     assert_eq!(
         (exported.case, exported.include_files),
         (
@@ -105,6 +105,9 @@ fn export(name: &str, dir: &Path) -> Result<PathBuf, ExportError> {
     Ok(output)
 }
 
+/// The last line that `rig.sh` prints.
+const END: &str = "@@@ end";
+
 /// What `rig.sh` printed of one case.
 #[derive(Debug, Default)]
 struct Tried {
@@ -116,7 +119,7 @@ struct Tried {
 fn parse(text: &str) -> BTreeMap<String, Tried> {
     let mut all: BTreeMap<String, Tried> = BTreeMap::new();
     let mut name = String::new();
-    for line in text.lines() {
+    for line in text.lines().take_while(|line| *line != END) {
         let Some(word) = line.strip_prefix("@@@ ") else {
             if let Some(tried) = all.get_mut(&name) {
                 tried.said.push_str(line);
@@ -197,7 +200,7 @@ fn in_a_machine() -> Option<BTreeMap<String, Tried>> {
         panic!("{:?}\n{}\n{said}", outcome.end, outcome.console);
     });
     assert!(
-        matches!(&report.ending, Ending::Returned(_)) && said.contains("\n@@@ end\n"),
+        matches!(&report.ending, Ending::Returned(_)) && said.lines().any(|line| line == END),
         "{:?}\n{said}",
         report.ending
     );
@@ -395,4 +398,8 @@ fn what_no_other_machine_can_run_is_refused() {
     let error = export("runs_on_the_host", dir.path()).unwrap_err();
     assert!(matches!(error, ExportError::HostOnly { .. }), "{error}");
     assert!(!dir.path().join("runs_on_the_host.run").exists());
+    let error = export("writes_into_maps", dir.path()).unwrap_err();
+    assert!(matches!(error, ExportError::MapWrites { .. }), "{error}");
+    assert!(error.to_string().contains("(`bpf_map_write`)"), "{error}");
+    assert!(!dir.path().join("writes_into_maps.run").exists());
 }

@@ -2,6 +2,7 @@
 
 mod cgroup_stats;
 mod measured;
+mod program;
 mod run_dir;
 mod sampled;
 mod setup;
@@ -12,6 +13,7 @@ mod verifier;
 
 pub use cgroup_stats::CgroupStats;
 pub use measured::MeasuredTimes;
+pub use program::{MetricDefinition, ProgramEnd, ProgramRun};
 pub use run_dir::{
     Begun, INTERRUPTED, Record, RecordFile, RecordKind, RunDir, RunDirError, Standing, check,
     new_epoch, run_name, standing, standing_by,

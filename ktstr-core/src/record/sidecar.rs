@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use read::SidecarError;
 
 use super::cgroup_stats::CgroupStats;
+use super::program::{MetricDefinition, ProgramRun};
 use super::sampled::{Reading, Sampled};
 use super::setup::{KernelBuild, Limit, MachineSetup, SchedulerBuild};
 use super::traced::Traced;
@@ -84,6 +85,12 @@ pub struct Sidecar {
     pub cgroups: Vec<CgroupStats>,
     /// Values by the names of their [metrics](crate::Metric).
     pub metrics: BTreeMap<String, f64>,
+    /// What the metrics are that programs of the test measure; the others are ktstr's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metric_definitions: Vec<MetricDefinition>,
+    /// The programs that the test ran, in the order in which they ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<ProgramRun>,
     /// Samples of the kernel's scheduling; absent if no machine ran, or if it did not reach the end of the test.
     #[serde(default)]
     pub sampled: Option<Sampled>,
@@ -212,6 +219,8 @@ impl Sidecar {
             verdict,
             cgroups: Vec::new(),
             metrics: BTreeMap::new(),
+            metric_definitions: Vec::new(),
+            programs: Vec::new(),
             sampled: None,
             traced: None,
             verifier: None,

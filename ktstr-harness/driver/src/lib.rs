@@ -29,8 +29,8 @@
 //! - [`doctor`] tells what a host has for running tests, and what it lacks.
 //! - [`kernels`] resolves, builds and lists kernels with the cache, mirror and tool chain that the environment names.
 //! - [`Session`] runs a project's tests under nextest. It tells a [`SessionObserver`] what happens, as
-//!   [`SessionEvent`]s, and is cancelled by a [`CancelToken`](ktstr_vmm::CancelToken). Its kernels are resolved before, or
-//!   found: [`KernelChoice`].
+//!   [`SessionEvent`]s, and is cancelled by a [`CancelToken`](ktstr_vmm::CancelToken). What a user decides about it is
+//!   [`SessionOptions`]. Its kernels are asked for, given or found: [`KernelChoice`].
 //! - [`SessionReport`] tells how it ended, with the records by run directory ([`RunSummary`]), counted ([`Tally`]).
 //!   [`FailureArtifacts`](ktstr_harness::runner::FailureArtifacts) reads back what a failed case left, [`replay_args`] runs it again.
 //! - [`replay`] finds the failures of the newest session and runs them again, on the same kernels and with the same
@@ -91,6 +91,7 @@ pub use records::RunSummary;
 pub use replay::{replay_args, replay_filter};
 pub use session::{
     Budget, KernelChoice, KernelRequest, NextestStreams, OutputStream, SavedKernel, SavedSession,
-    SavedSessionError, Session, SessionError, SessionEvent, SessionObserver, SessionReport, Silent,
+    SavedSessionError, Session, SessionError, SessionEvent, SessionObserver, SessionOptions,
+    SessionReport, Silent,
 };
 pub use tally::Tally;

@@ -142,8 +142,23 @@ fn value(value: &Value) -> TokenStream {
         Value::Texts(texts) => quote!(&[#(#texts),*]),
         Value::Text(text) => quote!(#text),
         Value::Scheduler(path) => quote!(&#path),
+        Value::Payload(expr) => payload(expr),
+        Value::Payloads(exprs) => {
+            let payloads = exprs.iter().map(payload);
+            quote!(&[#(#payloads),*])
+        }
+        Value::MapWrites(exprs) => quote!(&[#(#exprs),*]),
+        Value::Function(path) => quote!(#path),
         Value::Refused => unreachable!("what was refused is not expanded"),
     }
+}
+
+/// A reference to the program that `expr` is, which a function may make: for that it needs an item of its own.
+fn payload(expr: &Expr) -> TokenStream {
+    quote!({
+        const PAYLOAD: &::ktstr_harness::Payload = &#expr;
+        PAYLOAD
+    })
 }
 
 /// `expr`, with `15` turned into `15.0`.

@@ -5,17 +5,10 @@
 pub(crate) struct Key {
     /// As it is written; also the name of the field it sets.
     pub(crate) name: &'static str,
-    /// What becomes of it.
-    pub(crate) state: State,
-}
-
-/// What becomes of a key.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum State {
-    /// It takes a value of `kind`, which sets a field of `part`.
-    Honoured { part: Part, kind: Kind },
-    /// Planned: refused by name until it does something.
-    Later,
+    /// The piece of the test case that has the field.
+    pub(crate) part: Part,
+    /// What it takes.
+    pub(crate) kind: Kind,
 }
 
 /// The piece of a `TestCase` that has a key's field.
@@ -47,6 +40,14 @@ pub(crate) enum Kind {
     Content,
     /// A constant that `declare_scheduler!` made.
     Scheduler,
+    /// A constant that `declare_payload!` made, or what its functions make of one.
+    Payload,
+    /// Several of these, in brackets.
+    Payloads,
+    /// Constants of type `MapWrite`, in brackets.
+    MapWrites,
+    /// A path to a function.
+    Function,
 }
 
 /// The whole numbers that a key takes.
@@ -99,42 +100,36 @@ impl Kind {
             Self::Text => "a string literal",
             Self::Content => "a text: a literal, a constant or `include_str!(…)`",
             Self::Scheduler => "the name of a scheduler that `declare_scheduler!` declared",
+            Self::Payload => "a program that `declare_payload!` declared",
+            Self::Payloads => "an array of programs that `declare_payload!` declared",
+            Self::MapWrites => "an array such as `[MapWrite::number(\".bss\", \"variable\", 1)]`",
+            Self::Function => "the name of a function, `fn(&FinishedRun<'_>) -> Result<()>`",
         }
     }
 }
 
 impl Key {
     pub(crate) const fn topology(name: &'static str, kind: Kind) -> Self {
-        Self::honoured(name, Part::Topology, kind)
+        Self::new(name, Part::Topology, kind)
     }
 
     pub(crate) const fn constraint(name: &'static str, kind: Kind) -> Self {
-        Self::honoured(name, Part::Constraints, kind)
+        Self::new(name, Part::Constraints, kind)
     }
 
     pub(crate) const fn check(name: &'static str, kind: Kind) -> Self {
-        Self::honoured(name, Part::Checks, kind)
+        Self::new(name, Part::Checks, kind)
     }
 
     pub(crate) const fn case(name: &'static str, kind: Kind) -> Self {
-        Self::honoured(name, Part::Case, kind)
+        Self::new(name, Part::Case, kind)
     }
 
     pub(crate) const fn optional(name: &'static str, kind: Kind) -> Self {
-        Self::honoured(name, Part::Optional, kind)
+        Self::new(name, Part::Optional, kind)
     }
 
-    pub(crate) const fn honoured(name: &'static str, part: Part, kind: Kind) -> Self {
-        Self {
-            name,
-            state: State::Honoured { part, kind },
-        }
-    }
-
-    pub(crate) const fn later(name: &'static str) -> Self {
-        Self {
-            name,
-            state: State::Later,
-        }
+    const fn new(name: &'static str, part: Part, kind: Kind) -> Self {
+        Self { name, part, kind }
     }
 }

@@ -1,7 +1,7 @@
 //! The keys of `#[ktstr_test(...)]`; those of checks come from the table of checks.
 
 use crate::checks;
-use crate::key::{Integer, Key, Kind, Part, State};
+use crate::key::{Integer, Key, Kind, Part};
 
 impl Key {
     /// Every key, in the order in which messages list them.
@@ -16,25 +16,16 @@ impl Key {
 
     /// The part and the default of an integer key that has one.
     pub(crate) fn default_of(name: &str) -> (Part, u64) {
-        match Self::find(name).map(|key| key.state) {
-            Some(State::Honoured {
+        match Self::find(name).map(|key| (key.part, key.kind)) {
+            Some((
                 part,
-                kind:
-                    Kind::Integer(Integer {
-                        default: Some(default),
-                        ..
-                    }),
-            }) => (part, default),
+                Kind::Integer(Integer {
+                    default: Some(default),
+                    ..
+                }),
+            )) => (part, default),
             _ => unreachable!("`{name}` has no default"),
         }
-    }
-
-    /// The keys that set something, with the part they belong to.
-    pub(crate) fn all_honoured() -> impl Iterator<Item = (&'static Self, Part)> {
-        Self::all().filter_map(|key| match key.state {
-            State::Honoured { part, .. } => Some((key, part)),
-            State::Later => None,
-        })
     }
 }
 
@@ -74,11 +65,11 @@ const OF_CASE: &[Key] = &[
     Key::optional("config", Kind::Content),
     Key::optional("watchdog_timeout_s", Kind::COUNT),
     Key::optional("expect_scx_bpf_error_contains", Kind::Text),
-    Key::later("payload"),
-    Key::later("workloads"),
-    Key::later("bpf_map_write"),
-    Key::later("post_vm"),
-    Key::later("cleanup_budget_ms"),
+    Key::optional("payload", Kind::Payload),
+    Key::case("workloads", Kind::Payloads),
+    Key::case("bpf_map_write", Kind::MapWrites),
+    Key::optional("post_vm", Kind::Function),
+    Key::optional("cleanup_budget_ms", Kind::COUNT),
 ];
 
 /// The key that was probably meant by `word`.

@@ -1,4 +1,21 @@
-//! The attribute macros of `ktstr-harness`.
+//! The macros of `ktstr-harness`, which re-exports them: [`macro@ktstr_test`] declares a test, [`declare_scheduler!`] a
+//! scheduler to run it under.
+//!
+//! ```no_run
+//! use ktstr_harness::prelude::*;
+//!
+//! declare_scheduler!(MINE, {
+//!     name = "mine",
+//!     binary_path = "/usr/bin/scx_mine",
+//! });
+//!
+//! #[ktstr_test(llcs = 2, scheduler = MINE, not_stuck)]
+//! fn under_mine(ctx: &Ctx) -> Result<AssertResult> {
+//!     scenarios::steady(ctx)
+//! }
+//!
+//! ktstr_harness::main!();
+//! ```
 //!
 //! `keys` and `checks` are the tables of what can be set, `parse`, `value` and `function` read a use of the
 //! attribute, `validate` looks for contradictions in it and `expand` writes the code that registers the test.
@@ -12,6 +29,7 @@ mod function;
 mod key;
 mod keys;
 mod parse;
+mod payload;
 mod validate;
 mod value;
 
@@ -103,8 +121,20 @@ use crate::parse::Settings;
 /// | `allow_restarts` | flag | false | the kernel may end it because of CPU hotplug, where its program starts it again |
 /// | `expect_scx_bpf_error_contains` | string | | it must be ejected with an error that contains this |
 ///
+/// | `bpf_map_write` | array of `MapWrite` | `[]` | values that are written into its maps while the test runs |
+///
 /// A scheduler that dies, stalls or is ejected fails the test. Topology, constraints and checks that a test
 /// does not give come from the scheduler.
+///
+/// # Programs
+///
+/// | key | value | default | |
+/// |---|---|---|---|
+/// | `payload` | constant | | the program that the test is about, which [`declare_payload!`] declared |
+/// | `workloads` | array of constants | `[]` | programs that run beside it |
+///
+/// They are packed into the guest with their libraries. The body starts them: `execute_payload` all of them, an
+/// operation of a step (`Op::start`) one. A program that is declared and never started makes the test inconclusive.
 ///
 /// # The host
 ///
@@ -113,6 +143,8 @@ use crate::parse::Settings;
 /// | `performance_mode` | flag | false | each CPU of the machine on a host CPU of its own; needs KVM and one host CPU more, else the test is skipped |
 /// | `no_perf_mode` | flag | false | says that it needs none |
 /// | `cpu_budget` | count | CPUs + 1 | how many host CPUs the machine may use outside performance mode |
+/// | `post_vm` | function | | `fn(&FinishedRun<'_>) -> Result<()>`, called on the host when the machine is gone; its error or panic fails the test |
+/// | `cleanup_budget_ms` | milliseconds | | the machine must be gone so soon after its guest has reported |
 ///
 /// # The verdict
 ///
@@ -137,12 +169,10 @@ use crate::parse::Settings;
 ///   `numa_nodes = 2` is fine, and then no two-node preset is a variant unless `max_numa_nodes` is
 ///   raised;
 /// - `auto_repro` switched on with `expect_err`;
-/// - `allow_restarts` without a scheduler that is loaded;
+/// - `allow_restarts` or `bpf_map_write` without a scheduler that is loaded;
+/// - two programs of one name among `payload` and `workloads`;
 /// - `performance_mode` with `no_perf_mode` or `cpu_budget`;
-/// - `host_only` with any key that describes a machine or its variants.
-///
-/// Keys that later versions will honour (`payload`, `workloads` and more) are refused as not
-/// supported yet.
+/// - `host_only` with any key that describes a machine, its variants, or what happens in it or after it.
 #[proc_macro_attribute]
 pub fn ktstr_test(
     attribute: proc_macro::TokenStream,
@@ -193,6 +223,48 @@ pub fn ktstr_test(
 #[proc_macro]
 pub fn declare_scheduler(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let declaration = syn::parse_macro_input!(input as declare::Declaration);
+    let expanded = declaration.expand();
+    expanded
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Declares a program that tests run in the guest: a constant.
+///
+/// ```ignore
+/// use ktstr_harness::prelude::*;
+///
+/// declare_payload!(pub HACKBENCH, {
+///     name = "hackbench",
+///     binary = "hackbench",
+///     args = ["--groups", "2", "--loops", "200"],
+///     metrics = [PayloadMetric::pattern("time_s", "s", Better::Lower, "Time: {}")],
+///     checks = [MetricCheck::at_most("time_s", 20.0)],
+/// });
+///
+/// #[ktstr_test(llcs = 2, payload = HACKBENCH)]
+/// fn messages_pass(ctx: &Ctx) -> Result<AssertResult> {
+///     execute_payload(ctx, &[])
+/// }
+/// ```
+///
+/// | field | value | |
+/// |---|---|---|
+/// | `name` | string | what it is called in results: its cgroup and its metrics (`hackbench.time_s`) are; needed |
+/// | `binary` | string | a program of the host's search path, or a path, relative to this crate |
+/// | `package` | string | a package of this crate's workspace, built by cargo, with a binary of that name |
+/// | `args` | array of strings | its arguments; `{duration_s}` and `{cpus}` in them stand for the test's duration and the machine's CPUs |
+/// | `include_files` | array of strings | host files that the guest finds below `/include-files/`; relative to this crate |
+/// | `exit_codes` | array of numbers | those that are fine, `[0]` unless given |
+/// | `metrics` | array of `PayloadMetric` | what is read from its output: by a path in JSON, a key, or a pattern |
+/// | `checks` | array of `MetricCheck` | bounds of these metrics; a test's own (`HACKBENCH.checked_by(&[…])`) replace them one by one |
+/// | `time_limit_s` | seconds | how long it may take; one and a half times the test's duration and 5 s unless given |
+/// | `skip_if_missing` | flag | where it is not installed, tests are skipped; they fail unless given |
+///
+/// Exactly one of `binary` and `package` is given.
+#[proc_macro]
+pub fn declare_payload(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let declaration = syn::parse_macro_input!(input as payload::Declaration);
     let expanded = declaration.expand();
     expanded
         .unwrap_or_else(syn::Error::into_compile_error)

@@ -6,7 +6,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Error, Result, Token};
 
 use crate::errors::Errors;
-use crate::key::{Key, Kind, Part, State};
+use crate::key::{Key, Kind, Part};
 use crate::keys;
 use crate::value::Value;
 
@@ -46,8 +46,8 @@ impl Settings {
     fn read_entry(&mut self, input: ParseStream, errors: &mut Errors) -> Result<()> {
         let ident = Ident::parse_any(input)
             .map_err(|error| Error::new(error.span(), "expected a key, such as `llcs = 2`"))?;
-        let (key, part, kind) = honoured(&ident)?;
-        let name = key.name;
+        let key = known(&ident)?;
+        let &Key { name, part, kind } = key;
         let first = self.0.iter().all(|setting| setting.key.name != name);
         if !first {
             errors.at(ident.span(), format!("`{name}` is given more than once"));
@@ -96,24 +96,20 @@ fn skip_past_comma(input: ParseStream) {
     let _ = input.parse::<Option<Token![,]>>();
 }
 
-/// Looks `ident` up among the keys that set something.
-fn honoured(ident: &Ident) -> Result<(&'static Key, Part, Kind)> {
+/// Looks `ident` up among the keys.
+fn known(ident: &Ident) -> Result<&'static Key> {
     let word = ident.to_string();
-    let refuse = |message: String| Err(Error::new(ident.span(), message));
-    match Key::find(&word).map(|key| (key, key.state)) {
-        Some((key, State::Honoured { part, kind })) => Ok((key, part, kind)),
-        Some((key, State::Later)) => refuse(format!("`{}` is not supported yet", key.name)),
-        None => match keys::nearest(&word) {
-            Some(near) => refuse(format!("unknown key `{word}`; did you mean `{near}`?")),
-            None => refuse(format!("unknown key `{word}`; the keys are {}", key_list())),
-        },
-    }
+    Key::find(&word).ok_or_else(|| {
+        let message = match keys::nearest(&word) {
+            Some(near) => format!("unknown key `{word}`; did you mean `{near}`?"),
+            None => format!("unknown key `{word}`; the keys are {}", key_list()),
+        };
+        Error::new(ident.span(), message)
+    })
 }
 
 fn key_list() -> String {
-    let names: Vec<_> = Key::all_honoured()
-        .map(|(key, _)| format!("`{}`", key.name))
-        .collect();
+    let names: Vec<_> = Key::all().map(|key| format!("`{}`", key.name)).collect();
     names.join(", ")
 }
 

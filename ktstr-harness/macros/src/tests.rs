@@ -1,7 +1,6 @@
 //! What the attribute says to what it is given.
 
 use super::*;
-use crate::key::{Key, State};
 
 /// What is wrong with the keys in `attribute`.
 fn wrong(attribute: &str) -> Vec<String> {
@@ -112,6 +111,50 @@ fn texts_of_kernel_warnings_are_literals_that_are_not_empty() {
 }
 
 #[test]
+fn programs_writes_and_functions_are_constants() {
+    assert_right("payload = A, workloads = [B, c::D.checked_by(&[X])], cleanup_budget_ms = 500");
+    assert_right("scheduler = S, bpf_map_write = [MapWrite::number(\".bss\", \"x\", 1)]");
+    assert_right("post_vm = a::b");
+    let one = "`payload` takes a program that `declare_payload!` declared";
+    for wrong in ["payload = \"hackbench\"", "payload", "payload = [A]"] {
+        let said = &self::wrong(wrong)[0];
+        assert!(said.starts_with(one), "{said}");
+    }
+    let several = "`workloads` takes an array of programs that `declare_payload!` declared";
+    assert_wrong("workloads = A", &[several]);
+    assert_wrong("workloads = [A, 3]", &[several]);
+    let writes = &wrong("bpf_map_write = 3")[0];
+    assert!(
+        writes.starts_with("`bpf_map_write` takes an array such as"),
+        "{writes}"
+    );
+    let function = "`post_vm` takes the name of a function, `fn(&FinishedRun<'_>) -> Result<()>`";
+    assert_wrong("post_vm = |run| Ok(())", &[function]);
+    assert_wrong(
+        "cleanup_budget_ms = 0",
+        &["`cleanup_budget_ms` must be at least 1"],
+    );
+    let none = "contradicts `host_only`: there is no machine to apply it to";
+    for (key, value) in [
+        ("payload", "A"),
+        ("workloads", "[A]"),
+        ("bpf_map_write", "[W]"),
+        ("post_vm", "f"),
+        ("cleanup_budget_ms", "5"),
+    ] {
+        let refusal = format!("`{key}` {none}");
+        assert_wrong(&format!("host_only, {key} = {value}"), &[&refusal]);
+    }
+    assert_eq!(
+        asserted("payload = A, bpf_map_write = [W]"),
+        [
+            "two programs among `payload` and `workloads` have one name",
+            "`bpf_map_write` needs a `scheduler` that is loaded: it writes into its maps",
+        ]
+    );
+}
+
+#[test]
 fn refuses_what_is_no_entry() {
     assert_wrong("2", &["expected a key, such as `llcs = 2`"]);
     assert_wrong("llcs(2)", &["expected `=` after `llcs`"]);
@@ -128,12 +171,6 @@ fn refuses_keys() {
         panic!("one error");
     };
     assert!(message.starts_with("unknown key `colour`; the keys are `numa_nodes`, `llcs`,"));
-    for key in Key::all() {
-        if let State::Later = key.state {
-            let refusal = format!("`{}` is not supported yet", key.name);
-            assert_wrong(&format!("{} = x", key.name), &[&refusal]);
-        }
-    }
     assert_wrong(
         "not_stuck, not_stuck = false",
         &["`not_stuck` is given more than once"],
@@ -143,11 +180,11 @@ fn refuses_keys() {
 #[test]
 fn reports_everything_at_once() {
     assert_wrong(
-        "llcs = 0, llc = [1, 2], payload = f(a, b), ignore, ignore, min_cpus = 8, max_cpus = 4",
+        "llcs = 0, llc = [1, 2], payload = 3, ignore, ignore, min_cpus = 8, max_cpus = 4",
         &[
             "`llcs` must be at least 1",
             "unknown key `llc`; did you mean `llcs`?",
-            "`payload` is not supported yet",
+            "`payload` takes a program that `declare_payload!` declared",
             "`ignore` is given more than once",
             "`min_cpus = 8` is above `max_cpus = 4`; no gauntlet preset is left",
         ],

@@ -24,7 +24,7 @@ const BOUNDS: [(Count, &str, &str); 3] = [
 ];
 
 /// Keys of the test case that mean nothing without a machine.
-const OF_MACHINE: [&str; 10] = [
+const OF_MACHINE: [&str; 15] = [
     "performance_mode",
     "no_perf_mode",
     "memory_mib",
@@ -35,6 +35,11 @@ const OF_MACHINE: [&str; 10] = [
     "extra_sched_args",
     "allow_kernel_warnings",
     "allow_restarts",
+    "payload",
+    "workloads",
+    "bpf_map_write",
+    "post_vm",
+    "cleanup_budget_ms",
 ];
 
 /// A number of the machine of the base variant.
@@ -64,6 +69,8 @@ pub(crate) fn validate(settings: &Settings, errors: &mut Errors) -> Vec<Assertio
     judge.performance_mode();
     judge.config();
     judge.restarts();
+    judge.programs();
+    judge.map_writes();
     judge.topology();
     for (count, min, max) in BOUNDS {
         judge.bounds(count, min, max);
@@ -177,6 +184,37 @@ impl<'a> Judge<'a> {
             blame: ident.clone(),
             condition: quote!(#scheduler.is_loaded()),
             message: "`allow_restarts` needs a `scheduler` that is loaded".to_owned(),
+        });
+    }
+
+    /// Programs are told apart by their names.
+    fn programs(&mut self) {
+        let Some(Setting { ident, .. }) = self
+            .settings
+            .get("workloads")
+            .or_else(|| self.settings.get("payload"))
+        else {
+            return;
+        };
+        let (payload, workloads) = (field(Part::Case, "payload"), field(Part::Case, "workloads"));
+        self.assertions.push(Assertion {
+            blame: ident.clone(),
+            condition: quote!(::ktstr_harness::Payload::are_distinct(#payload, #workloads)),
+            message: "two programs among `payload` and `workloads` have one name".to_owned(),
+        });
+    }
+
+    /// What is not loaded has no maps.
+    fn map_writes(&mut self) {
+        let Some(Setting { ident, .. }) = self.settings.get("bpf_map_write") else {
+            return;
+        };
+        let scheduler = field(Part::Case, "scheduler");
+        self.assertions.push(Assertion {
+            blame: ident.clone(),
+            condition: quote!(#scheduler.is_loaded()),
+            message: "`bpf_map_write` needs a `scheduler` that is loaded: it writes into its maps"
+                .to_owned(),
         });
     }
 

@@ -24,6 +24,10 @@ pub(crate) enum Value {
     Content(Expr),
     /// A path to a constant.
     Scheduler(ExprPath),
+    Payload(Expr),
+    Payloads(Vec<Expr>),
+    MapWrites(Vec<Expr>),
+    Function(ExprPath),
     /// Something that was reported as an error.
     Refused,
 }
@@ -45,6 +49,13 @@ impl Value {
                 Expr::Path(path) => Ok(Self::Scheduler(path)),
                 other => Err(Misfit::wrong_type(&other)),
             },
+            Kind::Function => match expr {
+                Expr::Path(path) => Ok(Self::Function(path)),
+                other => Err(Misfit::wrong_type(&other)),
+            },
+            Kind::Payload => constant(&expr).map(|()| Self::Payload(expr)),
+            Kind::Payloads => constants(&expr).map(Self::Payloads),
+            Kind::MapWrites => constants(&expr).map(Self::MapWrites),
         }
     }
 }
@@ -147,6 +158,28 @@ fn content(expr: Expr) -> Result<Value, Misfit> {
         Some(Lit::Str(_)) | None => refuse_aggregate(&expr).map(|()| Value::Content(expr)),
         Some(_) => Err(Misfit::wrong_type(&expr)),
     }
+}
+
+/// Refuses what is never a constant of a type of ours.
+fn constant(expr: &Expr) -> Result<(), Misfit> {
+    match expr {
+        Expr::Lit(_) | Expr::Array(_) | Expr::Tuple(_) | Expr::Closure(_) => {
+            Err(Misfit::wrong_type(expr))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The elements of an array of such constants.
+fn constants(expr: &Expr) -> Result<Vec<Expr>, Misfit> {
+    let Expr::Array(array) = expr else {
+        return Err(Misfit::wrong_type(expr));
+    };
+    let element = |element: &Expr| match constant(element) {
+        Ok(()) => Ok(element.clone()),
+        Err(_) => Err(Misfit::wrong_type(element)),
+    };
+    array.elems.iter().map(element).collect()
 }
 
 /// The string literal that `expr` is.

@@ -1,7 +1,7 @@
 //! Runs one test on the machine that this process is on, as a `.run` of `cargo ktstr export` asks for: no guest.
 //!
 //! The machine has other work to do, so everything is put back: processes, cgroups, kernel settings, the scheduler. What
-//! the test finds is what it finds in a guest: `/scheduler`, `/include-files`, a cgroup root of its own and the CPUs of
+//! the test finds is what it finds in a guest: `/scheduler`, `/include-files`, `/programs`, a cgroup root of its own and the CPUs of
 //! its topology, chosen among those of the machine.
 
 mod cgroup;
@@ -34,7 +34,7 @@ use settings::ChangedSettings;
 /// What the program of a `.run` tells the test binary.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// The directory that was unpacked: `scheduler/`, `include-files/`.
+    /// The directory that was unpacked: `scheduler/`, `include-files/`, `programs/`.
     pub(crate) dir: PathBuf,
     /// The process that it must not outlive.
     pub(crate) parent: Option<Pid>,
@@ -133,6 +133,8 @@ pub(crate) fn run(
         checks: test.checks,
         cgroup_root: cgroup.path().to_owned(),
         include_dir: PathBuf::from(guest::INCLUDE_DIR),
+        payload: test.payload,
+        workloads: test.workloads,
     };
     let cgroup_root = cgroup.path().to_owned();
     let around = Around {

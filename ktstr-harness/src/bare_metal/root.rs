@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 
 use super::{BareMetalError, os, set_up};
+use crate::Payload;
 use crate::guest::INCLUDE_DIR;
 
 /// Where the guest finds its scheduler: the directory of [`Scheduler::PROGRAM`](crate::Scheduler::PROGRAM).
@@ -23,8 +24,8 @@ const KERNELS_OWN: [&str; 3] = ["proc", "sys", "dev"];
 /// More entries than any of the directories has that are taken apart.
 const MOST_ENTRIES: usize = 20_000;
 
-/// Moves this process, which must have one thread, to a root directory of its own. `/scheduler` and `/include-files` are
-/// those of `dir`; `files` are about to be written, and will not be on the machine's disks.
+/// Moves this process, which must have one thread, to a root directory of its own. `/scheduler`, `/include-files` and
+/// `/programs` are those of `dir`; `files` are about to be written, and will not be on the machine's disks.
 pub(super) fn enter(dir: &Path, files: &[&Path]) -> Result<(), BareMetalError> {
     let root = dir.join("root");
     let failed = |what: &str| set_up(format!("private root, {what}"));
@@ -37,7 +38,7 @@ pub(super) fn enter(dir: &Path, files: &[&Path]) -> Result<(), BareMetalError> {
     // So that binding what is above does not bind this once more.
     mount_change(&root, MountPropagationFlags::UNBINDABLE)
         .map_err(|e| failed("unbindable mount")(e.into()))?;
-    let own = [SCHEDULER_DIR, INCLUDE_DIR].map(PathBuf::from);
+    let own = [SCHEDULER_DIR, INCLUDE_DIR, Payload::DIR].map(PathBuf::from);
     let mut taken_apart: BTreeSet<PathBuf> = files.iter().filter_map(|file| place(file)).collect();
     taken_apart.extend(own.iter().cloned());
     copy(Path::new("/"), &root, &taken_apart).map_err(failed("the machine's directories"))?;

@@ -1,10 +1,10 @@
-//! Which CPUs of a machine a cgroup may use, said without knowing the machine.
+//! CPU sets of cgroups, described by the shape of a machine instead of by CPU numbers.
 
 use std::ops::RangeInclusive;
 
 use ktstr_core::{CpuSet, Topology};
 
-/// The CPUs of a cgroup, in terms of the machine's shape.
+/// The CPUs of a cgroup, described in terms of the machine's topology.
 ///
 /// ```
 /// use ktstr_core::Topology;
@@ -26,16 +26,16 @@ pub enum CpusetSpec {
     Numa(u32),
     /// CPUs by number, first and last included.
     Range(RangeInclusive<u32>),
-    /// One of `of` parts that cover the machine without a CPU in common: as equal as the number of
-    /// CPUs allows, each of neighbouring CPUs.
+    /// One of `of` disjoint parts that together cover all CPUs. Each part is a contiguous range, and
+    /// the sizes of parts differ by at most one CPU.
     Disjoint {
         /// Which part, from 0.
         index: u32,
         /// Number of parts, at most one per CPU.
         of: u32,
     },
-    /// A part as in [`CpusetSpec::Disjoint`], and the first `shared_pct` percent (rounded up) of the
-    /// next part, which follows the last one with the first: neighbouring cgroups share CPUs.
+    /// A part as in [`CpusetSpec::Disjoint`], plus the first `shared_pct` percent (rounded up) of the
+    /// next part, so that neighbouring cgroups share CPUs. The first part follows the last.
     Overlap {
         /// Which part, from 0.
         index: u32,
@@ -48,62 +48,60 @@ pub enum CpusetSpec {
     Exact(CpuSet),
 }
 
-/// A set of CPUs that the machine does not have.
+/// A [`CpusetSpec`] that cannot be resolved on a machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CpusetError {
     /// There is no such LLC.
     #[error("cpuset: no LLC {llc} on {topology}; use 0 to {last}", last = topology.llcs() - 1)]
     Llc {
-        /// LLC asked for.
+        /// The requested LLC.
         llc: u32,
-        /// The machine.
+        /// Topology of the machine.
         topology: Topology,
     },
     /// There is no such NUMA node.
     #[error("cpuset: no NUMA node {node} on {topology}; use 0 to {last}", last = topology.numa_nodes() - 1)]
     Numa {
-        /// Node asked for.
+        /// The requested node.
         node: u32,
-        /// The machine.
+        /// Topology of the machine.
         topology: Topology,
     },
-    /// CPUs that do not exist.
+    /// Some of the CPUs do not exist.
     #[error("cpuset: no CPU {missing} on {topology}; use 0 to {last}", last = topology.cpus() - 1)]
     Cpus {
-        /// CPUs asked for that are not there.
+        /// The requested CPUs that do not exist.
         missing: String,
-        /// The machine.
+        /// Topology of the machine.
         topology: Topology,
     },
-    /// The part is not one of the parts.
+    /// The index is not below the number of parts.
     #[error("cpuset: no part {index} of {of}; the first part is 0, so use an index below {of}")]
     Part {
-        /// Part asked for.
+        /// The requested part.
         index: u32,
         /// Number of parts.
         of: u32,
     },
-    /// More parts than CPUs.
-    #[error("cpuset: {of} parts of {topology} leave some without a CPU; use 1 to {cpus}", cpus = topology.cpus())]
+    /// There are more parts than CPUs, or none.
+    #[error("cpuset: {topology} cannot be divided into {of} parts; use 1 to {cpus}", cpus = topology.cpus())]
     Parts {
         /// Number of parts.
         of: u32,
-        /// The machine.
+        /// Topology of the machine.
         topology: Topology,
     },
-    /// More than the whole next part.
+    /// The share is above 100 percent.
     #[error("cpuset: {0} % of the next part cannot be shared; use 0 to 100")]
     Share(u32),
-    /// No CPU at all.
-    #[error(
-        "cpuset: the set is empty; name at least one CPU, or leave the cpuset out for all CPUs"
-    )]
+    /// The set contains no CPU.
+    #[error("cpuset: the set is empty; name at least one CPU, or omit the cpuset to use all CPUs")]
     Empty,
 }
 
 impl CpusetSpec {
-    /// The CPUs on a machine of this shape: never empty.
+    /// Returns the CPUs that this names on a machine of this topology. The set is never empty.
     pub fn resolve(&self, topology: Topology) -> Result<CpuSet, CpusetError> {
         let cpus = match *self {
             Self::Llc(llc) if llc >= topology.llcs() => {
@@ -115,7 +113,7 @@ impl CpusetSpec {
             }
             Self::Numa(node) => topology.cpus_of_node(node),
             Self::Range(ref range) => {
-                // Judged by its ends: a range of all numbers must not be collected.
+                // Only the ends are compared: collecting a range of all numbers would take gigabytes.
                 let (first, last) = (*range.start(), *range.end());
                 if !range.is_empty() && last >= topology.cpus() {
                     let first = first.max(topology.cpus());
@@ -161,7 +159,7 @@ impl CpusetSpec {
         Ok(cpus)
     }
 
-    /// The NUMA node that memory is to come from; `None` leaves all nodes.
+    /// The NUMA node that memory is allocated from; `None` for any node.
     pub fn memory_node(&self) -> Option<u32> {
         match self {
             Self::Numa(node) => Some(*node),

@@ -1,18 +1,22 @@
 //! A cgroup with its workers, as a test declares it.
 
+mod error;
+
 use std::collections::BTreeSet;
 
 use ktstr_core::{CpuSet, Topology};
 
-use super::{CpusetError, CpusetSpec};
+use super::CpusetSpec;
 use crate::Ctx;
 use crate::cpu_map::CpuMap;
-use crate::workload::{WorkType, WorkTypeError, WorkerGroup};
+use crate::workload::{Affinity, MemoryPolicy, Policy, TaskSettings, WorkType, WorkerGroup};
+
+pub use error::DefError;
 
 /// A cgroup and what runs in it.
 ///
-/// Unless said otherwise: two workers that spin, on all CPUs, at nice 0, with the kernel's default
-/// weight and no memory limit.
+/// By default, two workers spin on all CPUs, at nice 0, with the kernel's default weight and without
+/// a memory limit.
 ///
 /// ```
 /// use ktstr_harness::cgroup::{CgroupDef, CpusetSpec};
@@ -29,63 +33,87 @@ use crate::workload::{WorkType, WorkTypeError, WorkerGroup};
 #[must_use]
 pub struct CgroupDef {
     name: String,
-    workers: usize,
-    work: WorkType,
+    group: WorkerGroup,
+    tasks: TaskSettings,
     cpuset: Option<CpusetSpec>,
-    nice: Option<i32>,
     weight: Option<u32>,
     memory_max: Option<u64>,
 }
 
 impl CgroupDef {
-    /// Workers of a cgroup that does not say how many.
+    /// Number of workers where [`CgroupDef::workers`] sets none.
     pub const DEFAULT_WORKERS: usize = 2;
 
-    /// A cgroup with the defaults. The name becomes a directory below the scenario's root.
+    /// Creates a definition with the defaults. A directory of this name is created below the scenario's root cgroup.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            workers: Self::DEFAULT_WORKERS,
-            work: WorkType::default(),
+            group: WorkerGroup::of(WorkType::Spin, Self::DEFAULT_WORKERS),
+            tasks: TaskSettings::default(),
             cpuset: None,
-            nice: None,
             weight: None,
             memory_max: None,
         }
     }
 
-    /// Number of worker processes, 1 to 4096; in a scenario in steps also 0, for a cgroup that others are within.
+    /// Sets the number of worker processes, 1 to 4096. In a scenario of steps, 0 declares a cgroup that only contains
+    /// other cgroups.
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
+        self.group.workers = workers;
         self
     }
 
-    /// What the workers do.
+    /// Sets what the workers do.
     pub fn work(mut self, work: WorkType) -> Self {
-        self.work = work;
+        self.group.work = work;
         self
     }
 
-    /// CPUs the cgroup may use (`cpuset.cpus`; with [`CpusetSpec::Numa`] also `cpuset.mems`).
+    /// Makes the workers threads of one process, instead of a process each. They can be in one cgroup only, all together.
+    pub fn threads(mut self) -> Self {
+        self.group.threads = true;
+        self
+    }
+
+    /// Scheduling policy of the workers. [`Policy::Ext`] puts them under a scheduler that takes only tasks that ask for it,
+    /// and [`Policy::Other`] keeps them out of such a one; real-time policies keep them out of any.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.tasks.policy = Some(policy);
+        self
+    }
+
+    /// CPUs that the workers ask for (`sched_setaffinity`); the cpuset limits them further.
+    pub fn affinity(mut self, affinity: Affinity) -> Self {
+        self.tasks.affinity = Some(affinity);
+        self
+    }
+
+    /// NUMA nodes that the workers' memory comes from (`set_mempolicy`).
+    pub fn memory_policy(mut self, policy: MemoryPolicy) -> Self {
+        self.group.memory = Some(policy);
+        self
+    }
+
+    /// Restricts the cgroup to these CPUs (`cpuset.cpus`; with [`CpusetSpec::Numa`] also `cpuset.mems`).
     pub fn cpuset(mut self, cpus: CpusetSpec) -> Self {
         self.cpuset = Some(cpus);
         self
     }
 
-    /// Nice value of the workers, -20 (most CPU time) to 19.
+    /// Sets the nice value of the workers, -20 (most CPU time) to 19.
     pub fn nice(mut self, nice: i32) -> Self {
-        self.nice = Some(nice);
+        self.tasks.nice = Some(nice);
         self
     }
 
-    /// Share of CPU time against other cgroups (`cpu.weight`), 1 to 10000; the kernel's default is
-    /// 100.
+    /// Sets the share of CPU time relative to sibling cgroups (`cpu.weight`), 1 to 10000; the kernel's
+    /// default is 100.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = Some(weight);
         self
     }
 
-    /// Memory in bytes above which the kernel kills workers (`memory.max`).
+    /// Limits the memory, in bytes (`memory.max`): above the limit, the kernel's OOM killer kills workers.
     pub fn memory_max(mut self, bytes: u64) -> Self {
         self.memory_max = Some(bytes);
         self
@@ -113,15 +141,15 @@ pub struct ResolvedDef {
     pub group: WorkerGroup,
     /// CPUs the cgroup may use.
     pub cpus: CpuSet,
-    /// Whether `cpuset.cpus` is to be written: false where nothing was said and all CPUs are meant.
+    /// Whether `cpuset.cpus` is written; false where the definition restricts no CPUs.
     pub confined: bool,
-    /// NUMA node for memory; `None` leaves all nodes.
+    /// NUMA node that memory is allocated from; `None` for any node.
     pub memory_node: Option<u32>,
-    /// Nice value, if one is to be set.
-    pub nice: Option<i32>,
-    /// `cpu.weight`, if it is to be set.
+    /// How the workers are scheduled.
+    pub tasks: TaskSettings,
+    /// `cpu.weight`, where one is set.
     pub weight: Option<u32>,
-    /// `memory.max` in bytes, if it is to be set.
+    /// `memory.max` in bytes, where one is set.
     pub memory_max: Option<u64>,
 }
 
@@ -130,73 +158,24 @@ impl ResolvedDef {
     pub(crate) fn controllers(&self) -> impl Iterator<Item = &'static str> + use<> {
         let needs = [
             ("cpuset", self.confined || self.memory_node.is_some()),
-            ("cpu", self.weight.is_some()),
+            (
+                "cpu",
+                self.weight.is_some() || self.group.work.moves_cgroups(),
+            ),
             ("memory", self.memory_max.is_some()),
         ];
         let needs = needs.into_iter().filter(|(_, needed)| *needed);
         needs.map(|(name, _)| name)
     }
 
-    /// Names the CPUs and the memory of the running machine that stand for those of the topology.
+    /// Replaces the CPUs and the memory node of the declared topology by those of the running machine.
     pub(crate) fn map_cpus(&mut self, cpus: CpuMap) {
         self.cpus = cpus.cpus(&self.cpus);
         self.memory_node = self.memory_node.map(|node| cpus.memory_node(node));
     }
 }
 
-/// A definition that cannot be carried out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DefError {
-    /// No cgroup at all.
-    #[error("the scenario has no cgroups; give at least one CgroupDef")]
-    None,
-    /// The name cannot be a directory.
-    #[error("cgroup name {name:?}: {why}; use letters, digits, `_` and `-`")]
-    Name {
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// Two of one name.
-    #[error("two cgroups are called `{0}`; rename one of them")]
-    Twice(String),
-    /// The nice value is out of bounds.
-    #[error("cgroup {cgroup}: nice {nice}; use -20 to 19")]
-    Nice {
-        /// The cgroup.
-        cgroup: String,
-        /// What was asked for.
-        nice: i32,
-    },
-    /// The weight is out of bounds.
-    #[error("cgroup {cgroup}: weight {weight}; use 1 to 10000")]
-    Weight {
-        /// The cgroup.
-        cgroup: String,
-        /// What was asked for.
-        weight: u32,
-    },
-    /// The work cannot be carried out.
-    #[error("cgroup {cgroup}: {source}")]
-    Work {
-        /// The cgroup.
-        cgroup: String,
-        /// Why not.
-        source: WorkTypeError,
-    },
-    /// The CPUs are not there.
-    #[error("cgroup {cgroup}: {source}")]
-    Cpuset {
-        /// The cgroup.
-        cgroup: String,
-        /// Why not.
-        source: CpusetError,
-    },
-}
-
-/// Checks definitions that are to run together on a machine of this shape.
+/// Checks definitions of cgroups that run together on a machine of this topology.
 pub fn resolve(defs: &[CgroupDef], topology: Topology) -> Result<Vec<ResolvedDef>, DefError> {
     if defs.is_empty() {
         return Err(DefError::None);
@@ -224,11 +203,12 @@ impl CgroupDef {
             let name = self.name.clone();
             return Err(DefError::Name { name, why });
         }
-        if self.workers > 0 {
+        if self.group.workers > 0 {
             return self.resolve(topology);
         }
-        // One that others are within has no worker of its own: the kernel wants it so.
-        let mut resolved = self.clone().workers(2).resolve(topology)?;
+        // The kernel allows no processes in a cgroup that enables controllers for its children.
+        let enough = self.group.work.team(2);
+        let mut resolved = self.clone().workers(enough).resolve(topology)?;
         resolved.group.workers = 0;
         Ok(resolved)
     }
@@ -236,20 +216,16 @@ impl CgroupDef {
     /// Checks everything but the name.
     fn resolve(&self, topology: Topology) -> Result<ResolvedDef, DefError> {
         let cgroup = || self.name.clone();
-        if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
-            return Err(DefError::Nice {
-                cgroup: cgroup(),
-                nice,
-            });
-        }
+        self.check_tasks(topology)?;
         if let Some(weight) = self.weight.filter(|weight| !(1..=10_000).contains(weight)) {
             return Err(DefError::Weight {
                 cgroup: cgroup(),
                 weight,
             });
         }
-        self.work
-            .validate_workers(self.workers)
+        self.group
+            .work
+            .validate_workers(self.group.workers)
             .map_err(|source| DefError::Work {
                 cgroup: cgroup(),
                 source,
@@ -263,21 +239,49 @@ impl CgroupDef {
         };
         Ok(ResolvedDef {
             name: cgroup(),
-            group: WorkerGroup {
-                work: self.work,
-                workers: self.workers,
-            },
+            group: self.group,
+            tasks: self.tasks.clone(),
             cpus,
             confined: self.cpuset.is_some(),
             memory_node: self.cpuset.as_ref().and_then(CpusetSpec::memory_node),
-            nice: self.nice,
             weight: self.weight,
             memory_max: self.memory_max,
         })
     }
 }
 
-/// Dots are left to the kernel: its own files are called `cpu.max`, `cgroup.procs` and so on.
+impl CgroupDef {
+    /// Checks how the workers are to be scheduled.
+    fn check_tasks(&self, topology: Topology) -> Result<(), DefError> {
+        let cgroup = || self.name.clone();
+        let tasks = &self.tasks;
+        if let Some(nice) = tasks.nice.filter(|nice| !(-20..=19).contains(nice)) {
+            return Err(DefError::Nice {
+                cgroup: cgroup(),
+                nice,
+            });
+        }
+        if let Some((policy, why)) = tasks.policy.and_then(|it| Some((it, it.fault()?))) {
+            return Err(DefError::Policy {
+                cgroup: cgroup(),
+                policy,
+                why,
+            });
+        }
+        let affinity = tasks.affinity.as_ref();
+        let cpus = affinity.and_then(|affinity| affinity.cpus(topology, 0).err());
+        let memory = self.group.memory.and_then(|policy| policy.fault(topology));
+        match cpus.or(memory) {
+            Some(why) => Err(DefError::Machine {
+                cgroup: cgroup(),
+                why,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Dots are reserved: the kernel's files in the same directory are called `cpu.max`, `cgroup.procs` and so on.
 fn name_fault(name: &str) -> Option<&'static str> {
     // NAME_MAX of the kernel's include/uapi/linux/limits.h.
     const LONGEST: usize = 255;
@@ -286,12 +290,12 @@ fn name_fault(name: &str) -> Option<&'static str> {
     } else if name.len() > LONGEST {
         Some("is longer than 255 bytes")
     } else if name.contains('/') {
-        Some("has a `/`, and cgroups are not nested here")
+        Some("contains a `/`, and only steps create nested cgroups")
     } else if name
         .chars()
         .any(|c| !c.is_alphanumeric() && c != '_' && c != '-')
     {
-        Some("has a character that cgroup names here do not have")
+        Some("contains a character that is not allowed")
     } else {
         None
     }
@@ -314,14 +318,11 @@ mod tests {
             resolved,
             [ResolvedDef {
                 name: "a".to_owned(),
-                group: WorkerGroup {
-                    work: WorkType::Spin,
-                    workers: 2
-                },
+                group: WorkerGroup::of(WorkType::Spin, 2),
+                tasks: TaskSettings::default(),
                 cpus: MACHINE.all_cpus(),
                 confined: false,
                 memory_node: None,
-                nice: None,
                 weight: None,
                 memory_max: None,
             }]
@@ -356,6 +357,18 @@ mod tests {
         assert!(error(def().workers(0)).starts_with("cgroup a: 0 workers"));
         assert!(
             error(def().workers(3).work(WorkType::FutexPingPong)).contains("use an even number")
+        );
+        assert_eq!(
+            error(def().policy(Policy::Fifo(100))),
+            "cgroup a: SCHED_FIFO: its priority is not from 1 to 99"
+        );
+        assert_eq!(
+            error(def().affinity(Affinity::Cpu(4))),
+            "cgroup a: CPUs 4 are not all on 1n2l2c1t"
+        );
+        assert_eq!(
+            error(def().memory_policy(MemoryPolicy::Bind(1))),
+            "cgroup a: no NUMA node 1 on 1n2l2c1t; use 0 to 0"
         );
         let edges = [
             def().nice(-20).weight(10_000),

@@ -1,4 +1,4 @@
-//! Cgroups as the kernel's files (`Documentation/admin-guide/cgroup-v2.rst`).
+//! Creates cgroups and sets their limits through the files of cgroup2 (`Documentation/admin-guide/cgroup-v2.rst`).
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use ktstr_core::CpuSet;
 
-/// A directory of a cgroup2 mount below which cgroups are made.
+/// A directory of a cgroup2 mount, below which cgroups are created.
 #[derive(Debug, Clone)]
 pub struct CgroupTree {
     root: PathBuf,
 }
 
-/// A cgroup that was made here. Dropping it kills what runs in it and removes it.
+/// A cgroup that [`CgroupTree::create`] created. Dropping it kills the processes in it and removes it.
 #[derive(Debug)]
 pub struct Cgroup {
     name: String,
@@ -22,7 +22,7 @@ pub struct Cgroup {
     removed: bool,
 }
 
-/// An operation on a cgroup that the kernel refused.
+/// A failed operation on a cgroup.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CgroupError {
@@ -31,7 +31,7 @@ pub enum CgroupError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A file could not be written.
@@ -39,17 +39,17 @@ pub enum CgroupError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What was to be written.
+        /// The value.
         value: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
-        /// What to do, after a semicolon.
+        /// What to do about it, after a semicolon; may be empty.
         hint: &'static str,
     },
-    /// A controller is not there.
+    /// A controller is not available.
     #[error(
         "{path}: the {controller} controller is not available; the guest kernel needs {option}, and the parent cgroup \
-         must pass it on in cgroup.subtree_control"
+         must enable it in cgroup.subtree_control"
     )]
     Controller {
         /// The file that lists the controllers.
@@ -67,16 +67,16 @@ pub enum CgroupError {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory could not be made.
+    /// The directory could not be created.
     #[error(
-        "cgroup {name}: {path} could not be made: {source}; is a cgroup2 file system mounted there?"
+        "cgroup {name}: {path} could not be created: {source}; is a cgroup2 file system mounted there?"
     )]
     Create {
         /// The name.
         name: String,
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The directory could not be removed.
@@ -88,9 +88,9 @@ pub enum CgroupError {
         name: String,
         /// The directory.
         path: PathBuf,
-        /// How long it was tried.
+        /// How long removing was retried, in seconds.
         seconds: u64,
-        /// What the system said last.
+        /// The last error of the operating system.
         source: io::Error,
         /// Process ids, or `none`.
         processes: String,
@@ -103,8 +103,8 @@ impl CgroupTree {
         Self { root: root.into() }
     }
 
-    /// Passes on to children those of cpuset, cpu, memory and pids that the kernel has, and insists
-    /// on the ones in `needed`.
+    /// Enables the controllers cpuset, cpu, memory and pids for child cgroups, as far as the kernel
+    /// provides them. It is an error if one of `needed` is not available.
     pub fn enable_controllers(&self, needed: &[&str]) -> Result<(), CgroupError> {
         const USED: [&str; 4] = ["cpuset", "cpu", "memory", "pids"];
         let path = self.root.join("cgroup.controllers");
@@ -125,25 +125,30 @@ impl CgroupTree {
         let control = self.root.join("cgroup.subtree_control");
         let enabled = read(&control)?;
         let enabled: Vec<&str> = enabled.split_ascii_whitespace().collect();
-        for name in USED {
-            if available.contains(&name) && !enabled.contains(&name) {
-                write(&control, &format!("+{name}"))?;
-            }
+        let missing = |name: &&str| available.contains(name) && !enabled.contains(name);
+        let more: Vec<String> = USED
+            .iter()
+            .filter(|name| missing(name))
+            .map(|name| format!("+{name}"))
+            .collect();
+        if more.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // All at once: each write waits until the kernel is through with removed cgroups.
+        write(&control, &more.join(" "))
     }
 
-    /// The cgroups within `cgroup`.
+    /// The tree of cgroups below `cgroup`.
     pub(crate) fn within(cgroup: &Cgroup) -> Self {
         Self::new(cgroup.path())
     }
 
-    /// Moves a process to the cgroup that the tree starts at.
+    /// Moves a process to the root cgroup of the tree.
     pub(crate) fn attach_to_root(&self, pid: u32) -> Result<(), CgroupError> {
         write(&self.root.join("cgroup.procs"), &pid.to_string())
     }
 
-    /// Makes the cgroup `name`.
+    /// Creates the cgroup `name`.
     pub fn create(&self, name: &str) -> Result<Cgroup, CgroupError> {
         let path = self.root.join(name);
         let name = name.to_owned();
@@ -164,38 +169,38 @@ impl CgroupTree {
 impl Cgroup {
     const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 
-    /// Where it is.
+    /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Sets the CPUs that may be used (`cpuset.cpus`).
+    /// Sets the CPUs that its tasks may use (`cpuset.cpus`).
     pub fn set_cpus(&self, cpus: &CpuSet) -> Result<(), CgroupError> {
         self.write("cpuset.cpus", &cpus.to_string())
     }
 
-    /// Sets the NUMA node that memory comes from (`cpuset.mems`).
+    /// Sets the NUMA node that memory is allocated from (`cpuset.mems`).
     pub fn set_memory_node(&self, node: u32) -> Result<(), CgroupError> {
         self.write("cpuset.mems", &node.to_string())
     }
 
-    /// Sets the share of CPU time against siblings (`cpu.weight`).
+    /// Sets the share of CPU time relative to its siblings (`cpu.weight`).
     pub fn set_weight(&self, weight: u32) -> Result<(), CgroupError> {
         self.write("cpu.weight", &weight.to_string())
     }
 
-    /// Sets the memory in bytes above which the kernel kills (`memory.max`).
+    /// Sets the memory limit in bytes (`memory.max`), above which the kernel's OOM killer acts.
     pub fn set_memory_max(&self, bytes: u64) -> Result<(), CgroupError> {
         self.write("memory.max", &bytes.to_string())
     }
 
-    /// Moves a process here (`cgroup.procs`).
+    /// Moves a process into it (`cgroup.procs`).
     pub fn attach(&self, pid: u32) -> Result<(), CgroupError> {
         self.write("cgroup.procs", &pid.to_string())
     }
 
-    /// How many processes here were killed for lack of memory (`oom_kill` in `memory.events`); 0 where the kernel does
-    /// not count.
+    /// Returns how many of its processes the OOM killer killed (`oom_kill` in `memory.events`); 0 where the kernel does
+    /// not report it.
     pub fn oom_kills(&self) -> u64 {
         let events = fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
         events
@@ -205,12 +210,12 @@ impl Cgroup {
             .unwrap_or(0)
     }
 
-    /// Kills what runs in it and removes it.
+    /// Kills the processes in it and removes it.
     pub fn remove(mut self) -> Result<(), CgroupError> {
         self.remove_within(Self::REMOVE_LIMIT)
     }
 
-    /// Sets the NUMA nodes that memory comes from (`cpuset.mems`).
+    /// Sets the NUMA nodes that memory is allocated from (`cpuset.mems`).
     pub(crate) fn set_memory_nodes(&self, nodes: &CpuSet) -> Result<(), CgroupError> {
         self.write("cpuset.mems", &nodes.to_string())
     }
@@ -224,7 +229,7 @@ impl Cgroup {
         self.write("cpu.max", &value)
     }
 
-    /// Sets how much unused quota it may save up (`cpu.max.burst`).
+    /// Sets how much unused quota it may accumulate (`cpu.max.burst`).
     pub(crate) fn set_burst(&self, burst: Duration) -> Result<(), CgroupError> {
         self.write("cpu.max.burst", &burst.as_micros().to_string())
     }
@@ -240,7 +245,7 @@ impl Cgroup {
         self.write("cgroup.freeze", if frozen { "1" } else { "0" })
     }
 
-    /// Whether all of it is frozen (`frozen` in `cgroup.events`).
+    /// Whether all of its tasks are frozen (`frozen` in `cgroup.events`).
     pub(crate) fn is_frozen(&self) -> Result<bool, CgroupError> {
         let events = read(&self.path.join("cgroup.events"))?;
         Ok(events.lines().any(|line| line == "frozen 1"))
@@ -251,7 +256,7 @@ impl Cgroup {
     }
 
     fn remove_within(&mut self, limit: Duration) -> Result<(), CgroupError> {
-        // Once only, whatever comes of it: a second attempt in `drop` would wait once more.
+        // Only once: after a failure, a second attempt in `drop` would wait again.
         self.removed = true;
         // Kernels before 5.14 have no such file; an empty cgroup needs none.
         let _ = self.write("cgroup.kill", "1");
@@ -262,7 +267,7 @@ impl Cgroup {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                 Err(error) => error,
             };
-            // Busy: killed processes leave the cgroup when they are through with exiting.
+            // Busy: killed processes leave the cgroup only at the end of their exit.
             if source.kind() != ErrorKind::ResourceBusy || start.elapsed() >= limit {
                 return Err(CgroupError::Remove {
                     name: self.name.clone(),
@@ -302,7 +307,7 @@ fn read(path: &Path) -> Result<String, CgroupError> {
     })
 }
 
-/// One `write` call with the whole value, as the kernel's files want it.
+/// Writes the whole value in one `write` call, as the kernel's files require.
 fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
     OpenOptions::new()
         .write(true)
@@ -315,9 +320,9 @@ fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
                 ErrorKind::NotFound => {
                     "; is the controller in cgroup.subtree_control of the parent?"
                 }
-                ErrorKind::PermissionDenied => "; this needs root",
+                ErrorKind::PermissionDenied => "; run it as root",
                 ErrorKind::ResourceBusy => {
-                    "; a cgroup that passes controllers on may have no processes of its own"
+                    "; a cgroup that enables controllers for its children may have no processes of its own"
                 }
                 _ => "",
             },

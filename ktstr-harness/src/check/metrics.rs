@@ -12,7 +12,7 @@ use crate::workload::WorkerReport;
 type Figure = fn(&[CgroupRun]) -> Option<f64>;
 
 /// Each metric that comes from the reports of workers; a metric that a check judges is defined by the check's row.
-const OF_WORKERS: [(Metric, Figure); 9] = [
+const OF_WORKERS: [(Metric<'static>, Figure); 9] = [
     (
         metric("iterations_per_second", "/s", Better::Higher, 1.0, 10.0),
         |runs| sum(runs, WorkerReport::iteration_rate),
@@ -54,7 +54,7 @@ const fn metric(
     better: Better,
     absolute_gate: f64,
     relative_gate_pct: f64,
-) -> Metric {
+) -> Metric<'static> {
     Metric {
         name,
         unit,
@@ -65,7 +65,7 @@ const fn metric(
 }
 
 /// The metric in the row of `check`; a row without one does not compile.
-const fn judged_by(check: &str) -> Metric {
+const fn judged_by(check: &str) -> Metric<'static> {
     Check::named(check)
         .metric
         .expect("the check's row has a metric")
@@ -81,7 +81,7 @@ const fn judged_by(check: &str) -> Metric {
 /// let gap = all_metrics().find(|metric| metric.name == "max_gap_ms").unwrap();
 /// assert_eq!((gap.unit, gap.better), ("ms", Better::Lower));
 /// ```
-pub fn all_metrics() -> impl Iterator<Item = Metric> {
+pub fn all_metrics() -> impl Iterator<Item = Metric<'static>> {
     let of_workers = OF_WORKERS.into_iter().map(|(metric, _)| metric);
     of_workers
         .chain(sampled::recorded())

@@ -153,6 +153,7 @@ pub(super) mod tests {
             max_gap_cpu: 0,
             wake: WakeLatency::default(),
             under_sched_ext: Some(false),
+            counts: BTreeMap::new(),
         }
     }
 

@@ -72,7 +72,7 @@ pub fn sampled_metrics(sampled: &Sampled) -> BTreeMap<String, f64> {
 }
 
 /// The metrics of [`sampled_metrics`].
-pub(super) fn recorded() -> impl Iterator<Item = Metric> {
+pub(super) fn recorded() -> impl Iterator<Item = Metric<'static>> {
     JUDGED.into_iter().filter_map(|(check, _)| check.metric)
 }
 

@@ -26,7 +26,7 @@ pub struct Check {
     /// Unit of its limit; empty where it has none.
     pub unit: &'static str,
     /// The metric that holds what it judges, where the records of a run have one.
-    pub metric: Option<Metric>,
+    pub metric: Option<Metric<'static>>,
     value: fn(&Checks) -> Option<CheckValue>,
 }
 

@@ -83,7 +83,7 @@ pub fn traced_metrics(traced: &Traced) -> BTreeMap<String, f64> {
 }
 
 /// The metrics of [`traced_metrics`].
-pub(super) fn recorded() -> impl Iterator<Item = Metric> {
+pub(super) fn recorded() -> impl Iterator<Item = Metric<'static>> {
     JUDGED.into_iter().filter_map(|(check, _)| check.metric)
 }
 

@@ -3,8 +3,8 @@
 use ktstr_core::{CaseName, Topology};
 
 use super::args::{Args, Names};
-use crate::Scheduler;
 use crate::cases::{Case, Cell};
+use crate::{Payload, Scheduler, TestCase};
 
 /// One thing to run.
 pub(super) enum Job {
@@ -59,6 +59,15 @@ impl Job {
             Self::Test(case) => case.is_ignored(),
             Self::Cell(_) => true,
         }
+    }
+
+    /// The programs that its test runs.
+    pub(super) fn programs(&self) -> impl Iterator<Item = &'static Payload> + use<> {
+        let test = match self {
+            Self::Test(case) => Some(case.test),
+            Self::Cell(_) => None,
+        };
+        test.into_iter().flat_map(TestCase::programs)
     }
 
     pub(super) fn scheduler(&self) -> &'static Scheduler {

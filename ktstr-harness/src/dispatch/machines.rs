@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use ktstr_core::Topology;
 use serde::{Deserialize, Serialize};
 
+use crate::Payload;
 use crate::cases::Case;
 use crate::protocol::SchedulerSpec;
 use crate::relocation::Relocation;
 use crate::runner::build::Package;
-use crate::runner::{MachinePlan, Settings, package, spec_of_test};
+use crate::runner::{
+    MachinePlan, Settings, binary_of_program, include_files, package, package_of_program,
+    spec_of_test,
+};
 use crate::scheduler::{Scheduler, SchedulerSource};
 
 /// The machine of one case, and what its test runs with there.
@@ -25,8 +29,12 @@ pub struct CaseMachine {
     pub memory_mib: u32,
     /// Arguments of the kernel, those of the scheduler among them.
     pub kernel_args: Vec<String>,
-    /// Absolute paths of the host files that the guest finds below `/include-files/`.
+    /// Absolute paths of the host files that the guest finds below `/include-files/`: its own, and those of its programs.
     pub include_files: Vec<PathBuf>,
+    /// The programs that the guest finds below `/programs/`.
+    pub programs: Vec<CaseProgram>,
+    /// Whether it writes into the maps of its scheduler.
+    pub writes_maps: bool,
     /// How long the scenario runs, in seconds.
     pub duration_s: u32,
     /// Time after which sched_ext ejects a scheduler that leaves a task waiting, in seconds, where the test says it.
@@ -50,7 +58,16 @@ pub struct CaseScheduler {
     pub spec: SchedulerSpec,
 }
 
-/// Where the program of a scheduler comes from.
+/// A program that a case runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseProgram {
+    /// Its name there.
+    pub name: String,
+    /// Where it comes from.
+    pub program: ProgramSource,
+}
+
+/// Where the program of a scheduler or of a test comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProgramSource {
     /// A cargo package, which has to be built.
@@ -67,13 +84,25 @@ pub(super) fn of(case: &Case, settings: &Settings) -> CaseMachine {
     let plan = MachinePlan::of_case(case);
     let kernel_args = plan.map_or_else(Vec::new, |plan| plan.kernel_args);
     let files = test.extra_include_files.iter();
+    let mut files: Vec<PathBuf> = files.map(|file| settings.dir.join(file)).collect();
+    for file in test.programs().flat_map(|it| include_files(it, settings)) {
+        // Several programs may need one file.
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
     CaseMachine {
         case: case.name.to_string(),
         test: test.name.to_owned(),
         topology: case.topology(),
         memory_mib: test.memory_mib,
         kernel_args,
-        include_files: files.map(|file| settings.dir.join(file)).collect(),
+        include_files: files,
+        programs: test
+            .programs()
+            .map(|it| case_program(it, settings))
+            .collect(),
+        writes_maps: !test.bpf_map_write.is_empty(),
         duration_s: test.duration_s,
         watchdog_timeout_s: test.watchdog_timeout_s,
         performance_mode: test.performance_mode,
@@ -83,6 +112,19 @@ pub(super) fn of(case: &Case, settings: &Settings) -> CaseMachine {
             config_file: config_file(test.scheduler, &settings.relocation),
             spec,
         }),
+    }
+}
+
+fn case_program(program: &Payload, settings: &Settings) -> CaseProgram {
+    let package = package_of_program(program, settings).map(ProgramSource::Package);
+    let source = package.unwrap_or_else(|| {
+        let found = binary_of_program(program, settings);
+        // By its name alone it will not be found either, and be told as missing.
+        ProgramSource::Path(found.unwrap_or_else(|| program.name.into()))
+    });
+    CaseProgram {
+        name: program.name.to_owned(),
+        program: source,
     }
 }
 
@@ -114,6 +156,7 @@ mod tests {
     use ktstr_core::host::Host;
 
     use super::*;
+    use crate::payload::PayloadSource;
     use crate::protocol::SchedulerStart;
     use crate::test::Location;
     use crate::{AssertResult, TestCase};
@@ -137,6 +180,20 @@ mod tests {
         |_| Ok(AssertResult::pass()),
     );
 
+    const BENCH: Payload = Payload {
+        name: "bench",
+        source: PayloadSource::Package("mine_bench"),
+        include_files: &["c", "/b"],
+        manifest_dir: "/p/mine",
+        ..Payload::NONE
+    };
+
+    const LOAD: Payload = Payload {
+        name: "load",
+        source: PayloadSource::Binary("./load.sh"),
+        ..BENCH
+    };
+
     static TEST: TestCase = TestCase {
         scheduler: &MINE,
         topology: Topology::constant(1, 2, 2, 1),
@@ -145,6 +202,8 @@ mod tests {
         watchdog_timeout_s: Some(7),
         extra_sched_args: &["-v"],
         extra_include_files: &["data/a", "/b"],
+        payload: Some(&BENCH),
+        workloads: &[&LOAD],
         ..PLAIN
     };
 
@@ -168,8 +227,15 @@ mod tests {
         assert_eq!(told.kernel_args, ["isolcpus=1", "nokaslr"]);
         assert_eq!(
             told.include_files,
-            [PathBuf::from("/p/data/a"), "/b".into()]
+            [PathBuf::from("/p/data/a"), "/b".into(), "/p/mine/c".into()]
         );
+        let [bench, load] = &told.programs[..] else {
+            panic!("{told:?}")
+        };
+        assert!(matches!(&bench.program, ProgramSource::Package(it) if it.name == "mine_bench"));
+        let path = ProgramSource::Path("/p/mine/./load.sh".into());
+        assert_eq!((load.name.as_str(), &load.program), ("load", &path));
+        assert!(!told.writes_maps);
         assert_eq!((told.duration_s, told.watchdog_timeout_s), (12, Some(7)));
         let scheduler = told.scheduler.as_ref().unwrap();
         let ProgramSource::Package(package) = &scheduler.program else {

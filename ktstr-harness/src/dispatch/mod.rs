@@ -28,7 +28,7 @@ use ktstr_core::{Outcome, env, text};
 
 pub use args::{Args, Color, Names, Question, Which};
 pub use kernel_list::{format_kernel_list, parse_kernel_list};
-pub use machines::{CaseMachine, CaseScheduler, ProgramSource};
+pub use machines::{CaseMachine, CaseProgram, CaseScheduler, ProgramSource};
 pub use prepare::BuildRequest;
 pub use schedulers::SchedulerUse;
 pub use session::SessionInfo;

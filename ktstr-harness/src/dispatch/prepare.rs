@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::job::Job;
 use super::settings::Process;
 use crate::runner::build::Package;
-use crate::runner::package;
+use crate::runner::{package, package_of_program};
 
 /// Longer than the schedulers of any project take to build. The wait ends at once if the session ends.
 const WAIT: Duration = Duration::from_secs(3600);
@@ -41,7 +41,13 @@ pub(super) fn wait_for_schedulers(jobs: &[Job], process: &Process) {
     };
     let mut packages: BTreeMap<Package, Vec<String>> = BTreeMap::new();
     for job in jobs {
-        if let Some(package) = package(job.scheduler(), &process.settings) {
+        let settings = &process.settings;
+        let of_programs = job.programs();
+        let of_programs = of_programs.filter_map(|it| package_of_program(it, settings));
+        for package in package(job.scheduler(), settings)
+            .into_iter()
+            .chain(of_programs)
+        {
             packages
                 .entry(package)
                 .or_default()

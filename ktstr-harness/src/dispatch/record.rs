@@ -10,7 +10,7 @@ use ktstr_vmm::CancelToken;
 use super::job::Job;
 use super::settings::Process;
 use crate::cases::NamedKernel;
-use crate::runner::{CaseResult, FailureArtifacts, RunObserver, Runner, discover_kernel};
+use crate::runner::{CaseResult, FailureArtifacts, RunObserver, Runner, Settings, discover_kernel};
 
 /// Runs `job` and writes its record.
 ///
@@ -24,7 +24,10 @@ pub(super) fn run(job: &Job, process: &Process, observer: &mut dyn RunObserver) 
             return unstarted(planned, verdict);
         }
     };
-    let runner = Runner::new(process.settings.clone());
+    let runner = Runner::new(Settings {
+        records_dir: Some(run_dir(&planned, process).path().to_owned()),
+        ..process.settings.clone()
+    });
     // Nobody cancels it: a signal ends this process, and its machine with it.
     let cancel = match CancelToken::new() {
         Ok(cancel) => cancel,

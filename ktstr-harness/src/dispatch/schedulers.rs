@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::job::Job;
+use crate::payload::PayloadSource;
 use crate::relocation::Relocation;
 use crate::scheduler::{Scheduler, SchedulerSource};
 
@@ -24,6 +25,9 @@ pub struct SchedulerUse {
     pub manifest_dir: Option<PathBuf>,
     /// The test functions that run under it, in order.
     pub tests: Vec<String>,
+    /// The cargo packages of programs that these tests run, each with the tests that do, in order.
+    #[serde(default)]
+    pub programs: BTreeMap<String, Vec<String>>,
 }
 
 /// The schedulers among `declared`, and those of `jobs`, each once, with the tests among `jobs`.
@@ -46,13 +50,25 @@ pub(super) fn uses(
                 .entry(key(scheduler))
                 .or_insert_with(|| of(scheduler, relocation));
             entry.tests.push(case.test.name.to_owned());
+            for program in case.test.programs() {
+                if let PayloadSource::Package(package) = program.source {
+                    let tests = entry.programs.entry(package.to_owned()).or_default();
+                    tests.push(case.test.name.to_owned());
+                }
+            }
         }
     }
     let mut uses: Vec<SchedulerUse> = uses.into_values().collect();
     for scheduler in &mut uses {
         // A test has many cases.
-        scheduler.tests.sort();
-        scheduler.tests.dedup();
+        for tests in scheduler
+            .programs
+            .values_mut()
+            .chain([&mut scheduler.tests])
+        {
+            tests.sort();
+            tests.dedup();
+        }
     }
     uses
 }
@@ -76,6 +92,7 @@ fn of(scheduler: &Scheduler, relocation: &Relocation) -> SchedulerUse {
         config_file: scheduler.config_file.map(below),
         manifest_dir: dir,
         tests: Vec::new(),
+        programs: BTreeMap::new(),
     }
 }
 
@@ -84,7 +101,7 @@ mod tests {
     use super::*;
     use crate::cases::Case;
     use crate::test::Location;
-    use crate::{AssertResult, TestCase};
+    use crate::{AssertResult, Payload, TestCase};
 
     const MINE: Scheduler = Scheduler {
         name: "mine",
@@ -112,8 +129,17 @@ mod tests {
         }
     }
 
+    const BENCH: Payload = Payload {
+        name: "bench",
+        source: PayloadSource::Package("mine_bench"),
+        ..Payload::NONE
+    };
+
     static TESTS: [TestCase; 3] = [
-        test("b", &MINE),
+        TestCase {
+            workloads: &[&BENCH],
+            ..test("b", &MINE)
+        },
         test("a", &MINE),
         test("plain", &Scheduler::EEVDF),
     ];
@@ -137,6 +163,8 @@ mod tests {
         assert_eq!(plain.tests, ["plain"]);
         assert_eq!(mine.package.as_deref(), Some("scx_mine"));
         assert_eq!(mine.tests, ["a", "b"]);
+        let of_program = BTreeMap::from([("mine_bench".to_owned(), vec!["b".to_owned()])]);
+        assert_eq!((&mine.programs, plain.programs.len()), (&of_program, 0));
         assert_eq!(mine.config_file, Some("/p/mine/../mine.toml".into()));
         assert_eq!((&other.package, &other.tests), (&None, &vec![]));
         assert_eq!(other.program, Some("/p/mine/target/other".into()));

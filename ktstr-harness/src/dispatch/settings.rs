@@ -225,6 +225,7 @@ fn settings(
             .or_else(|| text(env::SCHEDULER_PROFILE).filter(|profile| !profile.is_empty()))
             .unwrap_or_else(|| "release".to_owned()),
         coverage: session.and_then(|session| session.coverage.clone()),
+        records_dir: None,
         guest_env: GUEST_VARIABLES
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), text(name)?)))

@@ -8,6 +8,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ktstr_core::Outcome;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
@@ -16,12 +17,11 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait
 use serde::{Deserialize, Serialize};
 
 use super::around::Around;
-use super::sample::Sampler;
+use super::beside::Beside;
+use super::map_write::MapWrites;
 use super::scheduler::Loaded;
 use super::sys;
-use super::watch::Watch;
 use crate::protocol::{Ending, GuestMessage, OUTPUT_LIMIT};
-use crate::trace::Session;
 use crate::workload::sched_ext;
 use crate::{Ctx, TestCase};
 
@@ -30,6 +30,12 @@ const RESULT_LIMIT: usize = 8 << 20;
 
 /// How often the scheduler's state is polled: its program may outlive it.
 const SCHEDULER_POLL: Duration = Duration::from_millis(100);
+
+/// How often to look for processes that the body left to init.
+const ORPHAN_POLL: Duration = Duration::from_secs(1);
+
+/// Orphans that are waited for at a time: the body is watched as well.
+const MOST_ORPHANS: usize = 256;
 
 /// How a body ended.
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,10 +65,13 @@ pub(super) fn run<E: From<io::Error>>(
     ctx: &Ctx,
     limit: Duration,
     scheduler: Option<&mut Loaded>,
-    watches: (&mut Sampler, &mut Watch, Option<&mut Session>),
+    mut beside: Beside<'_>,
     around: &Around<'_>,
     send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
 ) -> Result<Ended, E> {
+    if let Err(why) = beside.writes.write_due(Duration::ZERO) {
+        return Ok(Ending::MapWrite(why).into());
+    }
     let (ending_read, ending_write) = pipe().map_err(io::Error::from)?;
     let (output_read, output_write) = pipe().map_err(io::Error::from)?;
     let asks_for_it = scheduler.as_ref().is_some_and(|loaded| loaded.is_partial());
@@ -87,11 +96,12 @@ pub(super) fn run<E: From<io::Error>>(
         ending: BoundedPipe::new(ending_read, RESULT_LIMIT)?,
         output: BoundedPipe::new(output_read, OUTPUT_LIMIT)?,
     };
-    let end = child.until_it_ends(limit, scheduler, watches, around, send)?;
+    let end = child.until_it_ends(limit, scheduler, &mut beside, around, send)?;
     child.output.forward(send)?;
     Ok(match end {
         End::Limit => Ending::TimedOut.into(),
         End::SchedulerGone => Ending::SchedulerGone.into(),
+        End::MapWrite(why) => Ending::MapWrite(why).into(),
         End::Interrupted => Ending::NotStarted("the run was interrupted".to_owned()).into(),
         End::Ended(status) => match status.terminating_signal() {
             Some(signal) => Ending::Killed { signal }.into(),
@@ -99,7 +109,7 @@ pub(super) fn run<E: From<io::Error>>(
                 status.exit_status(),
                 serde_json::from_slice::<Ended>(&child.ending.bytes),
             ) {
-                (Some(WROTE_ENDING), Ok(ended)) => ended,
+                (Some(WROTE_ENDING), Ok(ended)) => with_writes_left(ended, beside.writes),
                 (code, _) => Ending::Exited(code.unwrap_or(-1)).into(),
             },
         },
@@ -173,14 +183,14 @@ pub(crate) fn run_caught(test: &TestCase, ctx: &Ctx) -> Ending {
 }
 
 /// What `panic!` was given: a literal or a formatted text.
-fn panic_text(payload: &dyn Any) -> &str {
+pub(crate) fn panic_text(payload: &dyn Any) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("(a panic without text)")
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -208,16 +218,32 @@ impl Child {
         Ok(end)
     }
 
+    /// Waits for processes that have ended and that the body left to init: nobody else does. The body itself and the
+    /// program of the scheduler are waited for where they are watched.
+    fn reap_orphans(&self, scheduler: Option<&Loaded>) {
+        let program = scheduler.and_then(Loaded::pid);
+        let is_watched = |child: Pid| child == self.pid || program == Some(child.as_raw_pid());
+        for _ in 0..MOST_ORPHANS {
+            match sys::ended_child() {
+                Some(child) if !is_watched(child) => {
+                    let _ = reap(child);
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// Waits for the child to end; kills it at the limit, or when the scheduler is gone.
     fn until_it_ends<E: From<io::Error>>(
         &mut self,
         limit: Duration,
         mut scheduler: Option<&mut Loaded>,
-        (sampler, watch, mut trace): (&mut Sampler, &mut Watch, Option<&mut Session>),
+        beside: &mut Beside<'_>,
         around: &Around<'_>,
         send: &mut dyn FnMut(GuestMessage) -> Result<(), E>,
     ) -> Result<End, E> {
-        let deadline = Instant::now() + limit;
+        let begin = Instant::now();
+        let deadline = begin + limit;
         let pidfd = pidfd_open(self.pid, PidfdFlags::empty()).map_err(io::Error::from)?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -227,19 +253,14 @@ impl Child {
                 }
                 return self.kill(End::Limit);
             }
-            sampler.sample_if_due();
-            watch.look();
-            if let Some(trace) = trace.as_mut().filter(|trace| trace.is_due()) {
-                trace.pass();
+            if let Err(why) = beside.pass(begin.elapsed()) {
+                return self.kill(End::MapWrite(why));
             }
             let left = match scheduler {
                 Some(_) => left.min(SCHEDULER_POLL),
                 None => left,
             };
-            let left = left.min(sampler.due_in());
-            let left = trace
-                .as_ref()
-                .map_or(left, |trace| left.min(trace.due_in()));
+            let left = left.min(beside.due_in(begin.elapsed())).min(ORPHAN_POLL);
             let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             // A closed pipe would be ready for ever.
@@ -253,11 +274,10 @@ impl Child {
                 let watched = scheduler.signals().into_iter();
                 fds.extend(watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             }
-            let filled = trace.as_ref().map(|trace| trace.ready());
-            fds.extend(filled.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             fds.extend(
-                around
-                    .interrupt
+                [beside.signal(), around.interrupt]
+                    .into_iter()
+                    .flatten()
                     .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
             );
             match poll(&mut fds, Some(&timeout)) {
@@ -273,6 +293,7 @@ impl Child {
             if exited {
                 return Ok(End::Ended(reap(self.pid)?));
             }
+            self.reap_orphans(scheduler.as_deref());
             if around.is_interrupted() {
                 return self.kill(End::Interrupted);
             }
@@ -290,7 +311,22 @@ enum End {
     Ended(WaitStatus),
     Limit,
     SchedulerGone,
+    /// A write into the scheduler's maps failed.
+    MapWrite(String),
     Interrupted,
+}
+
+/// What became of a body, where writes into maps were still to come.
+fn with_writes_left(mut ended: Ended, writes: &MapWrites) -> Ended {
+    if let Ending::Returned(result) = &mut ended.ending
+        && result.verdict.outcome() != Outcome::Skip
+        && let Some(left) = writes.left()
+    {
+        result
+            .verdict
+            .record(Outcome::Inconclusive, "bpf_map_write", left);
+    }
+    ended
 }
 
 fn reap(child: Pid) -> io::Result<WaitStatus> {
@@ -404,6 +440,8 @@ mod tests {
             checks: Checks::NONE,
             cgroup_root: PathBuf::new(),
             include_dir: PathBuf::new(),
+            payload: None,
+            workloads: &[],
         };
         let original = panic::take_hook();
         panic::set_hook(Box::new(|_| {

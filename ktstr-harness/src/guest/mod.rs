@@ -5,10 +5,13 @@
 //! "ready" depends on the test.
 
 mod around;
+mod beside;
 mod body;
 mod bpf;
 mod host_root;
 mod klog;
+mod loopback;
+mod map_write;
 mod mounts;
 mod probe;
 mod profiles;
@@ -27,7 +30,7 @@ use std::time::Duration;
 use ktstr_vmm::channel::{GuestChannel, PORT_NAME};
 
 pub(crate) use around::Around;
-pub(crate) use body::run_caught;
+pub(crate) use body::{chain, panic_text, run_caught};
 pub(crate) use run::run;
 pub(crate) use scheduler::sched_ext;
 pub(crate) use sys::run_above_schedulers;
@@ -68,6 +71,8 @@ pub(crate) fn init() -> ! {
 fn serve() -> Result<(), Box<dyn std::error::Error>> {
     mounts::all()?;
     mounts::enable_controllers(Path::new(CGROUP_ROOT))?;
+    // A kernel may have no network.
+    let _ = loopback::take_up();
     let mut channel = GuestChannel::open(PORT_NAME)?;
     let kernel_release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?
         .trim()
@@ -94,9 +99,12 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         checks: spec.checks,
         cgroup_root: PathBuf::from(CGROUP_ROOT),
         include_dir: PathBuf::from(INCLUDE_DIR),
+        payload: None,
+        workloads: &[],
     };
     let around = Around::guest(spec.topology.cpus());
     let test = find(&spec.test);
+    let ctx = ctx.with_programs_of(test);
     let mut send = |message| channel.send(&to_frame(&message));
     let report = run(
         &spec,

@@ -7,8 +7,10 @@ use ktstr_core::record::{Reading, Traced};
 
 use super::CGROUP_ROOT;
 use super::around::Around;
+use super::beside::Beside;
 use super::body;
 use super::klog;
+use super::map_write::MapWrites;
 use super::probe::Probes;
 use super::sample::Sampler;
 use super::scheduler::Loaded;
@@ -42,6 +44,7 @@ pub(crate) fn run<E: From<io::Error>>(
         .probes
         .as_ref()
         .map(|plan| Probes::arm(plan, around.cpus));
+    let mut writes = MapWrites::new(test.map_or(&[], |test| test.bpf_map_write));
     let mut sampled = None;
     let mut traced = None;
     let mut body_under_sched_ext = None;
@@ -52,9 +55,13 @@ pub(crate) fn run<E: From<io::Error>>(
             }
             let mut trace = asks_for_trace(&spec.checks).then(|| start_trace(ctx));
             let mut sampler = Sampler::start(around.cpus);
-            let session = trace.as_mut().and_then(|trace| trace.as_mut().ok());
-            let watches = (&mut sampler, &mut watch, session);
-            let ended = body::run(test, ctx, spec.limit, scheduler, watches, around, send)?;
+            let beside = Beside {
+                sampler: &mut sampler,
+                watch: &mut watch,
+                trace: trace.as_mut().and_then(|trace| trace.as_mut().ok()),
+                writes: &mut writes,
+            };
+            let ended = body::run(test, ctx, spec.limit, scheduler, beside, around, send)?;
             sampled = Some(Box::new(sampler.finish()));
             traced = trace.map(|trace| Box::new(finish_trace(trace)));
             body_under_sched_ext = ended.under_sched_ext;

@@ -22,8 +22,12 @@ use crate::protocol::{
     Departure, SchedulerProblem, SchedulerReport, SchedulerSpec, SchedulerStart,
 };
 
-/// Time until it is enabled: verifying a large scheduler takes seconds on an emulated CPU.
+/// How long its program may stand still before it is enabled. While the program runs, the kernel verifies it: that takes
+/// an emulated CPU seconds, and one of a busy host ten times that.
 const ENABLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long it may take to be enabled in all.
+const WORK_LIMIT: Duration = Duration::from_secs(90);
 
 /// Time for the program to exit after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -39,6 +43,11 @@ const LOG_LIMITS: (usize, usize) = (64 << 10, 192 << 10);
 
 /// How long a scheduler that may restart is waited for: it is verified again.
 const RESTART_LIMIT: Duration = ENABLE_LIMIT;
+
+/// Whether a scheduler whose program ran for `ran` should have been enabled by now.
+fn is_overdue(elapsed: Duration, ran: Duration) -> bool {
+    elapsed >= WORK_LIMIT.min(ENABLE_LIMIT + ran)
+}
 
 /// A scheduler that is enabled, or about to be.
 pub(super) struct Loaded {
@@ -158,10 +167,17 @@ impl Loaded {
                     "its program {how} before the kernel enabled it"
                 )));
             }
-            if begin.elapsed() >= ENABLE_LIMIT {
+            let elapsed = begin.elapsed();
+            let ran = || {
+                self.program
+                    .as_ref()
+                    .map_or(Duration::ZERO, Program::cpu_time)
+            };
+            if elapsed >= ENABLE_LIMIT && is_overdue(elapsed, ran()) {
                 return Err(SchedulerProblem::NotEnabled(format!(
-                    "the state of sched_ext was still `{state}` after {} s",
-                    ENABLE_LIMIT.as_secs()
+                    "the state of sched_ext was still `{state}` after {} s, in {:.1} s of which its program ran",
+                    elapsed.as_secs(),
+                    ran().as_secs_f64()
                 )));
             }
             sleep(POLL);
@@ -320,5 +336,19 @@ impl Loaded {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_works_has_more_time_than_one_that_waits() {
+        let overdue =
+            |elapsed, ran| is_overdue(Duration::from_secs(elapsed), Duration::from_secs(ran));
+        assert!(!overdue(29, 0) && overdue(30, 0));
+        assert!(!overdue(34, 5) && overdue(35, 5));
+        assert!(!overdue(89, 80) && overdue(90, 90));
     }
 }

@@ -143,10 +143,7 @@ fn under(
 
 /// One spinner more than CPUs, so that one of them has to wait for its turn; each must be seen to run.
 fn dispatch(loaded: &mut Loaded, topology: Topology) -> Result<(), String> {
-    let group = WorkerGroup {
-        work: WorkType::Spin,
-        workers: topology.cpus() as usize + 1,
-    };
+    let group = WorkerGroup::of(WorkType::Spin, topology.cpus() as usize + 1);
     // Workers inherit the name of init's thread.
     body::name_thread("spinner");
     // A dump shows waiting tasks only while they wait.

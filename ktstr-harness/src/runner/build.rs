@@ -29,6 +29,11 @@ const BUILDS: &str = ".builds";
 /// What to do where nothing can be built: the end of an error.
 const INSTEAD: &str = "; or set KTSTR_SCHEDULER to a program that is built already";
 
+/// Why there is no program, without what to do instead for a scheduler.
+pub(super) fn without_instead(why: &str) -> &str {
+    why.strip_suffix(INSTEAD).unwrap_or(why)
+}
+
 /// Age at which a result belongs to no run that is still going.
 const LEFTOVER: Duration = Duration::from_secs(7 * 24 * 3600);
 

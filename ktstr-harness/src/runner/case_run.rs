@@ -18,12 +18,12 @@ use super::prepared_run::PreparedRun;
 use super::repro::{self, AutoRepro, SchedulerExit};
 use super::result::{self, CaseResult, FailureArtifacts, RunError};
 use super::settings::{Settings, own_epoch};
-use super::{judge, kernel_verdict, scheduler_program};
+use super::{judge, kernel_verdict, post_vm, scheduler_program};
 use crate::cases::Case;
 use crate::check::{sampled_metrics, traced_metrics};
 use crate::probe::ProbePlan;
 use crate::protocol::{BodyReport, Ending, GuestRequest, RunSpec};
-use crate::{AssertResult, Ctx, TestCase, guest};
+use crate::{AssertResult, Ctx, Payload, TestCase, guest};
 
 /// Runs `case` and tells how it ended; failures of the surroundings are verdicts like others.
 pub(super) fn run(
@@ -47,7 +47,13 @@ pub(super) fn run(
         Err(RunError::Cancelled) => (result::cancelled(), true),
     };
     let verdict = settings.with_skip_mode(verdict);
-    let (sidecar, artifacts) = run.into_record(case, &settings.origin, verdict, started);
+    let kernel = run.facts.kernel.as_ref().map(|kernel| kernel.image.clone());
+    let (mut sidecar, artifacts) = run.into_record(case, &settings.origin, verdict, started);
+    if sidecar.machine.is_some() && !cancelled {
+        let kernel = kernel.as_deref();
+        let found = post_vm::call(case.test, &sidecar, &artifacts, kernel, Some(settings));
+        add(&mut sidecar.verdict, found);
+    }
     CaseResult {
         sidecar,
         artifacts,
@@ -82,12 +88,21 @@ pub(crate) fn bare_metal_result(
     // The one note is of the kernel's boot, which is long ago.
     let verdict = run.take(test, outcome, &diagnosis, &mut |_: RunEvent<'_>| {});
     let verdict = judge::expect(test, verdict, diagnosis.ejection(), of_kernel);
-    let (sidecar, artifacts) =
+    let (mut sidecar, artifacts) =
         run.into_record(case, &RunOrigin::new(own_epoch()), verdict, started);
+    let found = post_vm::call(test, &sidecar, &artifacts, None, None);
+    add(&mut sidecar.verdict, found);
     CaseResult {
         sidecar,
         artifacts,
         cancelled: false,
+    }
+}
+
+/// Adds what was found, if anything was: nothing must not make a pass of a skip.
+fn add(verdict: &mut Verdict, found: Option<Verdict>) {
+    if let Some(found) = found {
+        verdict.merge(found);
     }
 }
 
@@ -118,6 +133,8 @@ impl CaseRun {
             checks: test.checks,
             cgroup_root: PathBuf::from(guest::CGROUP_ROOT),
             include_dir: PathBuf::from(guest::INCLUDE_DIR),
+            payload: None,
+            workloads: &[],
         };
         let begin = Instant::now();
         let ending = guest::run_caught(test, &ctx);
@@ -165,6 +182,7 @@ impl CaseRun {
         observer: &mut dyn RunObserver,
     ) -> Verdict {
         let mut verdict = verdict(test, &outcome, diagnosis);
+        judge::add_cleanup(&mut verdict, test, outcome.times);
         if let MachineEnd::Reported(report) = outcome.end {
             self.sampled = report.sampled.map(|sampled| *sampled);
             self.traced = report.traced.map(|traced| *traced);
@@ -204,9 +222,12 @@ impl CaseRun {
         if let Some(Reading::Read(traced)) = &self.traced {
             metrics.extend(traced_metrics(traced));
         }
+        let programs = case.test.programs();
         self.facts.into_record(Sidecar {
             cgroups: self.result.cgroups,
             metrics,
+            metric_definitions: programs.flat_map(Payload::definitions).collect(),
+            programs: self.result.programs,
             sampled: self.sampled,
             traced: self.traced,
             scheduler_restarts: self.restarts,
@@ -258,6 +279,7 @@ fn verdict(test: &TestCase, outcome: &GuestOutcome, diagnosis: &Diagnosis) -> Ve
     if let Some(report) = outcome.body_report() {
         let sampled = report.sampled.as_deref();
         judge::add_unjudged(&mut verdict, test, &report.ending);
+        judge::add_unstarted(&mut verdict, test, &report.ending);
         judge::add_sampled(&mut verdict, test, &report.ending, sampled);
         judge::add_traced(&mut verdict, test, &report.ending, report.traced.as_deref());
         judge::add_under_scheduler(&mut verdict, test, report);

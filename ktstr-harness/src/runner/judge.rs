@@ -5,7 +5,7 @@ use ktstr_core::{Outcome, Verdict, text};
 use ktstr_vmm::InitExit;
 
 use super::diagnosis::{Diagnosis, last_line};
-use super::outcome::MachineEnd;
+use super::outcome::{MachineEnd, RunTimes};
 use crate::TestCase;
 use crate::check::{judge, judge_sampled, judge_traced};
 use crate::protocol::{BodyReport, Ending, SchedulerProblem, SchedulerReport};
@@ -255,6 +255,37 @@ pub fn add_unjudged(verdict: &mut Verdict, test: &TestCase, ending: &Ending) {
     }
 }
 
+/// Adds the programs that the test declares and its body never started: passing, it would seem to be about them.
+pub fn add_unstarted(verdict: &mut Verdict, test: &TestCase, ending: &Ending) {
+    let Ending::Returned(result) = ending else {
+        return;
+    };
+    if matches!(result.verdict.outcome(), Outcome::Skip | Outcome::Fail) {
+        return;
+    }
+    let payload = test.payload.map(|program| ("payload", program));
+    let workloads = test.workloads.iter().map(|program| ("workloads", *program));
+    for (key, program) in payload.into_iter().chain(workloads) {
+        if result.programs.iter().all(|run| run.name != program.name) {
+            let message = format!(
+                "the test never started {}; execute_payload and Op::start do",
+                program.name
+            );
+            verdict.record(Outcome::Inconclusive, key, message);
+        }
+    }
+}
+
+/// Adds whether the machine was gone soon enough after its guest had reported.
+pub fn add_cleanup(verdict: &mut Verdict, test: &TestCase, times: RunTimes) {
+    let (Some(budget), Some(reported)) = (test.cleanup_budget_ms, times.reported) else {
+        return;
+    };
+    let ms = times.whole.saturating_sub(reported).as_secs_f64() * 1e3;
+    let place = "milliseconds from the report of the guest to the end of the machine";
+    verdict.at_most("cleanup_budget_ms", ms, f64::from(budget), place);
+}
+
 /// Adds what the samples of a run say about the test's checks, where its body came to an end of its own.
 pub fn add_sampled(
     verdict: &mut Verdict,
@@ -309,6 +340,7 @@ pub fn of_ending(test: &TestCase, ending: &Ending, diagnosis: &Diagnosis) -> Ver
                 test.body_limit().as_secs()
             ),
         ),
+        Ending::MapWrite(why) => Verdict::fail("bpf_map_write", why),
         Ending::NotStarted(why) => Verdict::fail("start", why),
         // Told by the scheduler's own report, which a body without a scheduler does not have.
         Ending::SchedulerGone => Verdict::fail(SCHEDULER, "it was gone before the test ended"),

@@ -7,7 +7,7 @@ use ktstr_vmm::SharedDirectory;
 use ktstr_vmm::initramfs::{Initramfs, InitramfsBuilder};
 
 use crate::cases::{Case, Cell, NamedKernel};
-use crate::{Scheduler, TestCase};
+use crate::{Payload, Scheduler, TestCase};
 
 /// What machine a request runs on: its shape, its files, its kernel. Plain data: nothing is looked up before
 /// [`Runner::run`](super::Runner::run).
@@ -38,6 +38,10 @@ pub struct MachinePlan {
     /// Host files and directories that the guest finds below `/include-files/`, each by its own name; relative to the
     /// settings' directory. Executables have their libraries with them, scripts their interpreters.
     pub include_files: Vec<PathBuf>,
+    /// The program that the guest finds below `/programs/`, with its libraries and include files.
+    pub payload: Option<Payload>,
+    /// Further such programs.
+    pub workloads: Vec<Payload>,
     /// What else the root directory of the guest has; init, the scheduler and the include files replace what has their
     /// paths.
     pub root: InitramfsBuilder,
@@ -63,6 +67,8 @@ impl MachinePlan {
             memory_mib: 0,
             scheduler: Scheduler::EEVDF,
             include_files: Vec::new(),
+            payload: None,
+            workloads: Vec::new(),
             root: Initramfs::builder(),
             shared_directories: Vec::new(),
             gdb: None,
@@ -88,6 +94,8 @@ impl MachinePlan {
         }
         plan.memory_mib = memory_mib;
         plan.include_files = extra_include_files.iter().map(PathBuf::from).collect();
+        plan.payload = case.test.payload.copied();
+        plan.workloads = case.test.workloads.iter().map(|it| **it).collect();
         plan.performance_mode = performance_mode;
         plan.cpu_budget = cpu_budget;
         Some(plan)

@@ -1,5 +1,6 @@
 //! From a plan to what a machine is made of: kernel, backend, scheduler, initramfs, limits.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use ktstr_vmm::initramfs::{Pack, PackedInitramfs};
 use ktstr_vmm::{Backend, BackendSelection, KvmError, MachineError, MachineSpec, guest_memory_mib};
 
 use super::include;
+use super::payload_program::HostProgram;
 use super::placement;
 use super::plan::MachinePlan;
 use super::refusal::Refusal;
@@ -78,8 +80,24 @@ pub(crate) fn discover_kernel(settings: &Settings) -> Result<Kernel, Verdict> {
     })
 }
 
-/// What carries machines on this host.
-pub(super) fn backend(settings: &Settings) -> Result<BackendSelection, Verdict> {
+/// What carries the machine of `plan` on this host.
+pub(super) fn backend(
+    plan: &MachinePlan,
+    settings: &Settings,
+) -> Result<BackendSelection, Verdict> {
+    let wanted = MachineSpec {
+        shared_directories: plan.shared_directories.clone(),
+        gdb: plan.gdb.clone(),
+        ..MachineSpec::new("", plan.topology)
+    };
+    if let Err(refused) = Backend::Kvm.check_features(&wanted) {
+        // Before KVM is tried: it may not work here, which says nothing of what was asked for.
+        if settings.backend == Some(Backend::Kvm) {
+            return Err(verdict_for_machine_error(refused));
+        }
+        let qemu = BackendSelection::detect(&settings.host, Some(Backend::Qemu));
+        return qemu.map_err(verdict_for_machine_error);
+    }
     // A session tried it, once for all of its tests. Somebody may want another for this one.
     let is_wanted = |tried: &Backend| settings.backend.is_none_or(|wanted| wanted == *tried);
     if let Some(backend) = settings.tried_backend.filter(is_wanted) {
@@ -92,6 +110,7 @@ pub(super) fn backend(settings: &Settings) -> Result<BackendSelection, Verdict> 
 pub(super) fn initramfs(
     plan: &MachinePlan,
     scheduler: Option<&Path>,
+    programs: &[HostProgram],
     settings: &Settings,
 ) -> Result<PackedInitramfs, Verdict> {
     let mut builder = plan.root.clone().init(&settings.binary);
@@ -109,7 +128,19 @@ pub(super) fn initramfs(
             .join(file);
         builder = builder.file(host, Scheduler::CONFIG_FILE, 0o644);
     }
-    builder = include::add(builder, &settings.dir, &plan.include_files)
+    for program in programs {
+        builder = builder.executable(&program.path, program.guest_path(), Pack::Whole);
+    }
+    let include_files = plan
+        .include_files
+        .iter()
+        .map(|file| settings.dir.join(file));
+    let of_programs = programs.iter().flat_map(|it| it.include_files.clone());
+    // Several programs may need one file.
+    let mut include_files: Vec<PathBuf> = include_files.chain(of_programs).collect();
+    let mut seen = BTreeSet::new();
+    include_files.retain(|file| seen.insert(file.clone()));
+    builder = include::add(builder, &settings.dir, &include_files)
         .map_err(|error| Verdict::fail("extra_include_files", error.to_string()))?;
     let fail = |message: String| Verdict::fail("initramfs", message);
     let cache = settings.cache().map_err(|error| fail(error.to_string()))?;
@@ -222,19 +253,47 @@ mod tests {
             ..Host::default()
         };
         let mut settings = Settings::new(host, "/proc/self/exe", "/");
+        let plan = MachinePlan::new(Topology::constant(1, 1, 1, 1));
         for tried in [Backend::Kvm, Backend::Qemu] {
             settings.tried_backend = Some(tried);
             for own in [None, Some(tried)] {
                 settings.backend = own;
-                assert_eq!(backend(&settings).unwrap().backend(), tried);
+                assert_eq!(backend(&plan, &settings).unwrap().backend(), tried);
             }
         }
         settings.tried_backend = Some(Backend::Kvm);
         settings.backend = Some(Backend::Qemu);
         assert!(
-            backend(&settings).is_err(),
+            backend(&plan, &settings).is_err(),
             "what this process wants was not tried"
         );
+    }
+
+    #[test]
+    fn what_qemu_alone_has_is_not_asked_of_kvm() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host {
+            root: dir.path().into(),
+            path: dir.path().into(),
+            ..Host::default()
+        };
+        let mut settings = Settings::new(host, "/proc/self/exe", "/");
+        let plan = MachinePlan {
+            gdb: Some("/tmp/gdb".into()),
+            ..MachinePlan::new(Topology::constant(1, 1, 1, 1))
+        };
+        settings.tried_backend = Some(Backend::Kvm);
+        settings.backend = Some(Backend::Kvm);
+        let refused = backend(&plan, &settings).unwrap_err();
+        let told = refused.details()[0].to_string();
+        assert!(
+            told.contains("a debugger (gdb) needs the qemu backend"),
+            "{told}"
+        );
+        // Nobody named one: QEMU is looked for, which is not here.
+        settings.backend = None;
+        let told = backend(&plan, &settings).unwrap_err().details()[0].to_string();
+        assert!(told.contains("qemu-system-x86_64"), "{told}");
     }
 
     #[test]
@@ -242,7 +301,7 @@ mod tests {
         let plan = MachinePlan::new(Topology::constant(1, 1, 1, 1));
         let settings = Settings::new(Host::default(), "/proc/self/exe", "/");
         let told = |plan: &MachinePlan| {
-            let verdict = initramfs(plan, None, &settings).unwrap_err();
+            let verdict = initramfs(plan, None, &[], &settings).unwrap_err();
             verdict.details()[0].to_string()
         };
         assert!(told(&plan).starts_with("initramfs: no cache directory: set"));

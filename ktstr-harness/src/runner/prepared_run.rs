@@ -19,11 +19,14 @@ use super::plan::MachinePlan;
 use super::prepare::{self, Kernel, verdict_for_machine_error};
 use super::result::RunError;
 use super::settings::Settings;
-use super::{placement, scheduler_program};
+use super::{payload_program, placement, scheduler_program};
 use crate::protocol::{GuestRequest, SchedulerStart};
 
 /// Time to set probes up and to read what they recorded: the guest ends both by itself.
 const PROBE_GRACE: Duration = Duration::from_secs(170);
+
+/// Time to enable a scheduler, at most, and to stop it: the guest ends both by itself.
+const SCHEDULER_GRACE: Duration = Duration::from_secs(120);
 
 /// What the guest of a cell may take after it was told: every stage has a limit of its own, which add up to less.
 const VERIFY_LIMIT: Duration = Duration::from_secs(150);
@@ -42,7 +45,10 @@ fn limit(request: &GuestRequest) -> Duration {
     match request {
         GuestRequest::Run(spec) => {
             let probes = spec.probes.as_ref();
-            spec.limit + probes.map_or(Duration::ZERO, |_| PROBE_GRACE)
+            let scheduler = spec.scheduler.as_ref();
+            spec.limit
+                + probes.map_or(Duration::ZERO, |_| PROBE_GRACE)
+                + scheduler.map_or(Duration::ZERO, |_| SCHEDULER_GRACE)
         }
         GuestRequest::Verify(_) => VERIFY_LIMIT,
         // As long as somebody sits at it.
@@ -81,7 +87,7 @@ impl<'a> PreparedRun<'a> {
         let kernel = prepare::kernel(plan.kernel.as_ref(), settings)?;
         note(kernel.found.as_deref());
         facts.kernel = Some(kernel.clone());
-        let selection = prepare::backend(settings)?;
+        let selection = prepare::backend(plan, settings)?;
         note(selection.note().as_deref());
         facts.backend = Some(selection.backend());
         let program = scheduler_program::program(&plan.scheduler, settings, observer, cancel)?;
@@ -89,8 +95,9 @@ impl<'a> PreparedRun<'a> {
         if let Some(program) = &program {
             facts.hash_program(program.clone());
         }
+        let programs = payload_program::programs(plan, settings, observer, cancel)?;
         cancel::check(cancel)?;
-        let initramfs = prepare::initramfs(plan, program.as_deref(), settings)?;
+        let initramfs = prepare::initramfs(plan, program.as_deref(), &programs, settings)?;
         if let Some(why) = initramfs.not_cached() {
             let note = format!("each run packs its initramfs anew: {why}");
             observer.event(RunEvent::Note(&note));

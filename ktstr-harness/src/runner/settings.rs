@@ -53,6 +53,8 @@ pub struct Settings {
     pub scheduler_profile: String,
     /// What is done where code coverage is measured: the test binary and schedulers are built for that. `None` elsewhere.
     pub coverage: Option<Coverage>,
+    /// The directory that whoever runs tests keeps their records in, for their `post_vm` to know.
+    pub records_dir: Option<PathBuf>,
     /// Variables for the body of a test and for the scheduler's program.
     pub guest_env: Vec<(String, String)>,
     /// What records say of where the run comes from.
@@ -91,6 +93,7 @@ impl Settings {
             scheduler: None,
             scheduler_profile: "release".to_owned(),
             coverage: None,
+            records_dir: None,
             guest_env: Vec::new(),
             origin: RunOrigin::new(run_id),
             host,

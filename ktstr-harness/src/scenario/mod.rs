@@ -1,18 +1,22 @@
 //! Scenarios: cgroups with workers, run for the test's duration and judged by its checks.
 
+mod home;
 pub mod scenarios;
 mod steps;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use ktstr_core::Topology;
+use rustix::process::Pid;
 
 use crate::cgroup::{Cgroup, CgroupDef, CgroupError, CgroupTree, DefError, ResolvedDef, resolve};
 use crate::check::{CgroupRun, judge, metrics};
 use crate::cpu_map::CpuMap;
-use crate::workload::{WorkerGroup, WorkerPool, WorkloadError};
+use crate::workload::{Launch, Storm, WorkerGroup, WorkerId, WorkerPool, WorkloadError};
 use crate::{AssertResult, Ctx, Result};
+use home::Home;
 
 pub use steps::{
     Hold, Op, OpError, PlanError, PlanFault, Step, StepError, StepProblem, execute_steps,
@@ -46,6 +50,20 @@ pub enum ScenarioError {
         /// What the kernel said.
         source: CgroupError,
     },
+    /// A worker could not be given its nice value, policy or CPUs.
+    #[error("cgroup {cgroup}, worker {worker} (pid {pid}): {source}{hint}")]
+    Task {
+        /// The cgroup.
+        cgroup: String,
+        /// Number of the worker within it.
+        worker: usize,
+        /// Process id.
+        pid: u32,
+        /// What the kernel said.
+        source: io::Error,
+        /// What to do, after a semicolon.
+        hint: &'static str,
+    },
 }
 
 /// Runs the cgroups side by side for [`Ctx::duration`] and judges the run by [`Ctx::checks`].
@@ -71,6 +89,7 @@ pub fn execute_defs(ctx: &Ctx, defs: &[CgroupDef]) -> Result<AssertResult> {
         verdict: judge(&ctx.checks(), &runs),
         cgroups: runs.iter().map(CgroupRun::stats).collect(),
         metrics: metrics(&runs),
+        ..AssertResult::default()
     })
 }
 
@@ -96,36 +115,32 @@ fn run_on(
     }
     tree.enable_controllers(&needed_controllers(&defs))?;
     // Declared before the pool: workers are gone before their cgroups are removed.
-    let mut cgroups = Vec::with_capacity(defs.len());
+    let mut homes = Vec::with_capacity(defs.len());
+    let mut storms: Vec<Option<Storm>> = Vec::with_capacity(defs.len());
     for def in &defs {
         let cgroup = tree.create(&def.name)?;
         configure(&cgroup, def)?;
-        cgroups.push(cgroup);
+        let mut home = Home::new(cgroup);
+        storms.push(home.prepare(def.group.work)?);
+        homes.push(home);
     }
     let groups: Vec<WorkerGroup> = defs.iter().map(|def| def.group).collect();
-    let mut pool = WorkerPool::fork_watched(&groups, cpus, &mut || {})?;
-    for (index, def) in defs.iter().enumerate() {
-        if let Some(nice) = def.nice {
-            pool.set_nice(index, nice)?;
-        }
-    }
+    let mut pool = WorkerPool::fork_all(&Launch {
+        groups: &groups,
+        storms: &storms,
+        cpus,
+        steps: 0,
+    })?;
     for id in pool.workers() {
-        cgroups[id.group]
-            .attach(id.pid)
-            .map_err(|source| ScenarioError::Attach {
-                cgroup: defs[id.group].name.clone(),
-                worker: id.worker,
-                pid: id.pid,
-                source,
-            })?;
+        settle(&homes[id.group], &defs[id.group], id, cpus)?;
     }
     pool.release(duration);
     let workers = pool.collect(WorkerPool::GRACE);
 
     let mut runs = Vec::with_capacity(defs.len());
-    for ((def, cgroup), workers) in defs.into_iter().zip(cgroups).zip(workers) {
-        let oom_kills = cgroup.oom_kills();
-        cgroup.remove()?;
+    for ((def, home), workers) in defs.into_iter().zip(homes).zip(workers) {
+        let oom_kills = home.cgroup.oom_kills();
+        home.remove()?;
         runs.push(CgroupRun {
             name: def.name,
             work_type: def.group.work.name().to_owned(),
@@ -135,6 +150,27 @@ fn run_on(
         });
     }
     Ok(runs)
+}
+
+/// Moves a worker into its cgroup, and sets how it is scheduled.
+fn settle(home: &Home, def: &ResolvedDef, id: WorkerId, cpus: CpuMap) -> Result<(), ScenarioError> {
+    let Some(pid) = Pid::from_raw(id.pid.cast_signed()) else {
+        return Ok(());
+    };
+    home.attach(pid).map_err(|source| ScenarioError::Attach {
+        cgroup: def.name.clone(),
+        worker: id.worker,
+        pid: id.pid,
+        source,
+    })?;
+    let set = def.tasks.apply(pid, id.worker, cpus);
+    set.map_err(|refused| ScenarioError::Task {
+        cgroup: def.name.clone(),
+        worker: id.worker,
+        pid: id.pid,
+        source: refused.source,
+        hint: refused.hint,
+    })
 }
 
 fn needed_controllers(defs: &[ResolvedDef]) -> Vec<&'static str> {

@@ -205,8 +205,8 @@ impl Report {
         }
         AssertResult {
             verdict: self.verdict(),
-            cgroups: Vec::new(),
             metrics,
+            ..AssertResult::default()
         }
     }
 

@@ -69,6 +69,13 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// Adds to the work type's own figure of this index.
+    pub(super) fn add(&mut self, index: usize, amount: u64) {
+        if let Some(cell) = self.slot.counts.get(index) {
+            add(cell, amount);
+        }
+    }
+
     /// Notes what the kernel counted meanwhile and where the worker's pages are. Nothing may be counted after it.
     pub(super) fn close(&mut self, now: u64, memory: Option<&WorkingSet>) {
         let slot = self.slot;

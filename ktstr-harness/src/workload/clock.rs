@@ -17,12 +17,17 @@ pub(super) fn monotonic_ns() -> u64 {
     to_ns(clock_gettime(rustix::time::ClockId::Monotonic))
 }
 
-/// CPU time of this process in nanoseconds; a system call.
-pub(super) fn cpu_ns() -> u64 {
-    to_ns(clock_gettime(rustix::time::ClockId::ProcessCPUTime))
+/// `CLOCK_REALTIME` in nanoseconds.
+pub(super) fn realtime_ns() -> u64 {
+    to_ns(clock_gettime(rustix::time::ClockId::Realtime))
 }
 
-/// The CPU this process runs on.
+/// CPU time of this thread in nanoseconds; a system call.
+pub(super) fn cpu_ns() -> u64 {
+    to_ns(clock_gettime(rustix::time::ClockId::ThreadCPUTime))
+}
+
+/// The CPU this thread runs on.
 pub(super) fn current_cpu() -> u32 {
     sched_getcpu() as u32
 }
@@ -49,13 +54,13 @@ pub(super) fn sleep_unless(flag: &AtomicU32, ns: u64) {
     }
 }
 
-/// Time that this process was runnable and waited for a CPU, in nanoseconds.
+/// Time that this thread was runnable and waited for a CPU, in nanoseconds.
 ///
-/// Second field of `/proc/self/schedstat` (`proc_pid_schedstat` in the kernel's `fs/proc/base.c`).
+/// Second field of `/proc/thread-self/schedstat` (`proc_pid_schedstat` in the kernel's `fs/proc/base.c`).
 /// `None` when there is no such file, or the kernel keeps no such account: it then shows three zeros.
 pub(super) fn run_delay_ns() -> Option<u64> {
     let file = rustix::fs::open(
-        c"/proc/self/schedstat",
+        c"/proc/thread-self/schedstat",
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )

@@ -161,20 +161,39 @@ impl Drop for WorkingSet {
 
 /// Starts a process that runs `worker` and exits with the status it returns.
 ///
-/// `worker` must not allocate, lock or rely on destructors of the caller's values: the new process
-/// has only the calling thread, and it never returns from here.
+/// `worker` must not lock or rely on destructors of the caller's values: the new process has only the calling thread, and
+/// it never returns from here. It should not allocate: only C libraries whose allocator works after a fork (glibc, musl
+/// from 1.2.2) let it.
 pub(super) fn fork(worker: impl FnOnce() -> i32) -> io::Result<Pid> {
-    // SAFETY: the child runs only `worker`, whose callers keep to system calls, atomics and its own
-    // stack (see above), and then leaves by `_exit`, so that it is sound even when the parent has
-    // more threads.
+    // SAFETY: the child runs only `worker`, whose callers keep to system calls, atomics, its own stack and, for further
+    // threads, the allocator of a C library that resets it in the child (see above), and then leaves by `_exit`, so that
+    // it is sound even when the parent has more threads.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             // A panic must not unwind into the parent's frames, which are mapped here as well.
             let status = catch_unwind(AssertUnwindSafe(worker)).unwrap_or(EXIT_PANIC);
-            // SAFETY: ends this process at once, without running anything of the parent's.
-            unsafe { libc::_exit(status) }
+            exit_now(status)
         }
         pid => Pid::from_raw(pid).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Ends this process with all its threads at once, without running anything of its parent's.
+pub(super) fn exit_now(status: i32) -> ! {
+    // SAFETY: plain system call that does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Where a thread's memory comes from, as `set_mempolicy(2)` takes it: mode and nodes, of which bit 0 is node 0.
+pub(super) fn set_memory_policy(mode: i32, nodes: u64) -> io::Result<()> {
+    // The kernel takes one bit less than it is told (`get_nodes` of its mm/mempolicy.c).
+    let bits = u64::BITS as usize + 1;
+    // SAFETY: the kernel reads one word of nodes before the call returns.
+    let result = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, &raw const nodes, bits) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }

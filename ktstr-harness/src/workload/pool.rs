@@ -1,5 +1,6 @@
 //! Starts worker processes, releases them all at once, and collects their reports.
 
+mod launch;
 mod members;
 
 use std::os::fd::OwnedFd;
@@ -9,26 +10,59 @@ use std::time::Duration;
 use ktstr_core::Topology;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{getpid, setpriority_process};
+use rustix::process::{Pid, setpriority_process};
 use rustix::thread::futex;
 
 use self::members::Member;
 use super::clock::nanoseconds;
-use super::os::{self, Shared};
+use super::os::Shared;
 use super::report::{WorkerEnd, WorkerReport, WorkerRun};
-use super::slot::{Cells, Control, Pair, Slot, Stop};
-use super::worker::{self, Job};
-use super::{WorkType, WorkloadError, clock};
+use super::slot::{Cell, Cells, Control, Slot, Stop};
+use super::storm::Storm;
+use super::{MemoryPolicy, WorkType, WorkloadError, clock, kinds};
 use crate::cpu_map::CpuMap;
 
 /// Workers that do the same thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// ```
+/// use ktstr_harness::workload::{WorkType, WorkerGroup};
+///
+/// let pair = WorkerGroup::of(WorkType::FutexPingPong, 2);
+/// let same_process = WorkerGroup { threads: true, ..pair };
+/// assert_ne!(pair, same_process);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WorkerGroup {
     /// What they do.
     pub work: WorkType,
     /// How many they are.
     pub workers: usize,
+    /// Whether they are threads of one process, instead of a process each.
+    pub threads: bool,
+    /// From which NUMA nodes their memory comes; `None` leaves that to the kernel.
+    pub memory: Option<MemoryPolicy>,
+}
+
+impl WorkerGroup {
+    /// So many processes that do this.
+    pub const fn of(work: WorkType, workers: usize) -> Self {
+        Self {
+            work,
+            workers,
+            threads: false,
+            memory: None,
+        }
+    }
+}
+
+/// What a pool is made of.
+pub(crate) struct Launch<'a> {
+    pub(crate) groups: &'a [WorkerGroup],
+    /// By group: where those move that move themselves between cgroups.
+    pub(crate) storms: &'a [Option<Storm>],
+    pub(crate) cpus: CpuMap,
+    /// How many steps each worker keeps an account of, see [`WorkerPool::begin_step`].
+    pub(crate) steps: usize,
 }
 
 /// Which worker of a pool a process is.
@@ -38,7 +72,7 @@ pub struct WorkerId {
     pub group: usize,
     /// Number within the group.
     pub worker: usize,
-    /// Process id.
+    /// Process id; of a worker that is a thread, that of the thread.
     pub pid: u32,
 }
 
@@ -51,7 +85,7 @@ pub struct WorkerPool {
     /// End of file once no worker is left: each holds the other end.
     gone: OwnedFd,
     control: Shared<Control>,
-    pairs: Shared<Pair>,
+    team_cells: Shared<Cell>,
     stops: Shared<Stop>,
     /// Accounts of whole runs.
     slots: Shared<Slot>,
@@ -88,93 +122,42 @@ impl WorkerPool {
         Self::fork_watched(groups, topology.into(), &mut || {})
     }
 
-    /// The same; each worker also keeps an account of each of `steps` steps, see [`WorkerPool::begin_step`].
-    pub(crate) fn fork_with_steps(
-        groups: &[WorkerGroup],
-        cpus: CpuMap,
-        steps: usize,
-    ) -> Result<Self, WorkloadError> {
-        Self::fork_all(groups, cpus, steps, &mut || {})
-    }
-
     /// The same; where not all workers become ready in time, calls `late` while their processes still exist.
     pub(crate) fn fork_watched(
         groups: &[WorkerGroup],
         cpus: CpuMap,
         late: &mut dyn FnMut(),
     ) -> Result<Self, WorkloadError> {
-        Self::fork_all(groups, cpus, 0, late)
+        let launch = Launch {
+            groups,
+            storms: &[],
+            cpus,
+            steps: 0,
+        };
+        let (mut pool, held) = Self::launch(&launch)?;
+        pool.await_all(held, late).map(|()| pool)
     }
 
-    fn fork_all(
-        groups: &[WorkerGroup],
-        cpus: CpuMap,
-        steps: usize,
-        late: &mut dyn FnMut(),
-    ) -> Result<Self, WorkloadError> {
-        for group in groups {
-            group.work.validate_workers(group.workers)?;
-        }
-        let workers = groups.iter().map(|group| group.workers).sum();
-        if workers > Self::MAX_WORKERS {
-            return Err(WorkloadError::TooMany(workers));
-        }
-        let memory = |source| WorkloadError::Resources {
-            what: "shared memory",
-            source,
-        };
-        let (gone, held) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(|source| WorkloadError::Resources {
-                what: "pipe",
-                source: source.into(),
-            })?;
-        let mut pool = Self {
-            members: Vec::with_capacity(workers),
-            groups: groups.len(),
-            cpus,
-            gone,
-            control: Shared::new(1).map_err(memory)?,
-            pairs: Shared::new(workers).map_err(memory)?,
-            stops: Shared::new(workers).map_err(memory)?,
-            slots: Shared::new(workers).map_err(memory)?,
-            step_slots: Shared::new(workers.saturating_mul(steps)).map_err(memory)?,
-            steps,
-        };
-        let parent = getpid();
-        for (index, group) in groups.iter().enumerate() {
-            for worker in 0..group.workers {
-                let number = pool.members.len();
-                let job = Job {
-                    work: group.work,
-                    seed: number as u64,
-                    // Both of a pair use the cell of the first.
-                    pair: group
-                        .work
-                        .in_pairs()
-                        .then(|| (&pool.pairs[number - worker % 2], (worker % 2) as u32)),
-                    cells: Cells {
-                        control: &pool.control[0],
-                        stop: &pool.stops[number],
-                        whole: &pool.slots[number],
-                        steps: pool.steps_of(number),
-                    },
-                    parent,
-                    cpus,
-                };
-                let pid = os::fork(|| worker::run(&job)).map_err(|source| WorkloadError::Fork {
-                    worker: number,
-                    workers,
-                    source,
-                })?;
-                pool.members.push(Member::running(index, worker, pid));
-            }
-        }
+    /// Makes the processes of a scenario.
+    pub(crate) fn fork_all(launch: &Launch<'_>) -> Result<Self, WorkloadError> {
+        let (mut pool, held) = Self::launch(launch)?;
+        pool.await_all(held, &mut || {}).map(|()| pool)
+    }
+
+    /// Waits until all are ready, and notes which threads they are. `held` is the parent's copy of the pipe that each of
+    /// them holds.
+    fn await_all(&mut self, held: OwnedFd, late: &mut dyn FnMut()) -> Result<(), WorkloadError> {
         drop(held);
-        let ready = pool.await_ready();
+        let ready = self.await_ready();
         if let Err(WorkloadError::NotReady { .. }) = ready {
             late();
         }
-        ready.map(|()| pool)
+        for (member, slot) in self.members.iter_mut().zip(&*self.slots) {
+            if let Some(tid) = Pid::from_raw(slot.tid.load(Relaxed).cast_signed()) {
+                member.tid = tid;
+            }
+        }
+        ready
     }
 
     /// The processes, in the order of groups and numbers.
@@ -182,15 +165,15 @@ impl WorkerPool {
         self.members.iter().map(|member| WorkerId {
             group: member.group,
             worker: member.worker,
-            pid: member.raw_pid(),
+            pid: member.raw_tid(),
         })
     }
 
     /// Sets the nice value of all workers of a group, -20 (most CPU time) to 19.
     pub fn set_nice(&self, group: usize, nice: i32) -> Result<(), WorkloadError> {
         for member in self.members.iter().filter(|member| member.group == group) {
-            setpriority_process(Some(member.pid), nice).map_err(|source| WorkloadError::Nice {
-                pid: member.raw_pid(),
+            setpriority_process(Some(member.tid), nice).map_err(|source| WorkloadError::Nice {
+                pid: member.raw_tid(),
                 nice,
                 source: source.into(),
             })?;
@@ -233,12 +216,14 @@ impl WorkerPool {
             cell.now.store(1, Release);
             wake_all(&cell.now);
         }
-        self.pairs.iter().for_each(|pair| wake_all(&pair.turn));
+        self.team_cells.iter().for_each(|cell| wake_all(&cell.word));
     }
 
     /// Waits until these workers have ended; false where some still run after `limit`.
     pub(crate) fn await_ended(&mut self, workers: &[usize], limit: Duration) -> bool {
-        members::reap_some_within(&mut self.members, workers, limit)
+        let slots = &self.slots;
+        let is_through = |index: usize| slots[index].has_ended();
+        members::reap_some_within(&mut self.members, workers, limit, is_through)
     }
 
     /// How many loop iterations each worker has done so far.
@@ -278,7 +263,10 @@ impl WorkerPool {
         };
         members::reap_within(&mut self.members, limit);
         let silent_until = clock::monotonic_ns();
-        let stuck: Vec<bool> = self.members.iter().map(Member::is_running).collect();
+        let ends = self.members.iter().zip(&*self.slots);
+        let stuck: Vec<bool> = ends
+            .map(|(member, slot)| member.is_running() && !(member.is_thread && slot.has_ended()))
+            .collect();
         members::kill_within(&mut self.members, Self::KILL_LIMIT);
 
         let mut runs = Vec::with_capacity(self.members.len());
@@ -294,12 +282,13 @@ impl WorkerPool {
             } else {
                 member.end(slot, self.cpus)
             };
-            let of_step = |slot| WorkerReport::read(slot, self.cpus).ok();
+            let counts = kinds::counts(&member.work);
+            let of_step = |slot| WorkerReport::read(slot, self.cpus, counts).ok();
             runs.push(SteppedRun {
                 group: member.group,
                 whole: WorkerRun {
                     worker: member.worker,
-                    pid: member.raw_pid(),
+                    pid: member.raw_tid(),
                     iterations,
                     end,
                 },

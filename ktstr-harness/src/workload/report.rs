@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use ktstr_core::CpuSet;
 
+use super::failure::Call;
 use super::slot::{ABSENT, SAMPLES, Slot, UNDER};
 use crate::cpu_map::CpuMap;
 
@@ -18,9 +19,9 @@ pub struct WorkerReport {
     pub work_units: u64,
     /// From the release of all workers to this one's end, in nanoseconds.
     pub wall_ns: u64,
-    /// CPU time in nanoseconds (`CLOCK_PROCESS_CPUTIME_ID`).
+    /// CPU time in nanoseconds (`CLOCK_THREAD_CPUTIME_ID`).
     pub cpu_ns: u64,
-    /// Time runnable and waiting for a CPU, in nanoseconds: second field of `/proc/self/schedstat`.
+    /// Time runnable and waiting for a CPU, in nanoseconds: second field of `/proc/thread-self/schedstat`.
     /// Absent when the kernel keeps no such account (`CONFIG_SCHED_INFO`).
     pub run_delay_ns: Option<u64>,
     /// How often an iteration ended on another CPU than the one before.
@@ -43,6 +44,8 @@ pub struct WorkerReport {
     pub wake: WakeLatency,
     /// Whether it was under a sched_ext scheduler at its end. Absent where the kernel does not tell.
     pub under_sched_ext: Option<bool>,
+    /// What its work type counts of its own, by name: see [`WorkType`](super::WorkType).
+    pub counts: BTreeMap<&'static str, u64>,
 }
 
 /// How long a worker took to run after it was woken.
@@ -62,6 +65,13 @@ pub struct WakeLatency {
 pub enum WorkerEnd {
     /// In time, with a report.
     Reported(WorkerReport),
+    /// It could not go on with its work.
+    Refused {
+        /// The call that the kernel refused.
+        call: &'static str,
+        /// The error number.
+        errno: i32,
+    },
     /// By a signal that somebody else sent.
     Killed {
         /// The signal.
@@ -90,7 +100,7 @@ pub enum WorkerEnd {
 pub struct WorkerRun {
     /// Number within its group, from 0.
     pub worker: usize,
-    /// Process id.
+    /// Process id; of a worker that is a thread, that of the thread.
     pub pid: u32,
     /// Iterations that it ended, also when it left no report.
     pub iterations: u64,
@@ -137,7 +147,11 @@ impl WorkerReport {
     }
 
     /// Reads what a worker left; an error says what is wrong with it.
-    pub(super) fn read(slot: &Slot, cpus: CpuMap) -> Result<Self, &'static str> {
+    pub(super) fn read(
+        slot: &Slot,
+        cpus: CpuMap,
+        counts: &[&'static str],
+    ) -> Result<Self, &'static str> {
         if slot.done.load(Acquire) == 0 {
             return Err("ended without a report");
         }
@@ -164,6 +178,7 @@ impl WorkerReport {
             .zip(&slot.pages)
             .map(|(node, count)| (node, u64::from(count.load(Relaxed))))
             .filter(|(_, count)| *count > 0);
+        let counts = counts.iter().zip(&slot.counts);
         let count = slot.wakes.load(Relaxed);
         let kept = usize::try_from(count).unwrap_or(SAMPLES).min(SAMPLES);
         let delay = slot.run_delay_ns.load(Relaxed);
@@ -184,6 +199,9 @@ impl WorkerReport {
                 0 => None,
                 told => Some(told == UNDER),
             },
+            counts: counts
+                .map(|(name, count)| (*name, count.load(Relaxed)))
+                .collect(),
             wake: WakeLatency {
                 count,
                 max_ns: slot.max_wake_ns.load(Relaxed),
@@ -206,12 +224,31 @@ impl WorkerRun {
     }
 }
 
+impl WorkerEnd {
+    /// What ended a worker that was refused something.
+    pub(super) fn refused(slot: &Slot) -> Option<Self> {
+        let call = Call::of(slot.refused_call.load(Acquire))?;
+        Some(Self::Refused {
+            call: call.name(),
+            errno: slot.refused_errno.load(Relaxed).cast_signed(),
+        })
+    }
+}
+
 impl fmt::Display for WorkerEnd {
     /// What the worker did, to follow its name: `was killed by signal 9 (SIGKILL)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NS_PER_MS: u64 = 1_000_000;
         match self {
             Self::Reported(_) => f.write_str("ended in time"),
+            Self::Refused { call, errno } => {
+                let why = std::io::Error::from_raw_os_error(*errno);
+                write!(
+                    f,
+                    "could not go on with its work: {call}: {why}{}",
+                    hint(*errno)
+                )
+            }
             Self::Killed { signal } => write!(f, "was killed by {}", signal_in_words(*signal)),
             Self::Exited { status: 101 } => f.write_str("panicked (exit status 101)"),
             Self::Exited { status } => {
@@ -234,6 +271,16 @@ impl fmt::Display for WorkerEnd {
             }
             Self::Lost(what) => f.write_str(what),
         }
+    }
+}
+
+/// What to do about an error number, after a semicolon.
+fn hint(errno: i32) -> &'static str {
+    match errno {
+        libc::EPERM | libc::EACCES => "; it needs root",
+        libc::ENOSYS => "; the kernel does not have it",
+        libc::EAGAIN | libc::ENOMEM => "; use fewer workers or a machine with more memory",
+        _ => "",
     }
 }
 
@@ -270,32 +317,33 @@ mod tests {
         let slots = Shared::<Slot>::new(1).unwrap();
         let slot = &slots[0];
         assert_eq!(
-            WorkerReport::read(slot, MACHINE.into()),
+            WorkerReport::read(slot, MACHINE.into(), &["things"]),
             Err("ended without a report")
         );
         slot.done.store(1, Relaxed);
         slot.iterations.store(3, Relaxed);
         assert!(
-            WorkerReport::read(slot, MACHINE.into())
+            WorkerReport::read(slot, MACHINE.into(), &["things"])
                 .unwrap_err()
                 .contains("add up")
         );
         slot.residence[5].store(3, Relaxed);
         slot.run_delay_ns.store(ABSENT, Relaxed);
         slot.wakes.store(u64::MAX, Relaxed);
-        let report = WorkerReport::read(slot, MACHINE.into()).unwrap();
+        let report = WorkerReport::read(slot, MACHINE.into(), &["things"]).unwrap();
         assert_eq!(report.cpus().to_string(), "5");
         assert_eq!((report.page_locality(), &report.pages), (None, &None));
+        assert_eq!(report.counts, BTreeMap::from([("things", 0)]));
         slot.pages[0].store(4, Relaxed);
         slot.pages[1].store(12, Relaxed);
         slot.pages_known.store(1, Relaxed);
-        let located = WorkerReport::read(slot, MACHINE.into()).unwrap();
+        let located = WorkerReport::read(slot, MACHINE.into(), &["things"]).unwrap();
         // CPU 5 is on node 1.
         assert_eq!(located.page_locality(), Some(0.75));
         assert_eq!(report.run_delay_ns, None);
         assert_eq!(report.wake.samples_ns.len(), SAMPLES);
         slot.beyond.store(1, Relaxed);
-        assert!(WorkerReport::read(slot, MACHINE.into()).is_err());
+        assert!(WorkerReport::read(slot, MACHINE.into(), &["things"]).is_err());
     }
 
     #[test]
@@ -317,6 +365,13 @@ mod tests {
         assert_eq!(
             text(WorkerEnd::Killed { signal: 9 }),
             "was killed by signal 9 (SIGKILL)"
+        );
+        assert_eq!(
+            text(WorkerEnd::Refused {
+                call: "sched_setscheduler",
+                errno: 1
+            }),
+            "could not go on with its work: sched_setscheduler: Operation not permitted (os error 1); it needs root"
         );
         assert_eq!(
             text(WorkerEnd::Killed { signal: 40 }),

@@ -18,7 +18,7 @@ const SCHED_EXT: i32 = 7;
 /// otherwise it follows from the task's policy and from which tasks the scheduler takes.
 pub(crate) fn is_over_this_task() -> Option<bool> {
     let mut buffer = [0; 8192];
-    let told = read(c"/proc/self/sched", &mut buffer).and_then(parse_sched);
+    let told = read(c"/proc/thread-self/sched", &mut buffer).and_then(parse_sched);
     told.or_else(|| {
         let mut state = [0; 32];
         let enabled = read(c"/sys/kernel/sched_ext/state", &mut state)? == b"enabled\n";
@@ -35,6 +35,21 @@ fn is_taken(policy: i32, takes_all: bool) -> bool {
         SCHED_OTHER | SCHED_BATCH | SCHED_IDLE => takes_all,
         _ => false,
     }
+}
+
+/// The priority that this task has now, with what it inherited: below 0 for real-time ones, from 0 for others.
+///
+/// Field 18 of `/proc/thread-self/stat` (`task_prio` of the kernel's `kernel/sched/syscalls.c`).
+pub(super) fn dynamic_priority() -> Option<i32> {
+    let mut buffer = [0; 1024];
+    parse_stat(read(c"/proc/thread-self/stat", &mut buffer)?)
+}
+
+fn parse_stat(stat: &[u8]) -> Option<i32> {
+    // The name, which is in parentheses, may have any bytes; the third field follows it.
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let text = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+    text.split_ascii_whitespace().nth(15)?.parse().ok()
 }
 
 /// The line `ext.enabled : 1`.
@@ -77,6 +92,15 @@ mod tests {
         assert_eq!(parse_sched(b"policy : 1\n"), None);
         assert_eq!(parse_sched(b"ext.enabled"), None);
         assert_eq!(parse_sched(b""), None);
+    }
+
+    #[test]
+    fn the_priority_is_found_behind_any_name() {
+        let stat = b"7 (a) 1 (b)) R 1 7 7 0 -1 4194304 90 0 0 0 1 2 0 0 -2 0 1 0 345 0\n";
+        assert_eq!(parse_stat(stat), Some(-2));
+        assert_eq!(parse_stat(b"7 (a) R 1"), None);
+        assert_eq!(parse_stat(b""), None);
+        assert!(dynamic_priority().is_some());
     }
 
     #[test]

@@ -2,12 +2,12 @@
 #![allow(unsafe_code)]
 
 use super::os::Shareable;
-use super::slot::{Control, Pair, Slot, Stop};
+use super::slot::{Cell, Control, Slot, Stop};
 
 // SAFETY: made of atomic integers and arrays of them only.
 unsafe impl Shareable for Control {}
 // SAFETY: as above.
-unsafe impl Shareable for Pair {}
+unsafe impl Shareable for Cell {}
 // SAFETY: as above.
 unsafe impl Shareable for Slot {}
 // SAFETY: as above.

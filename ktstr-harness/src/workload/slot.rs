@@ -1,12 +1,13 @@
 //! What workers and their parent share, and the bookkeeping a worker does in it.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use ktstr_core::Topology;
 
 use super::account::Account;
 use super::clock;
+use super::failure::Failure;
 use super::os::WorkingSet;
 use crate::cpu_map::CpuMap;
 
@@ -43,13 +44,17 @@ pub(super) struct Control {
     pub(super) deadline_ns: AtomicU64,
 }
 
-/// One per two workers that wake each other.
+/// Figures that a work type may count of its own.
+pub(super) const COUNTS: usize = 2;
+
+/// One per worker, for what workers of a team do together; see the work types.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(super) struct Pair {
-    /// Whose turn it is, 0 or 1; a futex.
-    pub(super) turn: AtomicU32,
-    /// When the turn was given, `CLOCK_MONOTONIC` in nanoseconds; 0 before the first time.
+pub(super) struct Cell {
+    /// A futex.
+    pub(super) word: AtomicU32,
+    pub(super) count: AtomicU32,
+    /// When somebody was given the turn, `CLOCK_MONOTONIC` in nanoseconds; 0 before the first time.
     pub(super) given_ns: AtomicU64,
 }
 
@@ -67,6 +72,12 @@ pub(super) struct Stop {
 pub(super) struct Slot {
     /// 1 once everything below is final.
     pub(super) done: AtomicU32,
+    /// The worker's thread; 0 before it began.
+    pub(super) tid: AtomicU32,
+    /// Number of the [`Call`](super::failure::Call) that was refused, and ended the worker; 0 where none was.
+    pub(super) refused_call: AtomicU32,
+    /// The error number of that call.
+    pub(super) refused_errno: AtomicU32,
     /// CPU of the last iteration.
     pub(super) last_cpu: AtomicU32,
     /// Since when the worker could have run its next iteration, `CLOCK_MONOTONIC` in nanoseconds.
@@ -91,6 +102,8 @@ pub(super) struct Slot {
     /// Wake-ups seen, of which at most [`SAMPLES`] latencies are kept.
     pub(super) wakes: AtomicU64,
     pub(super) max_wake_ns: AtomicU64,
+    /// What the work type counts of its own.
+    pub(super) counts: [AtomicU64; COUNTS],
     /// Iterations by the CPU they ended on.
     pub(super) residence: [AtomicU64; CPUS],
     /// The last entry of `residence` also counts CPUs beyond the array; this says how many.
@@ -223,6 +236,13 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Adds to the work type's own figure of this index.
+    pub(super) fn add(&mut self, index: usize, amount: u64) {
+        for account in self.accounts() {
+            account.add(index, amount);
+        }
+    }
+
     /// Closes all accounts: the parent may read them.
     pub(super) fn finish(mut self) {
         let (now, memory) = (clock::monotonic_ns(), self.memory.take());
@@ -232,11 +252,26 @@ impl<'a> Recorder<'a> {
         self.whole.close(now, memory.as_ref());
     }
 
+    /// Leaves what ended the worker, without an account.
+    pub(super) fn refused(self, failure: Failure) {
+        let slot = self.cells.whole;
+        slot.refused_errno
+            .store(failure.errno.cast_unsigned(), Relaxed);
+        slot.refused_call.store(failure.call as u32, Release);
+    }
+
     fn next_random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         self.random
+    }
+}
+
+impl Slot {
+    /// Whether the worker is through, in whatever way it could tell.
+    pub(super) fn has_ended(&self) -> bool {
+        self.done.load(Acquire) != 0 || self.refused_call.load(Acquire) != 0
     }
 }
 

@@ -1,23 +1,26 @@
-//! The code of a worker process: from `fork` to `_exit` without allocation.
+//! The code of a worker process: from `fork` to `_exit` without allocation, but for further threads.
 
-use std::hint::black_box;
 use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
-use rustix::thread::futex;
-use rustix::thread::{sched_yield, set_current_timer_slack};
+use rustix::thread::{futex, gettid, set_current_timer_slack};
 
-use super::slot::{Cells, Control, Pair, Recorder};
-use super::{WorkType, clock};
-use crate::cpu_map::CpuMap;
+use super::kinds::{self, Site};
+use super::slot::{Cells, Control, Recorder};
+use super::{MemoryPolicy, WorkType, os};
 
 /// Exit status of a worker whose parent was gone before it could start.
 const EXIT_ORPHAN: i32 = 3;
 
-/// How long a worker waits for its partner's wake-up before it looks at the time again.
-const RECHECK_NS: u64 = 100_000_000;
+/// Of one that was refused something; what, is in its slot.
+const EXIT_REFUSED: i32 = 4;
+
+/// Of one that got no thread.
+const EXIT_NO_THREAD: i32 = 5;
+
+/// Enough for the deepest buffers of the work types, many times over.
+const STACK: usize = 256 * 1024;
 
 /// Everything one worker needs.
 #[derive(Debug, Clone, Copy)]
@@ -25,38 +28,75 @@ pub(super) struct Job<'a> {
     pub(super) work: WorkType,
     /// Number of the worker over the whole pool.
     pub(super) seed: u64,
-    /// The pair it belongs to and its side, 0 or 1.
-    pub(super) pair: Option<(&'a Pair, u32)>,
+    pub(super) memory: Option<MemoryPolicy>,
+    pub(super) site: Site<'a>,
     pub(super) cells: Cells<'a>,
     pub(super) parent: Pid,
-    pub(super) cpus: CpuMap,
 }
 
 /// Waits for the start, works until the deadline, stores what it counted in its slot.
 pub(super) fn run(job: &Job<'_>) -> i32 {
-    // A worker must not outlive the test body, even when that is killed.
-    let armed = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
-    if !armed || getppid() != Some(job.parent) {
+    if is_orphan(job.parent) {
         return EXIT_ORPHAN;
     }
+    run_here(job)
+}
+
+/// The same for workers that are threads of one process; the first one is the thread that calls.
+pub(super) fn run_as_threads(jobs: &[Job<'_>]) -> i32 {
+    let Some((first, others)) = jobs.split_first() else {
+        return 0;
+    };
+    if is_orphan(first.parent) {
+        return EXIT_ORPHAN;
+    }
+    std::thread::scope(|scope| {
+        let mut threads = Vec::with_capacity(others.len());
+        for job in others {
+            // The size keeps the standard library from reading the environment, whose lock may be held.
+            let builder = std::thread::Builder::new().stack_size(STACK);
+            match builder.spawn_scoped(scope, || run_here(job)) {
+                Ok(thread) => threads.push(thread),
+                // Those that there are wait for a start that does not come.
+                Err(_) => os::exit_now(EXIT_NO_THREAD),
+            }
+        }
+        let own = run_here(first);
+        let ends = threads
+            .into_iter()
+            .map(|it| it.join().unwrap_or(os::EXIT_PANIC));
+        ends.fold(own, i32::max)
+    })
+}
+
+/// A worker must not outlive the test body, even when that is killed.
+fn is_orphan(parent: Pid) -> bool {
+    let armed = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
+    !armed || getppid() != Some(parent)
+}
+
+fn run_here(job: &Job<'_>) -> i32 {
+    let tid = gettid().as_raw_pid().cast_unsigned();
+    job.cells.whole.tid.store(tid, Relaxed);
     // The default slack of 50 microseconds would be measured as wake-up latency.
     let _ = set_current_timer_slack(NonZeroU64::new(1));
     wait_for_start(job.cells.control);
 
-    let mut recorder = Recorder::new(job.cells, job.seed, job.cpus);
-    match job.work {
-        WorkType::Spin => spin(&mut recorder),
-        WorkType::Yield => yielding(&mut recorder),
-        WorkType::FutexPingPong => {
-            if let Some((pair, side)) = job.pair {
-                ping_pong(&mut recorder, pair, side);
-            }
+    // Memory is touched from here on.
+    let memory = job
+        .memory
+        .map_or(Ok(()), |policy| policy.apply(job.site.cpus));
+    let mut recorder = Recorder::new(job.cells, job.seed, job.site.cpus);
+    match memory.and_then(|()| kinds::run(job.work, &mut recorder, &job.site)) {
+        Ok(()) => {
+            recorder.finish();
+            0
         }
-        WorkType::Bursty { busy, sleep } => bursty(&mut recorder, busy, sleep),
-        WorkType::Mixed { work_units, sleep } => mixed(&mut recorder, work_units, sleep),
+        Err(failure) => {
+            recorder.refused(failure);
+            EXIT_REFUSED
+        }
     }
-    recorder.finish();
-    0
 }
 
 fn wait_for_start(control: &Control) {
@@ -66,133 +106,4 @@ fn wait_for_start(control: &Control) {
         // Woken, interrupted or changed in between: the loop looks again in each case.
         let _ = futex::wait(&control.go, futex::Flags::empty(), 0, None);
     }
-}
-
-/// Does `units` work units: 1024 rounds of xorshift each, which no compiler can fold.
-fn work(units: u64) {
-    let mut state = black_box(0x2545_f491_4f6c_dd1d_u64);
-    let mut rounds = units * 1024;
-    while rounds > 0 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        rounds -= 1;
-    }
-    black_box(state);
-}
-
-fn spin(recorder: &mut Recorder<'_>) {
-    const UNITS: u64 = 16;
-    loop {
-        work(UNITS);
-        if !recorder.iteration(UNITS) {
-            return;
-        }
-    }
-}
-
-fn yielding(recorder: &mut Recorder<'_>) {
-    loop {
-        work(1);
-        sched_yield();
-        if !recorder.iteration(1) {
-            return;
-        }
-    }
-}
-
-fn bursty(recorder: &mut Recorder<'_>, busy: Duration, sleep: Duration) {
-    const UNITS: u64 = 4;
-    let busy_ns = nanoseconds(busy);
-    loop {
-        let burst_end = clock::cpu_ns().saturating_add(busy_ns);
-        loop {
-            work(UNITS);
-            if !recorder.iteration(UNITS) {
-                return;
-            }
-            if clock::cpu_ns() >= burst_end {
-                break;
-            }
-        }
-        if !sleep_for(recorder, sleep) {
-            return;
-        }
-    }
-}
-
-fn mixed(recorder: &mut Recorder<'_>, work_units: u32, sleep: Duration) {
-    let units = u64::from(work_units);
-    loop {
-        work(units);
-        if !recorder.iteration(units) || !sleep_for(recorder, sleep) {
-            return;
-        }
-    }
-}
-
-/// Sleeps, and measures how late it woke. False: the run ended meanwhile.
-fn sleep_for(recorder: &mut Recorder<'_>, sleep: Duration) -> bool {
-    let due = clock::monotonic_ns().saturating_add(nanoseconds(sleep));
-    recorder.sleep_until(due);
-    let now = clock::monotonic_ns();
-    if now < due || due >= recorder.deadline_ns() {
-        // All workers end at the deadline, or when they are told to; waking up for that is no wake-up latency.
-        return false;
-    }
-    recorder.woke(due, now);
-    recorder.runnable_since(due);
-    !recorder.is_over(now)
-}
-
-fn ping_pong(recorder: &mut Recorder<'_>, pair: &Pair, side: u32) {
-    loop {
-        if !await_turn(recorder, pair, side) {
-            return;
-        }
-        work(1);
-        let go_on = recorder.iteration(1);
-        pair.given_ns.store(clock::monotonic_ns(), Relaxed);
-        pair.turn.store(1 - side, Release);
-        let _ = futex::wake(&pair.turn, futex::Flags::empty(), 1);
-        if !go_on {
-            return;
-        }
-    }
-}
-
-/// Waits until it is `side`'s turn. False: the run ended first.
-fn await_turn(recorder: &mut Recorder<'_>, pair: &Pair, side: u32) -> bool {
-    let mut slept = false;
-    loop {
-        let turn = pair.turn.load(Acquire);
-        if turn == side {
-            let given = pair.given_ns.load(Relaxed);
-            if given != 0 {
-                if slept {
-                    recorder.woke(given, clock::monotonic_ns());
-                }
-                // Not runnable before the partner gave the turn: that wait is no gap.
-                recorder.runnable_since(given);
-            }
-            return true;
-        }
-        let now = clock::monotonic_ns();
-        if recorder.is_over(now) {
-            return false;
-        }
-        let limit = RECHECK_NS.min(recorder.deadline_ns() - now);
-        let waited = futex::wait(
-            &pair.turn,
-            futex::Flags::empty(),
-            turn,
-            Some(&clock::timespec(limit)),
-        );
-        // EAGAIN: the turn came before it could fall asleep.
-        slept |= waited != Err(rustix::io::Errno::AGAIN);
-    }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

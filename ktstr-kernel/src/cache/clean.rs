@@ -41,6 +41,21 @@ pub struct Cleaned {
     pub errors: Vec<CacheError>,
 }
 
+/// What could not be removed: each in a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct CleanFailures(pub Vec<CacheError>);
+
+impl Cleaned {
+    /// An error where something could not be removed.
+    pub fn into_result(self) -> Result<(), CleanFailures> {
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        Err(CleanFailures(self.errors))
+    }
+}
+
 impl CleanPlan {
     /// Whether there is nothing to remove.
     pub fn is_empty(&self) -> bool {

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub use crate::key::{CacheKey, CacheKeyError, ConfigOrigin};
-pub use clean::{CleanOptions, CleanPlan, Cleaned};
+pub use clean::{CleanFailures, CleanOptions, CleanPlan, Cleaned};
 use integrity::Look;
 pub use metadata::{FileRecord, Metadata, MetadataError, SourceRecord};
 #[cfg(feature = "build")]

@@ -1,12 +1,12 @@
-//! Frames out of a stream of bytes that is cut anywhere.
+//! Decodes frames from a byte stream that arrives in pieces of any size.
 
 use super::frame::{Frame, FrameError, HEADER_LEN, Header};
 
 /// Turns received bytes into frames.
 ///
-/// It never holds more than what was pushed since the last frame came out, and it allocates for bytes that have come,
-/// not for lengths that a header promises. The channel is reliable, so damage means that the sender is broken: the first
-/// error is final.
+/// It holds at most the bytes that were pushed since the last complete frame, and allocates for received bytes only, never
+/// for a length that a header announces. The channel is reliable, so damaged data means a faulty sender: the first error
+/// is final.
 ///
 /// ```
 /// use ktstr_vmm::Frame;
@@ -23,14 +23,14 @@ use super::frame::{Frame, FrameError, HEADER_LEN, Header};
 #[derive(Debug, Default)]
 pub struct FrameDecoder {
     buffer: Vec<u8>,
-    /// Bytes of `buffer` that earlier frames took.
+    /// Bytes of `buffer` that belong to frames already returned.
     taken: usize,
     header: Option<Header>,
     broken: Option<FrameError>,
 }
 
 impl FrameDecoder {
-    /// A decoder at the beginning of a stream.
+    /// Creates a decoder for the beginning of a stream.
     pub fn new() -> Self {
         Self::default()
     }
@@ -47,7 +47,7 @@ impl FrameDecoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Returns the next whole frame; `None` when more bytes are needed.
+    /// Returns the next complete frame; `None` when more bytes are needed.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = self.broken {
             return Err(error);
@@ -59,7 +59,7 @@ impl FrameDecoder {
         })
     }
 
-    /// Bytes held for frames that are not whole yet.
+    /// Number of buffered bytes of incomplete frames.
     pub fn buffered(&self) -> usize {
         self.buffer.len() - self.taken
     }

@@ -1,17 +1,17 @@
-//! The frame, the message of the channel, and its form on the wire.
+//! The frame, which is the message of the channel, and its wire format.
 //!
 //! ```text
 //!  0      2     3     4         8            12             16
 //!  | magic | ver | tag | length  | payload CRC | header CRC   | payload ...
 //! ```
 //!
-//! Numbers are little-endian, CRCs are CRC-32 (IEEE). The header has a CRC of its own, so a damaged
-//! length is found at once and never waited for.
+//! Numbers are little-endian, CRCs are CRC-32 (IEEE). The header has a CRC of its own, so that a damaged
+//! length is detected before the receiver waits for that many bytes.
 
 /// A message between host and guest: a tag and bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The kind of message; the protocol on top of the channel gives it its meaning.
+    /// The kind of message, which the protocol on top of the channel defines.
     pub tag: u8,
     /// The content, at most [`crate::channel::MAX_PAYLOAD`] bytes.
     pub payload: Vec<u8>,
@@ -33,8 +33,8 @@ pub enum FrameError {
     /// The payload is larger than [`crate::channel::MAX_PAYLOAD`]; its size in bytes.
     #[error("channel: a frame of {0} bytes; at most {MAX_PAYLOAD} fit, split the message")]
     TooLarge(usize),
-    /// The bytes do not begin with a frame.
-    #[error("channel: no frame where one should begin; both sides must run the same ktstr version")]
+    /// The bytes do not start with a frame header.
+    #[error("channel: received data is not a frame; both sides must run the same ktstr version")]
     NotAFrame,
     /// The other side uses another version of the format.
     #[error("channel: frame format {0}, not {VERSION}; rebuild the guest's binary with this ktstr")]
@@ -56,7 +56,7 @@ pub struct FrameEncoder {
 }
 
 impl FrameEncoder {
-    /// An encoder with nothing to send.
+    /// Creates an encoder with nothing to send.
     pub fn new() -> Self {
         Self::default()
     }
@@ -64,7 +64,7 @@ impl FrameEncoder {
     /// Appends `frame` to the bytes to send.
     pub fn push(&mut self, frame: &Frame) -> Result<(), FrameError> {
         let header = Header::of(frame)?;
-        // A sender that is never done would keep all that it sent.
+        // Without this, a sender that never catches up would keep everything that it has sent.
         if self.sent > self.buffer.len() / 2 {
             self.buffer.drain(..self.sent);
             self.sent = 0;

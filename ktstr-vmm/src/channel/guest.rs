@@ -13,15 +13,15 @@ use rustix::io::retry_on_intr;
 use super::decoder::FrameDecoder;
 use super::frame::{Frame, FrameEncoder, FrameError};
 
-/// The kernel sets ports up in the background; one that is not there after this is not configured.
+/// The kernel creates ports asynchronously; one that does not exist after this time is not configured.
 const PORT_WAIT: Duration = Duration::from_secs(10);
 
-/// Bytes of a read: the kernel gives a page at a time.
+/// Buffer size of a read; the kernel returns a page at a time.
 const READ: usize = 16 << 10;
 
 const PORTS: &str = "/sys/class/virtio-ports";
 
-/// Why the guest cannot talk to the host.
+/// A failure of the guest's end of the channel.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {
@@ -40,19 +40,19 @@ pub enum ChannelError {
     Open {
         /// The port's device.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The port failed.
-    #[error("channel: {0}; the host is gone or broken")]
+    /// Reading from or writing to the port failed.
+    #[error("channel: {0}; the host process has died or failed")]
     Io(#[from] io::Error),
     /// The host closed its end.
     #[error("channel: the host closed its end; nothing more will come")]
     Closed,
-    /// Nothing came in time.
-    #[error("channel: no frame within {} s; the host is stuck or gone", .0.as_secs_f32())]
+    /// No frame arrived in time.
+    #[error("channel: no frame within {} s; the host process hangs or has died", .0.as_secs_f32())]
     Timeout(Duration),
-    /// What came, or was to be sent, is not a frame.
+    /// A frame that was received, or was to be sent, is invalid.
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
@@ -95,7 +95,7 @@ impl GuestChannel {
         })
     }
 
-    /// Sends `frame`; returns when the kernel has all of it.
+    /// Sends `frame`; returns when the kernel has accepted all of it.
     pub fn send(&mut self, frame: &Frame) -> Result<(), ChannelError> {
         let mut encoder = FrameEncoder::new();
         encoder.push(frame)?;
@@ -123,9 +123,9 @@ impl GuestChannel {
         }
     }
 
-    /// Returns the next frame from the host that is there already, without waiting for one.
+    /// Returns the next frame that has already arrived, if any, without blocking.
     ///
-    /// Whoever polls this channel calls it until it gives none: frames that came together are read together.
+    /// After `poll` reports input, call this until it returns `None`: one read may deliver several frames.
     pub fn try_recv(&mut self) -> Result<Option<Frame>, ChannelError> {
         match self.recv(Duration::ZERO) {
             Ok(frame) => Ok(Some(frame)),
@@ -144,7 +144,7 @@ impl GuestChannel {
 }
 
 impl AsFd for GuestChannel {
-    /// Readable when [`GuestChannel::try_recv`] has something to look at.
+    /// The port, which is readable when [`GuestChannel::try_recv`] may return a frame.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.port.as_fd()
     }

@@ -1,6 +1,7 @@
-//! The channel between host and guest: checked frames over one named virtio port.
+//! The channel between host and guest: checksummed frames over one named virtio port.
 //!
-//! On the host a [`crate::Machine`] speaks for its [`crate::Observer`]; in the guest a [`GuestChannel`] does.
+//! On the host, a [`crate::Machine`] exchanges frames on behalf of its [`crate::Observer`]; in the guest,
+//! [`GuestChannel`] does.
 
 mod decoder;
 pub(crate) mod frame;

@@ -3,5 +3,6 @@
 /// Name of the virtio port that carries frames.
 pub const PORT_NAME: &str = "ktstr";
 
-/// Name of the virtio port that is the terminal, where a machine has one; the guest's `hvc0`.
+/// Name of the virtio port of the terminal, which is `hvc0` in the guest; only machines with a
+/// [terminal](crate::MachineSpec::terminal) have it.
 pub const TERMINAL_NAME: &str = "ktstr-terminal";

@@ -12,19 +12,19 @@ use elf::segment::{ProgramHeader, SegmentTable};
 
 use super::error::ImageError;
 
-/// Bytes of `e_ident`, after which the rest of the header follows.
+/// Size of `e_ident`, the first part of the header, in bytes.
 const IDENT: usize = 16;
 
-/// Bytes of a program header of a 64-bit file.
+/// Size of a program header of a 64-bit file, in bytes.
 const PROGRAM_HEADER: u16 = 56;
 
-/// `XEN_ELFNOTE_PHYS32_ENTRY`: where a PVH kernel is entered.
+/// `XEN_ELFNOTE_PHYS32_ENTRY`: the entry point of a PVH kernel.
 const PHYS32_ENTRY: u64 = 18;
 
-/// Notes of real kernels take a few hundred bytes.
+/// Limit of the notes that are read, in bytes; those of real kernels take a few hundred.
 const MAX_NOTES: u64 = 1 << 20;
 
-/// The kernel's linker script aligns notes so.
+/// Alignment of notes, which the kernel's linker script sets.
 const NOTE_ALIGNMENT: usize = 4;
 
 /// Checks `file`, found at `path`, which has `size` bytes and begins with `head`.

@@ -1,9 +1,9 @@
-//! Why a file is not a kernel image for machines here.
+//! Errors of kernel images.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A file that is not a kernel image for machines here.
+/// A file that is not a kernel image that machines can boot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
@@ -12,10 +12,10 @@ pub enum ImageError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file is something else.
+    /// The file has neither format of kernel images.
     #[error(
         "kernel {path}: not a bzImage and not an ELF file; give arch/x86/boot/bzImage or vmlinux"
     )]
@@ -25,7 +25,7 @@ pub enum ImageError {
     },
     /// The kernel is for another architecture.
     #[error(
-        "kernel {path}: built for {arch}, and machines here are x86-64; build it with ARCH=x86_64"
+        "kernel {path}: built for {arch}, and only x86_64 is supported; build it with ARCH=x86_64"
     )]
     WrongArchitecture {
         /// The file.
@@ -33,14 +33,14 @@ pub enum ImageError {
         /// The architecture it was built for.
         arch: String,
     },
-    /// An ELF kernel that cannot be entered directly.
+    /// The ELF kernel lacks the entry point of the PVH boot protocol.
     #[error("kernel {path}: an ELF file without a PVH entry; set CONFIG_PVH=y or give the bzImage")]
     NoPvhEntry {
         /// The file.
         path: PathBuf,
     },
-    /// The file ends too early.
-    #[error("kernel {path}: the file is cut short; build or copy it again")]
+    /// The file is shorter than its header says.
+    #[error("kernel {path}: the file is truncated; build or copy it again")]
     Truncated {
         /// The file.
         path: PathBuf,

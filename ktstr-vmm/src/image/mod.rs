@@ -1,4 +1,4 @@
-//! Kernel images: which format a file has, and whether a machine here can boot it.
+//! Kernel images: detects the format of a file, and whether machines can boot it.
 //!
 //! ```no_run
 //! use ktstr_vmm::image::{Image, ImageFormat};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::ImageError;
 
-/// A kernel image that boots here.
+/// A kernel image that machines can boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// The file.
@@ -27,7 +27,7 @@ pub struct Image {
     pub format: ImageFormat,
 }
 
-/// Formats of kernel images that boot here.
+/// The formats of kernel images that machines can boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ImageFormat {
     /// The compressed image with a boot sector, `arch/x86/boot/bzImage`.
@@ -37,7 +37,7 @@ pub enum ImageFormat {
 }
 
 impl Image {
-    /// Reads the headers of the file at `path`; the kernel itself is not read.
+    /// Checks the file at `path` by its headers; the kernel itself is not read.
     pub fn inspect(path: &Path) -> Result<Self, ImageError> {
         let unreadable = |source| ImageError::Unreadable {
             path: path.to_owned(),

@@ -111,17 +111,7 @@ fn ports(channel: OwnedFd, terminal: Option<&Terminal>) -> Result<Vec<Port>, Mac
 
 impl Hypervisor for Kvm {
     fn check(&self, spec: &MachineSpec) -> Result<(), MachineError> {
-        let not_here = [
-            (spec.gdb.is_some(), "a debugger (gdb)"),
-            (
-                !spec.shared_directories.is_empty(),
-                "a directory shared with the host",
-            ),
-        ];
-        if let Some((_, what)) = not_here.into_iter().find(|(wanted, _)| *wanted) {
-            let backend = Backend::Kvm;
-            return Err(MachineError::QemuOnly { what, backend });
-        }
+        Backend::Kvm.check_features(spec)?;
         let device = open(&self.config.device)?;
         let most = device.get_max_vcpus();
         if spec.topology.cpus() as usize > most {

@@ -263,6 +263,8 @@ impl SessionObserver for Reporter {
                 let image = self.style.path(&kernel.image);
                 self.line(&format!("kernel {}: {image} ({origin})", kernel.version));
             }
+            SessionEvent::Kernel(event) => Progress::event(self, event),
+            SessionEvent::KernelReady { spec, kernel } => self.resolved(spec, kernel),
             SessionEvent::NotCovered { note } => self.line(note),
             SessionEvent::BudgetSpent(budget) => self.line(&budget_line(budget)),
             SessionEvent::SchedulerNotMeasured {

@@ -70,6 +70,15 @@ impl Session {
         Ok(impact.select(&self.test_binaries(observer, cancel)?))
     }
 
+    /// Runs only `tests` of those that its arguments for nextest select; `None` where there are none.
+    pub fn narrowed_to(self, tests: &Tests) -> Option<Self> {
+        match tests {
+            Tests::All => Some(self),
+            Tests::None => None,
+            Tests::Matching(expression) => Some(self.narrowed(expression)),
+        }
+    }
+
     /// Runs only those tests, of those that its arguments for nextest select, which the filter `expression` selects too. It
     /// is no failure that there are none.
     #[must_use]

@@ -116,7 +116,8 @@ impl Impact {
                 let is_affected = |scheduler: &&SchedulerUse| {
                     self.files.iter().any(|file| self.reaches(file, scheduler))
                 };
-                part(&binary.id, binary.schedulers.iter().filter(is_affected))
+                let affected = binary.schedulers.iter().filter(is_affected);
+                part(&binary.id, affected, self.tests_with_programs(binary))
             })
             .collect();
         if parts.is_empty() {
@@ -124,6 +125,22 @@ impl Impact {
         } else {
             Tests::Matching(parts.join(" + "))
         }
+    }
+
+    /// The tests of a binary that run a program whose package is affected, or not known.
+    fn tests_with_programs<'b>(&self, binary: &'b TestBinary) -> BTreeSet<&'b String> {
+        let programs = binary.schedulers.iter().flat_map(|it| &it.programs);
+        let is_affected = |package: &String| {
+            let is_unknown = !self.known.contains(package);
+            let mut files = self.files.iter();
+            files.any(|file| {
+                file.packages.contains(package) || (is_unknown && !file.packages.is_empty())
+            })
+        };
+        programs
+            .filter(|(package, _)| is_affected(package))
+            .flat_map(|(_, tests)| tests)
+            .collect()
     }
 
     /// Whether a changed file affects the scheduler itself.
@@ -162,16 +179,25 @@ impl Impact {
     }
 }
 
-/// The filter expression for tests and cells of `schedulers` in a binary; `None` where there are none of those.
-fn part<'s>(binary: &str, schedulers: impl Iterator<Item = &'s SchedulerUse>) -> Option<String> {
+/// The filter expression for tests and cells of `schedulers` in a binary, and for `more` tests; `None` where there are none
+/// of those.
+fn part<'s>(
+    binary: &str,
+    schedulers: impl Iterator<Item = &'s SchedulerUse>,
+    more: BTreeSet<&'s String>,
+) -> Option<String> {
     let schedulers: Vec<&SchedulerUse> = schedulers.collect();
-    if schedulers.is_empty() {
+    if schedulers.is_empty() && more.is_empty() {
         return None;
     }
     let cells: Vec<String> = schedulers.iter().map(|it| escaped(&it.scheduler)).collect();
-    let tests: BTreeSet<&String> = schedulers.iter().flat_map(|it| &it.tests).collect();
+    let tests = schedulers.iter().flat_map(|it| &it.tests);
+    let tests: BTreeSet<&String> = tests.chain(more).collect();
     let tests: Vec<String> = tests.into_iter().map(|name| escaped(name)).collect();
-    let mut names = vec![format!("{}\\/({})\\/", CaseName::VERIFIER, cells.join("|"))];
+    let mut names = Vec::new();
+    if !cells.is_empty() {
+        names.push(format!("{}\\/({})\\/", CaseName::VERIFIER, cells.join("|")));
+    }
     if !tests.is_empty() {
         let kinds = [CaseName::BASE, CaseName::GAUNTLET, CaseName::HOST].join("|");
         names.push(format!("({kinds})\\/({})(\\/|$)", tests.join("|")));
@@ -197,6 +223,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn scheduler(name: &str, tests: &[&str]) -> SchedulerUse {
@@ -207,6 +235,7 @@ mod tests {
             config_file: None,
             manifest_dir: None,
             tests: tests.iter().map(|test| (*test).to_owned()).collect(),
+            programs: BTreeMap::new(),
         }
     }
 
@@ -214,13 +243,23 @@ mod tests {
     fn expressions_select_every_case_of_a_test() {
         let one = [scheduler("scx-a", &["x", "y"])];
         let expected = r"(binary_id(=p::t) & test(/^(verifier\/(scx\-a)\/|(ktstr|gauntlet|host)\/(x|y)(\/|$))/))";
-        assert_eq!(part("p::t", one.iter()).unwrap(), expected);
+        assert_eq!(part("p::t", one.iter(), BTreeSet::new()).unwrap(), expected);
         let untested = [scheduler("a", &[])];
         let expected = r"(binary_id(=p) & test(/^(verifier\/(a)\/)/))";
-        assert_eq!(part("p", untested.iter()).unwrap(), expected);
-        assert_eq!(part("p", [].iter()), None);
+        assert_eq!(
+            part("p", untested.iter(), BTreeSet::new()).unwrap(),
+            expected
+        );
+        assert_eq!(part("p", [].iter(), BTreeSet::new()), None);
+        let with_program = "z".to_owned();
+        let more = BTreeSet::from([&with_program]);
+        let expected = r"(binary_id(=p) & test(/^((ktstr|gauntlet|host)\/(z)(\/|$))/))";
+        assert_eq!(part("p", [].iter(), more).unwrap(), expected);
         let long = "t".repeat(LONGEST);
         let long = [scheduler("a", &[&long])];
-        assert_eq!(part("p", long.iter()).unwrap(), "binary_id(=p)");
+        assert_eq!(
+            part("p", long.iter(), BTreeSet::new()).unwrap(),
+            "binary_id(=p)"
+        );
     }
 }

@@ -23,6 +23,9 @@ const INCLUDE_DIR: &str = "include-files";
 /// Where the files of the scheduler are.
 const SCHEDULER_DIR: &str = "scheduler";
 
+/// Where the programs of the test are.
+const PROGRAMS_DIR: &str = "programs";
+
 /// The files of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
@@ -48,8 +51,12 @@ enum Kind {
 }
 
 impl Content {
-    /// What the case `found` needs; `program` is that of its scheduler.
-    pub(super) fn of(found: &TestMachine, program: Option<&Path>) -> Result<Self, ExportError> {
+    /// What the case `found` needs; `program` is that of its scheduler, and `programs` are its own, in their order.
+    pub(super) fn of(
+        found: &TestMachine,
+        program: Option<&Path>,
+        programs: &[PathBuf],
+    ) -> Result<Self, ExportError> {
         let item = |what, host: &Path, path: PathBuf| Item {
             what,
             host: host.to_owned(),
@@ -64,6 +71,13 @@ impl Content {
         let scheduler = found.machine.scheduler.as_ref();
         if let Some(config) = scheduler.and_then(|scheduler| scheduler.config_file.as_ref()) {
             files.push(item("config_file", config, of_scheduler("config")));
+        }
+        for (of, program) in found.machine.programs.iter().zip(programs) {
+            files.push(item(
+                "program",
+                program,
+                Path::new(PROGRAMS_DIR).join(&of.name),
+            ));
         }
         // The guest finds them by their names alone.
         let mut names: BTreeMap<OsString, &PathBuf> = BTreeMap::new();
@@ -110,7 +124,7 @@ impl Content {
         };
         // A debug build of a test is 100 MB: better compression takes longer than copying what it saves.
         let mut tar = Builder::new(GzEncoder::new(counted, Compression::fast()));
-        for dir in [SCHEDULER_DIR, INCLUDE_DIR] {
+        for dir in [SCHEDULER_DIR, INCLUDE_DIR, PROGRAMS_DIR] {
             append_directory(&mut tar, Path::new(dir))?;
         }
         let mut unpacked_bytes = 0;

@@ -41,7 +41,9 @@ pub struct Exported {
     pub include_files: usize,
     /// The case that it runs.
     pub case: String,
-    /// Test binaries, in order, that have a test of this name as well: the first one's was exported.
+    /// The test binary that has it.
+    pub binary: PathBuf,
+    /// Other test binaries that have a test of this name, in the order of their paths.
     pub others: Vec<PathBuf>,
 }
 
@@ -70,15 +72,23 @@ pub enum ExportError {
         /// The scheduler.
         scheduler: String,
     },
-    /// The program of its scheduler cannot be built.
+    /// It writes into the maps of its scheduler.
+    #[error(
+        "{case} cannot be exported: it writes into its scheduler's maps (`bpf_map_write`), which ktstr does in its own machines alone; run it by `cargo ktstr test -- -E 'test(={case})'`, or leave the key out"
+    )]
+    MapWrites {
+        /// The case.
+        case: String,
+    },
+    /// The program of its scheduler, or one that it runs, cannot be built.
     #[error("{scheduler}: {why}")]
     Build {
-        /// The scheduler.
+        /// The scheduler or program.
         scheduler: String,
         /// One line of what went wrong.
         why: String,
     },
-    /// The program of its scheduler is not there.
+    /// The program of its scheduler, or one that it runs, is not there.
     #[error("{scheduler}: no program at {}; build it, or fix the path", path.display())]
     NoProgram {
         /// The scheduler.
@@ -163,22 +173,35 @@ impl Session {
         let output = self.dir().join(output);
         write::check(&output)?;
         let program = match &first.machine.scheduler {
-            Some(scheduler) => Some(self.scheduler_program(scheduler, observer, cancel)?),
+            Some(CaseScheduler { name, program, .. }) => {
+                Some(self.program(name, program, observer, cancel)?)
+            }
             None => None,
         };
-        let exported = first.export(program.as_deref(), self.commit(), &output, cancel)?;
+        let programs = first.machine.programs.iter();
+        let programs = programs
+            .map(|it| self.program(&it.name, &it.program, observer, cancel))
+            .collect::<Result<Vec<_>, _>>()?;
+        let exported = first.export(
+            program.as_deref(),
+            &programs,
+            self.commit(),
+            &output,
+            cancel,
+        )?;
         Ok(Exported { others, ..exported })
     }
 
-    /// The program of a scheduler, built first where it is a package.
-    fn scheduler_program(
+    /// The program called `name`, of a scheduler or of a test, built first where it is a package.
+    fn program(
         &self,
-        scheduler: &CaseScheduler,
+        name: &str,
+        source: &ProgramSource,
         observer: &dyn SessionObserver,
         cancel: &CancelToken,
     ) -> Result<PathBuf, ExportError> {
-        let name = scheduler.name.clone();
-        let path = match &scheduler.program {
+        let name = name.to_owned();
+        let path = match source {
             ProgramSource::Path(path) => path.clone(),
             ProgramSource::Package(package) => self
                 .build_scheduler(package, observer, cancel)?
@@ -228,10 +251,14 @@ impl Session {
 
 impl TestMachine {
     /// Writes the file `output` as [`Session::export`] does, of this case of this binary. `program` is that of its
-    /// scheduler, and `commit` the one that it is built from.
+    /// scheduler, `programs` are those that it runs, in the order of [`CaseMachine::programs`], and `commit` is the one that
+    /// it is built from.
+    ///
+    /// [`CaseMachine::programs`]: ktstr_harness::dispatch::CaseMachine::programs
     pub fn export(
         &self,
         program: Option<&Path>,
+        programs: &[PathBuf],
         commit: Option<&Commit>,
         output: &Path,
         cancel: &CancelToken,
@@ -239,13 +266,14 @@ impl TestMachine {
         let mut specification = Specification::of(self)?;
         specification.commit = commit.map(ToString::to_string);
         write::check(output)?;
-        let content = Content::of(self, program)?;
+        let content = Content::of(self, program, programs)?;
         let archive_bytes = write::run_file(output, &specification, &content, cancel)?;
         Ok(Exported {
             path: output.to_owned(),
             archive_bytes,
             include_files: content.include_files(),
             case: self.machine.case.clone(),
+            binary: self.binary.clone(),
             others: Vec::new(),
         })
     }
@@ -257,6 +285,9 @@ fn check_exportable(found: &TestMachine) -> Result<(), ExportError> {
     let case = machine.case.clone();
     if machine.topology.is_none() {
         return Err(ExportError::HostOnly { case });
+    }
+    if machine.writes_maps {
+        return Err(ExportError::MapWrites { case });
     }
     match &machine.scheduler {
         Some(scheduler) if scheduler.program == ProgramSource::Kernel => {

@@ -11,6 +11,31 @@ use super::gates::Rules;
 use super::report::{Mode, PerfDelta};
 use super::samples::{Found, Machines, Side};
 use super::{Commits, short};
+use crate::Session;
+
+impl Session {
+    /// Compares what runs of the project recorded, by `rules`: the records in `dir`, an archived copy of `target/ktstr` or one
+    /// run directory, or where the session's records are. See [`cached`].
+    ///
+    /// Records of machines that shared the host's CPUs are compared only where the session runs without performance mode.
+    pub fn compare_records(
+        &self,
+        dir: Option<&Path>,
+        commits: &Commits,
+        narrow: Option<&str>,
+        rules: &Rules,
+    ) -> Result<PerfDelta, PerfDeltaError> {
+        let dir = match dir {
+            Some(dir) if !dir.is_dir() => {
+                let dir = dir.to_owned();
+                return Err(PerfDeltaError::NoDirectory { dir });
+            }
+            Some(dir) => dir.to_owned(),
+            None => self.records_dir(),
+        };
+        cached(&dir, commits, Machines::of(self), narrow, rules)
+    }
+}
 
 /// Compares the records that runs of both commits left below `dir`, which holds run directories or is one; by `rules`.
 ///

@@ -90,7 +90,11 @@ impl Found {
         }
         let names: BTreeSet<&String> = base.values.keys().chain(head.values.keys()).collect();
         for name in names {
-            let Some(metric) = all_metrics().find(|metric| metric.name == name) else {
+            // A program's is what the tested commit says it is.
+            let of_program = [head, base].map(|side| side.definitions.get(name));
+            let mut of_program = of_program.into_iter().flatten();
+            let known = all_metrics().find(|metric| metric.name == name);
+            let Some(metric) = known.or_else(|| of_program.next().map(|it| it.metric())) else {
                 let why = "this ktstr does not know the metric, so nobody says which way is better";
                 self.incomparable(case, name, why);
                 continue;
@@ -116,7 +120,7 @@ impl Found {
     fn metric(
         &mut self,
         case: &PerfCase,
-        metric: &Metric,
+        metric: &Metric<'_>,
         gates: Gates,
         base: &[f64],
         head: &[f64],
@@ -162,7 +166,7 @@ impl Found {
 /// Compares one metric. Its `adjusted_p` is not adjusted yet, and its verdict open.
 fn comparison(
     case: &PerfCase,
-    metric: &Metric,
+    metric: &Metric<'_>,
     gates: Gates,
     base: &Samples,
     head: &Samples,

@@ -7,12 +7,20 @@ use ktstr_core::host::LockError;
 use ktstr_harness::runner::NoCacheRoot;
 use ktstr_kernel::Remedy;
 
+use crate::affected::AffectedError;
+use crate::baseline::BaselineError;
 use crate::{AskError, GitError, ListingError, SessionError};
 
 /// A comparison that came to nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PerfDeltaError {
+    /// There is no such directory of records.
+    #[error("{}: no such directory; give a copy of target/ktstr or a run directory", dir.display())]
+    NoDirectory {
+        /// The directory that was asked for.
+        dir: PathBuf,
+    },
     /// The directory of the records cannot be read.
     #[error("{}: {source}; records of runs are read there", dir.display())]
     Records {
@@ -77,6 +85,12 @@ pub enum PerfDeltaError {
         /// Nextest's exit code.
         exit_code: u8,
     },
+    /// There is no baseline.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+    /// What the changes affect cannot be told.
+    #[error(transparent)]
+    Affected(#[from] AffectedError),
     /// There is nowhere for the scratch work trees.
     #[error(transparent)]
     NoCache(#[from] NoCacheRoot),

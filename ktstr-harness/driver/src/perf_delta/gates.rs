@@ -111,7 +111,7 @@ impl Rules {
     }
 
     /// The gates of `metric` in the test function `test`; `None` where the policy leaves it out.
-    pub fn gates(&self, test: &str, metric: &Metric) -> Option<Gates> {
+    pub fn gates(&self, test: &str, metric: &Metric<'_>) -> Option<Gates> {
         let of_test = self.policy.test.get(test);
         let own = of_test.and_then(|test| test.metric.get(metric.name));
         let of_metric = self.policy.metric.get(metric.name);
@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    fn metric(name: &str) -> Metric {
+    fn metric(name: &str) -> Metric<'static> {
         all_metrics().find(|metric| metric.name == name).unwrap()
     }
 

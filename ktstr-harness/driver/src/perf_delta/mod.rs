@@ -1,7 +1,7 @@
 //! Compares the figures of performance tests at two commits: did anything get worse?
 //!
 //! [`cached`] compares what earlier runs recorded. [`NoiseAdjusted`] runs both commits several times, in turn, and so knows
-//! the noise of the machine.
+//! the noise of the machine. [`PerfDeltaRequest`] does either, as it is asked for.
 //!
 //! A change of a metric is real only when it is *separated*: Welch's t-test, two-sided, is below [`ALPHA`], or the ranges of
 //! the two sides are disjoint; and *material*: it passes the absolute and the relative gate of the metric, see [`Rules`].
@@ -16,6 +16,7 @@ mod gates;
 mod noise;
 mod policy;
 mod report;
+mod request;
 mod samples;
 mod state;
 mod statistics;
@@ -36,6 +37,7 @@ pub use report::{
     Caveat, Comparison, FailedRuns, Finding, Incomparable, Missing, Mode, PerfDelta, Separation,
     SideInfo, SideName, SkippedCase,
 };
+pub use request::PerfDeltaRequest;
 pub use samples::{Machines, PerfCase};
 pub use statistics::{
     ALPHA, Samples, SamplesError, Summary, Welch, are_disjoint, benjamini_hochberg,

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ktstr_core::host::files::open_regular;
+use ktstr_core::record::MetricDefinition;
 use ktstr_harness::check::all_metrics;
 use serde::{Deserialize, Serialize};
 
@@ -225,9 +226,9 @@ fn check_metrics(place: &str, metrics: &BTreeMap<String, MetricPolicy>) -> Resul
     Ok(())
 }
 
-/// Whether `name`, which `place` gives, is a metric.
+/// Whether `name`, which `place` gives, is a metric: one of ktstr's, or one that a program may measure, `program.metric`.
 pub(super) fn check_metric(place: &str, name: &str) -> Result<(), PolicyError> {
-    if all_metrics().any(|metric| metric.name == name) {
+    if MetricDefinition::is_name(name) || all_metrics().any(|metric| metric.name == name) {
         return Ok(());
     }
     Err(PolicyError::UnknownMetric {

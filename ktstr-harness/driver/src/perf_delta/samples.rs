@@ -6,8 +6,10 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use ktstr_core::Outcome;
-use ktstr_core::record::{INTERRUPTED, Record, RecordKind, RunDir, Sidecar};
+use ktstr_core::record::{INTERRUPTED, MetricDefinition, Record, RecordKind, RunDir, Sidecar};
 use serde::Serialize;
+
+use crate::Session;
 
 /// A case of a performance test: what is compared with itself. Cases of two kernels are two.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -54,6 +56,17 @@ pub enum Machines {
     Shared,
 }
 
+impl Machines {
+    /// Those whose figures tests of `session` are compared by.
+    pub(super) fn of(session: &Session) -> Self {
+        if session.is_without_perf_mode() {
+            Self::Shared
+        } else {
+            Self::Exclusive
+        }
+    }
+}
+
 /// The records of one side.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Side {
@@ -73,6 +86,8 @@ pub(super) struct CaseRuns {
     pub(super) failure: Option<String>,
     /// Values of each metric, one for each run that has it.
     pub(super) values: BTreeMap<String, Vec<f64>>,
+    /// The metrics that programs of the test measure, by name.
+    pub(super) definitions: BTreeMap<String, MetricDefinition>,
     /// Shapes of the machines, such as `1n1l2c1t`.
     pub(super) topologies: BTreeSet<Option<String>>,
     pub(super) backends: BTreeSet<Option<String>>,
@@ -134,6 +149,10 @@ impl CaseRuns {
         }
         for (name, value) in &record.metrics {
             self.values.entry(name.clone()).or_default().push(*value);
+        }
+        for definition in &record.metric_definitions {
+            self.definitions
+                .insert(definition.name.clone(), definition.clone());
         }
         self.topologies
             .insert(record.topology.map(|shape| shape.to_string()));

@@ -8,7 +8,7 @@ use ktstr_core::record::{Sidecar, program_hash};
 use ktstr_kernel::discover::discover;
 use ktstr_kernel::{BaseConfig, Cache, CacheError, CacheKey, KernelSpec, ResolvedKernel};
 
-use super::Replay;
+use super::{Replay, ReplayOptions};
 use crate::kernels::kernel_cache;
 use crate::session::{SavedKernel, SavedSession};
 
@@ -84,6 +84,19 @@ impl Replay {
         recorded
             .map(|kernel| by_record(kernel, cache.as_ref(), found.as_ref()))
             .collect()
+    }
+
+    /// The same for a replay with `options`: none where these name others, or where there is nothing to replay.
+    pub fn kernels_for(
+        &self,
+        options: &ReplayOptions,
+        host: &Host,
+        dir: &Path,
+    ) -> Vec<ReplayKernel> {
+        if options.has_kernels() || self.failures.is_empty() {
+            return Vec::new();
+        }
+        self.kernels(host, dir)
     }
 }
 

@@ -4,7 +4,7 @@
 //! ```no_run
 //! use ktstr_core::host::Host;
 //! use ktstr_driver::replay::{Replay, ReplayOptions, ReplayRequest};
-//! use ktstr_driver::{KernelChoice, Session, Silent};
+//! use ktstr_driver::{Session, Silent};
 //! use ktstr_vmm::CancelToken;
 //!
 //! let host = Host::of_this_process();
@@ -14,11 +14,10 @@
 //! };
 //! println!("cargo nextest run --run-ignored all -E '{filter}'");
 //!
-//! let kernels = replay.kernels(&host, ".".as_ref());
-//! let session = replay
-//!     .session(host, ".", &ReplayOptions::default())
-//!     .kernels(kernels.into_iter().filter_map(|it| it.kernel.ok()).collect())
-//!     .prepare(KernelChoice::Given, &Silent)?;
+//! let options = ReplayOptions::default();
+//! let kernels = replay.kernels_for(&options, &host, ".".as_ref());
+//! let session = replay.session(host, ".", &options);
+//! let session = replay.prepare(session, &options, kernels, &Silent)?;
 //! let cancel = CancelToken::new()?;
 //! let plan = replay.plan(session, false, &Silent, &cancel)?;
 //! println!("{} tests do not exist any more", plan.missing.len());

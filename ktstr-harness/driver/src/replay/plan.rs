@@ -9,20 +9,32 @@ use ktstr_core::host::Host;
 use ktstr_vmm::CancelToken;
 
 use super::names::names;
-use super::{Replay, ReplayCase, ReplayError, args, filter};
+use super::{Replay, ReplayCase, ReplayError, ReplayKernel, args, filter};
 use crate::nextest::narrowed;
 use crate::session::{KernelRequest, SavedSession};
-use crate::{Binary, Listing, Session, SessionError, SessionObserver, SessionReport};
+use crate::{
+    Binary, KernelChoice, Listing, Session, SessionError, SessionObserver, SessionOptions,
+    SessionReport,
+};
 
 /// What a replay does otherwise than its session did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplayOptions {
+    /// The kernels to run on; those that the session ran on where none are named.
+    pub kernels: KernelRequest,
     /// The cargo profile of schedulers under test.
     pub scheduler_profile: Option<String>,
     /// The profile of `.config/nextest.toml`.
     pub nextest_profile: Option<String>,
     /// Arguments for nextest. An option among them replaces the session's of that name; filters narrow the replay.
     pub nextest_args: Vec<OsString>,
+}
+
+impl ReplayOptions {
+    /// Whether the replay runs on other kernels than its session.
+    pub fn has_kernels(&self) -> bool {
+        !self.kernels.identifiers.is_empty()
+    }
 }
 
 /// A case under the name that it has in a replay.
@@ -51,16 +63,20 @@ pub struct ReplayPlan {
 }
 
 impl Replay {
-    /// A session with the options of the one that is replayed and those of `options`, which win. It has no kernels yet.
+    /// A session with the options of the one that is replayed and those of `options`, which win. It has no kernels yet: where
+    /// `options` name some, [`KernelChoice::Requested`] has them resolved.
     ///
     /// `host` gets the variables that the other session had and it has not; not from an archive.
     pub fn session(&self, host: Host, dir: impl Into<PathBuf>, options: &ReplayOptions) -> Session {
         let now = &options.nextest_args;
         let Some(saved) = self.options() else {
-            return Session::new(host, dir)
-                .scheduler_profile(options.scheduler_profile.clone())
-                .nextest_profile(options.nextest_profile.clone())
-                .nextest_args(now.iter().cloned());
+            return Session::new(host, dir).with_options(SessionOptions {
+                kernels: options.kernels.clone(),
+                scheduler_profile: options.scheduler_profile.clone(),
+                nextest_profile: options.nextest_profile.clone(),
+                nextest_args: now.clone(),
+                ..SessionOptions::default()
+            });
         };
         let has_profile = args::has(now, "--profile");
         let without: &[&str] = match options.nextest_profile {
@@ -75,20 +91,33 @@ impl Replay {
         let scheduler_profile = scheduler_profile.or_else(|| saved.scheduler_profile.clone());
         let before = self.trusted_args(saved);
         Session::new(self.with_variables(host, saved), dir)
-            .release(saved.release && !builds_otherwise)
-            .scheduler_profile(scheduler_profile)
-            .nextest_profile(options.nextest_profile.clone().or(saved_profile))
-            .no_skip_mode(saved.no_skip_mode)
-            .no_perf_mode(saved.no_perf_mode)
-            .cpu_cap(saved.cpu_cap.map(Into::into))
-            .backend(saved.backend)
             .raw_verifier_log(saved.raw_verifier_log)
-            .kernel_request(KernelRequest {
-                identifiers: saved.identifiers.clone(),
-                base_config: saved.base_config,
-                include_eol: saved.include_eol,
+            .with_options(SessionOptions {
+                kernels: requested(&options.kernels, saved),
+                release: saved.release && !builds_otherwise,
+                scheduler_profile,
+                nextest_profile: options.nextest_profile.clone().or(saved_profile),
+                nextest_args: args::merged(&before, now, without),
+                ..saved.options()
             })
-            .nextest_args(args::merged(&before, now, without))
+    }
+
+    /// The same session with the kernels that `options` name, which are resolved, or with those of `kernels` that are there;
+    /// prepared.
+    pub fn prepare(
+        &self,
+        session: Session,
+        options: &ReplayOptions,
+        kernels: Vec<ReplayKernel>,
+        observer: &dyn SessionObserver,
+    ) -> Result<Session, SessionError> {
+        if options.has_kernels() {
+            return session.prepare(KernelChoice::Requested, observer);
+        }
+        let there = kernels.into_iter().filter_map(|it| it.kernel.ok());
+        session
+            .kernels(there.collect())
+            .prepare(KernelChoice::Given, observer)
     }
 
     /// Arguments for nextest that the session had and a replay does not take over, as the records are not the project's
@@ -213,6 +242,11 @@ impl ReplayPlan {
     pub fn nextest_args(&self) -> &[OsString] {
         self.session.args()
     }
+
+    /// The options that the cases run with.
+    pub fn options(&self) -> SessionOptions {
+        self.session.options()
+    }
 }
 
 impl ReplayCaseName {
@@ -232,6 +266,20 @@ impl std::fmt::Display for ReplayCaseName {
             write!(f, "{binary} ")?;
         }
         f.write_str(&self.case)
+    }
+}
+
+/// The kernels of `saved`, but for what `now` says otherwise.
+fn requested(now: &KernelRequest, saved: &SavedSession) -> KernelRequest {
+    let identifiers = if now.identifiers.is_empty() {
+        &saved.identifiers
+    } else {
+        &now.identifiers
+    };
+    KernelRequest {
+        identifiers: identifiers.clone(),
+        base_config: now.base_config.or(saved.base_config),
+        include_eol: now.include_eol || saved.include_eol,
     }
 }
 

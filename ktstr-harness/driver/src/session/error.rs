@@ -11,6 +11,7 @@ use ktstr_kernel::discover::DiscoverError;
 use ktstr_vmm::{MachineError, ParseBackendError};
 
 use crate::ask::AskError;
+use crate::kernels::KernelsError;
 use crate::nextest::ListingError;
 
 /// A session that could not run.
@@ -109,6 +110,9 @@ pub enum SessionError {
     /// No kernel was given, and none that can be used was found.
     #[error(transparent)]
     Kernel(#[from] DiscoverError),
+    /// A kernel that was asked for cannot be resolved.
+    #[error(transparent)]
+    Kernels(#[from] KernelsError),
     /// It was cancelled before a test ran.
     #[error("the session was cancelled before a test ran; start it again")]
     Cancelled,

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 
 use ktstr_harness::runner::build::Package;
 use ktstr_kernel::discover::Found;
+use ktstr_kernel::{Event, KernelSpec, ResolvedKernel};
 use ktstr_vmm::{BackendSelection, MachineError};
 
 use crate::{Budget, RunSummary};
@@ -62,6 +63,15 @@ pub enum SessionEvent<'a> {
     NoBackend(&'a MachineError),
     /// This kernel was found where none was given.
     KernelFound(&'a Found),
+    /// A kernel that was asked for is being resolved: downloaded, configured, built.
+    Kernel(Event<'a>),
+    /// A kernel that was asked for is ready.
+    KernelReady {
+        /// What was asked for.
+        spec: &'a KernelSpec,
+        /// What it is.
+        kernel: &'a ResolvedKernel,
+    },
     /// The tests were selected that run within the session's budget.
     BudgetSpent(&'a Budget),
     /// Nextest is asked which tests there are, for which it may build them.

@@ -6,6 +6,8 @@ mod error;
 mod event;
 mod file;
 mod foreground;
+mod kernels;
+mod options;
 mod prepare;
 mod report;
 mod run;
@@ -25,9 +27,11 @@ use ktstr_vmm::{Backend, BackendSelection};
 pub use budget::Budget;
 pub use error::SessionError;
 pub use event::{OutputStream, SessionEvent, SessionObserver, Silent};
+pub use kernels::KernelRequest;
+pub use options::SessionOptions;
 pub use prepare::KernelChoice;
 pub use report::SessionReport;
-pub use saved::{KernelRequest, SavedKernel, SavedSession, SavedSessionError};
+pub use saved::{SavedKernel, SavedSession, SavedSessionError};
 
 use crate::coverage::Measurement;
 use crate::nextest::build_selection;
@@ -35,8 +39,9 @@ use crate::nextest::build_selection;
 /// One run of a project's tests.
 ///
 /// Everything is decided before the first test starts: kernels are resolved, so that no test waits for a build and no
-/// matrix stops halfway for a kernel that is missing. [`Session::prepare`] looks for what takes no build,
-/// [`Session::kernels`] takes what the caller resolved, [`Session::run`] runs.
+/// matrix stops halfway for a kernel that is missing. [`Session::prepare`] looks for all that is needed and resolves the
+/// [kernels that were asked for](Session::kernel_request), [`Session::kernels`] takes what the caller resolved,
+/// [`Session::run`] runs.
 #[derive(Debug, Clone)]
 pub struct Session {
     host: Host,
@@ -122,7 +127,8 @@ impl Session {
         self
     }
 
-    /// What the kernels were resolved from, which a [replay](crate::replay) is told.
+    /// What the kernels are resolved from, by [`Session::prepare`] or [`Session::resolve_kernels`], or were by the caller. A
+    /// [replay](crate::replay) is told.
     #[must_use]
     pub fn kernel_request(mut self, request: KernelRequest) -> Self {
         self.kernel_request = request;
@@ -241,7 +247,8 @@ impl Session {
     }
 
     /// The same session in the environment of `host`.
-    pub(crate) fn with_host(self, host: Host) -> Self {
+    #[must_use]
+    pub fn with_host(self, host: Host) -> Self {
         Self { host, ..self }
     }
 

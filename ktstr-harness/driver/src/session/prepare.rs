@@ -21,11 +21,15 @@ pub enum KernelChoice {
     Discover,
     /// The caller has given them, or resolves them next: [`Session::kernels`].
     Given,
+    /// Those of [`Session::kernel_request`] are resolved, after all else was looked for: builds take their time. One is
+    /// found where the request names none.
+    Requested,
 }
 
 impl Session {
     /// Looks for everything that takes no build, all at once: nextest, a cargo project and a place for records (see
-    /// [`Session::check`]), the backend, and a kernel if `kernels` says so. Call it before kernels are built.
+    /// [`Session::check`]), the backend, and a kernel if `kernels` says so. Kernels that are to be built come last; a caller
+    /// that builds them itself calls this before.
     ///
     /// A backend that was asked for, by [`Session::backend`] or `KTSTR_BACKEND`, has to work. If none was asked for and none
     /// works, the session goes on: tests that need no machine can run, the others say what is missing.
@@ -39,8 +43,10 @@ impl Session {
             Some(budget) => Some(budget),
             None => env::budget(&self.host)?,
         };
+        let names_none = self.kernel_request.identifiers.is_empty();
         let cache = match kernels {
-            KernelChoice::Discover => Some(kernel_cache(&self.host)?),
+            KernelChoice::Requested if !names_none => None,
+            KernelChoice::Discover | KernelChoice::Requested => Some(kernel_cache(&self.host)?),
             KernelChoice::Given => None,
         };
         let (checked, selection, found) = thread::scope(|scope| {
@@ -71,7 +77,10 @@ impl Session {
             // Told to every test, so that all of them take this one.
             session.kernels = vec![found.kernel];
         }
-        Ok(session)
+        match kernels {
+            KernelChoice::Requested => Ok(session.resolve_kernels(observer)?),
+            KernelChoice::Discover | KernelChoice::Given => Ok(session),
+        }
     }
 
     /// Looks whether there are nextest, a cargo project and a place for records, without starting a build.

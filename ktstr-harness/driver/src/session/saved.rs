@@ -59,7 +59,7 @@ use ktstr_vmm::Backend;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Session, SessionError};
+use super::{KernelRequest, Session, SessionError, SessionOptions};
 use crate::cargo;
 
 /// Name of the directory of such files.
@@ -73,17 +73,6 @@ const LIMIT: u64 = 1 << 20;
 
 /// Age at which a temporary file must be the leftover of a killed process.
 const LEFTOVER: Duration = Duration::from_secs(3600);
-
-/// What was asked for where kernels were resolved: a session keeps it for a replay.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KernelRequest {
-    /// The identifiers as they were typed; none where the kernel was found.
-    pub identifiers: Vec<String>,
-    /// Configuration of a source that has none of its own.
-    pub base_config: Option<BaseConfig>,
-    /// Whether ranges include end-of-life series.
-    pub include_eol: bool,
-}
 
 /// The kernels and options of a session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -246,6 +235,25 @@ impl SavedSession {
                 dir: dir.join(DIR),
                 epoch: epoch.to_owned(),
             }),
+        }
+    }
+
+    /// The options that it was given.
+    pub fn options(&self) -> SessionOptions {
+        SessionOptions {
+            kernels: KernelRequest {
+                identifiers: self.identifiers.clone(),
+                base_config: self.base_config,
+                include_eol: self.include_eol,
+            },
+            release: self.release,
+            scheduler_profile: self.scheduler_profile.clone(),
+            nextest_profile: self.nextest_profile.clone(),
+            no_skip_mode: self.no_skip_mode,
+            no_perf_mode: self.no_perf_mode,
+            backend: self.backend,
+            cpu_cap: self.cpu_cap.map(Into::into),
+            nextest_args: self.nextest_args.clone(),
         }
     }
 

@@ -1,8 +1,12 @@
 //! Why a shell does not run.
 
+use std::io;
+
 use ktstr_core::Verdict;
 use ktstr_harness::dispatch::SettingsError;
 use ktstr_harness::runner::RunError;
+
+use crate::kernels::KernelsError;
 
 /// A shell that did not run.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,24 @@ pub enum ShellError {
         /// Why, in a line.
         why: String,
     },
+    /// The kernel cannot be resolved.
+    #[error(transparent)]
+    Kernels(#[from] KernelsError),
+    /// One identifier stands for several kernels.
+    #[error(
+        "{identifier} names {} kernels, and a machine has one; give one of {}",
+        .versions.len(),
+        .versions.join(", ")
+    )]
+    SeveralKernels {
+        /// What was asked for.
+        identifier: String,
+        /// The versions of the kernels that it stands for.
+        versions: Vec<String>,
+    },
+    /// There is no directory for the socket of a debugger.
+    #[error("no directory for a debugger's socket: {0}; set TMPDIR to one")]
+    GdbSocket(io::Error),
     /// The machine cannot be made, or cannot run here.
     #[error("{}", reasons(.0))]
     Refused(Verdict),

@@ -1,9 +1,9 @@
 //! The socket on which a debugger speaks to a machine.
 
-use std::fs::Permissions;
-use std::io;
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ktstr_core::env;
 use ktstr_core::host::Host;
@@ -11,29 +11,46 @@ use ktstr_kernel::Cache;
 use ktstr_kernel::discover::discover;
 use tempfile::TempDir;
 
-use super::Shell;
+use super::{Shell, ShellError};
+
+/// How the names of directories of sockets begin.
+const PREFIX: &str = "ktstr-gdb-";
+
+/// Name of a socket in its directory.
+const SOCKET: &str = "gdb";
+
+/// A directory that is not locked and as old as this was left behind: one that is made is locked at once.
+const MAKING: Duration = Duration::from_secs(60);
 
 /// A place for a debugger's socket: a directory that only this user can enter. Dropping it removes both.
 #[derive(Debug)]
 pub struct GdbSocket {
     dir: TempDir,
+    /// The directory, locked while the socket may be used.
+    _lock: File,
 }
 
 impl GdbSocket {
-    /// Makes the directory, in the one for temporary files that `host` names. QEMU makes the socket in it.
-    pub fn new(host: &Host) -> io::Result<Self> {
+    /// Makes the directory, in the one for temporary files that `host` names. QEMU makes the socket in it. Those of
+    /// processes that were killed are removed.
+    pub fn new(host: &Host) -> Result<Self, ShellError> {
         let temporary = host.non_empty_var("TMPDIR");
         let temporary = temporary.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let temporary = host.absolute(temporary);
+        remove_left(&temporary, MAKING);
         let dir = tempfile::Builder::new()
-            .prefix("ktstr-gdb-")
+            .prefix(PREFIX)
             .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(host.absolute(temporary))?;
-        Ok(Self { dir })
+            .tempdir_in(temporary)
+            .map_err(ShellError::GdbSocket)?;
+        let lock = File::open(dir.path()).map_err(ShellError::GdbSocket)?;
+        lock.lock_shared().map_err(ShellError::GdbSocket)?;
+        Ok(Self { dir, _lock: lock })
     }
 
     /// The socket's path.
     pub fn path(&self) -> PathBuf {
-        self.dir.path().join("gdb")
+        self.dir.path().join(SOCKET)
     }
 
     /// The line to type in a shell, to debug the machine with the symbols of `vmlinux`.
@@ -45,7 +62,7 @@ impl GdbSocket {
     /// let socket = GdbSocket::new(&Host::default())?;
     /// let line = socket.command(Some("/k/vmlinux".as_ref()));
     /// assert!(line.starts_with("gdb /k/vmlinux -ex 'target remote /tmp/ktstr-gdb-"));
-    /// # Ok::<(), std::io::Error>(())
+    /// # Ok::<(), ktstr_driver::shell::ShellError>(())
     /// ```
     pub fn command(&self, vmlinux: Option<&Path>) -> String {
         let mut line = "gdb".to_owned();
@@ -57,6 +74,25 @@ impl GdbSocket {
         line.push_str(" -ex ");
         line.push_str(&quoted(&target, true));
         line
+    }
+}
+
+/// Removes the directories in `temporary` that nobody has locked and that are older than `age`, as far as this user may.
+fn remove_left(temporary: &Path, age: Duration) {
+    let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let is_ours = name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+            && entry.file_type().is_ok_and(|it| it.is_dir());
+        let Some(lock) = is_ours.then(|| File::open(entry.path()).ok()).flatten() else {
+            continue;
+        };
+        let changed = lock.metadata().and_then(|metadata| metadata.modified());
+        let is_old = changed.is_ok_and(|at| at.elapsed().is_ok_and(|passed| passed >= age));
+        if is_old && lock.try_lock().is_ok() {
+            let _ = fs::remove_file(entry.path().join(SOCKET));
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 
@@ -103,6 +139,29 @@ mod tests {
         assert_eq!(mode & 0o777, 0o700);
         drop(socket);
         assert!(!private.exists());
+    }
+
+    #[test]
+    fn what_the_killed_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::default().with_vars([("TMPDIR", dir.path())]);
+        let used = GdbSocket::new(&host).unwrap();
+        let left = dir.path().join("ktstr-gdb-left");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("gdb"), "").unwrap();
+        // Of somebody else, for all that its name tells.
+        let other = dir.path().join("ktstr-gdb-other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("notes"), "").unwrap();
+        let file = dir.path().join("ktstr-gdb-file");
+        fs::write(&file, "").unwrap();
+        // It may be about to be locked.
+        remove_left(dir.path(), MAKING);
+        assert!(left.exists());
+        remove_left(dir.path(), Duration::ZERO);
+        assert!(!left.exists());
+        assert!(used.path().parent().unwrap().exists());
+        assert!(other.join("notes").exists() && file.exists());
     }
 
     proptest! {

@@ -31,21 +31,21 @@
 //! ```
 
 mod error;
-mod files;
 mod gdb;
+mod program;
 mod root;
 mod scheduler;
-mod terminfo;
-mod tools;
+mod topology;
 
 use std::path::PathBuf;
 
 use ktstr_core::Topology;
 use ktstr_core::host::Host;
 use ktstr_harness::cases::NamedKernel;
+use ktstr_harness::dispatch::CaseProgram;
 use ktstr_harness::protocol::{HOST_ROOT_TAG, ShellSpec};
 use ktstr_harness::runner::{MachinePlan, RunEvent, RunObserver, Runner, Settings};
-use ktstr_kernel::ResolvedKernel;
+use ktstr_kernel::{BaseConfig, Progress, ResolvedKernel};
 use ktstr_vmm::initramfs::{Initramfs, InitramfsBuilder};
 use ktstr_vmm::{Backend, CancelToken, SharedDirectory};
 
@@ -57,8 +57,10 @@ pub use ktstr_harness::runner::{
 };
 pub use root::{ShellRoot, ShellUse, root};
 pub use scheduler::ShellScheduler;
+pub use topology::{ParseShapeError, parse_topology};
 
 use crate::TestMachine;
+use crate::kernels::{self, KernelOptions, KernelsError};
 
 /// Shape of a machine that nobody says anything about: that of a test.
 const TOPOLOGY: Topology = Topology::constant(1, 1, 2, 1);
@@ -87,6 +89,8 @@ pub struct Shell {
     pub performance_mode: bool,
     /// Host files and directories that the guest finds below `/include-files/`.
     pub include_files: Vec<PathBuf>,
+    /// Programs that the guest finds below `/programs/`.
+    pub programs: Vec<CaseProgram>,
     /// Whether the root directory is the host's, with a layer above it that takes what is written. Only on QEMU.
     pub host_root: bool,
     /// Where a debugger finds the machine: [`GdbSocket::path`]. Its kernel's addresses are those of its `vmlinux` then.
@@ -123,6 +127,7 @@ impl Shell {
             kernel_args: Vec::new(),
             performance_mode: false,
             include_files: Vec::new(),
+            programs: Vec::new(),
             host_root: false,
             gdb: None,
             scheduler: None,
@@ -147,6 +152,38 @@ impl Shell {
         self
     }
 
+    /// The same on the one kernel that `identifier` names, which is downloaded and built where that is needed.
+    pub fn on_kernel_named(
+        self,
+        identifier: &str,
+        base_config: Option<BaseConfig>,
+        progress: &dyn Progress,
+    ) -> Result<Self, ShellError> {
+        let options = KernelOptions {
+            base_config,
+            cpu_cap: self.cpu_cap,
+            ..KernelOptions::default()
+        };
+        let several = |versions: Vec<String>| ShellError::SeveralKernels {
+            identifier: identifier.to_owned(),
+            versions,
+        };
+        // Before any of a range is fetched and built.
+        match kernels::releases(&self.host, identifier, false, progress) {
+            Ok(listed) if listed.versions.len() > 1 => return Err(several(listed.versions)),
+            Ok(_) | Err(KernelsError::NotARange { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut ready = |_: &_, _: &_| {};
+        let kernels = kernels::resolve(&self.host, &[identifier], options, progress, &mut ready)?;
+        match &kernels[..] {
+            [kernel] => Ok(self.on_kernel(kernel)),
+            kernels => Err(several(
+                kernels.iter().map(|it| it.version.clone()).collect(),
+            )),
+        }
+    }
+
     /// The same on the machine of a test: its shape, memory, kernel arguments, host CPUs and scheduler, and its include
     /// files before those that there are. A scheduler that is there already stays.
     pub fn on_machine_of(mut self, test: TestMachine) -> Result<Self, ShellError> {
@@ -157,6 +194,7 @@ impl Shell {
         self.kernel_args = machine.kernel_args;
         self.performance_mode = machine.performance_mode;
         self.include_files.splice(0..0, machine.include_files);
+        self.programs = machine.programs;
         if self.scheduler.is_none() {
             self.scheduler = machine.scheduler.map(ShellScheduler::of_case);
         }
@@ -179,6 +217,9 @@ impl Shell {
         if let Some(wanted) = &self.scheduler {
             root = wanted.add_to(root, &settings, observer, cancel)?;
             scheduler = Some(wanted.spec.clone());
+        }
+        for program in &self.programs {
+            root = program::add(root, program, &settings, observer, cancel)?;
         }
         let plan = MachinePlan {
             kernel: self.kernel.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ktstr_core::record::{Record, SchedulerExit, Sidecar, Standing, Timings};
+use ktstr_core::record::{MetricDefinition, Record, SchedulerExit, Sidecar, Standing, Timings};
 use ktstr_core::{CaseName, Outcome, Topology};
 
 /// Findings of one record that are kept: the first ones.
@@ -34,6 +34,8 @@ pub(super) struct Facts {
     /// What decided its outcome.
     pub(super) why: Vec<String>,
     pub(super) metrics: BTreeMap<String, f64>,
+    /// Those that programs of the test measure.
+    pub(super) definitions: Vec<MetricDefinition>,
     pub(super) timings: Timings,
     pub(super) exit: Option<SchedulerExit>,
     pub(super) restarts: u64,
@@ -76,6 +78,7 @@ impl Facts {
             commit: sidecar.project_commit.clone(),
             why: why(sidecar),
             metrics: finite(&sidecar.metrics),
+            definitions: sidecar.metric_definitions.clone(),
             timings: sidecar.timings,
             exit: exit(sidecar),
             restarts: sidecar.scheduler_restarts,

@@ -12,12 +12,12 @@ pub struct MetricList {
     /// [`SCHEMA`].
     pub schema: u32,
     /// By name.
-    pub metrics: Vec<Metric>,
+    pub metrics: Vec<Metric<'static>>,
 }
 
 /// The metrics that records may have.
 pub fn list_metrics() -> MetricList {
-    let mut metrics: Vec<Metric> = all_metrics().collect();
+    let mut metrics: Vec<Metric<'static>> = all_metrics().collect();
     metrics.sort_by_key(|metric| metric.name);
     MetricList {
         schema: SCHEMA,

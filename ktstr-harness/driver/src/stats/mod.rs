@@ -70,6 +70,17 @@ pub enum StatsError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no cargo project, which would say where its runs are.
+    #[error("no cargo project here")]
+    NoProject,
+    /// There is no such directory.
+    #[error("{}: {source}", dir.display())]
+    NoDirectory {
+        /// The directory that was asked about.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No run directory is called so.
     #[error("no run `{run}` in {}{}", dir.display(), near_text(near))]
     UnknownRun {
@@ -90,14 +101,24 @@ fn near_text(near: &[String]) -> String {
     format!(" (there is {})", names.join(", "))
 }
 
-/// The runs of the cargo project around `dir`, by the environment of `host`; `None` where there is no project. Cargo is
-/// asked for its target directory.
-pub fn store(host: &Host, dir: &Path) -> Option<RunStore> {
+/// The runs of the cargo project around `dir`, by the environment of `host`. Cargo is asked for its target directory.
+pub fn store(host: &Host, dir: &Path) -> Result<RunStore, StatsError> {
     let runs = match env::path(host, env::SIDECAR_DIR) {
         Some(dir) => Some(dir),
         None => Session::new(host.clone(), dir).runs_dir(),
     };
-    runs.map(RunStore::new)
+    runs.map(RunStore::new).ok_or(StatsError::NoProject)
+}
+
+/// The runs in `dir`, which has to be there: a name that is mistyped must not look like a project without runs.
+pub fn store_in(dir: &Path) -> Result<RunStore, StatsError> {
+    match std::fs::metadata(dir) {
+        Ok(_) => Ok(RunStore::new(dir)),
+        Err(source) => Err(StatsError::NoDirectory {
+            dir: dir.to_owned(),
+            source,
+        }),
+    }
 }
 
 fn runs(store: &RunStore) -> Result<Vec<StoredRun>, StatsError> {

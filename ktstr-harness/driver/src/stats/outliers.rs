@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ktstr_core::record::MetricDefinition;
 use ktstr_core::{Better, Metric, Outcome};
 use ktstr_harness::check::all_metrics;
 use serde::Serialize;
@@ -64,7 +65,7 @@ const MOST: f64 = 1e9;
 
 /// The outliers of `cases`: worse values first, then by score.
 pub(super) fn outliers(cases: &[Facts]) -> Vec<Outlier> {
-    let registry: BTreeMap<&str, Metric> =
+    let registry: BTreeMap<&str, Metric<'_>> =
         all_metrics().map(|metric| (metric.name, metric)).collect();
     let mut groups: BTreeMap<_, Vec<&Facts>> = BTreeMap::new();
     for facts in cases
@@ -84,7 +85,11 @@ pub(super) fn outliers(cases: &[Facts]) -> Vec<Outlier> {
         names.sort_unstable();
         names.dedup();
         for name in names {
-            of_metric(group, name, registry.get(name.as_str()), &mut found);
+            let mut definitions = group.iter().flat_map(|facts| &facts.definitions);
+            let of_program = definitions.find(|it| it.name == *name);
+            let of_program = of_program.map(MetricDefinition::metric);
+            let metric = registry.get(name.as_str()).or(of_program.as_ref());
+            of_metric(group, name, metric, &mut found);
         }
     }
     let rank = |outlier: &Outlier| outlier.worse.map_or(1, |worse| if worse { 0 } else { 2 });
@@ -96,7 +101,7 @@ pub(super) fn outliers(cases: &[Facts]) -> Vec<Outlier> {
     found
 }
 
-fn of_metric(group: &[&Facts], name: &str, metric: Option<&Metric>, found: &mut Vec<Outlier>) {
+fn of_metric(group: &[&Facts], name: &str, metric: Option<&Metric<'_>>, found: &mut Vec<Outlier>) {
     let measured: Vec<(&Facts, f64)> = group
         .iter()
         .filter_map(|facts| Some((*facts, *facts.metrics.get(name)?)))
@@ -114,7 +119,8 @@ fn of_metric(group: &[&Facts], name: &str, metric: Option<&Metric>, found: &mut 
         if score <= LIMIT || !is_material {
             continue;
         }
-        let worse = |metric: &Metric| (value > spread.median) == (metric.better == Better::Lower);
+        let worse =
+            |metric: &Metric<'_>| (value > spread.median) == (metric.better == Better::Lower);
         found.push(Outlier {
             test: facts.test.clone(),
             metric: name.to_owned(),

@@ -111,6 +111,7 @@ impl Monorepo {
             config_file: (n == 31).then(|| self.path("crates/lib17/sched31.toml")),
             manifest_dir: Some(self.path(&declared)),
             tests: vec!["steady".to_owned()],
+            programs: std::collections::BTreeMap::new(),
         };
         let own = |n: usize| TestBinary {
             id: format!("{}::sched", sched(n)),

@@ -5,7 +5,9 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
+use ktstr_core::host::ProcessStat;
 use ktstr_vmm::BoundedLog;
 use ktstr_vmm::child::end_with_us;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -44,6 +46,12 @@ impl Program {
 
     pub(super) fn pid(&self) -> i32 {
         Pid::from_child(&self.child).as_raw_nonzero().get()
+    }
+
+    /// CPU time of the program, without what it started.
+    pub(super) fn cpu_time(&self) -> Duration {
+        let stat = ProcessStat::read(self.child.id());
+        stat.map_or(Duration::ZERO, |stat| stat.cpu_time)
     }
 
     /// Readable when it has ended or written something.

@@ -370,3 +370,79 @@ fn expectations_apply_last() {
         2
     );
 }
+
+#[test]
+fn a_program_that_never_started_is_no_pass() {
+    use crate::Payload;
+    use ktstr_core::record::{ProgramEnd, ProgramRun};
+    const BENCH: Payload = Payload {
+        name: "bench",
+        ..Payload::NONE
+    };
+    const LOAD: Payload = Payload {
+        name: "load",
+        ..BENCH
+    };
+    let test = TestCase {
+        payload: Some(&BENCH),
+        workloads: &[&LOAD],
+        ..TEST
+    };
+    let judged = |result: AssertResult| {
+        let mut verdict = result.verdict.clone();
+        add_unstarted(&mut verdict, &test, &Ending::Returned(result));
+        verdict
+    };
+    let ran = |name: &str| ProgramRun {
+        name: name.to_owned(),
+        end: ProgramEnd::Stopped,
+        wall_s: 1.0,
+        cpu_s: None,
+        output_bytes: 0,
+    };
+    let one = judged(AssertResult {
+        programs: vec![ran("bench")],
+        ..AssertResult::pass()
+    });
+    assert_eq!(one.outcome(), Outcome::Inconclusive);
+    assert_eq!(
+        one.details()[0].to_string(),
+        "workloads: the test never started load; execute_payload and Op::start do"
+    );
+    let both = judged(AssertResult {
+        programs: vec![ran("load"), ran("bench")],
+        ..AssertResult::pass()
+    });
+    assert_eq!(both, Verdict::pass());
+    assert_eq!(judged(AssertResult::skip("x")).outcome(), Outcome::Skip);
+    assert_eq!(judged(AssertResult::fail("x", "y")).details().len(), 1);
+}
+
+#[test]
+fn a_machine_has_its_time_to_be_gone() {
+    let test = TestCase {
+        cleanup_budget_ms: Some(500),
+        ..TEST
+    };
+    let second = Duration::from_secs(1);
+    let judged = |test: &TestCase, reported, whole| {
+        let times = RunTimes {
+            waited: second,
+            ready: Some(second),
+            reported,
+            whole,
+        };
+        let mut verdict = Verdict::pass();
+        add_cleanup(&mut verdict, test, times);
+        verdict
+    };
+    let late = judged(&test, Some(second), second * 2);
+    assert_eq!(
+        only_line(&late),
+        "cleanup_budget_ms: 1000 > 500 in milliseconds from the report of the guest to the end of the machine"
+    );
+    let soon = judged(&test, Some(second), second + Duration::from_millis(500));
+    assert_eq!(soon, Verdict::pass());
+    assert_eq!(judged(&test, None, second * 9), Verdict::pass());
+    assert_eq!(judged(&TEST, Some(second), second * 9), Verdict::pass());
+}

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::cgroup::{CgroupError, DefError};
+use crate::payload::ProgramError;
 use crate::workload::WorkloadError;
 
 /// A scenario in steps that could not be run. Workers that fail are part of the verdict instead.
@@ -35,6 +36,9 @@ pub enum StepProblem {
     /// Workers could not be started.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
+    /// A program did not do what it was started for.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The kernel did what it was expected to refuse.
     #[error("the kernel did it, and should have refused it with {expected}")]
     NotRefused {
@@ -94,6 +98,19 @@ pub enum OpError {
     /// The cgroup is not there.
     #[error("{0}: the cgroup is gone, since it could not be removed in order")]
     Gone(String),
+    /// Some of the threads of a process were to be moved.
+    #[error(
+        "{0}: its workers are threads of one process, which is in one cgroup; move them all together"
+    )]
+    Threads(String),
+    /// The output of a program could not be read.
+    #[error("{program}: reading its output: {source}")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The test's own function found something wrong.
     #[error("{0}")]
     Call(String),

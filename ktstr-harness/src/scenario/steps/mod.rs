@@ -20,6 +20,7 @@
 mod error;
 mod op;
 mod plan;
+mod programs;
 mod run;
 mod state;
 #[cfg(test)]
@@ -124,15 +125,33 @@ pub fn execute_steps_beside(
     background: &[CgroupDef],
     steps: &[Step],
 ) -> Result<AssertResult> {
-    let plan = Plan::new(background, steps, ctx.cpus, ctx.duration())?;
+    let programs: Vec<&'static str> = ctx.programs().map(|program| program.name).collect();
+    let plan = Plan::new(background, steps, ctx.cpus, ctx.duration(), &programs)?;
     let tree = CgroupTree::new(ctx.cgroup_root());
     let finished = run::run(&tree, &plan)?;
     Ok(judged(&ctx.checks(), steps, finished))
 }
 
+/// What is wrong with these steps on that machine, if anything.
+#[cfg(test)]
+pub(super) fn plan_fault(
+    background: &[CgroupDef],
+    steps: &[Step],
+    topology: ktstr_core::Topology,
+    duration: Duration,
+) -> Option<String> {
+    let plan = Plan::new(background, steps, topology.into(), duration, &[]);
+    plan.err().map(|error| error.to_string())
+}
+
 fn judged(checks: &Checks, steps: &[Step], finished: Finished) -> AssertResult {
-    let Finished { whole, of_steps } = finished;
+    let Finished {
+        whole,
+        of_steps,
+        programs,
+    } = finished;
     let mut verdict = judge(checks, &whole);
+    verdict.merge(programs.verdict);
     for (number, runs) in of_steps {
         let step = &steps[number];
         let found = judge(&step.checks, &runs);
@@ -144,6 +163,10 @@ fn judged(checks: &Checks, steps: &[Step], finished: Finished) -> AssertResult {
     AssertResult {
         verdict,
         cgroups: whole.iter().map(CgroupRun::stats).collect(),
-        metrics: metrics(&whole),
+        metrics: metrics(&whole)
+            .into_iter()
+            .chain(programs.metrics)
+            .collect(),
+        programs: programs.runs,
     }
 }

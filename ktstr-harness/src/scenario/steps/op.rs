@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::cgroup::{CgroupDef, CpusetSpec};
+use crate::payload::Payload;
 use crate::workload::{Affinity, Policy, WorkType};
 
 /// One change of a scenario, such as a cpuset that shrinks.
@@ -41,6 +42,9 @@ pub(super) enum OpKind {
     Offline(u32),
     Online(u32),
     Call(&'static str, Call),
+    Start(Payload),
+    WaitFor(&'static str),
+    Kill(&'static str),
 }
 
 /// A setting of a cgroup.
@@ -227,6 +231,24 @@ impl Op {
         Self::new(OpKind::Call(name, function))
     }
 
+    /// Starts a program, one of the test's `payload` and `workloads`, in a cgroup of its own that has its name: further
+    /// operations can change that. It runs until it ends, an operation ends it, or the scenario is over. One that ends
+    /// meanwhile as it should not is an error at once.
+    pub fn start(program: &Payload) -> Self {
+        Self::new(OpKind::Start(*program))
+    }
+
+    /// Waits until a program has ended, within its time limit, and takes what it measured. The time does not count for the
+    /// step, which holds afterwards.
+    pub fn wait_for(program: &Payload) -> Self {
+        Self::new(OpKind::WaitFor(program.name))
+    }
+
+    /// Ends a program with all of its processes; it measures what it has printed until then.
+    pub fn kill(program: &Payload) -> Self {
+        Self::new(OpKind::Kill(program.name))
+    }
+
     /// The kernel must refuse it with this error number, such as `libc::EINVAL`.
     pub fn refused_with(mut self, errno: i32) -> Self {
         self.refused_with = Some(errno);
@@ -281,6 +303,9 @@ impl fmt::Display for Op {
             OpKind::Offline(cpu) => write!(f, "offline CPU {cpu}"),
             OpKind::Online(cpu) => write!(f, "online CPU {cpu}"),
             OpKind::Call(name, _) => write!(f, "call {name}"),
+            OpKind::Start(program) => write!(f, "start {}", program.name),
+            OpKind::WaitFor(program) => write!(f, "wait_for {program}"),
+            OpKind::Kill(program) => write!(f, "kill {program}"),
         }
     }
 }

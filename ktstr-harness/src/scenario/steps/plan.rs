@@ -126,6 +126,22 @@ pub enum PlanFault {
         /// What it may be.
         bounds: &'static str,
     },
+    /// The test does not declare the program.
+    #[error(
+        "the test does not declare the program `{name}`; name it in `payload` or `workloads`{there}"
+    )]
+    NoProgram {
+        /// The program.
+        name: String,
+        /// Those that it declares, in words.
+        there: String,
+    },
+    /// The program is not running then.
+    #[error("the program `{0}` does not run then; start it first")]
+    NotStarted(String),
+    /// The cgroup is that of a program that runs then.
+    #[error("the program `{0}` runs then; wait for it or kill it, which removes its cgroup")]
+    StillRuns(String),
     /// Something about the machine.
     #[error("{0}")]
     Machine(String),
@@ -140,6 +156,9 @@ pub(super) struct Plan<'s> {
     pub(super) accounts: usize,
     /// How long they hold in all.
     pub(super) length: Duration,
+    /// The test's duration, and how long the scenario may take.
+    pub(super) duration: Duration,
+    pub(super) limit: Duration,
     /// Controllers that the root must pass on.
     pub(super) controllers: BTreeSet<&'static str>,
 }
@@ -161,8 +180,11 @@ impl<'s> Plan<'s> {
         steps: &'s [Step],
         cpus: CpuMap,
         duration: Duration,
+        programs: &[&'static str],
     ) -> Result<Self, PlanError> {
         let mut draft = Draft {
+            declared: programs,
+            programs: BTreeSet::new(),
             topology: cpus.topology(),
             workers: BTreeMap::from([(ROOT.to_owned(), 0)]),
             defs: BTreeMap::new(),
@@ -245,6 +267,8 @@ impl<'s> Plan<'s> {
             steps: planned,
             accounts,
             length,
+            duration,
+            limit,
             controllers: draft.needed,
         })
     }
@@ -252,6 +276,10 @@ impl<'s> Plan<'s> {
 
 /// What there will be at some point of the scenario.
 struct Draft<'s> {
+    /// Programs that the test declares.
+    declared: &'s [&'static str],
+    /// Programs that run.
+    programs: BTreeSet<&'static str>,
     topology: Topology,
     /// Workers of each cgroup that is there.
     workers: BTreeMap<String, usize>,
@@ -373,6 +401,8 @@ impl Draft<'_> {
                 }
             }
             OpKind::Offline(cpu) | OpKind::Online(cpu) => self.cpu(*cpu),
+            OpKind::Start(program) => self.start(program.name),
+            OpKind::WaitFor(program) | OpKind::Kill(program) => self.end(program),
             _ => {
                 self.names_are_there(&op.kind)?;
                 within_bounds(&op.kind, self.topology)
@@ -386,6 +416,9 @@ impl Draft<'_> {
             | OpKind::SpawnInRoot(..)
             | OpKind::Offline(_)
             | OpKind::Online(_)
+            | OpKind::Start(_)
+            | OpKind::WaitFor(_)
+            | OpKind::Kill(_)
             | OpKind::Call(..) => Ok(()),
             OpKind::SwapCpusets(one, other) => self.own(one).and(self.own(other)).map(|_| ()),
             OpKind::Move { from, to, .. } => self.there(from).and(self.there(to)).map(|_| ()),
@@ -402,8 +435,38 @@ impl Draft<'_> {
         }
     }
 
+    fn start(&mut self, name: &'static str) -> Result<(), PlanFault> {
+        if !self.declared.contains(&name) {
+            let there = match self.declared {
+                [] => String::new(),
+                some => format!(", which have {}", some.join(", ")),
+            };
+            let name = name.to_owned();
+            return Err(PlanFault::NoProgram { name, there });
+        }
+        if self.programs.contains(name) {
+            return Err(PlanFault::StillRuns(name.to_owned()));
+        }
+        if self.workers.insert(name.to_owned(), 0).is_some() {
+            return Err(PlanFault::Exists(name.to_owned()));
+        }
+        self.programs.insert(name);
+        Ok(())
+    }
+
+    /// A program ends, and its cgroup with it.
+    fn end(&mut self, name: &str) -> Result<(), PlanFault> {
+        if !self.programs.remove(name) {
+            return Err(PlanFault::NotStarted(name.to_owned()));
+        }
+        self.remove(name)
+    }
+
     fn remove(&mut self, name: &str) -> Result<(), PlanFault> {
         self.own(name)?;
+        if self.programs.contains(name) {
+            return Err(PlanFault::StillRuns(name.to_owned()));
+        }
         let within = format!("{name}/");
         if let Some(inner) = self.workers.keys().find(|it| it.starts_with(&within)) {
             return Err(PlanFault::HasInner(name.to_owned(), inner.clone()));
@@ -416,6 +479,10 @@ impl Draft<'_> {
     fn spawn(&mut self, name: &str, workers: usize, work: WorkType) -> Result<(), PlanFault> {
         let there = self.there(name)?;
         work.validate_workers(workers)?;
+        if name == ROOT && work.moves_cgroups() {
+            let work = work.name();
+            return Err(WorkTypeError::NoCgroup { work }.into());
+        }
         self.workers.insert(name.to_owned(), there + workers);
         Ok(())
     }
@@ -530,6 +597,7 @@ fn need_of_op(kind: &OpKind) -> Option<&'static str> {
         | OpKind::ClearCpuset(_)
         | OpKind::SwapCpusets(..)
         | OpKind::Set(_, Setting::MemoryNode(_)) => Some("cpuset"),
+        OpKind::Spawn(_, _, work) if work.moves_cgroups() => Some("cpu"),
         OpKind::Set(
             _,
             Setting::Clamp { .. } | Setting::Weight(_) | Setting::Quota(_) | Setting::Burst(_),

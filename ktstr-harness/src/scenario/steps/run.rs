@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ktstr_core::CpuSet;
@@ -11,11 +10,13 @@ use rustix::process::Pid;
 use super::error::{OpError, StepError, StepProblem};
 use super::op::{Op, OpKind, Setting};
 use super::plan::{Plan, PlannedStep, ROOT};
+use super::programs::Programs;
 use super::state::{Ended, NewWorkers, Offline, State, Worker};
 use crate::cgroup::{CgroupTree, ResolvedDef};
 use crate::check::CgroupRun;
 use crate::workload::{
-    SteppedRun, WorkType, WorkerEnd, WorkerGroup, WorkerReport, WorkerRun, set_affinity, set_nice,
+    CPUS_HINT, NICE_HINT, POLICY_HINT, SteppedRun, WorkType, WorkerEnd, WorkerGroup, WorkerReport,
+    WorkerRun, affine, set_nice,
 };
 
 /// What a scenario came to.
@@ -24,6 +25,7 @@ pub(super) struct Finished {
     pub(super) whole: Vec<CgroupRun>,
     /// Index of each step with checks, and what its workers came to, by the cgroups that they were in.
     pub(super) of_steps: Vec<(usize, Vec<CgroupRun>)>,
+    pub(super) programs: Programs,
 }
 
 /// Who worked in a step that has checks.
@@ -47,6 +49,11 @@ pub(super) fn run(tree: &CgroupTree, plan: &Plan<'_>) -> Result<Finished, StepEr
         cgroups: BTreeMap::new(),
         oom_kills: BTreeMap::new(),
         offline: Offline::default(),
+        programs: Vec::new(),
+        duration: plan.duration,
+        deadline: Instant::now() + plan.limit,
+        place: "background".to_owned(),
+        ended_programs: Programs::default(),
     };
     let at = |number: usize, step: &str, op: String| {
         let step = step.to_owned();
@@ -64,6 +71,7 @@ pub(super) fn run(tree: &CgroupTree, plan: &Plan<'_>) -> Result<Finished, StepEr
         .map_err(at(0, "background", "setup".to_owned()))?;
     let mut present_in_steps = Vec::with_capacity(plan.accounts);
     for (index, step) in plan.steps.iter().enumerate() {
+        state.place = format!("step {} ({})", index + 1, step.name);
         state
             .set_up(&step.setup)
             .map_err(at(index + 1, step.name, "setup".to_owned()))?;
@@ -125,7 +133,12 @@ impl State<'_> {
         loop {
             let end = begin + step.hold;
             let until = next.map_or(end, |next| next.min(end));
-            sleep(until.saturating_duration_since(Instant::now()));
+            self.idle_until(until).map_err(|problem| StepError {
+                number: index + 1,
+                step: step.name.to_owned(),
+                op: "hold".to_owned(),
+                problem: Box::new(problem),
+            })?;
             let Some(due) = next.filter(|due| *due < end) else {
                 break;
             };
@@ -176,10 +189,10 @@ impl State<'_> {
                     source,
                 })?;
                 let resolved = self.cpus.cpus(&resolved);
-                self.live(name)?.cgroup.set_cpus(&resolved)?;
+                self.live(name)?.home.cgroup.set_cpus(&resolved)?;
                 if let Some(node) = cpus.memory_node() {
                     let node = self.cpus.memory_node(node);
-                    self.live(name)?.cgroup.set_memory_node(node)?;
+                    self.live(name)?.home.cgroup.set_memory_node(node)?;
                 }
                 self.note_cpus(name, Some(resolved));
                 Ok(())
@@ -192,7 +205,7 @@ impl State<'_> {
             OpKind::SetWorkers(name, workers) => {
                 let there = self.in_cgroup(name).len();
                 if *workers >= there {
-                    let work = self.live(name)?.work;
+                    let work = self.live(name)?.group.work;
                     self.spawn_like(name, workers - there, work)
                 } else {
                     self.stop_some(name, Some(there - workers))
@@ -202,8 +215,7 @@ impl State<'_> {
             OpKind::SetAffinity(name, affinity) => {
                 let map = self.cpus;
                 self.each(name, CPUS_HINT, |pid, number| {
-                    let cpus = affinity.cpus(map.topology(), number as u64);
-                    set_affinity(pid, &map.cpus(&cpus.map_err(io::Error::other)?))
+                    affine(affinity, pid, number, map)
                 })
             }
             OpKind::SetNice(name, nice) => {
@@ -214,6 +226,9 @@ impl State<'_> {
             }
             OpKind::Offline(cpu) => Ok(self.offline.set(self.cpus.cpu(*cpu), false)?),
             OpKind::Online(cpu) => Ok(self.offline.set(self.cpus.cpu(*cpu), true)?),
+            OpKind::Start(program) => self.start(program),
+            OpKind::WaitFor(program) => self.await_program(program),
+            OpKind::Kill(program) => self.kill_program(program),
             OpKind::Call(_, function) => Ok(function().map_err(OpError::Call)?),
             OpKind::Set(name, setting) => self.set(name, setting),
         }
@@ -221,7 +236,7 @@ impl State<'_> {
 
     /// Changes a setting of a cgroup, and waits where it takes its time.
     fn set(&self, name: &str, setting: &Setting) -> Result<(), StepProblem> {
-        let cgroup = &self.live(name)?.cgroup;
+        let cgroup = &self.live(name)?.home.cgroup;
         match setting {
             Setting::Clamp { min, max } => cgroup.set_uclamp(*min, *max)?,
             Setting::Weight(weight) => cgroup.set_weight(*weight)?,
@@ -255,7 +270,7 @@ impl State<'_> {
         let (first, second) = (self.live(one)?.cpus.clone(), self.live(other)?.cpus.clone());
         for (name, cpus) in [(one, second), (other, first)] {
             match &cpus {
-                Some(cpus) => self.live(name)?.cgroup.set_cpus(cpus)?,
+                Some(cpus) => self.live(name)?.home.cgroup.set_cpus(cpus)?,
                 None => self.free_cpus(name)?,
             }
             self.note_cpus(name, cpus);
@@ -267,7 +282,11 @@ impl State<'_> {
     /// (`validate_change` of the kernel's `kernel/cgroup/cpuset.c`).
     fn free_cpus(&mut self, name: &str) -> Result<(), StepProblem> {
         self.note_cpus(name, None);
-        Ok(self.live(name)?.cgroup.set_cpus(&self.effective(name))?)
+        Ok(self
+            .live(name)?
+            .home
+            .cgroup
+            .set_cpus(&self.effective(name))?)
     }
 
     fn spawn_like(
@@ -276,11 +295,17 @@ impl State<'_> {
         workers: usize,
         work: WorkType,
     ) -> Result<(), StepProblem> {
-        let nice = self.cgroups.get(cgroup).and_then(|live| live.nice);
+        let live = self.cgroups.get(cgroup);
+        let like = live.map_or_else(WorkerGroup::default, |live| live.group);
+        let tasks = live.map(|live| live.tasks.clone()).unwrap_or_default();
         self.spawn(&[NewWorkers {
             cgroup,
-            group: WorkerGroup { work, workers },
-            nice,
+            group: WorkerGroup {
+                work,
+                workers,
+                ..like
+            },
+            tasks,
         }])
     }
 
@@ -293,14 +318,21 @@ impl State<'_> {
 
     fn shift(&mut self, from: &str, to: &str, workers: Option<usize>) -> Result<(), StepProblem> {
         let mut here = self.in_cgroup(from);
-        here.truncate(workers.unwrap_or(here.len()));
+        let left = here.split_off(workers.unwrap_or(here.len()).min(here.len()));
+        let process = |position: &usize| {
+            let worker = &self.workers[*position];
+            worker.process.map(|group| (worker.pool, group))
+        };
+        let staying: BTreeSet<_> = left.iter().filter_map(process).collect();
+        if here
+            .iter()
+            .filter_map(process)
+            .any(|it| staying.contains(&it))
+        {
+            return Err(OpError::Threads(from.to_owned()).into());
+        }
         for position in here {
-            let pid = self.workers[position].pid.as_raw_pid().cast_unsigned();
-            if to == ROOT {
-                self.tree.attach_to_root(pid)?;
-            } else {
-                self.live(to)?.cgroup.attach(pid)?;
-            }
+            self.attach(to, self.workers[position].pid)?;
             to.clone_into(&mut self.workers[position].cgroup);
         }
         Ok(())
@@ -327,17 +359,11 @@ impl State<'_> {
     }
 }
 
-const CPUS_HINT: &str =
-    "; its cgroup's cpuset must have some of these CPUs, and they must be online";
-const NICE_HINT: &str = "; below 0 it needs root";
-const POLICY_HINT: &str =
-    "; real-time policies need root, and with CONFIG_RT_GROUP_SCHED a share of real time";
-
 fn new_workers(def: &ResolvedDef) -> NewWorkers<'_> {
     NewWorkers {
         cgroup: &def.name,
         group: def.group,
-        nice: def.nice,
+        tasks: def.tasks.clone(),
     }
 }
 
@@ -365,7 +391,11 @@ impl StepWorkers {
 
 /// Sorts what workers left by cgroups.
 fn finished(ended: Ended, present_in_steps: Vec<StepWorkers>) -> Finished {
-    let Ended { runs, oom_kills } = ended;
+    let Ended {
+        runs,
+        oom_kills,
+        programs,
+    } = ended;
     let of_steps = present_in_steps
         .into_iter()
         .enumerate()
@@ -379,6 +409,7 @@ fn finished(ended: Ended, present_in_steps: Vec<StepWorkers>) -> Finished {
     Finished {
         whole: whole.0,
         of_steps,
+        programs,
     }
 }
 

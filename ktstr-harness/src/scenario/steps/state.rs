@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use ktstr_core::CpuSet;
 use rustix::process::Pid;
 
+use super::super::home::Home;
 use super::error::{OpError, StepProblem};
 use super::plan::ROOT;
-use crate::cgroup::{Cgroup, CgroupTree, ResolvedDef};
+use super::programs::Programs;
+use crate::cgroup::{CgroupTree, ResolvedDef};
 use crate::cpu_map::CpuMap;
-use crate::workload::{SteppedRun, WorkType, WorkerGroup, WorkerPool};
+use crate::payload::Running;
+use crate::workload::{Launch, SteppedRun, Storm, TaskSettings, WorkType, WorkerGroup, WorkerPool};
 
 /// How long workers may take to end after they were told to: they have to be scheduled once more.
 pub(super) const END_LIMIT: Duration = WorkerPool::GRACE;
@@ -23,12 +26,12 @@ const FREEZE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A cgroup that is there.
 pub(super) struct LiveCgroup {
-    pub(super) cgroup: Cgroup,
+    pub(super) home: Home,
     /// The CPUs that it was given; `None` where it has those of its parent.
     pub(super) cpus: Option<CpuSet>,
-    /// What workers of its definition do.
-    pub(super) work: WorkType,
-    pub(super) nice: Option<i32>,
+    /// Workers of its definition, and how they are scheduled.
+    pub(super) group: WorkerGroup,
+    pub(super) tasks: TaskSettings,
 }
 
 /// A worker that was started.
@@ -37,6 +40,8 @@ pub(super) struct Worker {
     pub(super) pool: usize,
     pub(super) index: usize,
     pub(super) pid: Pid,
+    /// Which of the pool's groups it shares a process with; `None` where it has its own.
+    pub(super) process: Option<usize>,
     /// The cgroup that it was started in.
     pub(super) home: String,
     pub(super) work: WorkType,
@@ -51,7 +56,7 @@ pub(super) struct Worker {
 pub(super) struct NewWorkers<'a> {
     pub(super) cgroup: &'a str,
     pub(super) group: WorkerGroup,
-    pub(super) nice: Option<i32>,
+    pub(super) tasks: TaskSettings,
 }
 
 /// The whole scenario as it is now. Dropping it ends all workers, removes all cgroups and takes all CPUs online.
@@ -63,7 +68,8 @@ pub(super) struct State<'a> {
     pub(super) account: usize,
     /// How long workers would run if nothing ended them.
     pub(super) longest: Duration,
-    // The order matters: workers are gone before their cgroups are removed.
+    // The order matters: programs and workers are gone before their cgroups are removed.
+    pub(super) programs: Vec<Running>,
     pub(super) pools: Vec<WorkerPool>,
     pub(super) workers: Vec<Worker>,
     /// By name; those within others come later.
@@ -71,6 +77,12 @@ pub(super) struct State<'a> {
     /// Processes that the kernel killed for lack of memory, by the cgroup that they were in.
     pub(super) oom_kills: BTreeMap<String, u64>,
     pub(super) offline: Offline,
+    /// The test's duration, and when its programs must have ended.
+    pub(super) duration: Duration,
+    pub(super) deadline: Instant,
+    /// The step that is carried out, as messages end with it.
+    pub(super) place: String,
+    pub(super) ended_programs: Programs,
 }
 
 impl State<'_> {
@@ -101,17 +113,17 @@ impl State<'_> {
             None => self.tree.create(&def.name)?,
             Some((outer, inner)) => {
                 let outer = self.live(outer)?;
-                let tree = CgroupTree::within(&outer.cgroup);
+                let tree = CgroupTree::within(&outer.home.cgroup);
                 tree.enable_controllers(&[])?;
                 tree.create(inner)?
             }
         };
         super::super::configure(&cgroup, def)?;
         let live = LiveCgroup {
-            cgroup,
+            home: Home::new(cgroup),
             cpus: def.confined.then(|| def.cpus.clone()),
-            work: def.group.work,
-            nice: def.nice,
+            group: def.group,
+            tasks: def.tasks.clone(),
         };
         self.cgroups.insert(def.name.clone(), live);
         Ok(())
@@ -136,22 +148,36 @@ impl State<'_> {
         if alive + more > WorkerPool::MAX_WORKERS {
             return Err(crate::workload::WorkloadError::TooMany(alive + more).into());
         }
-        let mut pool = WorkerPool::fork_with_steps(&groups, self.cpus, self.accounts)?;
+        let mut storms = Vec::with_capacity(groups.len());
+        for new in &new {
+            storms.push(self.prepare(new)?);
+        }
+        let mut pool = WorkerPool::fork_all(&Launch {
+            groups: &groups,
+            storms: &storms,
+            cpus: self.cpus,
+            steps: self.accounts,
+        })?;
         let mut started = Vec::with_capacity(more);
         for (index, id) in pool.workers().enumerate() {
             let of = new[id.group];
-            if of.cgroup == ROOT {
-                self.tree.attach_to_root(id.pid)?;
-            } else {
-                self.live(of.cgroup)?.cgroup.attach(id.pid)?;
-            }
             let Some(pid) = Pid::from_raw(id.pid.cast_signed()) else {
                 continue;
             };
+            self.attach(of.cgroup, pid)?;
+            let set = of.tasks.apply(pid, id.worker, self.cpus);
+            set.map_err(|refused| OpError::Worker {
+                cgroup: of.cgroup.to_owned(),
+                worker: id.worker,
+                pid: id.pid,
+                source: refused.source,
+                hint: refused.hint,
+            })?;
             started.push(Worker {
                 pool: self.pools.len(),
                 index,
                 pid,
+                process: of.group.threads.then_some(id.group),
                 home: of.cgroup.to_owned(),
                 work: of.group.work,
                 cgroup: of.cgroup.to_owned(),
@@ -159,16 +185,27 @@ impl State<'_> {
                 allowed: self.effective(of.cgroup),
             });
         }
-        for (group, of) in new.iter().enumerate() {
-            if let Some(nice) = of.nice {
-                pool.set_nice(group, nice)?;
-            }
-        }
         pool.begin_step(self.account);
         pool.release(self.longest);
         self.pools.push(pool);
         self.workers.extend(started);
         Ok(())
+    }
+
+    /// Makes what the work of new workers needs of their cgroup.
+    fn prepare(&mut self, new: &NewWorkers<'_>) -> Result<Option<Storm>, StepProblem> {
+        match self.cgroups.get_mut(new.cgroup) {
+            Some(live) => Ok(live.home.prepare(new.group.work)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Moves a process into a cgroup.
+    pub(super) fn attach(&self, name: &str, pid: Pid) -> Result<(), StepProblem> {
+        if name == ROOT {
+            return Ok(self.tree.attach_to_root(pid.as_raw_pid().cast_unsigned())?);
+        }
+        Ok(self.live(name)?.home.attach(pid)?)
     }
 
     /// Ends workers, by their positions, and waits until they have.
@@ -199,11 +236,11 @@ impl State<'_> {
     pub(super) fn remove(&mut self, name: &str) -> Result<(), StepProblem> {
         let live = self.live(name)?;
         // Frozen workers cannot end.
-        live.cgroup.set_frozen(false)?;
+        live.home.cgroup.set_frozen(false)?;
         self.stop(&self.in_cgroup(name))?;
         if let Some(live) = self.cgroups.remove(name) {
-            *self.oom_kills.entry(name.to_owned()).or_default() += live.cgroup.oom_kills();
-            live.cgroup.remove()?;
+            *self.oom_kills.entry(name.to_owned()).or_default() += live.home.cgroup.oom_kills();
+            live.home.remove()?;
         }
         Ok(())
     }
@@ -211,7 +248,7 @@ impl State<'_> {
     /// Waits until all of a cgroup is frozen.
     pub(super) fn await_frozen(&self, name: &str) -> Result<(), StepProblem> {
         let begin = Instant::now();
-        while !self.live(name)?.cgroup.is_frozen()? {
+        while !self.live(name)?.home.cgroup.is_frozen()? {
             if begin.elapsed() > FREEZE_LIMIT {
                 return Err(OpError::NotFrozen {
                     cgroup: name.to_owned(),
@@ -239,8 +276,9 @@ impl State<'_> {
     /// Ends everything in order: workers report, cgroups are removed, CPUs are online.
     pub(super) fn finish(mut self) -> Result<Ended, StepProblem> {
         for live in self.cgroups.values() {
-            live.cgroup.set_frozen(false)?;
+            live.home.cgroup.set_frozen(false)?;
         }
+        self.stop_programs()?;
         for pool in &self.pools {
             pool.end();
         }
@@ -250,10 +288,11 @@ impl State<'_> {
             runs.push(run.into_iter().map(Some).collect());
         }
         while let Some((name, live)) = self.cgroups.pop_last() {
-            *self.oom_kills.entry(name).or_default() += live.cgroup.oom_kills();
-            live.cgroup.remove()?;
+            *self.oom_kills.entry(name).or_default() += live.home.cgroup.oom_kills();
+            live.home.remove()?;
         }
         self.offline.restore()?;
+        let programs = std::mem::take(&mut self.ended_programs);
         let oom_kills = std::mem::take(&mut self.oom_kills);
         let workers = std::mem::take(&mut self.workers).into_iter();
         let runs = workers.filter_map(|worker| {
@@ -263,12 +302,14 @@ impl State<'_> {
         Ok(Ended {
             runs: runs.collect(),
             oom_kills,
+            programs,
         })
     }
 }
 
 impl Drop for State<'_> {
     fn drop(&mut self) {
+        self.programs.clear();
         self.pools.clear();
         // Inner cgroups before outer ones.
         while self.cgroups.pop_last().is_some() {}
@@ -280,6 +321,7 @@ pub(super) struct Ended {
     /// The workers in the order in which they were started.
     pub(super) runs: Vec<(Worker, SteppedRun)>,
     pub(super) oom_kills: BTreeMap<String, u64>,
+    pub(super) programs: Programs,
 }
 
 /// CPUs that were taken offline. Dropping it takes them online.

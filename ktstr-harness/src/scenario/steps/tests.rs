@@ -5,11 +5,13 @@ use std::time::Duration;
 use ktstr_core::{Outcome, Topology};
 
 use super::plan::Plan;
+use super::programs::Programs;
 use super::run::Finished;
 use super::{Hold, Op, Step, judged};
 use crate::Checks;
 use crate::cgroup::{CgroupDef, CpusetSpec};
 use crate::check::CgroupRun;
+use crate::payload::Payload;
 use crate::workload::{Affinity, Policy, WorkType, WorkerEnd, WorkerReport, WorkerRun};
 
 const MACHINE: Topology = Topology::constant(1, 2, 2, 1);
@@ -21,7 +23,7 @@ fn def(name: &str) -> CgroupDef {
 
 /// What is wrong with `steps`, beside a cgroup `a` of two workers; empty where nothing is.
 fn fault(steps: &[Step]) -> String {
-    match Plan::new(&[def("a")], steps, MACHINE.into(), 10 * SECOND) {
+    match Plan::new(&[def("a")], steps, MACHINE.into(), 10 * SECOND, &["p", "q"]) {
         Ok(_) => String::new(),
         Err(error) => error.to_string(),
     }
@@ -71,6 +73,18 @@ fn steps_that_make_no_sense_name_the_step_the_operation_and_what_is_wrong() {
         (Op::spawn("a", 0, WorkType::Spin), "0 workers"),
         (Op::spawn("a", 10_000, WorkType::Spin), "10000 workers"),
         (Op::spawn("a", 1, WorkType::FutexPingPong), "cannot pair up"),
+        (
+            Op::spawn("a", 6, WorkType::wake_chain()),
+            "6 workers are no teams of 4; use a multiple of 4",
+        ),
+        (
+            Op::spawn_in_root(1, WorkType::cgroup_attach_storm()),
+            "it needs a cgroup of its own",
+        ),
+        (
+            Op::spawn("a", 1, WorkType::PageFaults { pages: 0 }),
+            "pages is 0; use 1 to 16384",
+        ),
         (Op::add_cgroup(def("a")), "there is a cgroup `a` already"),
         (Op::add_cgroup(def("b/c")), "no cgroup `b`"),
         (Op::add_cgroup(def("a//c")), "is empty"),
@@ -112,6 +126,61 @@ fn what_steps_leave_behind_is_what_the_next_ones_find() {
     ]
     .concat();
     assert!(fault(&gone).starts_with("step 4 (x), set_nice b 1: there is no cgroup `b`"));
+}
+
+#[test]
+fn programs_run_from_a_start_to_an_end() {
+    const P: Payload = Payload {
+        name: "p",
+        ..Payload::NONE
+    };
+    let other = Payload { name: "x", ..P };
+    let step = || Step::new("s");
+    let weight = Op::set_weight("p", 5);
+    let fine = step()
+        .op(Op::start(&P))
+        .op(weight.clone())
+        .op(Op::kill(&P))
+        .op(Op::start(&P))
+        .op(Op::wait_for(&P));
+    assert_eq!(fault(std::slice::from_ref(&fine)), "");
+    let every = Duration::from_millis(10);
+    let repeated = fine.hold(Hold::Repeat { every, share: 1.0 });
+    assert_eq!(fault(&[repeated]), "");
+    for (ops, expected) in [
+        (
+            vec![Op::start(&other)],
+            "start x: the test does not declare the program `x`; name it in `payload` or `workloads`, which have p, q",
+        ),
+        (
+            vec![Op::start(&P), Op::start(&P)],
+            "start p: the program `p` runs then; wait for it",
+        ),
+        (
+            vec![Op::add_cgroup(def("p")), Op::start(&P)],
+            "there is a cgroup `p` already",
+        ),
+        (
+            vec![Op::kill(&P)],
+            "kill p: the program `p` does not run then",
+        ),
+        (
+            vec![Op::wait_for(&P)],
+            "wait_for p: the program `p` does not run then; start it first",
+        ),
+        (
+            vec![Op::start(&P), Op::kill(&P), weight],
+            "there is no cgroup `p` then",
+        ),
+        (
+            vec![Op::start(&P), Op::remove_cgroup("p")],
+            "remove_cgroup p: the program `p` runs then",
+        ),
+    ] {
+        let step = ops.into_iter().fold(step(), Step::op);
+        let told = fault(&[step]);
+        assert!(told.contains(expected), "{told}");
+    }
 }
 
 #[test]
@@ -196,6 +265,7 @@ fn a_failure_says_in_which_step() {
         Step::new("narrow").check(checks),
     ];
     let finished = Finished {
+        programs: Programs::default(),
         whole: vec![run(300)],
         of_steps: vec![(0, vec![run(50)]), (1, vec![run(300)])],
     };

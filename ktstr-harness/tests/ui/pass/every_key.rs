@@ -4,7 +4,9 @@
 #![deny(warnings)]
 
 use ktstr_harness::test::Location;
-use ktstr_harness::{AssertResult, Checks, Ctx, Result, TestCase, ktstr_test, registry};
+use ktstr_harness::payload::PayloadSource;
+use ktstr_harness::prelude::*;
+use ktstr_harness::{TestCase, registry};
 
 const NODES: u32 = 2;
 const GAP_MS: u64 = 700;
@@ -57,14 +59,56 @@ fn bare(_ctx: &Ctx) -> Result<AssertResult> {
     kaslr = false,
     ignore,
     extra_include_files = ["data/a.json", "b"],
+    payload = BENCH.checked_by(&[MetricCheck::at_most("time_s", 5.0)]),
+    workloads = [LOAD, inner::QUIET],
+    post_vm = afterwards,
+    cleanup_budget_ms = 500 * NODES,
 )]
 fn full(ctx: &Ctx) -> Result<AssertResult> {
     let _ = ctx.duration();
     Ok(AssertResult::pass())
 }
 
+fn afterwards(_: &FinishedRun<'_>) -> Result<()> {
+    Ok(())
+}
+
+declare_payload!(BENCH, {
+    name = "bench",
+    binary = "hackbench",
+    args = ["--groups", "{cpus}"],
+    include_files = ["data/a.json"],
+    exit_codes = [0, 3],
+    metrics = [
+        PayloadMetric::pattern("time_s", "s", Better::Lower, "Time: {}").gates(0.5, 20.0),
+        PayloadMetric::json("iops", "", Better::Higher, "/jobs/0/iops"),
+    ],
+    checks = [MetricCheck::at_most("time_s", 20.0)],
+    time_limit_s = 7 * NODES,
+    skip_if_missing = true,
+});
+
+declare_payload!(
+    /// Documented.
+    pub LOAD, { name: "load", package: "my-load" }
+);
+
+declare_scheduler!(MINE, { name = "mine", binary = "scx_mine" });
+
+const WRITES: MapWrite = MapWrite::number(".bss", "slice_ns", -1);
+
+#[ktstr_test(scheduler = MINE, bpf_map_write = [WRITES, MapWrite::text("m", "t[1].name", "x").key(2).after_ms(1500)])]
+fn writes(_: &Ctx) -> Result<AssertResult> {
+    Ok(AssertResult::pass())
+}
+
 mod inner {
     use super::*;
+
+    pub(crate) const QUIET: Payload = Payload {
+        name: "quiet",
+        ..LOAD.with_args(&["-q"])
+    };
 
     /// A raw name, a pattern for an argument, a path for a type.
     #[ktstr_test(host_only, not_stuck = false)]
@@ -90,13 +134,13 @@ fn settings(test: TestCase) -> impl PartialEq + std::fmt::Debug {
 }
 
 fn main() {
-    let [bare, full, host] = registry::tests().unwrap()[..] else {
-        panic!("three tests");
+    let [bare, full, host, writes] = registry::tests().unwrap()[..] else {
+        panic!("four tests");
     };
 
     assert_eq!(bare.name, "bare");
     assert!(bare.location.file.ends_with("every_key.rs"));
-    assert_eq!(bare.location.line, 13);
+    assert_eq!(bare.location.line, 15);
     assert_eq!(bare.module, module_path!());
     assert_eq!(host.module, concat!(module_path!(), "::inner"));
     let place = Location { file: "", line: 0 };
@@ -144,6 +188,27 @@ fn main() {
     assert!(!full.performance_mode && full.no_perf_mode && !bare.no_perf_mode);
     assert_eq!((bare.cpu_budget, full.cpu_budget), (None, Some(4)));
     assert_eq!(full.extra_include_files, ["data/a.json", "b"]);
+
+    let bench = full.payload.unwrap();
+    assert_eq!((bench.name, bench.args), ("bench", &["--groups", "{cpus}"][..]));
+    assert_eq!((bench.exit_codes, bench.time_limit_s), (&[0, 3][..], Some(14)));
+    assert_eq!((bench.metrics.len(), bench.metrics[0].relative_gate_pct), (2, 20.0));
+    assert_eq!((bench.checks[0].limit, bench.test_checks[0].limit), (20.0, 5.0));
+    assert_eq!(bench.source, PayloadSource::Binary("hackbench"));
+    assert!(bench.skip_if_missing && bench.manifest_dir.ends_with("ktstr-harness"));
+    let names: Vec<_> = full.workloads.iter().map(|it| (it.name, it.source)).collect();
+    let source = PayloadSource::Package("my-load");
+    assert_eq!(names, [("load", source), ("quiet", source)]);
+    assert_eq!(full.workloads[1].args, ["-q"]);
+    assert!(full.post_vm.is_some() && bare.post_vm.is_none());
+    assert_eq!((bare.cleanup_budget_ms, full.cleanup_budget_ms), (None, Some(1000)));
+    assert!(bare.payload.is_none() && bare.workloads.is_empty() && bare.bpf_map_write.is_empty());
+    let [first, second] = writes.bpf_map_write else {
+        panic!("two writes");
+    };
+    assert_eq!((first, first.to_string().as_str()), (&WRITES, ".bss slice_ns = -1"));
+    assert_eq!((second.key, second.after_ms), (2, 1500));
+    assert_eq!(second.to_string(), "m[2] t[1].name = \"x\"");
 
     assert_eq!(host.name, "match");
     assert!(host.host_only);

@@ -1,7 +1,7 @@
 //! What follows from two sides, and how often it is wrong.
 
-use ktstr_core::record::Sidecar;
-use ktstr_core::{Preset, Verdict};
+use ktstr_core::record::{MetricDefinition, Sidecar};
+use ktstr_core::{Better, Preset, Verdict};
 use proptest::prelude::*;
 
 use super::*;
@@ -95,6 +95,54 @@ fn real_is_what_is_separated_and_material() {
     // The gate decides, and it can be set.
     let close = policy("threshold_pct = 0.1\n[metric.iterations_per_second]\nabsolute = 0.1");
     assert_eq!(verdict(RATE, &tight, &near, &close).0, Finding::Improvement);
+}
+
+#[test]
+fn what_a_program_measures_is_compared_by_its_own_definition() {
+    let definition = |better| MetricDefinition {
+        name: "bench.x".to_owned(),
+        unit: "u".to_owned(),
+        better,
+        absolute_gate: 0.0,
+        relative_gate_pct: 10.0,
+    };
+    let side = |values: &[f64], better| -> Vec<Sidecar> {
+        let mut records = runs("bench.x", values);
+        for record in &mut records {
+            record.metric_definitions = vec![definition(better)];
+        }
+        records
+    };
+    let (low, high) = ([100.0, 101.0, 99.0], [150.0, 151.0, 149.0]);
+    for (better, finding) in [
+        (Better::Higher, Finding::Improvement),
+        (Better::Lower, Finding::Regression),
+    ] {
+        // An earlier commit may have meant something else by it.
+        let (base, head) = (side(&low, Better::Higher), side(&high, better));
+        let report = compared(&base, &head, &Rules::default());
+        let [comparison] = report.comparisons.as_slice() else {
+            panic!("{report:?}")
+        };
+        assert_eq!(
+            (comparison.verdict, comparison.unit.as_str()),
+            (finding, "u")
+        );
+    }
+    let unknown = compared(
+        &runs("bench.x", &low),
+        &runs("bench.x", &high),
+        &Rules::default(),
+    );
+    assert!(unknown.comparisons.is_empty() && unknown.incomparable.len() == 1);
+    let ignored = policy("[metric.\"bench.x\"]\nignore = true");
+    let base = side(&low, Better::Lower);
+    assert!(
+        compared(&base, &side(&high, Better::Lower), &ignored)
+            .comparisons
+            .is_empty()
+    );
+    assert!(Policy::parse("[metric.bench]\nignore = true").is_err());
 }
 
 #[test]

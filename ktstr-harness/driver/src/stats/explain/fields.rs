@@ -401,6 +401,30 @@ pub(super) const FIELDS: &[Field] = &[
         },
     },
     Field {
+        name: "metric_definitions",
+        look: |it, _| {
+            let none = || expected("no program of the test measures anything");
+            field(!it.metric_definitions.is_empty(), none)
+        },
+    },
+    Field {
+        name: "programs",
+        look: |it, kind| {
+            let none = || expected("the test ran no program of its own");
+            field(!it.programs.is_empty(), || {
+                without_report(it, kind).unwrap_or_else(none)
+            })
+        },
+    },
+    Field {
+        name: "programs[].cpu_s",
+        look: |it, _| {
+            let untold = || actionable("the kernel does not count the CPU time of cgroups", BUILT);
+            let told = it.programs.iter().all(|program| program.cpu_s.is_some());
+            (!it.programs.is_empty()).then(|| if told { Ok(()) } else { Err(untold()) })
+        },
+    },
+    Field {
         name: "timings.wait_s",
         look: |it, kind| phase(it, kind, |timings| timings.wait_s),
     },

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use ktstr_core::host::HostContext;
 use ktstr_core::record::{
-    CgroupStats, KernelBuild, MachineSetup, Record, RunQueues, Sampled, SchedulerBuild,
-    SchedulerExit, Timings, VerifiedProgram, VerifierStats,
+    CgroupStats, KernelBuild, MachineSetup, MetricDefinition, ProgramRun, Record, RunQueues,
+    Sampled, SchedulerBuild, SchedulerExit, Timings, VerifiedProgram, VerifierStats,
 };
 use ktstr_core::{KernelWarning, Taint, Verdict};
 use serde::de::value::Error;
@@ -33,6 +33,10 @@ const FULL: &str = r#"{
             "p50_wake_latency_ns": 1, "p99_wake_latency_ns": 1
         }],
         "metrics": { "max_gap_ms": 1.0 },
+        "metric_definitions": [{
+            "name": "p.x", "unit": "s", "better": "lower", "absolute_gate": 0.0, "relative_gate_pct": 10.0
+        }],
+        "programs": [{ "name": "p", "end": "stopped", "wall_s": 1.0, "cpu_s": 1.0, "output_bytes": 1 }],
         "sampled": {
             "samples": 1, "wall_s": 1.0, "cpu_s": 1.0,
             "run_queues": { "read": { "imbalance": 1.0, "local_dsq": { "depth": 1, "cpu": 0, "at_s": 1.0 } } },
@@ -118,6 +122,11 @@ fn the_full_record_has_every_field() {
         keys(at("/sampled/run_queues/read")),
         fields_of::<RunQueues>()
     );
+    assert_eq!(
+        keys(at("/metric_definitions/0")),
+        fields_of::<MetricDefinition>()
+    );
+    assert_eq!(keys(at("/programs/0")), fields_of::<ProgramRun>());
     assert_eq!(keys(at("/verifier")), fields_of::<VerifierStats>());
     assert_eq!(
         keys(at("/verifier/programs/0")),
