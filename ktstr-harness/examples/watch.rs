@@ -209,7 +209,7 @@ fn measures_its_cost(ctx: &Ctx) -> Result<AssertResult> {
             thread::sleep(Duration::from_secs(1));
             let mut least = f64::INFINITY;
             for _ in 0..6 {
-                let (_, report) = watched(ctx, || {
+                let ((), report) = watched(ctx, || {
                     thread::sleep(Duration::from_secs(2));
                     Ok(())
                 })?;

@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn more_tasks_than_there_is_room_for_share_an_account() {
         let mut all = Latencies::default();
-        for pid in 1..=MAX_TASKS as i32 + 10 {
+        for pid in 1..=i32::try_from(MAX_TASKS).unwrap() + 10 {
             all.take(us(1), 0, task(pid), us(pid as u64));
         }
         let tasks = all.into_tasks();
