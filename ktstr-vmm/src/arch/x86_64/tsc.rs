@@ -47,11 +47,9 @@ fn read() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn is_that_of_a_processor() {
-        let khz = frequency_khz();
+        let khz = super::frequency_khz();
         assert!((100_000..20_000_000).contains(&khz), "{khz}");
     }
 }
