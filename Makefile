@@ -49,7 +49,7 @@ test-coverage: setup-tests built-kernel ## Reports of coverage on a project that
 		--run-ignored only --test-threads 1
 
 test-export: setup-tests built-kernel ## Every way out of an exported test, in a machine that stands for bare metal: ten minutes
-	$(TEST_ENV) KTSTR_KERNEL="$(IMAGE)" cargo nextest run --workspace -E 'package(scx-ktstr) & binary(export)' \
+	$(TEST_ENV) KTSTR_KERNEL="$(IMAGE)" cargo nextest run --workspace -E 'binary(export)' \
 		--run-ignored all --test-threads 1
 
 test-kernel-bugs: setup-tests built ## Scheduler bugs put back into a kernel, each caught by its test: twenty minutes

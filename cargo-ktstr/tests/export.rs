@@ -139,6 +139,7 @@ fn the_package_says_which_of_two_tests_of_one_name_is_exported() {
 }
 
 #[test]
+#[ignore = "minutes: builds a project in release mode; make test-export"]
 fn a_release_build_is_exported_where_that_is_asked_for() {
     let project = project();
     let run = project.path().join("x.run");

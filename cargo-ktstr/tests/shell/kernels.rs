@@ -70,7 +70,7 @@ fn a_range_of_several_kernels_is_refused_before_any_is_fetched() {
     };
     assert_eq!(
         run("6.11..6.14"),
-        "error: 6.11..6.14 names 2 kernels, and a machine has one; give one of 6.12.25, 6.14.2\n"
+        "error: --kernel 6.11..6.14 names 2 kernels, and a machine has one; give one of 6.12.25, 6.14.2\n"
     );
     assert_eq!(
         (server.count(), server.requests("/releases.json").len()),
