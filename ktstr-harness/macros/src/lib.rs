@@ -1,7 +1,7 @@
 //! The macros of `ktstr-harness`, which re-exports them: [`macro@ktstr_test`] declares a test, [`declare_scheduler!`] a
 //! scheduler to run it under.
 //!
-//! ```no_run
+//! ```ignore
 //! use ktstr_harness::prelude::*;
 //!
 //! declare_scheduler!(MINE, {
