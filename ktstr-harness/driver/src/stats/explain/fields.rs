@@ -1,7 +1,7 @@
 //! The optional fields of a record, and why one may be absent.
 
 use ktstr_core::Outcome;
-use ktstr_core::record::{CgroupStats, Reading, RunQueues, Sampled, Sidecar, Timings};
+use ktstr_core::record::{CgroupStats, Reading, RunQueues, Sampled, Sidecar, Timings, Traced};
 
 use super::{CaseKind, Class, Reason, ran};
 
@@ -105,6 +105,10 @@ fn sampled(sidecar: &Sidecar) -> Option<&Sampled> {
 
 fn run_queues(sidecar: &Sidecar) -> Option<&RunQueues> {
     sampled(sidecar)?.run_queues.get().ok()
+}
+
+fn traced(sidecar: &Sidecar) -> Option<&Traced> {
+    sidecar.traced.as_ref()?.get().ok()
 }
 
 /// Data of the kernel that could not be read.
@@ -320,6 +324,27 @@ pub(super) const FIELDS: &[Field] = &[
         look: |it, _| {
             let fix = (!is_default(it)).then_some("test on Linux 6.15 or later");
             reading(&sampled(it)?.events, fix)
+        },
+    },
+    Field {
+        name: "traced",
+        look: |it, _| match &it.traced {
+            None => Some(Err(expected("no check of the test takes a trace"))),
+            Some(traced) => reading(traced, Some(BUILT)),
+        },
+    },
+    Field {
+        name: "traced.wasted",
+        look: |it, _| {
+            let none = || expected("no CPU was idle while a task waited");
+            field(traced(it)?.wasted.is_some(), none)
+        },
+    },
+    Field {
+        name: "traced.wake_to_run",
+        look: |it, _| {
+            let none = || expected("no task was woken up and ran");
+            field(traced(it)?.wake_to_run.is_some(), none)
         },
     },
     Field {

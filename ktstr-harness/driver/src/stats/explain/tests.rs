@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use ktstr_core::host::HostContext;
 use ktstr_core::record::{
-    CgroupStats, KernelBuild, MachineSetup, MetricDefinition, ProgramRun, Record, RunQueues,
-    Sampled, SchedulerBuild, SchedulerExit, Timings, VerifiedProgram, VerifierStats,
+    CgroupStats, CpuWakes, KernelBuild, MachineSetup, MetricDefinition, ProgramRun, Record,
+    RunQueues, Sampled, SchedulerBuild, SchedulerExit, TaskWakes, Timings, Traced, VerifiedProgram,
+    VerifierStats, WakeToRun, Wasted,
 };
 use ktstr_core::{KernelWarning, Taint, Verdict};
 use serde::de::value::Error;
@@ -43,6 +44,19 @@ const FULL: &str = r#"{
             "events": { "read": { "x": 1 } },
             "timeline": [{ "at_s": 1.0, "runnable": [1], "local_dsq": [1] }]
         },
+        "traced": { "read": {
+            "events": 9, "switches": 3, "lost": 0, "wall_s": 1.0, "cpu_s": 0.1, "buffer_kib": 1024,
+            "wasted": {
+                "cpu": 0, "ms": 1.0, "at_s": 1.0, "pid": 7, "task": "t", "waited_ms": 1.0, "moments": []
+            },
+            "wake_to_run": {
+                "count": 1, "p50_ms": 1.0, "p99_ms": 1.0,
+                "tasks": [{
+                    "pid": 7, "task": "t", "count": 1, "mean_ms": 1.0, "max_ms": 1.0, "at_s": 1.0, "cpu": 0
+                }],
+                "cpus": [{ "cpu": 0, "count": 1, "p99_ms": 1.0, "max_ms": 1.0 }]
+            }
+        } },
         "verifier": {
             "stage": "load", "load_s": 1.0,
             "programs": [{ "name": "p", "prog_type": 27, "verified_insns": 1 }]
@@ -127,6 +141,12 @@ fn the_full_record_has_every_field() {
         fields_of::<MetricDefinition>()
     );
     assert_eq!(keys(at("/programs/0")), fields_of::<ProgramRun>());
+    assert_eq!(keys(at("/traced/read")), fields_of::<Traced>());
+    assert_eq!(keys(at("/traced/read/wasted")), fields_of::<Wasted>());
+    let wakes = at("/traced/read/wake_to_run");
+    assert_eq!(keys(wakes), fields_of::<WakeToRun>());
+    assert_eq!(keys(&wakes["tasks"][0]), fields_of::<TaskWakes>());
+    assert_eq!(keys(&wakes["cpus"][0]), fields_of::<CpuWakes>());
     assert_eq!(keys(at("/verifier")), fields_of::<VerifierStats>());
     assert_eq!(
         keys(at("/verifier/programs/0")),
@@ -219,7 +239,9 @@ fn a_field_is_absent_where_it_is_removed_and_nowhere_else() {
     for (at, field) in FIELDS.iter().enumerate() {
         let mut value = full();
         let pointer = format!("/{}", field.name.replace("[]", "/0").replace('.', "/"));
-        let pointer = pointer.replace("run_queues/", "run_queues/read/");
+        let pointer = pointer
+            .replace("run_queues/", "run_queues/read/")
+            .replace("traced/", "traced/read/");
         if MAY_SAY_WHY.contains(&field.name) {
             *value.pointer_mut(&pointer).unwrap() = json!({ "absent": "no BTF" });
         } else {
