@@ -1,19 +1,16 @@
 //! `declare_scheduler!`: a scheduler as a constant, registered.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, LitStr, Result, Token, Visibility, braced};
+use syn::{Error, Expr, LitStr, Result};
 
-use crate::keys::nearest_of;
+use crate::declaration::{Declaration, Field, FieldUse};
 use crate::value::text;
 
 /// What becomes of a field.
 #[derive(Clone, Copy, PartialEq)]
-enum Use {
+pub(crate) enum Use {
     /// A string literal that can be part of a test's name.
     Name,
     /// The same, in a field that is `None` without it.
@@ -36,108 +33,33 @@ enum Use {
     Source,
 }
 
-/// Every field, in the order the documentation lists them.
-const FIELDS: &[(&str, Use)] = &[
-    ("name", Use::Name),
-    ("binary", Use::Source),
-    ("binary_path", Use::Source),
-    ("kernel_builtin_enable", Use::Source),
-    ("kernel_builtin_disable", Use::Source),
-    ("sched_args", Use::Slice),
-    ("kargs", Use::Slice),
-    ("sysctls", Use::Slice),
-    ("topology", Use::Topology),
-    ("constraints", Use::Optional),
-    ("cgroup_parent", Use::OptionalText),
-    ("config_file", Use::OptionalText),
-    ("config_file_def", Use::ConfigFileDef),
-    ("assert", Use::Plain),
-    ("kernels", Use::Texts),
-    ("verifier_exclude_topologies", Use::Presets),
-    ("allow_kernel_warnings", Use::Texts),
-];
-
-/// What stands between the parentheses: `/// docs`, `pub NAME, { field = value, … }`.
-pub(crate) struct Declaration {
-    attributes: Vec<Attribute>,
-    visibility: Visibility,
-    name: Ident,
-    fields: Vec<Field>,
+impl FieldUse for Use {
+    const FIELDS: &'static [(&'static str, Self)] = &[
+        ("name", Use::Name),
+        ("binary", Use::Source),
+        ("binary_path", Use::Source),
+        ("kernel_builtin_enable", Use::Source),
+        ("kernel_builtin_disable", Use::Source),
+        ("sched_args", Use::Slice),
+        ("kargs", Use::Slice),
+        ("sysctls", Use::Slice),
+        ("topology", Use::Topology),
+        ("constraints", Use::Optional),
+        ("cgroup_parent", Use::OptionalText),
+        ("config_file", Use::OptionalText),
+        ("config_file_def", Use::ConfigFileDef),
+        ("assert", Use::Plain),
+        ("kernels", Use::Texts),
+        ("verifier_exclude_topologies", Use::Presets),
+        ("allow_kernel_warnings", Use::Texts),
+    ];
 }
 
-struct Field {
-    ident: Ident,
-    using: Use,
-    value: Expr,
-}
-
-impl Parse for Declaration {
-    fn parse(input: ParseStream) -> Result<Self> {
-        let attributes = input.call(Attribute::parse_outer)?;
-        let visibility = input.parse()?;
-        let name = input.parse()?;
-        input.parse::<Token![,]>()?;
-        let content;
-        braced!(content in input);
-        input.parse::<Option<Token![,]>>()?;
-        let fields = Punctuated::<Field, Token![,]>::parse_terminated(&content)?;
-        Ok(Self {
-            attributes,
-            visibility,
-            name,
-            fields: fields.into_iter().collect(),
-        })
-    }
-}
-
-impl Parse for Field {
-    fn parse(input: ParseStream) -> Result<Self> {
-        let ident = Ident::parse_any(input)?;
-        let word = ident.to_string();
-        let names = FIELDS.iter().map(|(name, _)| *name);
-        let field = FIELDS.iter().find(|(name, _)| *name == word);
-        let &(_, using) = field.ok_or_else(|| {
-            let message = if let Some(near) = nearest_of(names.clone(), &word) {
-                format!("unknown field `{word}`; did you mean `{near}`?")
-            } else {
-                let names: Vec<_> = names.collect();
-                format!(
-                    "unknown field `{word}`; the fields are {}",
-                    names.join(", ")
-                )
-            };
-            Error::new(ident.span(), message)
-        })?;
-        // As in a struct, or as in the attribute.
-        if input.peek(Token![:]) {
-            input.parse::<Token![:]>()?;
-        } else {
-            input.parse::<Token![=]>()?;
-        }
-        let value = input.parse()?;
-        Ok(Self {
-            ident,
-            using,
-            value,
-        })
-    }
-}
-
-impl Declaration {
+impl Declaration<Use> {
     /// The constant and its registration.
     pub(crate) fn expand(&self) -> Result<TokenStream> {
-        for (at, field) in self.fields.iter().enumerate() {
-            if self.fields[..at]
-                .iter()
-                .any(|other| other.ident == field.ident)
-            {
-                let message = format!("`{}` is given more than once", field.ident);
-                return Err(Error::new(field.ident.span(), message));
-            }
-        }
         let missing = "a scheduler needs a `name`, such as name = \"my-scheduler\"";
-        self.get("name")
-            .ok_or_else(|| Error::new(self.name.span(), missing))?;
+        self.check(missing)?;
         let source = self.source()?;
         let fields = self
             .fields
@@ -163,10 +85,6 @@ impl Declaration {
                 ::ktstr_harness::scheduler::Registered(#name)
             }
         })
-    }
-
-    fn get(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|field| field.ident == name)
     }
 
     /// Exactly one of the ways to come by a scheduler.
@@ -214,7 +132,7 @@ impl Declaration {
     }
 }
 
-impl Field {
+impl Field<Use> {
     fn initializer(&self) -> Result<TokenStream> {
         let (name, value) = (format_ident!("{}", self.ident), &self.value);
         let some = |value: TokenStream| quote!(#name: ::core::option::Option::Some(#value));
@@ -251,16 +169,6 @@ impl Field {
             Use::Plain => quote!(#name: #value),
             Use::Source => unreachable!("these are no fields of their own"),
         })
-    }
-
-    fn text(&self) -> Result<TokenStream> {
-        match text(&self.value) {
-            Some(text) if !text.value().is_empty() => Ok(quote!(#text)),
-            _ => {
-                let message = format!("`{}` takes a string literal that is not empty", self.ident);
-                Err(Error::new(self.value.span(), message))
-            }
-        }
     }
 
     fn config_file_def(&self) -> Result<TokenStream> {

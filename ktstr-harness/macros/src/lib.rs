@@ -21,6 +21,7 @@
 //! attribute, `validate` looks for contradictions in it and `expand` writes the code that registers the test.
 
 mod checks;
+mod declaration;
 mod declare;
 mod errors;
 mod expand;
@@ -37,6 +38,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::checks::{documented, value_column, with_checks};
+use crate::declaration::Declaration;
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::parse::Settings;
@@ -222,7 +224,7 @@ pub fn ktstr_test(
 /// Exactly one of the ways to come by it is given. `KTSTR_SCHEDULER=/path` takes the place of `binary`.
 #[proc_macro]
 pub fn declare_scheduler(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    let declaration = syn::parse_macro_input!(input as declare::Declaration);
+    let declaration = syn::parse_macro_input!(input as Declaration<declare::Use>);
     let expanded = declaration.expand();
     expanded
         .unwrap_or_else(syn::Error::into_compile_error)
@@ -264,7 +266,7 @@ pub fn declare_scheduler(input: proc_macro::TokenStream) -> proc_macro::TokenStr
 /// Exactly one of `binary` and `package` is given.
 #[proc_macro]
 pub fn declare_payload(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    let declaration = syn::parse_macro_input!(input as payload::Declaration);
+    let declaration = syn::parse_macro_input!(input as Declaration<payload::Use>);
     let expanded = declaration.expand();
     expanded
         .unwrap_or_else(syn::Error::into_compile_error)

@@ -1,19 +1,16 @@
 //! `declare_payload!`: a program as a constant.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
-use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, Result, Token, Visibility, braced};
+use syn::{Error, Expr, Result};
 
-use crate::keys::nearest_of;
+use crate::declaration::{Declaration, Field, FieldUse};
 use crate::value::text;
 
 /// What becomes of a field.
 #[derive(Clone, Copy, PartialEq)]
-enum Use {
+pub(crate) enum Use {
     /// A string literal that can be part of a metric's name and of a path.
     Name,
     /// Part of where the program comes from.
@@ -28,94 +25,26 @@ enum Use {
     Plain,
 }
 
-/// Every field, in the order the documentation lists them.
-const FIELDS: &[(&str, Use)] = &[
-    ("name", Use::Name),
-    ("binary", Use::Source),
-    ("package", Use::Source),
-    ("args", Use::Texts),
-    ("include_files", Use::Texts),
-    ("exit_codes", Use::Constants),
-    ("metrics", Use::Constants),
-    ("checks", Use::Constants),
-    ("time_limit_s", Use::Optional),
-    ("skip_if_missing", Use::Plain),
-];
-
-/// What stands between the parentheses: `/// docs`, `pub NAME, { field = value, … }`.
-pub(crate) struct Declaration {
-    attributes: Vec<Attribute>,
-    visibility: Visibility,
-    ident: Ident,
-    fields: Vec<Field>,
+impl FieldUse for Use {
+    const FIELDS: &'static [(&'static str, Self)] = &[
+        ("name", Use::Name),
+        ("binary", Use::Source),
+        ("package", Use::Source),
+        ("args", Use::Texts),
+        ("include_files", Use::Texts),
+        ("exit_codes", Use::Constants),
+        ("metrics", Use::Constants),
+        ("checks", Use::Constants),
+        ("time_limit_s", Use::Optional),
+        ("skip_if_missing", Use::Plain),
+    ];
 }
 
-struct Field {
-    ident: Ident,
-    using: Use,
-    value: Expr,
-}
-
-impl Parse for Declaration {
-    fn parse(input: ParseStream) -> Result<Self> {
-        let attributes = input.call(Attribute::parse_outer)?;
-        let visibility = input.parse()?;
-        let ident = input.parse()?;
-        input.parse::<Token![,]>()?;
-        let content;
-        braced!(content in input);
-        input.parse::<Option<Token![,]>>()?;
-        let fields = Punctuated::<Field, Token![,]>::parse_terminated(&content)?;
-        Ok(Self {
-            attributes,
-            visibility,
-            ident,
-            fields: fields.into_iter().collect(),
-        })
-    }
-}
-
-impl Parse for Field {
-    fn parse(input: ParseStream) -> Result<Self> {
-        let ident = Ident::parse_any(input)?;
-        let word = ident.to_string();
-        let names = FIELDS.iter().map(|(name, _)| *name);
-        let Some(&(_, using)) = FIELDS.iter().find(|(name, _)| *name == word) else {
-            let all: Vec<_> = names.clone().collect();
-            let message = match nearest_of(names, &word) {
-                Some(near) => format!("unknown field `{word}`; did you mean `{near}`?"),
-                None => format!("unknown field `{word}`; the fields are {}", all.join(", ")),
-            };
-            return Err(Error::new(ident.span(), message));
-        };
-        // As in a struct, or as in the attribute.
-        if input.peek(Token![:]) {
-            input.parse::<Token![:]>()?;
-        } else {
-            input.parse::<Token![=]>()?;
-        }
-        let value = input.parse()?;
-        Ok(Self {
-            ident,
-            using,
-            value,
-        })
-    }
-}
-
-impl Declaration {
+impl Declaration<Use> {
     /// The constant.
     pub(crate) fn expand(&self) -> Result<TokenStream> {
-        for (at, field) in self.fields.iter().enumerate() {
-            let before = &self.fields[..at];
-            if before.iter().any(|other| other.ident == field.ident) {
-                let message = format!("`{}` is given more than once", field.ident);
-                return Err(Error::new(field.ident.span(), message));
-            }
-        }
         let missing = "a program needs a `name`, such as name = \"hackbench\"";
-        self.get("name")
-            .ok_or_else(|| Error::new(self.ident.span(), missing))?;
+        self.check(missing)?;
         let source = self.source()?;
         let fields = self.fields.iter();
         let fields = fields
@@ -125,23 +54,19 @@ impl Declaration {
         let Self {
             attributes,
             visibility,
-            ident,
+            name,
             ..
         } = self;
         Ok(quote! {
             #(#attributes)*
-            #visibility const #ident: ::ktstr_harness::Payload = ::ktstr_harness::Payload {
+            #visibility const #name: ::ktstr_harness::Payload = ::ktstr_harness::Payload {
                 #(#fields,)*
                 source: #source,
                 manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
                 ..::ktstr_harness::Payload::NONE
             };
-            const _: () = #ident.check();
+            const _: () = #name.check();
         })
-    }
-
-    fn get(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|field| field.ident == name)
     }
 
     /// Exactly one of the ways to come by a program.
@@ -161,13 +86,13 @@ impl Declaration {
             (Some(_), Some(second)) => Err(Error::new(second.ident.span(), wants)),
             (None, None) => {
                 let message = format!("where does it come from? {wants}");
-                Err(Error::new(self.ident.span(), message))
+                Err(Error::new(self.name.span(), message))
             }
         }
     }
 }
 
-impl Field {
+impl Field<Use> {
     fn initializer(&self) -> Result<TokenStream> {
         let (name, value) = (format_ident!("{}", self.ident), &self.value);
         Ok(match self.using {
@@ -188,16 +113,6 @@ impl Field {
             Use::Plain => quote!(#name: #value),
             Use::Source => unreachable!("these are no fields of their own"),
         })
-    }
-
-    fn text(&self) -> Result<TokenStream> {
-        match text(&self.value) {
-            Some(text) if !text.value().is_empty() => Ok(quote!(#text)),
-            _ => {
-                let message = format!("`{}` takes a string literal that is not empty", self.ident);
-                Err(Error::new(self.value.span(), message))
-            }
-        }
     }
 
     fn name(&self) -> Result<TokenStream> {
