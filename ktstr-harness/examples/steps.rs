@@ -153,7 +153,7 @@ fn cgroups_and_cpus() -> Vec<Step> {
     vec![
         Step::new("nested")
             .op(Op::thaw("a"))
-            .op(Op::add_cgroup(def("a/inner")).refused_with(95))
+            .op(Op::add_cgroup(def("a/inner")).refused_with(16))
             .setup(def("outer").workers(0).cpuset(CpusetSpec::Llc(1)))
             .setup(def("outer/inner").weight(10))
             .op(Op::call("inner", || {
