@@ -107,17 +107,17 @@ cases! {
         "SCX_EXIT_UNREG_KERN (unregistered from the main kernel): CPU 3 went offline",
         "going offline";
     hotplug_under_eevdf => 0, "", "";
-    nested_and_starved => 1, "max_p99_wake_latency_ns: ", "cgroup beside";
+    nested_and_starved => 1, "in cgroup beside", "";
     nested_under_eevdf => 0, "", "";
     nested_and_crowded => 1, "max_local_dsq_depth: ", "";
     // Work types, likewise.
-    forks_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup left";
+    forks_and_burnt_time => 1, "in cgroup left", "";
     forks_under_eevdf => 0, "", "";
-    chains_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup left";
+    chains_and_burnt_time => 1, "in cgroup left", "";
     chains_under_eevdf => 0, "", "";
-    timers_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup left";
+    timers_and_burnt_time => 1, "in cgroup left", "";
     timers_under_eevdf => 0, "", "";
-    messages_and_burnt_time => 1, "max_p99_wake_latency_ns: ", "cgroup left";
+    messages_and_burnt_time => 1, "in cgroup left", "";
     messages_under_eevdf => 0, "", "";
     // Those that ask for the scheduler, and those that do not.
     takes_those_that_ask => 0, "", "";
