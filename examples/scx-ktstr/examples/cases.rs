@@ -395,14 +395,15 @@ fn left(ctx: &Ctx, workers: usize, work: WorkType) -> Result<AssertResult> {
 }
 
 /// A scheduler that takes only tasks that ask for it, here those of `asking`. `left` is kept out, whatever the scheduler
-/// does to a cgroup of that name; with `--starve asking` it is the other one that suffers.
+/// does to a cgroup of that name; with `--starve asking` it is the other one that suffers. Each has CPUs of its own: a task
+/// of the kernel's own scheduler that never sleeps keeps its CPU from those of sched_ext, which is a class below.
 macro_rules! partial_cases {
     ($($name:ident $args:tt)*) => {$(
         #[ktstr_test(scheduler = KTSTR, extra_sched_args = $args, duration_s = 6, max_gap_ms = GAP_MS)]
         fn $name(ctx: &Ctx) -> Result<AssertResult> {
             let mut result = execute_defs(ctx, &[
-                CgroupDef::named("asking").policy(Policy::Ext),
-                CgroupDef::named("left").policy(Policy::Other),
+                CgroupDef::named("asking").policy(Policy::Ext).cpuset(CpusetSpec::Llc(0)),
+                CgroupDef::named("left").policy(Policy::Other).cpuset(CpusetSpec::Llc(1)),
             ])?;
             let under: Vec<_> = result.cgroups.iter().map(|it| it.under_sched_ext).collect();
             if under != [Some(2), Some(0)] {
